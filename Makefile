@@ -1,0 +1,37 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help demo test test-slow lint format tensorboard
+
+help:  ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+.venv/installed-test: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+demo: .venv/installed  ## answer the question on 1,797 embedded images: four arms, eight splits, one report
+	$(BIN)/gan-augment -m experiment=digits
+
+test: .venv/installed-test lint  ## lint, type-check, and run the tests that CI runs
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: .venv/installed-test  ## the checks on real data; GAN_AUGMENT_DATA names a folder that holds MNIST/
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv/installed-test  ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/installed-test  ## rewrite the code in the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+tensorboard: .venv/installed  ## open TensorBoard on every study under outputs/
+	$(BIN)/tensorboard --logdir outputs/studies

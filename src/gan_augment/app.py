@@ -1,0 +1,57 @@
+"""The command `gan-augment`: configuration in, trials and a report out."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from gan_augment.launch import Launch, run_job, show_error
+
+# A wheel carries `conf/` inside the package; in a checkout it lies beside `src/`.
+CONF = next(
+    folder for folder in (Path(__file__).parent / "conf", Path(__file__).parents[2] / "conf") if folder.is_dir()
+)
+
+OmegaConf.register_resolver("or", lambda value, otherwise: value or otherwise, replace=True)
+# Two launches in the same second must not share a folder.
+OmegaConf.register_resolver(
+    "launch", lambda: f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{os.getpid()}", replace=True, use_cache=True
+)
+
+
+@hydra.main(config_path=str(CONF), config_name="config", execution_whitelist=["gan_augment.*", "logging.*"])
+def job(config: DictConfig) -> float:
+    """Run one trial."""
+    return run_job(config)
+
+
+def main() -> None:
+    """Run a trial, or with `-m` a study and its report."""
+    sys.excepthook = show_error
+    code: int | str | None = 0
+    try:
+        job()
+    except SystemExit as end:
+        code = end.code
+    if Launch.study_folder is not None:
+        code = report(Launch.study_folder) or code
+    sys.exit(code)
+
+
+def report(folder: Path) -> int:
+    """Report on a study, also when trials of it failed; return 1 if that does not work."""
+    from rich.console import Console
+
+    from gan_augment.study.report import collect, print_report, write_report
+
+    try:
+        page = write_report([folder])
+        print_report(collect([folder]), Console(), page)
+    except Exception as error:
+        show_error(type(error), error, error.__traceback__)
+        print(f"gan-augment: the report failed; gan-augment-report {folder} tries again", file=sys.stderr)
+        return 1
+    return 0

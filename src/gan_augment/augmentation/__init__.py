@@ -1,0 +1,1 @@
+"""The arms, and classical transforms in batches on the device."""

@@ -1,0 +1,40 @@
+"""Arms: the ways to train the classifier that a study compares, each a row of plain settings."""
+
+from dataclasses import dataclass
+
+from gan_augment.settings import check_choice, check_number
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to train the classifier.
+
+    Attributes:
+        sees: What training may look at: `labelled`, the labelled images and nothing else.
+        extra: What is mixed into each batch beside real images: `none` or `synthetic`.
+        share: Share of each batch that is drawn from `extra`, in (0, 1]; null without extra images.
+        transform: `none`, or `classical`: the transforms that preserve a label in this data set, on every image.
+        learner: What is trained: `classifier`.
+    """
+
+    sees: str
+    extra: str
+    share: float | None
+    transform: str
+    learner: str
+
+    def __post_init__(self) -> None:
+        """Refuse rows that mean nothing."""
+        check_choice("augmentation.sees", self.sees, ("labelled",))
+        check_choice("augmentation.extra", self.extra, ("none", "synthetic"))
+        check_choice("augmentation.transform", self.transform, ("none", "classical"))
+        check_choice("augmentation.learner", self.learner, ("classifier",))
+        if self.extra != "none":
+            check_number("augmentation.share", self.share, 0, 1, open_low=True)
+        elif self.share is not None:
+            raise ValueError(f"augmentation.share={self.share}, but this arm has no extra images: leave share null")
+
+    @property
+    def needs_gan(self) -> bool:
+        """Whether the arm trains on generated images."""
+        return self.extra == "synthetic"

@@ -1,0 +1,53 @@
+"""Classical transforms: random shifts, rotations and scales of whole batches on the device."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
+
+from gan_augment.settings import check_number
+
+
+@dataclass(frozen=True)
+class ClassicalTransform:
+    """A random affine map an image, bilinear, black outside the image.
+
+    Attributes:
+        shift: Largest shift in each direction, as a share of the image's side.
+        rotation: Largest rotation either way, in degrees.
+        scale: Largest relative change of size: .1 draws factors from .9 to 1.1.
+        flip: Whether to mirror left and right in half of the cases; never for digits.
+    """
+
+    shift: float
+    rotation: float
+    scale: float
+    flip: bool
+
+    def __post_init__(self) -> None:
+        """Refuse strengths out of range."""
+        check_number("data.classical.shift", self.shift, 0, 1)
+        check_number("data.classical.rotation", self.rotation, 0, 180)
+        check_number("data.classical.scale", self.scale, 0, 0.9)
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Transform each image by a map of its own.
+
+        Args:
+            images: Float `[B, C, H, W]` in [-1, 1].
+            generator: Source of the draws, on the images' device.
+        """
+        draws = torch.rand(5, len(images), generator=generator, device=images.device).mul_(2).sub_(1)
+        angle, zoom = draws[0] * math.radians(self.rotation), 1 + draws[1] * self.scale
+        mirror = draws[4].sign() if self.flip else torch.ones_like(zoom)
+        # affine_grid wants the map from output to input coordinates, in [-1, 1]: a shift of one side is 2.
+        cos, sin = angle.cos() / zoom, angle.sin() / zoom
+        rows = [
+            torch.stack([mirror * cos, -sin, 2 * self.shift * draws[2]], dim=1),
+            torch.stack([mirror * sin, cos, 2 * self.shift * draws[3]], dim=1),
+        ]
+        grid = affine_grid(torch.stack(rows, dim=1), list(images.shape), align_corners=False)
+        # Outside the image grid_sample gives 0: moved to where 0 is black.
+        return grid_sample(images + 1, grid, align_corners=False) - 1

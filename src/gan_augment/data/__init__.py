@@ -1,0 +1,1 @@
+"""Sources, image sets, splits, and batches on the device."""

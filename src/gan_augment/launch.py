@@ -1,0 +1,178 @@
+"""A launch: what a command asked for, checked before anything trains, and the trials one by one."""
+
+import json
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from gan_augment.study.record import SCHEMA, read_record, write_json
+
+log = logging.getLogger(__name__)
+
+
+class Launch(Callback):
+    """Hydra's hook before a launch: refuse it while nothing is lost, and note what a study consists of."""
+
+    study_folder: Path | None = None  # of the multirun that this process launched
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Check where a single trial would write."""
+        HydraConfig.instance().set_config(config)  # as Hydra does before a multirun, for the names that need it
+        with user_errors():
+            check_writable(study_folder(config))
+        if config.hydra.sweeper.get("params"):
+            print(f"experiment={config.study} is a study of many trials: -m runs them all. This runs one of them.")
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Check every trial of a study, and write down which ones it consists of."""
+        from gan_augment.study.provenance import code_provenance
+        from gan_augment.trial import plan_trial
+
+        folder = study_folder(config)
+        with user_errors():
+            check_writable(folder)
+            jobs = planned_jobs(config)
+            names = None if jobs is None else list(dict.fromkeys(plan_trial(plain(job)).name for job in jobs))
+            request = {
+                "schema": SCHEMA,
+                "study": config.study,
+                "requested": names,
+                "command": code_provenance()["command"],
+            }
+            write_json(request, folder / "study.json")
+        print(f"study {config.study}: {'trials as the sweeper goes' if names is None else f'{len(names)} trials'}")
+        Launch.study_folder = folder
+
+
+def run_job(config: DictConfig) -> float:
+    """Run the trial of one Hydra job, unless it has run before.
+
+    Returns:
+        Its accuracy on the validation images, for sweepers that optimise; not a number if there is none.
+    """
+    from gan_augment.stages import StageStore
+    from gan_augment.trial import plan_trial, run_trial
+    from gan_augment.trial import record as make_record
+
+    trial = plan_trial(plain(config))
+    folder = study_folder(config) / "trials" / trial.name
+    title = trial_title(trial.name, study_folder(config) / "study.json")
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
+        record = finished(folder / "record.json")
+        if record is not None:
+            log.info("%s: %s, reused", title, summary(record))
+        else:
+            try:
+                record = run_trial(trial, folder, StageStore(Path(config.paths.output_dir) / "store"), title)
+            except Exception as error:
+                failed = make_record(trial, "failed", {}, error=f"{type(error).__name__}: {error}")
+                write_json(failed, folder / "record.json")
+                log.info("%s: failed: %s", title, failed["error"])
+                raise
+            write_json(record, folder / "record.json")
+            log.info("%s: %s, %.1f s", title, summary(record), record["costs"]["seconds"]["total"]["spent"])
+    return float(record["metrics"].get("validation", {}).get("accuracy", float("nan")))
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """Resolve a job's configuration into plain values, with the chosen member of each group under `choices`."""
+    hydra = config.hydra if "hydra" in config else HydraConfig.get()
+    choices = {
+        name: choice
+        for name, choice in hydra.runtime.choices.items()
+        if name != "experiment" and not str(name).startswith("hydra/")
+    }
+    without_hydra = OmegaConf.masked_copy(config, [str(name) for name in config if name != "hydra"])
+    settings = OmegaConf.to_container(without_hydra, resolve=True)
+    assert isinstance(settings, dict)
+    return {str(name): value for name, value in settings.items()} | {"choices": choices}
+
+
+def planned_jobs(config: DictConfig) -> list[DictConfig] | None:
+    """Compose the jobs that Hydra's basic sweeper will run; None for a sweeper that decides as it goes."""
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+    if not config.hydra.sweeper._target_.endswith(".BasicSweeper"):
+        return None
+    loader = GlobalHydra.instance().config_loader()
+    params = [f"{name}={value}" for name, value in (config.hydra.sweeper.params or {}).items()]
+    overrides = OverridesParser.create(config_loader=loader).parse_overrides(params + list(config.hydra.overrides.task))
+    (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
+    return [loader.load_sweep_config(config, job) for job in jobs]
+
+
+def study_folder(config: DictConfig) -> Path:
+    """Return the folder of the study that a configuration belongs to."""
+    return Path(config.paths.output_dir) / "studies" / str(config.study)
+
+
+def check_writable(folder: Path) -> None:
+    """Make a folder, and make sure that it can be written to.
+
+    Raises:
+        ValueError: If not.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".{os.getpid()}.probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ValueError(f"{folder} cannot be written ({reason}): set paths.output_dir to a folder that can") from error
+
+
+def trial_title(name: str, study: Path) -> str:
+    """Call a trial by its place in its study, if it has one."""
+    requested = json.loads(study.read_text(encoding="utf-8"))["requested"] if study.exists() else None
+    if requested and name in requested:
+        return f"trial {requested.index(name) + 1}/{len(requested)} {name}"
+    return f"trial {name}"
+
+
+def finished(path: Path) -> dict[str, Any] | None:
+    """Return the record of a trial that need not run again."""
+    record = read_record(path) if path.exists() else None
+    return record if record and record["status"] in ("ok", "diverged") else None
+
+
+def summary(record: Mapping[str, Any]) -> str:
+    """Say in a few words how a trial went; test accuracies belong into the report."""
+    if record["status"] != "ok":
+        return f"{record['status']} ({record['error']})"
+    validation = record["metrics"]["validation"]
+    return f"validation accuracy {100 * validation['accuracy']:.1f} %" if validation else "done"
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """End the program with one clear line when a setting is wrong.
+
+    Hydra turns an exception in a callback into a warning and goes on; leaving the interpreter it lets through.
+    """
+    try:
+        yield
+    except ValueError as error:
+        show_error(type(error), error, error.__traceback__)
+        raise SystemExit(1) from error
+
+
+def show_error(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """Print an error: a line for what a user can mend, everything for a fault of the program."""
+    if issubclass(kind, ValueError | OSError) and not os.environ.get("HYDRA_FULL_ERROR"):
+        print(f"gan-augment: {error}", file=sys.stderr)
+    else:
+        traceback.print_exception(kind, error, trace)

@@ -1,0 +1,1 @@
+"""Adversarial losses: pure functions of logits. No networks, no Lightning."""

@@ -1,0 +1,48 @@
+"""How good a classifier's probabilities are."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+from torch.nn.functional import nll_loss, one_hot
+from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_confusion_matrix
+
+NUM_BINS = 15  # of the calibration error (Guo et al. 2017)
+
+
+def classification_metrics(probabilities: Tensor, labels: Tensor, class_names: Sequence[str]) -> dict[str, Any]:
+    """Judge probabilities against labels.
+
+    Args:
+        probabilities: Float `[N, K]`, rows that sum to 1.
+        labels: int64 `[N]`.
+        class_names: K names.
+
+    Returns:
+        `accuracy`, `balanced_accuracy` (mean recall of the classes), `macro_f1`, `per_class` recall by name: fractions
+        in [0, 1], higher is better. `nll` in nats, `brier` (sum over classes, in [0, 2]) and `ece` (15 bins, in [0, 1]):
+        lower is better. A class without an image has no recall (None) and is left out of the means.
+    """
+    probabilities, num_classes = probabilities.double(), len(class_names)
+    counts = confusion_matrix(probabilities, labels).double()
+    right, true, predicted = counts.diagonal(), counts.sum(dim=1), counts.sum(dim=0)
+    present = true > 0
+    recall, f1 = right / true, 2 * right / (true + predicted)
+    return {
+        "accuracy": float(right.sum() / counts.sum()),
+        "balanced_accuracy": float(recall[present].mean()),
+        "macro_f1": float(f1[present].mean()),
+        # A probability of 0, after rounding to float32, would make the mean infinite.
+        "nll": float(nll_loss(probabilities.clamp_min(1e-12).log(), labels)),
+        "brier": float((probabilities - one_hot(labels, num_classes)).square().sum(dim=1).mean()),
+        "ece": float(multiclass_calibration_error(probabilities, labels, num_classes, n_bins=NUM_BINS)),
+        "per_class": {
+            name: float(value) if there else None
+            for name, value, there in zip(class_names, recall, present, strict=True)
+        },
+    }
+
+
+def confusion_matrix(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Count predictions: int64 `[K, K]`, a row a true class, a column a predicted one."""
+    return multiclass_confusion_matrix(probabilities, labels, probabilities.shape[1])

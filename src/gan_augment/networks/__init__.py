@@ -1,0 +1,1 @@
+"""Generators, discriminators and classifiers: plain modules that know nothing of training."""

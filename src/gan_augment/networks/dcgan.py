@@ -1,0 +1,113 @@
+"""The convolutional GAN of Radford et al. 2015, with labels, for any image size."""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from gan_augment.settings import check_integer
+from gan_augment.data.image_set import ImageShape
+from gan_augment.networks.architecture import Architecture, LabelledLatent, ProjectionHead
+
+
+@dataclass(frozen=True)
+class DCGAN(Architecture):
+    """Strided convolutions down, transposed convolutions up.
+
+    The discriminator has no batch norm: real and generated images go through it in one batch, and their
+    statistics must not mix.
+
+    Attributes:
+        latent_dim: Length of a latent vector.
+        channels: Feature maps at half the image's size; each halving doubles them, up to 8 times.
+    """
+
+    latent_dim: int = 100
+    channels: int = 64
+
+    def __post_init__(self) -> None:
+        """Refuse sizes below one."""
+        check_integer("architecture.latent_dim", self.latent_dim, low=1)
+        check_integer("architecture.channels", self.channels, low=1)
+
+    def generator(self, shape: ImageShape, num_classes: int) -> nn.Module:
+        """Return the generator."""
+        return DCGANGenerator(shape, num_classes, self.latent_dim, self.channels)
+
+    def discriminator(self, shape: ImageShape, num_classes: int) -> nn.Module:
+        """Return the discriminator."""
+        return DCGANDiscriminator(shape, num_classes, self.channels)
+
+
+def halvings(size: int) -> list[int]:
+    """Return the sizes from a seed of 4 to 7 pixels up to an image's; each is half the next, rounded up.
+
+    Args:
+        size: Side of the image, at least 8 pixels.
+
+    Example:
+        >>> halvings(28), halvings(64), halvings(50)
+        ([7, 14, 28], [4, 8, 16, 32, 64], [7, 13, 25, 50])
+    """
+    sizes = [size]
+    while sizes[0] > 7:
+        sizes.insert(0, (sizes[0] + 1) // 2)
+    return sizes
+
+
+def _kernel(size: int) -> int:
+    # With stride 2 and padding 1, a kernel of 4 doubles n to 2n and one of 3 to 2n - 1: every size is reached exactly.
+    return 4 if size % 2 == 0 else 3
+
+
+def _initialise(module: nn.Module) -> None:
+    # Radford et al. 2015, section 4: weights from a normal distribution with standard deviation .02.
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, std=0.02)
+
+
+class DCGANGenerator(nn.Module):
+    """Latents `[B, latent_dim]`, labels `[B]` -> images `[B, C, H, W]` in [-1, 1]."""
+
+    def __init__(self, shape: ImageShape, num_classes: int, latent_dim: int, channels: int) -> None:
+        super().__init__()
+        sizes = halvings(shape.size)
+        widths = [channels * 2 ** min(level, 3) for level in reversed(range(len(sizes) - 1))]
+        self.latent = LabelledLatent(latent_dim, num_classes)
+        layers: list[nn.Module] = [
+            nn.Linear(self.latent.num_features, widths[0] * sizes[0] ** 2, bias=False),
+            nn.Unflatten(1, (widths[0], sizes[0], sizes[0])),
+            nn.BatchNorm2d(widths[0]),
+            nn.ReLU(),
+        ]
+        for size, width, next_width in zip(sizes[1:-1], widths, widths[1:], strict=False):
+            layers += [
+                nn.ConvTranspose2d(width, next_width, _kernel(size), stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(next_width),
+                nn.ReLU(),
+            ]
+        layers += [nn.ConvTranspose2d(widths[-1], shape.channels, _kernel(sizes[-1]), stride=2, padding=1), nn.Tanh()]
+        self.layers = nn.Sequential(*layers)
+        self.apply(_initialise)
+
+    def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
+        """Make one image a latent vector."""
+        return self.layers(self.latent(latents, labels))
+
+
+class DCGANDiscriminator(nn.Module):
+    """Images `[B, C, H, W]`, labels `[B]` -> logits `[B]`."""
+
+    def __init__(self, shape: ImageShape, num_classes: int, channels: int) -> None:
+        super().__init__()
+        sizes = halvings(shape.size)[::-1]
+        widths = [shape.channels] + [channels * 2 ** min(level, 3) for level in range(len(sizes) - 1)]
+        layers: list[nn.Module] = []
+        for size, width, next_width in zip(sizes, widths, widths[1:], strict=False):
+            layers += [nn.Conv2d(width, next_width, _kernel(size), stride=2, padding=1), nn.LeakyReLU(0.2)]
+        self.layers = nn.Sequential(*layers, nn.Flatten())
+        self.head = ProjectionHead(widths[-1] * sizes[-1] ** 2, num_classes)
+        self.apply(_initialise)
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Judge whether images are real and show what their labels say."""
+        return self.head(self.layers(images), labels)

@@ -1,0 +1,90 @@
+"""From configuration nodes to objects. Each error names the bad value, the allowed ones and what to do."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+
+Settings = TypeVar("Settings")
+
+
+def check_integer(name: str, value: Any, low: int, high: int | None = None) -> None:
+    """Raise unless a setting is a whole number in [low, high].
+
+    Raises:
+        ValueError: If it is not.
+
+    Example:
+        >>> check_integer("gan.batch_size", 0, low=1)
+        Traceback (most recent call last):
+        ValueError: gan.batch_size=0: use a whole number of at least 1
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < low or (high is not None and value > high):
+        allowed = f"of at least {low}" if high is None else f"from {low} to {high}"
+        raise ValueError(f"{name}={value}: use a whole number {allowed}")
+
+
+def check_number(name: str, value: Any, low: float, high: float, open_low: bool = False) -> None:
+    """Raise unless a setting is a number in [low, high], or in (low, high] with `open_low`.
+
+    Raises:
+        ValueError: If it is not.
+
+    Example:
+        >>> check_number("augmentation.share", 1.5, 0, 1, open_low=True)
+        Traceback (most recent call last):
+        ValueError: augmentation.share=1.5: use a number above 0 and at most 1
+    """
+    inside = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+    if not inside or (open_low and value == low):
+        allowed = f"above {low} and at most {high}" if open_low else f"from {low} to {high}"
+        raise ValueError(f"{name}={value}: use a number {allowed}")
+
+
+def check_choice(name: str, value: Any, allowed: Collection[str]) -> None:
+    """Raise unless a setting is one of the allowed words.
+
+    Raises:
+        ValueError: If it is not.
+
+    Example:
+        >>> check_choice("augmentation.transform", "flip", ("none", "classical"))
+        Traceback (most recent call last):
+        ValueError: augmentation.transform=flip: use one of none, classical
+    """
+    if value not in allowed:
+        raise ValueError(f"{name}={value}: use one of {', '.join(allowed)}")
+
+
+def build(node: Mapping[str, Any]) -> Any:
+    """Turn a configuration node with a `_target_` into its object.
+
+    Raises:
+        ValueError: If the object refuses its settings.
+    """
+    try:
+        return instantiate(node, _execution_whitelist_=["gan_augment.*"])
+    except InstantiationException as error:
+        if isinstance(error.__cause__, ValueError | TypeError):
+            raise ValueError(str(error.__cause__)) from error
+        raise
+
+
+def settings_from(kind: type[Settings], name: str, node: Mapping[str, Any]) -> Settings:
+    """Turn a configuration node into a dataclass of settings; no setting is read and ignored.
+
+    Args:
+        kind: A dataclass, which checks its own values.
+        name: Where the node stands in the configuration.
+        node: The plain configuration node.
+
+    Raises:
+        ValueError: If the node has a setting that the dataclass lacks, or lacks one that it needs.
+    """
+    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    if set(node) != known:
+        wrong = ", ".join(sorted(set(node) ^ known))
+        raise ValueError(f"{name}: {wrong} unknown or missing: it has {', '.join(sorted(known))}")
+    return kind(**node)

@@ -1,0 +1,158 @@
+"""The stage store: each step of a trial is computed once, and found again by what went into it."""
+
+import hashlib
+import json
+import os
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Union
+
+from filelock import FileLock
+
+from gan_augment.study.record import write_json
+
+
+class DivergedError(Exception):
+    """Training met a number that is not finite. An outcome of the experiment, not a fault of the program."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A step of a trial whose output is worth keeping.
+
+    Attributes:
+        name: What it makes: `gan`, `synthesis`, `classifier`.
+        version: Raised by hand when the stage's mathematics changes.
+        settings: Every setting that the output depends on: plain values, never a path or a logger.
+        inputs: What it is made from: earlier stages, and fingerprints of image sets.
+        seed: The seed of its streams.
+        compute: Writes the output into `folder`, given the folders of the earlier stages by their names.
+    """
+
+    name: str
+    version: int
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, Union["Stage", str]]
+    seed: int
+    compute: Callable[..., None] = field(repr=False, compare=False)
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """Everything that the output is a function of."""
+        inputs = {name: one.key if isinstance(one, Stage) else one for name, one in self.inputs.items()}
+        return {
+            "stage": self.name,
+            "version": self.version,
+            "settings": dict(self.settings),
+            "inputs": inputs,
+            "seed": self.seed,
+        }
+
+    @cached_property
+    def key(self) -> str:
+        """The hash of the identity."""
+        return digest(self.identity)
+
+
+@dataclass(frozen=True)
+class Output:
+    """A stage's output.
+
+    Attributes:
+        folder: Where it lies.
+        seconds: What it took to make.
+        reused: Whether it was there already.
+        diverged: Why its training was ended, if it was not finite; then the folder holds no output.
+    """
+
+    folder: Path
+    seconds: float
+    reused: bool
+    diverged: str | None
+
+
+class StageStore:
+    """Stage outputs under `<root>/<stage>/<key>/`, each made once, whoever asks first.
+
+    An output is written to `<key>.partial` under a lock and then renamed, so a folder without that ending is whole.
+
+    Args:
+        root: Folder of the store.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, stage: Stage) -> Path:
+        """Return where a stage's output lies, or will lie."""
+        return self.root / stage.name / stage.key
+
+    def fetch(self, stage: Stage, events: Path | None = None) -> Output:
+        """Return a stage's output; make it first if it is not there.
+
+        Args:
+            stage: What to fetch; its inputs are fetched too.
+            events: Where to link the stage's TensorBoard events, from the moment they are being written.
+
+        Raises:
+            DivergedError: If an input of the stage diverged.
+        """
+        folder = self.folder(stage)
+        partial = folder.with_suffix(".partial")
+        reused = True
+        if not folder.exists():
+            inputs = {name: self._input(one) for name, one in stage.inputs.items() if isinstance(one, Stage)}
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder.with_suffix(".lock")):
+                if not folder.exists():  # another process may have made it while this one waited
+                    _link(events, partial / "tensorboard")
+                    self._make(stage, partial, inputs)
+                    partial.rename(folder)
+                    reused = False
+        _link(events, folder / "tensorboard")
+        made = json.loads((folder / "stage.json").read_text(encoding="utf-8"))
+        return Output(folder, made["seconds"], reused, made["diverged"])
+
+    def _input(self, stage: Stage) -> Path:
+        output = self.fetch(stage)
+        if output.diverged is not None:
+            raise DivergedError(output.diverged)
+        return output.folder
+
+    def _make(self, stage: Stage, partial: Path, inputs: dict[str, Path]) -> None:
+        shutil.rmtree(partial, ignore_errors=True)
+        (partial / "tensorboard").mkdir(parents=True)
+        start, diverged = time.perf_counter(), None
+        try:
+            stage.compute(folder=partial, **inputs)
+        except DivergedError as outcome:
+            diverged = str(outcome)
+        seconds = time.perf_counter() - start
+        write_json(stage.identity | {"seconds": seconds, "diverged": diverged}, partial / "stage.json")
+
+
+def digest(content: Any) -> str:
+    """Hash plain nested values; the order of names does not count."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def peak_memory_mib() -> int:
+    """Return the largest memory that this process has held so far, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(peak // (2**20 if sys.platform == "darwin" else 2**10))
+
+
+def _link(link: Path | None, target: Path) -> None:
+    if link is None:
+        return
+    link.parent.mkdir(parents=True, exist_ok=True)
+    fresh = link.with_name(f"{link.name}.{os.getpid()}")
+    fresh.symlink_to(os.path.relpath(target, link.parent), target_is_directory=True)
+    fresh.replace(link)

@@ -1,0 +1,48 @@
+"""Provenance: which code, which libraries and which command a result comes from."""
+
+import platform
+import shlex
+import subprocess
+import sys
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+LIBRARIES = (
+    "gan-augment",
+    "torch",
+    "torchvision",
+    "lightning",
+    "torchmetrics",
+    "hydra-core",
+    "numpy",
+    "scikit-learn",
+)
+
+
+@cache
+def code_provenance() -> dict[str, Any]:
+    """Return the versions of the libraries, and the commit of the code and whether its tree was clean.
+
+    Commit and tree are None where the package does not lie in a git checkout of its own.
+    """
+    versions = {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
+    status = _git("status", "--porcelain")
+    return {
+        "versions": versions,
+        "commit": _git("rev-parse", "HEAD"),
+        "clean": None if status is None else status == "",
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    source = Path(__file__).resolve().parents[3]
+    if not (source / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(["git", "-C", str(source), *arguments], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

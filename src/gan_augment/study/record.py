@@ -1,0 +1,80 @@
+"""The record: the one JSON file that a trial leaves, and its flat form.
+
+A record is a plain nested dictionary, so that fields written by a newer minor version survive reading and
+writing. Its parts: `trial`, `status`, `error`, `factors`, `metrics`, `confusion_matrix`, `costs`, `saw`,
+`provenance`.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+SCHEMA = "1.0"
+STATUSES = ("ok", "diverged", "failed")
+
+# These tell when and by which command a trial ran, not what it found: two runs of one study differ in them.
+NOT_IN_RESULTS = ("provenance.command", "provenance.test_opened")
+
+
+def write_json(content: dict[str, Any], path: Path) -> None:
+    """Write a JSON file that is either the old one or the new one at any moment.
+
+    Args:
+        content: What to write.
+        path: The file; its folder must exist.
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read one record.
+
+    Args:
+        path: A `record.json`.
+
+    Returns:
+        The record, fields unknown to this version included.
+
+    Raises:
+        ValueError: If the file is not a record, or one of a newer major schema.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        major = int(str(record["schema"]).split(".")[0])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not a readable record: {type(error).__name__}: {error}") from error
+    if major > int(SCHEMA.split(".")[0]):
+        raise ValueError(
+            f"{path} has schema {record['schema']}, this version reads up to {SCHEMA}: update gan-augment to read it"
+        )
+    return dict(record)
+
+
+def flatten(record: dict[str, Any]) -> dict[str, Any]:
+    """Turn a record into one row with dotted names.
+
+    Args:
+        record: A nested record.
+
+    Returns:
+        The scalars of the record; lists (the confusion matrix) and what differs between two runs of the
+        same trial are left out.
+
+    Example:
+        >>> flatten({"trial": "none-seed0", "metrics": {"test": {"accuracy": 0.9}}})
+        {'trial': 'none-seed0', 'metrics.test.accuracy': 0.9}
+    """
+    row: dict[str, Any] = {}
+
+    def visit(prefix: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                visit(f"{prefix}.{name}" if prefix else str(name), inner)
+        elif not isinstance(value, list) and prefix not in NOT_IN_RESULTS:
+            row[prefix] = value
+
+    visit("", record)
+    return row

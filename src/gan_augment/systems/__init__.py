@@ -1,0 +1,1 @@
+"""What is trained: LightningModules, and the function that trains each into a stage's folder."""

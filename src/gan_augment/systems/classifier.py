@@ -1,0 +1,219 @@
+"""The classifier: the network whose accuracy is in question."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torchmetrics.functional.classification import multiclass_accuracy
+
+from gan_augment.augmentation.arm import Arm
+from gan_augment.augmentation.classical import ClassicalTransform
+from gan_augment.settings import build, check_integer, check_number, settings_from
+from gan_augment.stages import Stage
+from gan_augment.data.batches import Batch, ImageBatches, Part
+from gan_augment.data.image_set import ImageSet, to_float
+from gan_augment.networks.weights import load_weights, save_weights
+from gan_augment.randomness import Stream, initialised
+from gan_augment.synthesis.sampling import read_synthetic
+from gan_augment.systems.hardware import Hardware
+
+VERSION = 1  # raise it when the mathematics of the training changes
+
+NUM_LOOKS = 10  # at the validation images, over the whole training
+
+
+@dataclass(frozen=True)
+class ClassifierSettings:
+    """How the classifier is trained.
+
+    Attributes:
+        network: Called with the images' shape and the number of classes, returns the network.
+        num_steps: Optimizer steps; the same for every arm.
+        batch_size: Images a step, real and extra ones together.
+        learning_rate: Of AdamW, at the start; it decays to 0 along a half cosine.
+        weight_decay: Of AdamW.
+    """
+
+    network: Callable[..., nn.Module]
+    num_steps: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range."""
+        check_integer("classifier.num_steps", self.num_steps, low=1)
+        check_integer("classifier.batch_size", self.batch_size, low=1)
+        check_number("classifier.learning_rate", self.learning_rate, 0, 1, open_low=True)
+        check_number("classifier.weight_decay", self.weight_decay, 0, 1)
+
+    def num_extra(self, arm: Arm) -> int:
+        """Return how many images of a batch come from the arm's extra set."""
+        return round((arm.share or 0) * self.batch_size)
+
+
+class Classifier(L.LightningModule):
+    """Cross-entropy, AdamW, a fixed number of steps under a decaying rate; the last weights are kept.
+
+    Args:
+        network: Images `[B, C, H, W]` in [-1, 1] -> logits `[B, K]`.
+        settings: How it is trained.
+        transform: Applied to every training image; None for none.
+        seed: Decides the draws of the transform.
+    """
+
+    def __init__(
+        self, network: nn.Module, settings: ClassifierSettings, transform: ClassicalTransform | None, seed: int
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.settings = settings
+        self.transform = transform
+        self.seed = seed
+        self.register_buffer("finite", torch.tensor(True))
+
+    def configure_optimizers(self) -> Any:
+        """Return AdamW, and a half cosine down to 0 that is followed step by step."""
+        optimizer = torch.optim.AdamW(
+            self.network.parameters(),
+            lr=self.settings.learning_rate,
+            weight_decay=self.settings.weight_decay,
+            fused=True,
+        )
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.settings.num_steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_fit_start(self) -> None:
+        """Open the transform's stream on the device."""
+        self._draws = Stream(self.seed, "transform", self.device)
+
+    def training_step(self, batch: Batch, step: int) -> Tensor:
+        """Return the loss on one batch."""
+        images = batch.images if self.transform is None else self.transform(batch.images, self._draws.at(step))
+        loss = cross_entropy(self.network(images).float(), batch.labels)
+        self.finite &= loss.detach().isfinite()
+        self.log("train/loss", loss)
+        return loss
+
+    def validation_step(self, batch: Batch, step: int) -> None:
+        """Log loss and accuracy on the validation images."""
+        logits = self.network(batch.images).float()
+        accuracy = multiclass_accuracy(logits, batch.labels, logits.shape[1], average="micro")
+        self.log("validation/loss", cross_entropy(logits, batch.labels), batch_size=len(logits))
+        self.log("validation/accuracy", accuracy, batch_size=len(logits))
+
+
+def classifier_stage(
+    labelled: ImageSet,
+    validation: ImageSet,
+    synthesis: Stage | None,
+    arm: Arm,
+    classical: Mapping[str, Any],
+    classifier: Mapping[str, Any],
+    seed: int,
+    hardware: Hardware,
+) -> Stage:
+    """Lay out the stage that trains the classifier in one arm.
+
+    Args:
+        labelled: The real images it learns from.
+        validation: Images to report on while training; they change no weight.
+        synthesis: The stage that makes the synthetic set, for arms that ask for one.
+        arm: What is mixed into the batches, and how images are transformed.
+        classical: Configuration node of the data set's `ClassicalTransform`.
+        classifier: Configuration node of the `ClassifierSettings`.
+        seed: The seed of all its streams, shared by the arms.
+        hardware: Where it is trained.
+
+    Raises:
+        ValueError: If a setting is out of range, or the network cannot take such images.
+    """
+    settings = read_classifier(classifier)
+    settings.network(labelled.shape, labelled.num_classes)
+    transform = build(classical) if arm.transform == "classical" else None
+    inputs: dict[str, Stage | str] = {"labelled": labelled.fingerprint, "validation": validation.fingerprint}
+    if synthesis is not None:
+        inputs["synthesis"] = synthesis
+    return Stage(
+        name="classifier",
+        version=VERSION,
+        settings={
+            "arm": asdict(arm),
+            "classical": None if transform is None else classical,
+            "classifier": classifier,
+            **hardware.identity,
+        },
+        inputs=inputs,
+        seed=seed,
+        compute=partial(train_classifier, labelled, validation, arm, transform, settings, seed, hardware),
+    )
+
+
+def read_classifier(node: Mapping[str, Any]) -> ClassifierSettings:
+    """Turn a configuration node into the `ClassifierSettings`."""
+    return settings_from(ClassifierSettings, "classifier", {**node, "network": build(node["network"])})
+
+
+def train_classifier(
+    labelled: ImageSet,
+    validation: ImageSet,
+    arm: Arm,
+    transform: ClassicalTransform | None,
+    settings: ClassifierSettings,
+    seed: int,
+    hardware: Hardware,
+    folder: Path,
+    synthesis: Path | None = None,
+) -> None:
+    """Train a classifier in one arm and leave its weights in a stage's folder.
+
+    Args:
+        labelled: The real images it learns from.
+        validation: Images to report on while training; they change no weight.
+        arm: What is mixed into the batches.
+        transform: Applied to every training image, real or not; None for none.
+        settings: How it is trained.
+        seed: The seed of all its streams, shared by the arms.
+        hardware: Where it is trained.
+        folder: Where to write.
+        synthesis: Folder of the synthetic set, for arms that ask for one.
+
+    Raises:
+        DivergedError: If a loss or a weight stops being finite.
+    """
+    num_extra = settings.num_extra(arm)
+    parts = [Part(labelled, settings.batch_size - num_extra, "order")]
+    if synthesis is not None:
+        parts.append(Part(read_synthetic(synthesis, labelled.class_names), num_extra, "order/extra"))
+    data = ImageBatches([part for part in parts if part.num_per_batch], settings.num_steps, seed, validation)
+    network = initialised(lambda: settings.network(labelled.shape, labelled.num_classes), seed)
+    system = Classifier(network, settings, transform, seed)
+    look_every = max(1, settings.num_steps // NUM_LOOKS) if len(validation) else None
+    hardware.fit(system, data, folder, validate_every=look_every)
+    save_weights(folder, classifier=network)
+
+
+@torch.no_grad()
+def predict(folder: Path, classifier: Mapping[str, Any], images: ImageSet, hardware: Hardware) -> Tensor:
+    """Return what a trained classifier says of images.
+
+    Args:
+        folder: The classifier's stage folder.
+        classifier: The configuration node that it was trained with.
+        images: What to classify.
+        hardware: Where to compute.
+
+    Returns:
+        Probabilities, float32 `[N, K]`, on the CPU.
+    """
+    network = read_classifier(classifier).network(images.shape, images.num_classes)
+    load_weights(folder, "classifier", network)
+    network.to(hardware.device)
+    batches = [network(to_float(chunk.to(hardware.device))).softmax(dim=1).cpu() for chunk in images.images.split(1000)]
+    return torch.cat(batches)

@@ -1,0 +1,112 @@
+"""Where and how precisely to train, and the Lightning Trainer that follows from it."""
+
+import logging
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from gan_augment.callbacks.guard import NotFiniteGuard
+from gan_augment.callbacks.progress import Progress
+from gan_augment.settings import check_choice, check_integer
+
+# Lightning names the hardware at every training; the record does so once.
+logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+
+EXPECTED_WARNINGS = (
+    "does not have many workers",  # loaders hand out indices from memory: worker processes would only cost
+    "but have no `validation_step`",  # a GAN is not judged on validation images while it trains
+    r"module\(s\) in eval mode at the start of training",  # the averaged generator
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # inside Lightning 2.6
+)
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """The machine that a trial runs on.
+
+    Attributes:
+        accelerator: `cpu` or `gpu`.
+        precision: Lightning's name of it: `32-true`, or `bf16-mixed`.
+        num_threads: Threads that PyTorch computes with; null leaves its default, one a core.
+    """
+
+    accelerator: str
+    precision: str
+    num_threads: int | None
+
+    def __post_init__(self) -> None:
+        """Refuse hardware that is not there."""
+        check_choice("trainer.accelerator", self.accelerator, ("cpu", "gpu"))
+        check_choice("trainer.precision", self.precision, ("32-true", "bf16-mixed"))
+        if self.num_threads is not None:
+            check_integer("trainer.num_threads", self.num_threads, low=1)
+        if self.accelerator == "gpu" and not torch.accelerator.is_available():
+            raise ValueError("trainer=gpu, but PyTorch sees no GPU on this machine: use trainer=cpu")
+
+    @property
+    def device(self) -> torch.device:
+        """The device that tensors live on."""
+        if self.accelerator == "cpu":
+            return torch.device("cpu")
+        accelerator = torch.accelerator.current_accelerator()
+        assert accelerator is not None
+        return accelerator
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What a result depends on: precision and device type."""
+        return {"precision": self.precision, "device": self.device.type}
+
+    def use_threads(self) -> int:
+        """Make PyTorch compute with the chosen number of threads; return how many it uses."""
+        if self.num_threads is not None:
+            torch.set_num_threads(self.num_threads)
+        return torch.get_num_threads()
+
+    def fit(
+        self,
+        system: L.LightningModule,
+        data: L.LightningDataModule,
+        folder: Path,
+        validate_every: int | None = None,
+        callbacks: tuple[Callback, ...] = (),
+    ) -> None:
+        """Train a system on every batch of its data, once, and log to `folder/tensorboard`.
+
+        Args:
+            system: What to train.
+            data: Its batches.
+            folder: The stage's folder.
+            validate_every: Steps between two looks at the validation images; None for no look.
+            callbacks: What else watches the training.
+
+        Raises:
+            DivergedError: If the system's loss stops being finite.
+        """
+        self.use_threads()
+        logger = TensorBoardLogger(folder, name="", version="tensorboard", default_hp_metric=False)
+        trainer = L.Trainer(
+            accelerator=self.accelerator,
+            devices=1,
+            precision=self.precision,  # type: ignore[arg-type]
+            max_epochs=1,
+            val_check_interval=validate_every,
+            limit_val_batches=0 if validate_every is None else None,
+            num_sanity_val_steps=0,
+            logger=logger,
+            callbacks=[NotFiniteGuard(), Progress(), *callbacks],
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,  # batches are a function of the step
+        )
+        with warnings.catch_warnings():
+            for message in EXPECTED_WARNINGS:
+                warnings.filterwarnings("ignore", message=f".*{message}")
+            trainer.fit(system, datamodule=data)
+        logger.experiment.close()

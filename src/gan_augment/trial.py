@@ -1,0 +1,220 @@
+"""One trial: one split, one seed, one arm, one GAN configuration -> one test result.
+
+    image set -> split -> [ gan -> synthesis ] -> classifier -> test once -> record
+
+`plan_trial` checks the settings and lays out the stages; `run_trial` carries them out.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+
+from gan_augment.augmentation.arm import Arm
+from gan_augment.callbacks.progress import titled
+from gan_augment.data.image_set import ImageSet
+from gan_augment.data.sources import Source
+from gan_augment.data.split import Split, draw_split
+from gan_augment.metrics.classification import classification_metrics, confusion_matrix
+from gan_augment.settings import build, check_integer, settings_from
+from gan_augment.stages import Output, Stage, StageStore, digest, peak_memory_mib
+from gan_augment.study.factors import trial_factors
+from gan_augment.study.provenance import code_provenance
+from gan_augment.study.record import SCHEMA
+from gan_augment.synthesis.pictures import draw_confusion_matrix, draw_side_by_side
+from gan_augment.synthesis.sampling import read_synthetic, synthesis_stage
+from gan_augment.systems.classifier import classifier_stage, predict
+from gan_augment.systems.gan import gan_stage
+from gan_augment.systems.hardware import Hardware
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """A trial that is checked and ready to run.
+
+    Attributes:
+        settings: The plain configuration.
+        factors: Every choice in it that a study can sweep.
+        fingerprint: Names the image set.
+        split: The images.
+        hardware: Where it runs.
+        stages: What to do, in order; the last one trains the classifier.
+    """
+
+    settings: Mapping[str, Any]
+    factors: dict[str, Any]
+    fingerprint: str
+    split: Split
+    hardware: Hardware
+    stages: tuple[Stage, ...]
+
+    @cached_property
+    def name(self) -> str:
+        """The trial's folder: arm and seed for the reader, and a hash of all that the result depends on."""
+        key = digest([self.factors, self.fingerprint, self.split.hash, [stage.key for stage in self.stages]])
+        return f"{self.factors['augmentation']}-seed{self.factors['seeds.split']}-{key[:8]}"
+
+
+def plan_trial(settings: Mapping[str, Any]) -> Trial:
+    """Check a trial's settings and lay out its stages. Nothing is trained.
+
+    Args:
+        settings: The plain configuration; `choices` names the chosen member of each group.
+
+    Raises:
+        ValueError: If a setting is out of range, or does not fit the images or the machine.
+    """
+    data, seeds = settings["data"], settings["seeds"]
+    for name, seed in seeds.items():
+        check_integer(f"seeds.{name}", seed, low=0)
+    hardware = settings_from(Hardware, "trainer", settings["trainer"])
+    arm = settings_from(Arm, "augmentation", settings["augmentation"])
+
+    source = load_source(json.dumps(data["source"]))
+    split = draw_split(
+        source, seeds["split"], settings["labels_per_class"], settings["validation_per_class"], data["test_share"]
+    )
+    stages = trial_stages(settings, arm, split, hardware)
+    factors = trial_factors(settings, arm.needs_gan, arm.transform == "classical")
+    return Trial(settings, factors, source.images.fingerprint, split, hardware, stages)
+
+
+def trial_stages(settings: Mapping[str, Any], arm: Arm, split: Split, hardware: Hardware) -> tuple[Stage, ...]:
+    """Lay out the stages of a trial; each is given what the arm may see, and nothing else."""
+    seeds, labelled = settings["seeds"], split.labelled
+    architecture, loss = settings["architecture"], settings["loss"]
+    gan = synthesis = None
+    if arm.needs_gan:
+        gan = gan_stage(labelled, architecture, loss, settings["gan"], seeds["gan"], hardware)
+        synthesis = synthesis_stage(gan, labelled, architecture, settings["synthesis"], seeds["synthesis"], hardware)
+    classifier = classifier_stage(
+        labelled,
+        split.validation,
+        synthesis,
+        arm,
+        settings["data"]["classical"],
+        settings["classifier"],
+        seeds["classifier"],
+        hardware,
+    )
+    return tuple(stage for stage in (gan, synthesis, classifier) if stage is not None)
+
+
+def run_trial(trial: Trial, folder: Path, store: StageStore, title: str) -> dict[str, Any]:
+    """Carry a trial's stages out, and open the test set once.
+
+    Args:
+        trial: What to do.
+        folder: The trial's folder, for everything but the record.
+        store: Where stages are found and kept.
+        title: What to call the trial on the screen.
+
+    Returns:
+        The record.
+    """
+    outputs: dict[str, Output] = {}
+    for stage in trial.stages:
+        with titled(f"{title}: {stage.name}"):
+            outputs[stage.name] = output = store.fetch(stage, events=folder / "tensorboard" / stage.name)
+        if output.diverged is not None:
+            return record(trial, "diverged", outputs, error=f"{stage.name}: {output.diverged}")
+
+    if "synthesis" in outputs:
+        synthetic = read_synthetic(outputs["synthesis"].folder, trial.split.labelled.class_names)
+        draw_side_by_side(trial.split.labelled, synthetic, folder / "samples.png")
+
+    def judge(images: ImageSet) -> tuple[Tensor, dict[str, Any]]:
+        says = predict(outputs["classifier"].folder, trial.settings["classifier"], images, trial.hardware)
+        return says, classification_metrics(says, images.labels, images.class_names)
+
+    validation = judge(trial.split.validation)[1] if len(trial.split.validation) else {}
+    test_opened = datetime.now(UTC).isoformat(timespec="seconds")
+    probabilities, test = judge(trial.split.test)
+    counts = confusion_matrix(probabilities, trial.split.test.labels)
+
+    np.savez_compressed(
+        folder / "predictions.npz",
+        ids=trial.split.test_indices.numpy(),
+        labels=trial.split.test.labels.numpy(),
+        probabilities=probabilities.numpy().astype(np.float16),
+    )
+    log_summary(trial, folder, validation, test, counts)
+    return record(
+        trial,
+        "ok",
+        outputs,
+        metrics={"validation": validation, "test": test, "gan": {}},
+        confusion_matrix=counts.tolist(),
+        test_opened=test_opened,
+    )
+
+
+@lru_cache(maxsize=1)
+def load_source(node: str) -> Source:
+    """Load the images that a configuration node, as JSON, describes; the trials of a study share them."""
+    source = build(json.loads(node))
+    assert isinstance(source, Source)
+    return source
+
+
+def log_summary(
+    trial: Trial, folder: Path, validation: Mapping[str, Any], test: Mapping[str, Any], counts: Tensor
+) -> None:
+    """Write the trial's factors and results for TensorBoard's HPARAMS tab, and its confusion matrix."""
+    logger = TensorBoardLogger(folder, name="", version="tensorboard", default_hp_metric=False)
+    results = {f"test/{name}": test[name] for name in ("accuracy", "balanced_accuracy", "macro_f1", "nll")}
+    if validation:
+        results["validation/accuracy"] = validation["accuracy"]
+    factors = {name: "-" if value is None else value for name, value in trial.factors.items()}
+    logger.log_hyperparams(factors, results)
+    picture = draw_confusion_matrix(counts, list(trial.split.test.class_names))
+    logger.experiment.add_figure("test/confusion_matrix", picture)
+    logger.experiment.close()
+
+
+def record(
+    trial: Trial,
+    status: str,
+    outputs: Mapping[str, Output],
+    error: str | None = None,
+    metrics: Mapping[str, Any] | None = None,
+    confusion_matrix: list[list[int]] | None = None,
+    test_opened: str | None = None,
+) -> dict[str, Any]:
+    """Say what a trial was, what it found, what it cost and where it comes from."""
+    seconds = {
+        name: {"spent": 0.0 if one.reused else one.seconds, "reused": one.seconds if one.reused else 0.0}
+        for name, one in outputs.items()
+    }
+    seconds["total"] = {kind: sum(one[kind] for one in seconds.values()) for kind in ("spent", "reused")}
+    return {
+        "schema": SCHEMA,
+        "trial": trial.name,
+        "status": status,
+        "error": error,
+        "factors": trial.factors,
+        "metrics": metrics or {},
+        "confusion_matrix": confusion_matrix,
+        "costs": {
+            "seconds": seconds,
+            "peak_memory_mib": peak_memory_mib(),
+            "device": trial.hardware.device.type,
+            "threads": trial.hardware.use_threads(),
+        },
+        "saw": {"labelled": len(trial.split.labelled), "pool_images": 0, "pool_labels": 0},
+        "provenance": {
+            "split": trial.split.hash,
+            "fingerprint": trial.fingerprint,
+            "test_images": len(trial.split.test),
+            "stages": {stage.name: stage.key for stage in trial.stages},
+            "test_opened": test_opened,
+            **code_provenance(),
+        },
+    }

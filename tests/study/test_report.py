@@ -1,0 +1,303 @@
+import csv
+import json
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from io import StringIO
+
+import numpy as np
+import pytest
+from rich.console import Console
+from scipy import stats
+
+from gan_augment.study.report import collect, configurations, contrasts, main, print_report, warnings, write_report
+
+SEEDS = range(8)
+BASE = dict(zip(SEEDS, np.random.default_rng(0).integers(300, 320, len(SEEDS)) / 360, strict=True))
+
+
+def record(arm, seed, accuracy, *, status="ok", split=None, per_class=None, provenance=(), costs=(), **factors):
+    gan = arm.startswith("gan")
+    metrics = {"validation": {"accuracy": 0.5}, "gan": {}}
+    if status == "ok" and accuracy is not None:
+        metrics["test"] = {"accuracy": accuracy, "per_class": per_class or {"0": accuracy, "1": 0.5}}
+    stages = {"gan": 8.0, "classifier": 5.0} if gan else {"classifier": 5.0}
+    seconds = {stage: {"spent": 0.0, "reused": spent} for stage, spent in stages.items()}
+    seconds["total"] = {"spent": 1.0, "reused": sum(stages.values())}
+    return {
+        "schema": "1.0",
+        "trial": "-".join([arm, *map(str, factors.values()), f"seed{seed}"]),
+        "status": status,
+        "error": "RuntimeError: out of memory" if status == "failed" else None,
+        "factors": {
+            "data": "digits",
+            "labels_per_class": 5,
+            "augmentation": arm,
+            "loss": "hinge" if gan else None,
+            "seeds.split": seed,
+            "seeds.gan": seed if gan else None,
+            "seeds.classifier": seed,
+            **factors,
+        },
+        "metrics": metrics,
+        "confusion_matrix": [[1, 0], [0, 1]],
+        "costs": {"seconds": seconds, "peak_memory_mib": 812, "device": "cpu", "threads": 2, **dict(costs)},
+        "saw": {"labelled": 50, "pool_images": 0, "pool_labels": 0},
+        "provenance": {
+            "split": split or f"split{seed}",
+            "fingerprint": "f",
+            "test_images": 360,
+            "versions": {"torch": "2.9"},
+            "commit": "c" * 40,
+            "clean": True,
+            "command": "gan-augment",
+            "test_opened": "2026-01-01T00:00:00",
+            **dict(provenance),
+        },
+    }
+
+
+def study(folder, records, requested=None):
+    for one in records:
+        trial = folder / "trials" / one["trial"]
+        trial.mkdir(parents=True)
+        (trial / "record.json").write_text(json.dumps(one))
+    launch = {"schema": "1.0", "study": "digits", "requested": requested, "command": "gan-augment -m"}
+    (folder / "study.json").write_text(json.dumps(launch))
+    return folder
+
+
+def planted(gains, seeds=SEEDS, **keywords):
+    """Records of arms that gain a known number of points over `none`, with some noise."""
+    noise = {a: np.random.default_rng([*repr((a, keywords)).encode()]).normal(0, 0.004, 100) for a in gains}
+    return [
+        record(arm, s, BASE[s] + gain / 100 + noise[arm][s], **keywords) for arm, gain in gains.items() for s in seeds
+    ]
+
+
+def compare(*folders):
+    return {c.title: c for c in contrasts(configurations(collect(folders)))}
+
+
+def printed(folder, width=80):
+    console = Console(file=StringIO(), width=width)
+    print_report(collect([folder]), console)
+    return console.file.getvalue()
+
+
+def table(page, caption):
+    """The cells of the HTML table with this caption."""
+    body = page.split(f"<caption>{caption}")[1].split("</table>")[0]
+    return [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall(r"<tr>(.*?)</tr>", body)]
+
+
+def test_planted_differences_are_found_and_agree_with_scipy(tmp_path):
+    records = planted({"none": 0, "classical": 3, "gan": 0, "gan_classical": 3, "shuffled": -2})
+    found = compare(study(tmp_path, records))
+    accuracy = {arm: [100 * r["metrics"]["test"]["accuracy"] for r in records if r["factors"]["augmentation"] == arm]
+                for arm in ("gan_classical", "none")}  # fmt: skip
+    expected = stats.ttest_rel(accuracy["gan_classical"], accuracy["none"]).confidence_interval()
+    assert found["gan_classical against none"].interval[1:3] == pytest.approx((expected.low, expected.high))
+    assert {title: contrast.sentence.split()[0] for title, contrast in found.items()} == {
+        "classical against none": "better",
+        "gan against none": "no",
+        "gan_classical against none": "better",
+        "gan_classical against classical": "no",
+        "shuffled against none": "worse",
+    }
+
+
+def test_repeats_under_one_split_are_averaged_first(tmp_path):
+    gains = {0: (0.01, 0.03), 1: (0.05,), 2: (0.03,)}
+    records = [record("none", seed, 0.8) for seed in gains]
+    for seed, repeats in gains.items():
+        for repeat, gain in enumerate(repeats):
+            records.append(record("gan", seed, 0.8 + gain, **{"seeds.gan": repeat}))
+    assert compare(study(tmp_path, records))["gan against none"].interval[::3] == pytest.approx((10 / 3, 3))
+
+
+def test_one_split_for_all_trials_is_compared_by_training_seed_and_said(tmp_path):
+    found = compare(study(tmp_path, planted({"none": 0, "gan": 3}, split="same", labels_per_class="all")))
+    sentence = found["gan against none"].sentence
+    assert sentence.startswith("on this one split, over 8 training seeds (training noise only): better by ")
+
+
+def test_only_pairs_with_both_results_count(tmp_path):
+    records = planted({"none": 0}) + planted({"gan": 3}, seeds=range(6))
+    records += [record("gan", 6, None, status="diverged"), record("gan", 7, None, status="failed")]
+    folder = study(tmp_path, records, requested=[r["trial"] for r in records] + ["gan-seed8"])
+    contrast = compare(folder)["gan against none"]
+    assert contrast.interval.num_pairs == 6
+    assert contrast.sentence.endswith("6 splits; left out: 1 diverged, 1 failed")
+    page = write_report([folder]).read_text()
+    assert table(page, "Arms")[2] == ["gan", table(page, "Arms")[2][1], "6", "8", "1", "1", "14.0"]
+    assert "requested trials without a record: 1 (gan-seed8)" in page
+    assert ["gan-seed7", "failed", "7", "-", "RuntimeError: out of memory"] in table(page, "Trials")
+
+
+def test_a_swept_factor_pairs_none_with_every_gan_configuration(tmp_path):
+    records = planted({"none": 0}) + planted({"gan": 3}, loss="hinge") + planted({"gan": 0}, loss="wgan")
+    found = compare(study(tmp_path, records))
+    assert {title: contrast.sentence.split()[0] for title, contrast in found.items()} == {
+        "gan (loss=hinge) against none": "better",
+        "gan (loss=wgan) against none": "no",
+    }
+
+
+def test_a_factor_of_both_arms_pairs_like_with_like(tmp_path):
+    records = [r for labels in (5, 20) for r in planted({"none": 0, "gan": labels / 5}, labels_per_class=labels)]
+    records += planted({"gan": 0}, labels_per_class=50)
+    folder = study(tmp_path, records)
+    means = {title: contrast.interval.mean for title, contrast in compare(folder).items()}
+    assert means == pytest.approx(
+        {"gan (labels_per_class=5) against none": 1, "gan (labels_per_class=20) against none": 4}, abs=0.5
+    )
+    assert warnings(collect([folder])) == [
+        "gan (labels_per_class=50) is not compared with none: no tested trials at the same setting"
+    ]
+
+
+def test_folders_merge_by_trial_and_ok_wins(tmp_path):
+    records = planted({"none": 0, "gan": 3})
+    whole = study(tmp_path / "whole", records)
+    half = study(tmp_path / "a", records[:10])
+    rest = study(tmp_path / "b", [record("none", 0, None, status="failed"), *records[8:]])
+    expected = (write_report([whole]).parent / "results.csv").read_bytes()
+    for folders in ([half, rest], [rest, half], [rest, half, rest]):
+        assert (write_report(folders, tmp_path / "out").parent / "results.csv").read_bytes() == expected
+
+
+def test_only_requested_trials_are_covered(tmp_path):
+    records = planted({"none": 0, "gan": 3})
+    folder = study(tmp_path, records, requested=["none-seed0", "gan-seed0", "gan-seed99"])
+    covered = collect([folder])
+    assert list(covered.trials["trial"]) == ["gan-seed0", "none-seed0"]
+    assert covered.missing == ["gan-seed99"]
+    (folder / "study.json").unlink()
+    assert len(collect([folder]).trials) == len(records)
+
+
+def test_results_are_one_row_a_trial_in_a_fixed_order(tmp_path):
+    records = planted({"none": 0, "gan": 3}, seeds=range(2))
+    with (write_report([study(tmp_path, records[::-1])], tmp_path / "out").parent / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["trial"] for row in rows] == ["gan-seed0", "gan-seed1", "none-seed0", "none-seed1"]
+    columns = list(rows[0])
+    groups = list(dict.fromkeys(column.split(".")[0] for column in columns))
+    assert groups == ["trial", "status", "error", "factors", "metrics", "saw", "provenance", "schema", "costs"]
+    assert (rows[0]["factors.seeds.gan"], rows[2]["factors.seeds.gan"]) == ("0", "")
+    assert float(rows[2]["metrics.test.accuracy"]) == records[0]["metrics"]["test"]["accuracy"]
+    assert not {"provenance.command", "provenance.test_opened"} & set(columns)
+
+
+def test_classes_are_compared_one_by_one_and_escaped(tmp_path):
+    records = [
+        record(arm, seed, BASE[seed], per_class={"<b>$x_": 0.5 + gain + 0.001 * seed * (arm == "gan"), "cat": 0.7})
+        for arm, gain in (("none", 0.0), ("gan", 0.2))
+        for seed in SEEDS
+    ]
+    folder = study(tmp_path, records)
+    per_class = compare(folder)["gan against none"].per_class
+    assert per_class["<b>$x_"].mean == pytest.approx(20.35)
+    assert per_class["cat"][:3] == (0, 0, 0)
+    page = write_report([folder]).read_text()
+    assert "<b>" not in page
+    assert [row[0] for row in table(page, "Difference in class accuracy")[1:]] == ["&lt;b&gt;$x_", "cat"]
+
+
+def test_the_page_stands_alone_and_can_be_read_aloud(tmp_path):
+    folder = study(tmp_path, planted({"none": 0, "gan": 3}))
+    first = folder / "trials" / "gan-seed1" / "samples.png"
+    write_report([folder])
+    shutil.copy(folder / "report" / "arms.png", first)
+    page = write_report([folder]).read_text()
+    tags = []
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, attributes: tags.append((tag, dict(attributes)))
+    parser.feed(page)
+    images = [attributes for tag, attributes in tags if tag == "img"]
+    assert len(images) == 3
+    assert all(image["alt"] and image["src"].startswith("data:image/png;base64,iVBOR") for image in images)
+    assert not {tag for tag, _ in tags} & {"script", "link", "iframe"}
+    assert not re.search(r"(src|href)\s*=\s*[\"']?(https?:|//)|url\(|@import", page)
+    assert {attributes.get("scope") for tag, attributes in tags if tag == "th"} == {"col", "row"}
+    assert ("html", {"lang": "en"}) in tags
+    assert "gan, trial gan-seed1." in page
+    assert not list(folder.rglob("*.partial"))
+
+
+def test_mixed_provenance_is_warned_of(tmp_path):
+    clean = planted({"none": 0, "gan": 1})
+    assert warnings(collect([study(tmp_path / "clean", clean)])) == []
+    other = {"commit": None, "clean": False, "versions": {"torch": "2.10"}, "fingerprint": "g"}
+    mixed = [*clean[:-1], record("gan", 7, 0.9, provenance=other, costs={"device": "cuda", "threads": 4})]
+    assert warnings(collect([study(tmp_path / "mixed", mixed)])) == [
+        "trials ran with different commits: cccccccccccc, unknown",
+        "trials ran with different devices: cpu, cuda",
+        "trials ran with different numbers of threads: 2, 4",
+        "trials ran with different versions of torch: 2.10, 2.9",
+        "1 of 16 trials ran with uncommitted changes",
+        "the content of digits changed between trials",
+    ]
+
+
+@pytest.mark.parametrize("status", ["ok", "failed"])
+def test_without_test_results_nothing_is_compared_and_that_is_said(tmp_path, status):
+    generators = [record("gan", seed, None, status=status) for seed in range(3)]
+    for one in generators:
+        one["factors"]["augmentation"] = None
+        one["metrics"]["gan"] = {"fid": 10.0 + one["factors"]["seeds.gan"]}
+    folder = study(tmp_path, generators)
+    page = write_report([folder]).read_text()
+    assert "Nothing is compared" in page
+    assert "Nothing is compared" in printed(folder)
+    assert table(page, "Generators") == [["arm", "fid"], ["no classifier", "11"]]
+    assert "<img" not in page
+
+
+def test_the_terminal_shows_arms_and_verdicts_in_80_columns(tmp_path):
+    text = printed(study(tmp_path, planted({"none": 0, "gan_classical": 3, "[red]odd": 0})))
+    assert max(map(len, text.splitlines())) <= 80
+    assert re.search(r"gan_classical +\d\d\.\d +8 +0 +0 +14\.0", text)
+    assert "gan_classical against none: better by" in text
+    assert "[red]odd" in text
+
+
+def test_command_line_writes_where_it_is_told(tmp_path, capsys):
+    folder = study(tmp_path / "digits", planted({"none": 0, "gan": 3}))
+    main([str(folder), "--output", str(tmp_path / "out")])
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"report.html", "results.csv", "arms.png", "classes.png"}
+    assert f"report: {tmp_path / 'out' / 'report.html'}" in capsys.readouterr().out
+
+
+def test_slips_of_users_end_in_one_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    with pytest.raises(SystemExit) as stop:
+        main([str(tmp_path)])
+    assert stop.value.code == 1
+    message = f"{tmp_path} holds no trial records: give a study folder such as outputs/studies/digits"
+    assert capsys.readouterr().err == f"gan-augment-report: {message}\n"
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(ValueError, match="holds no trial records"):
+        main([str(tmp_path)])
+
+
+def test_a_newer_schema_and_a_study_without_results_are_refused(tmp_path):
+    none = record("none", 0, 0.9)
+    with pytest.raises(ValueError, match=r"has schema 2\.0"):
+        collect([study(tmp_path / "newer", [{**none, "schema": "2.0"}])])
+    with pytest.raises(ValueError, match="none of the 2 requested trials has a record yet"):
+        collect([study(tmp_path / "early", [none], requested=["gan-seed0", "gan-seed1"])])
+
+
+def test_help_waits_for_no_heavy_import():
+    code = (
+        "import sys; from gan_augment.study.report import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: print({'pandas', 'matplotlib', 'jinja2', 'scipy', 'torch'} & set(sys.modules))"
+    )
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output.endswith("set()\n")

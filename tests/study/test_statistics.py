@@ -1,0 +1,112 @@
+import math
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from gan_augment.study.statistics import Interval, in_words, paired_interval, verdict
+
+NUMBER = r"-?\d+\.\d+"
+
+
+@pytest.mark.parametrize("confidence", [0.8, 0.95, 0.99])
+@pytest.mark.parametrize("n", [2, 5, 30])
+def test_interval_agrees_with_scipy(n, confidence):
+    rng = np.random.default_rng(n)
+    one, base = rng.normal(90, 2, n), rng.normal(88, 2, n)
+    expected = stats.ttest_rel(one, base).confidence_interval(confidence)
+    interval = paired_interval(one - base, confidence)
+    assert interval == pytest.approx(((one - base).mean(), expected.low, expected.high, n))
+
+
+def test_interval_covers_the_truth_as_often_as_it_says():
+    differences = np.random.default_rng(0).normal(1.0, 2.0, (2000, 8))
+    intervals = [paired_interval(row) for row in differences]
+    assert np.mean([low <= 1.0 <= high for _, low, high, _ in intervals]) == pytest.approx(0.95, abs=0.015)
+
+
+def test_fewer_than_two_pairs_have_no_interval():
+    assert paired_interval([1.5])[::3] == (1.5, 1)
+    assert all(math.isnan(bound) for bound in paired_interval([1.5])[1:3])
+    assert all(math.isnan(value) for value in paired_interval([])[:3])
+
+
+def test_equal_differences_have_no_spread_whatever_floating_point_makes_of_them():
+    differences = 100 * (np.array([0.91, 0.57, 0.3]) - np.array([0.90, 0.56, 0.29]))
+    assert len(set(differences)) > 1
+    assert paired_interval(differences).has_no_spread
+    assert not paired_interval([1.0, 1.1]).has_no_spread
+    assert not paired_interval([1.0]).has_no_spread
+
+
+@pytest.mark.parametrize(("differences", "confidence"), [([1.0, math.nan], 0.95), ([1.0, 2.0], 95)])
+def test_values_without_meaning_are_refused(differences, confidence):
+    with pytest.raises(ValueError, match="must"):
+        paired_interval(differences, confidence)
+
+
+@pytest.mark.parametrize(
+    ("interval", "sentence"),
+    [
+        (Interval(-1.8, -2.6, -0.9, 10), "worse by 1.8 points, 95 % interval -2.6 to -0.9, 10 splits"),
+        (Interval(0.3, 0.02, 0.58, 10), "better by 0.30 points, 95 % interval 0.02 to 0.58, 10 splits"),
+        (
+            Interval(0.5, 0.0, 1.0, 6),
+            "no detectable effect: gains above 1.0 points are excluded, and losses above 0.0 points (6 splits)",
+        ),
+        (
+            Interval(0.28, 0.28, 0.28, 6),
+            "every split gave the same difference (+0.3 points): no interval; one test image is 0.28 points",
+        ),
+        (
+            Interval(0.0, 0.0, 0.0, 9),
+            "every split gave the same difference (+0.0 points): no interval; one test image is 0.28 points",
+        ),
+        (
+            Interval(-0.04, math.nan, math.nan, 1),
+            "too few splits (n = 1; run at least 6): -0.04 points, no interval",
+        ),
+        (
+            Interval(1.0, 1.0, 1.0, 5),
+            "too few splits (n = 5; run at least 6): +1.0 points, every split gave the same difference",
+        ),
+        (Interval(math.nan, math.nan, math.nan, 0), "nothing to compare: no split has a test result on both sides"),
+    ],
+)
+def test_verdict_says_what_the_interval_says(interval, sentence):
+    assert verdict(interval, "split", 100 / 360) == sentence
+
+
+def test_verdict_names_training_noise_for_what_it_is():
+    assert verdict(Interval(1.8, 0.9, 2.6, 8), "training seed", 0.28) == (
+        "on this one split, over 8 training seeds (training noise only): "
+        "better by 1.8 points, 95 % interval 0.9 to 2.6, 8 training seeds"
+    )
+
+
+def test_an_unknown_resolution_is_left_unsaid():
+    assert verdict(Interval(1.0, 1.0, 1.0, 6), "split", math.nan).endswith("(+1.0 points): no interval")
+
+
+@given(st.floats(-20, 20), st.floats(1e-5, 30), st.integers(6, 50))
+def test_words_never_contradict_or_exceed_the_numbers(mean, half, n):
+    interval = Interval(mean, mean - half, mean + half, n)
+    sentence = verdict(interval, "split", 0.28)
+    low, high = map(float, re.fullmatch(f"({NUMBER}) to ({NUMBER})", in_words(interval)[1]).groups())
+    assert low <= interval.low + 1e-6  # rounded outwards: nothing is excluded that the interval does not exclude
+    assert high >= interval.high - 1e-6
+    printed = [float(number) for number in re.findall(NUMBER, sentence)]
+    if sentence.startswith("better"):
+        assert printed[1:] == [low, high]
+        assert 0 < low <= printed[0] <= high
+    elif sentence.startswith("worse"):
+        assert printed[1:] == [low, high]
+        assert low <= -printed[0] <= high < 0
+    else:
+        assert sentence.startswith("no detectable effect")
+        assert printed == [high, -low]
+        assert interval.low <= 1e-6
+        assert interval.high >= -1e-6
