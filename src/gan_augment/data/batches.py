@@ -119,7 +119,7 @@ class ImageBatches(L.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Tensor]:
         """Return the loader of validation batches, in the set's order."""
-        return DataLoader(self._validation.split(self._validation_batch_size), batch_size=None)  # type: ignore[arg-type]
+        return DataLoader(self._validation.split(self._validation_batch_size), batch_size=None)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Batch:
         """Select the images of a batch of indices, and normalise them, on the device."""

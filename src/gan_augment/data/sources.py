@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from gan_augment.settings import check_integer
 from gan_augment.data.image_set import ImageSet
+from gan_augment.settings import check_integer
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,10 +12,10 @@ import torch
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
-from gan_augment.settings import check_integer, check_number
 from gan_augment.data.image_set import ImageSet
 from gan_augment.data.sources import Source
 from gan_augment.randomness import Stream
+from gan_augment.settings import check_integer, check_number
 
 # Makes the held-out images the same in every trial; the number that scikit-learn's tutorials use.
 HOLDOUT_SEED = 42

@@ -30,9 +30,9 @@ class NonSaturating(AdversarialLoss):
 
     Example:
         >>> import torch
-        >>> zeros = torch.zeros(4)
-        >>> [round(float(value), 4) for value in (NonSaturating().discriminator(zeros, zeros), NonSaturating().generator(zeros))]
-        [1.3863, 0.6931]
+        >>> loss, undecided = NonSaturating(), torch.zeros(4)
+        >>> round(loss.discriminator(undecided, undecided).item(), 4), round(loss.generator(undecided).item(), 4)
+        (1.3863, 0.6931)
     """
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:

@@ -19,9 +19,10 @@ def classification_metrics(probabilities: Tensor, labels: Tensor, class_names: S
         class_names: K names.
 
     Returns:
-        `accuracy`, `balanced_accuracy` (mean recall of the classes), `macro_f1`, `per_class` recall by name: fractions
-        in [0, 1], higher is better. `nll` in nats, `brier` (sum over classes, in [0, 2]) and `ece` (15 bins, in [0, 1]):
-        lower is better. A class without an image has no recall (None) and is left out of the means.
+        Fractions in [0, 1], higher is better: `accuracy`, `balanced_accuracy` (mean recall of the classes),
+        `macro_f1`, and `per_class`, the recall by name. Lower is better: `nll` in nats, `brier` (summed over the
+        classes, in [0, 2]) and `ece` (15 bins, in [0, 1]). A class without an image has no recall (None) and is left
+        out of the means.
     """
     probabilities, num_classes = probabilities.double(), len(class_names)
     counts = confusion_matrix(probabilities, labels).double()

@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
-from gan_augment.settings import check_integer
 from gan_augment.data.image_set import ImageShape
+from gan_augment.settings import check_integer
 
 
 class CNN(nn.Module):

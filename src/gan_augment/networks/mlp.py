@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from gan_augment.settings import check_integer
 from gan_augment.data.image_set import ImageShape
 from gan_augment.networks.architecture import Architecture, LabelledLatent, ProjectionHead
+from gan_augment.settings import check_integer
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gan_augment.settings import build, check_integer, settings_from
-from gan_augment.stages import Stage
-from gan_augment.systems.hardware import Hardware
 from gan_augment.data.image_set import ImageSet, ImageShape, to_uint8
 from gan_augment.networks.architecture import Architecture
 from gan_augment.networks.weights import load_weights
 from gan_augment.randomness import Stream
+from gan_augment.settings import build, check_integer, settings_from
+from gan_augment.stages import Stage
+from gan_augment.systems.hardware import Hardware
 
 VERSION = 1  # raise it when the same seed makes other images
 

@@ -14,12 +14,12 @@ from torchmetrics.functional.classification import multiclass_accuracy
 
 from gan_augment.augmentation.arm import Arm
 from gan_augment.augmentation.classical import ClassicalTransform
-from gan_augment.settings import build, check_integer, check_number, settings_from
-from gan_augment.stages import Stage
 from gan_augment.data.batches import Batch, ImageBatches, Part
 from gan_augment.data.image_set import ImageSet, to_float
 from gan_augment.networks.weights import load_weights, save_weights
 from gan_augment.randomness import Stream, initialised
+from gan_augment.settings import build, check_integer, check_number, settings_from
+from gan_augment.stages import Stage
 from gan_augment.synthesis.sampling import read_synthetic
 from gan_augment.systems.hardware import Hardware
 
@@ -67,6 +67,8 @@ class Classifier(L.LightningModule):
         transform: Applied to every training image; None for none.
         seed: Decides the draws of the transform.
     """
+
+    finite: Tensor
 
     def __init__(
         self, network: nn.Module, settings: ClassifierSettings, transform: ClassicalTransform | None, seed: int

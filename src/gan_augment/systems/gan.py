@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from gan_augment.callbacks.samples import SampleGrid
-from gan_augment.settings import build, check_integer, check_number, settings_from
 from gan_augment.data.batches import Batch, ImageBatches, Part
 from gan_augment.data.image_set import ImageSet
 from gan_augment.losses.adversarial import AdversarialLoss
 from gan_augment.networks.architecture import Architecture
 from gan_augment.networks.weights import save_weights
 from gan_augment.randomness import Stream, initialised
+from gan_augment.settings import build, check_integer, check_number, settings_from
 from gan_augment.stages import Stage
 from gan_augment.systems.hardware import Hardware
 
@@ -85,6 +85,11 @@ class GAN(L.LightningModule):
         log_every_n_steps: Steps between two points of the curves.
     """
 
+    CURVES = ("loss/discriminator", "loss/generator", "output/real", "output/fake")
+
+    finite: Tensor
+    sums: Tensor
+
     def __init__(
         self,
         generator: nn.Module,
@@ -109,8 +114,6 @@ class GAN(L.LightningModule):
         self.log_every_n_steps = log_every_n_steps
         self.register_buffer("finite", torch.tensor(True))
         self.register_buffer("sums", torch.zeros(len(self.CURVES)), persistent=False)
-
-    CURVES = ("loss/discriminator", "loss/generator", "output/real", "output/fake")
 
     def images_seen(self, step: int) -> int:
         """Return how many real images the discriminator has seen after a step: the axis of all curves."""
@@ -152,7 +155,7 @@ class GAN(L.LightningModule):
 
     def training_step(self, batch: Batch, step: int) -> None:
         """Let the discriminator take a step, and the generator when it is its turn."""
-        discriminator_optimizer, generator_optimizer = self.optimizers()  # type: ignore[attr-defined, misc]
+        discriminator_optimizer, generator_optimizer = self.optimizers()  # type: ignore[attr-defined]
 
         with self.toggled_optimizer(discriminator_optimizer):
             with torch.no_grad():
