@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 from gan_augment.data.image_set import ImageShape
 
@@ -41,6 +42,33 @@ class Architecture(ABC):
             )
         if shape.channels not in (1, 3):
             raise ValueError(f"architecture {name} makes images of 1 or 3 channels, not {shape.channels}")
+
+
+def halvings(size: int) -> list[int]:
+    """Return the sizes from 4 to 7 pixels up to an image's; each is half the next, rounded up.
+
+    Args:
+        size: Side of the image, in pixels.
+
+    Example:
+        >>> halvings(8), halvings(28), halvings(64), halvings(50)
+        ([4, 8], [7, 14, 28], [4, 8, 16, 32, 64], [7, 13, 25, 50])
+    """
+    sizes = [size]
+    while sizes[0] > 7:
+        sizes.insert(0, (sizes[0] + 1) // 2)
+    return sizes
+
+
+def with_spectral_norm(discriminator: nn.Module) -> nn.Module:
+    """Divide every weight of a discriminator by its largest singular value (Miyato et al. 2018).
+
+    The discriminator's slope is bounded, so with few images it cannot run away from the generator.
+    """
+    for module in list(discriminator.modules()):
+        if isinstance(module, nn.Linear | nn.Conv2d | nn.Embedding):
+            spectral_norm(module)
+    return discriminator
 
 
 class LabelledLatent(nn.Module):

@@ -1,42 +1,39 @@
 """A small convolutional classifier."""
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 
 from gan_augment.data.image_set import ImageShape
+from gan_augment.networks.architecture import halvings
 from gan_augment.settings import check_integer
 
 
 class CNN(nn.Module):
     """Images `[B, C, H, W]` in [-1, 1] -> logits `[B, num_classes]`.
 
-    Two blocks of convolution and pooling, and one hidden layer. There is no batch norm: an arm that mixes
-    synthetic images into a batch would change the statistics by which the real ones are normalised.
+    One convolution at full size and one after each halving, down to 4 to 7 pixels, then one linear layer. There is
+    no batch norm: an arm that mixes synthetic images into a batch would change the statistics by which the real ones
+    are normalised.
 
     Args:
-        shape: Shape of the images, at least 4x4 pixels.
+        shape: Shape of the images, at least 8x8 pixels.
         num_classes: Number of classes.
-        channels: Feature maps of the first block; the second has twice as many.
+        channels: Feature maps at full size; each halving doubles them, up to 8 times.
     """
 
     def __init__(self, shape: ImageShape, num_classes: int, channels: int = 32) -> None:
         super().__init__()
         check_integer("classifier.network.channels", channels, low=1)
-        side = min(7, shape.height // 4), min(7, shape.width // 4)
-        if 0 in side:
-            raise ValueError(f"classifier cnn needs images of at least 4x4 pixels, not {shape.height}x{shape.width}")
-        self.layers = nn.Sequential(
-            nn.Conv2d(shape.channels, channels, 3, padding=1),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-            nn.Conv2d(channels, 2 * channels, 3, padding=1),
-            nn.ReLU(),
-            nn.MaxPool2d(2),
-            nn.AdaptiveAvgPool2d(side),
-            nn.Flatten(),
-            nn.Linear(2 * channels * side[0] * side[1], 4 * channels),
-            nn.ReLU(),
-            nn.Linear(4 * channels, num_classes),
-        )
+        if min(shape.height, shape.width) < 8:
+            raise ValueError(f"classifier cnn needs images of at least 8x8 pixels, not {shape.height}x{shape.width}")
+        sizes = halvings(max(shape.height, shape.width))
+        widths = [channels * 2 ** min(level, 3) for level in range(len(sizes))]
+        layers: list[nn.Module] = [nn.Conv2d(shape.channels, channels, 3, padding=1), nn.ReLU()]
+        for width, next_width in pairwise(widths):
+            layers += [nn.MaxPool2d(2, ceil_mode=True), nn.Conv2d(width, next_width, 3, padding=1), nn.ReLU()]
+        height, width = (-(-side // 2 ** (len(sizes) - 1)) for side in (shape.height, shape.width))  # rounded up
+        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * height * width, num_classes))
 
     def forward(self, images: Tensor) -> Tensor:
         """Return one logit a class."""

@@ -1,28 +1,32 @@
 """The convolutional GAN of Radford et al. 2015, with labels, for any image size."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from torch import Tensor, nn
 
 from gan_augment.data.image_set import ImageShape
-from gan_augment.networks.architecture import Architecture, LabelledLatent, ProjectionHead
+from gan_augment.networks.architecture import Architecture, LabelledLatent, ProjectionHead, halvings, with_spectral_norm
 from gan_augment.settings import check_integer
 
 
 @dataclass(frozen=True)
 class DCGAN(Architecture):
-    """Strided convolutions down, transposed convolutions up.
+    """Strided convolutions down, transposed convolutions up, and one plain convolution at full size.
 
     The discriminator has no batch norm: real and generated images go through it in one batch, and their
-    statistics must not mix.
+    statistics must not mix. The convolution at full size is an addition to the paper: images of 8 pixels are halved
+    only once, and one strided convolution alone sees too little of them.
 
     Attributes:
         latent_dim: Length of a latent vector.
-        channels: Feature maps at half the image's size; each halving doubles them, up to 8 times.
+        channels: Feature maps at full size; each halving doubles them, up to 8 times.
+        spectral_norm: Whether the discriminator's weights are divided by their largest singular values.
     """
 
     latent_dim: int = 100
-    channels: int = 64
+    channels: int = 32
+    spectral_norm: bool = True
 
     def __post_init__(self) -> None:
         """Refuse sizes below one."""
@@ -35,23 +39,8 @@ class DCGAN(Architecture):
 
     def discriminator(self, shape: ImageShape, num_classes: int) -> nn.Module:
         """Return the discriminator."""
-        return DCGANDiscriminator(shape, num_classes, self.channels)
-
-
-def halvings(size: int) -> list[int]:
-    """Return the sizes from a seed of 4 to 7 pixels up to an image's; each is half the next, rounded up.
-
-    Args:
-        size: Side of the image, at least 8 pixels.
-
-    Example:
-        >>> halvings(28), halvings(64), halvings(50)
-        ([7, 14, 28], [4, 8, 16, 32, 64], [7, 13, 25, 50])
-    """
-    sizes = [size]
-    while sizes[0] > 7:
-        sizes.insert(0, (sizes[0] + 1) // 2)
-    return sizes
+        network = DCGANDiscriminator(shape, num_classes, self.channels)
+        return with_spectral_norm(network) if self.spectral_norm else network
 
 
 def _kernel(size: int) -> int:
@@ -71,7 +60,7 @@ class DCGANGenerator(nn.Module):
     def __init__(self, shape: ImageShape, num_classes: int, latent_dim: int, channels: int) -> None:
         super().__init__()
         sizes = halvings(shape.size)
-        widths = [channels * 2 ** min(level, 3) for level in reversed(range(len(sizes) - 1))]
+        widths = [channels * 2 ** min(level, 3) for level in reversed(range(len(sizes)))]
         self.latent = LabelledLatent(latent_dim, num_classes)
         layers: list[nn.Module] = [
             nn.Linear(self.latent.num_features, widths[0] * sizes[0] ** 2, bias=False),
@@ -79,13 +68,13 @@ class DCGANGenerator(nn.Module):
             nn.BatchNorm2d(widths[0]),
             nn.ReLU(),
         ]
-        for size, width, next_width in zip(sizes[1:-1], widths, widths[1:], strict=False):
+        for size, (width, next_width) in zip(sizes[1:], pairwise(widths), strict=True):
             layers += [
                 nn.ConvTranspose2d(width, next_width, _kernel(size), stride=2, padding=1, bias=False),
                 nn.BatchNorm2d(next_width),
                 nn.ReLU(),
             ]
-        layers += [nn.ConvTranspose2d(widths[-1], shape.channels, _kernel(sizes[-1]), stride=2, padding=1), nn.Tanh()]
+        layers += [nn.Conv2d(channels, shape.channels, 3, padding=1), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
         self.apply(_initialise)
 
@@ -100,9 +89,9 @@ class DCGANDiscriminator(nn.Module):
     def __init__(self, shape: ImageShape, num_classes: int, channels: int) -> None:
         super().__init__()
         sizes = halvings(shape.size)[::-1]
-        widths = [shape.channels] + [channels * 2 ** min(level, 3) for level in range(len(sizes) - 1)]
-        layers: list[nn.Module] = []
-        for size, width, next_width in zip(sizes, widths, widths[1:], strict=False):
+        widths = [channels * 2 ** min(level, 3) for level in range(len(sizes))]
+        layers: list[nn.Module] = [nn.Conv2d(shape.channels, channels, 3, padding=1), nn.LeakyReLU(0.2)]
+        for size, (width, next_width) in zip(sizes[:-1], pairwise(widths), strict=True):
             layers += [nn.Conv2d(width, next_width, _kernel(size), stride=2, padding=1), nn.LeakyReLU(0.2)]
         self.layers = nn.Sequential(*layers, nn.Flatten())
         self.head = ProjectionHead(widths[-1] * sizes[-1] ** 2, num_classes)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from gan_augment.data.image_set import ImageShape
-from gan_augment.networks.architecture import Architecture, LabelledLatent, ProjectionHead
+from gan_augment.networks.architecture import Architecture, LabelledLatent, ProjectionHead, with_spectral_norm
 from gan_augment.settings import check_integer
 
 
@@ -17,10 +17,12 @@ class MLP(Architecture):
         latent_dim: Length of a latent vector.
         width: Units of the generator's first layer; the next two have 2 and 4 times as many, and the
             discriminator has 2 and 1 times as many.
+        spectral_norm: Whether the discriminator's weights are divided by their largest singular values.
     """
 
     latent_dim: int = 100
     width: int = 256
+    spectral_norm: bool = True
 
     def __post_init__(self) -> None:
         """Refuse sizes below one."""
@@ -33,7 +35,8 @@ class MLP(Architecture):
 
     def discriminator(self, shape: ImageShape, num_classes: int) -> nn.Module:
         """Return the discriminator."""
-        return MLPDiscriminator(shape, num_classes, self.width)
+        network = MLPDiscriminator(shape, num_classes, self.width)
+        return with_spectral_norm(network) if self.spectral_norm else network
 
 
 class MLPGenerator(nn.Module):
