@@ -36,6 +36,9 @@ def main() -> None:
         job()
     except SystemExit as end:
         code = end.code
+    except Exception as error:  # Hydra lets it through when HYDRA_FULL_ERROR is set
+        show_error(type(error), error, error.__traceback__)
+        code = 1
     if Launch.study_folder is not None:
         code = report(Launch.study_folder) or code
     sys.exit(code)

@@ -4,7 +4,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
 
-from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
 Settings = TypeVar("Settings")
@@ -66,14 +65,29 @@ def build(node: Mapping[str, Any]) -> Any:
     """
     try:
         return instantiate(node, _execution_whitelist_=["gan_augment.*"])
-    except InstantiationException as error:
-        if isinstance(error.__cause__, ValueError | TypeError):
-            raise ValueError(str(error.__cause__)) from error
-        raise
+    except TypeError as error:  # a setting that the object does not have, or lacks
+        raise ValueError(f"{node['_target_'].split('.')[-1]}: {error}") from error
+
+
+def check_names(name: str, node: Mapping[str, Any], known: Collection[str]) -> None:
+    """Raise unless a configuration node has exactly the known settings: none is read and ignored.
+
+    Raises:
+        ValueError: If it has others, or lacks some.
+
+    Example:
+        >>> check_names("seeds", {"split": 0, "luck": 7}, ("split",))
+        Traceback (most recent call last):
+        ValueError: seeds has no setting luck: use split
+    """
+    if unknown := sorted(set(node) - set(known)):
+        raise ValueError(f"{name} has no setting {', '.join(unknown)}: use {', '.join(known)}")
+    if missing := sorted(set(known) - set(node)):
+        raise ValueError(f"{name} lacks {', '.join(missing)}")
 
 
 def settings_from(kind: type[Settings], name: str, node: Mapping[str, Any]) -> Settings:
-    """Turn a configuration node into a dataclass of settings; no setting is read and ignored.
+    """Turn a configuration node into a dataclass of settings.
 
     Args:
         kind: A dataclass, which checks its own values.
@@ -81,10 +95,7 @@ def settings_from(kind: type[Settings], name: str, node: Mapping[str, Any]) -> S
         node: The plain configuration node.
 
     Raises:
-        ValueError: If the node has a setting that the dataclass lacks, or lacks one that it needs.
+        ValueError: If the node does not have exactly the dataclass's settings, or one is out of range.
     """
-    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    if set(node) != known:
-        wrong = ", ".join(sorted(set(node) ^ known))
-        raise ValueError(f"{name}: {wrong} unknown or missing: it has {', '.join(sorted(known))}")
+    check_names(name, node, [field.name for field in fields(kind)])  # type: ignore[arg-type]
     return kind(**node)

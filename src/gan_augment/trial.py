@@ -23,7 +23,7 @@ from gan_augment.data.image_set import ImageSet
 from gan_augment.data.sources import Source
 from gan_augment.data.split import Split, draw_split
 from gan_augment.metrics.classification import classification_metrics, confusion_matrix
-from gan_augment.settings import build, check_integer, settings_from
+from gan_augment.settings import build, check_integer, check_names, settings_from
 from gan_augment.stages import Output, Stage, StageStore, digest, peak_memory_mib
 from gan_augment.study.factors import trial_factors
 from gan_augment.study.provenance import code_provenance
@@ -33,6 +33,11 @@ from gan_augment.synthesis.sampling import read_synthetic, synthesis_stage
 from gan_augment.systems.classifier import classifier_stage, predict
 from gan_augment.systems.gan import gan_stage
 from gan_augment.systems.hardware import Hardware
+
+SETTINGS = (
+    *("data", "architecture", "loss", "gan", "synthesis", "augmentation", "classifier", "trainer"),
+    *("labels_per_class", "validation_per_class", "seed", "seeds", "study", "paths", "choices"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +77,9 @@ def plan_trial(settings: Mapping[str, Any]) -> Trial:
         ValueError: If a setting is out of range, or does not fit the images or the machine.
     """
     data, seeds = settings["data"], settings["seeds"]
+    check_names("the configuration", settings, SETTINGS)
+    check_names("data", data, ("source", "image_size", "test_share", "classical"))
+    check_names("seeds", seeds, ("split", "gan", "synthesis", "classifier"))
     for name, seed in seeds.items():
         check_integer(f"seeds.{name}", seed, low=0)
     hardware = settings_from(Hardware, "trainer", settings["trainer"])
@@ -119,6 +127,7 @@ def run_trial(trial: Trial, folder: Path, store: StageStore, title: str) -> dict
     Returns:
         The record.
     """
+    trial.hardware.use_threads()
     outputs: dict[str, Output] = {}
     for stage in trial.stages:
         with titled(f"{title}: {stage.name}"):

@@ -33,5 +33,5 @@ class SampleGrid(Callback):
         latents = torch.randn(len(labels), pl_module.latent_dim, generator=self._stream.at(0))
         with torch.no_grad():
             images = pl_module.ema(latents.to(pl_module.device), labels.to(pl_module.device)).float()
-        grid = make_grid(images.add(1).div(2), nrow=self.num_columns, padding=1)
+        grid = make_grid(images.nan_to_num().add(1).div(2), nrow=self.num_columns, padding=1)
         trainer.logger.experiment.add_image("samples", grid, pl_module.images_seen(batch_idx))  # type: ignore[union-attr]

@@ -47,7 +47,7 @@ def draw_split(
     seed: int,
     labels_per_class: int | str,
     validation_per_class: int | None = None,
-    test_share: float = 0.2,
+    test_share: float | None = 0.2,
 ) -> Split:
     """Draw a split.
 
@@ -56,7 +56,8 @@ def draw_split(
         seed: Decides which images are labelled; at least 0.
         labels_per_class: Labelled images a class, or "all".
         validation_per_class: Validation images a class; None takes the smaller of 20 and a fifth of what is there.
-        test_share: Stratified share that is held out as test when the source has no test images of its own.
+        test_share: Stratified share that is held out as test when the source has no test images of its own;
+            else None.
 
     Raises:
         ValueError: If a class has too few images for what is asked.
@@ -103,9 +104,11 @@ def draw_split(
     )
 
 
-def _hold_out_test(source: Source, share: float) -> tuple[Tensor, Tensor]:
+def _hold_out_test(source: Source, share: float | None) -> tuple[Tensor, Tensor]:
     everything = torch.arange(len(source.images))
     if source.test is not None:
+        if share is not None:
+            raise ValueError(f"data.test_share={share}, but these images have a test set of their own: leave it null")
         is_test = torch.zeros(len(everything), dtype=torch.bool).index_fill_(0, source.test, True)
         return everything[~is_test], everything[is_test]
     check_number("data.test_share", share, 0, 0.9, open_low=True)

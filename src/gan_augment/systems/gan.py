@@ -58,8 +58,8 @@ class GANSettings:
         check_integer("gan.discriminator_steps", self.discriminator_steps, low=1)
         check_number("gan.generator_learning_rate", self.generator_learning_rate, 0, 1, open_low=True)
         check_number("gan.discriminator_learning_rate", self.discriminator_learning_rate, 0, 1, open_low=True)
-        if len(self.betas) != 2:
-            raise ValueError(f"gan.betas={list(self.betas)}: use two numbers")
+        if not isinstance(self.betas, list | tuple) or len(self.betas) != 2:
+            raise ValueError(f"gan.betas={self.betas}: use a list of two numbers")
         for beta in self.betas:
             check_number("gan.betas", beta, 0, 0.99999)
         check_integer("gan.ema_half_life", self.ema_half_life, low=1)

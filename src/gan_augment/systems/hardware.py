@@ -21,6 +21,7 @@ EXPECTED_WARNINGS = (
     "does not have many workers",  # loaders hand out indices from memory: worker processes would only cost
     "but have no `validation_step`",  # a GAN is not judged on validation images while it trains
     r"module\(s\) in eval mode at the start of training",  # the averaged generator
+    "The number of training batches .* is smaller than the logging interval",  # curves of a few steps are empty
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # inside Lightning 2.6
 )
 

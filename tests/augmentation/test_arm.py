@@ -1,0 +1,35 @@
+import pytest
+
+from gan_augment.augmentation.arm import Arm
+
+GAN = {"sees": "labelled", "extra": "synthetic", "share": 0.5, "transform": "none", "learner": "classifier"}
+
+
+def test_an_arm_with_synthetic_images_needs_a_gan():
+    assert Arm(**GAN).needs_gan
+    assert not Arm(**GAN | {"extra": "none", "share": None}).needs_gan
+
+
+@pytest.mark.parametrize("share", [0.001, 1, 1.0])
+def test_a_batch_may_be_wholly_synthetic_but_not_without(share):
+    assert Arm(**GAN | {"share": share}).share == share
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sees": "everything"}, "augmentation.sees=everything: use one of labelled"),
+        ({"extra": "real"}, "augmentation.extra=real: use one of none, synthetic"),
+        ({"transform": "flip"}, "augmentation.transform=flip: use one of none, classical"),
+        ({"learner": "svm"}, "augmentation.learner=svm: use one of classifier"),
+        ({"share": 0}, "augmentation.share=0: use a number above 0 and at most 1"),
+        ({"share": -0.1}, "augmentation.share=-0.1: use a number above 0 and at most 1"),
+        ({"share": 1.5}, "augmentation.share=1.5: use a number above 0 and at most 1"),
+        ({"share": None}, "augmentation.share=None: use a number above 0 and at most 1"),
+        ({"extra": "none"}, "augmentation.share=0.5, but this arm has no extra images: leave share null"),
+    ],
+    ids=str,
+)
+def test_rows_that_mean_nothing_are_refused(change, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        Arm(**GAN | change)

@@ -1,0 +1,138 @@
+"""What several tests share. Torch is imported where it is needed: the tests of reports do without."""
+
+import logging
+import struct
+import sys
+from dataclasses import dataclass
+
+import hypothesis
+import numpy as np
+import pytest
+
+# Nothing here is timed, and every run draws the same examples.
+hypothesis.settings.register_profile("tests", deadline=None, database=None, derandomize=True, max_examples=40)
+hypothesis.settings.load_profile("tests")
+
+TINY = (
+    "gan.images_seen=640",
+    "classifier.num_steps=20",
+    "synthesis.per_class=8",
+    "trainer.num_threads=1",
+    "architecture.channels=8",
+    "classifier.network.channels=4",
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """Keep every process that a test starts on one core."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _plain_environment(monkeypatch):
+    """Keep the settings of whoever runs the tests out of them."""
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    monkeypatch.delenv("GAN_AUGMENT_DATA", raising=False)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def cli(monkeypatch, capsys):
+    """Run `gan-augment` with some arguments in this process."""
+    from hydra.core.global_hydra import GlobalHydra
+
+    from gan_augment.app import main
+    from gan_augment.launch import Launch
+
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+
+    def launch(*arguments):
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["gan-augment", *map(str, arguments)])
+        monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # so that it is put back afterwards
+        monkeypatch.setattr(Launch, "study_folder", None)
+        try:
+            with pytest.raises(SystemExit) as end:
+                main()
+        finally:
+            GlobalHydra.instance().clear()
+            for handler in root.handlers[:]:
+                if handler not in handlers:
+                    root.removeHandler(handler)
+                    handler.close()
+            root.handlers[:] = handlers
+            root.setLevel(level)
+        said = capsys.readouterr()
+        return Ended(end.value.code or 0, said.out, said.err)
+
+    return launch
+
+
+@pytest.fixture
+def plain_settings():
+    """Compose the configuration of one trial, tiny, with some overrides, into plain values."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.hydra_config import HydraConfig
+
+    from gan_augment.app import CONF
+    from gan_augment.launch import plain
+
+    def settings(*overrides):
+        with initialize_config_dir(str(CONF)):
+            config = compose("config", overrides=[*TINY, *overrides], return_hydra_config=True)
+        HydraConfig.instance().set_config(config)
+        return plain(config)
+
+    return settings
+
+
+@pytest.fixture
+def cpu():
+    from gan_augment.systems.hardware import Hardware
+
+    return Hardware(accelerator="cpu", precision="32-true", num_threads=1)
+
+
+@pytest.fixture
+def image_set():
+    """Make up images of some classes: noise around a level of gray that tells the class."""
+    import torch
+
+    from gan_augment.data.image_set import ImageSet
+
+    def make(per_class=10, num_classes=3, size=8, channels=1, seed=0):
+        labels = torch.arange(num_classes).repeat_interleave(per_class)
+        random = torch.Generator().manual_seed(seed)
+        noise = torch.randint(-30, 31, (len(labels), channels, size, size), generator=random)
+        level = 30 + 195 * labels // max(1, num_classes - 1)
+        images = (level[:, None, None, None] + noise).clamp(0, 255).to(torch.uint8)
+        return ImageSet(images, labels, [f"class{label}" for label in range(num_classes)])
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def mnist_folder(tmp_path_factory):
+    """Make up MNIST's four files, uncompressed: noise, of the right number and size."""
+    root = tmp_path_factory.mktemp("data")
+    raw = root / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for part, length in (("train", 60_000), ("t10k", 10_000)):
+        images = random.integers(0, 256, (length, 28, 28), dtype=np.uint8)
+        labels = (np.arange(length) % 10).astype(np.uint8)
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">4I", 0x803, *images.shape) + images.tobytes())
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 0x801, length) + labels.tobytes())
+    return root

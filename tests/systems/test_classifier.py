@@ -1,0 +1,220 @@
+import math
+
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from gan_augment.augmentation.arm import Arm
+from gan_augment.augmentation.classical import ClassicalTransform
+from gan_augment.networks.cnn import CNN
+from gan_augment.stages import DivergedError
+from gan_augment.synthesis.sampling import IMAGES
+from gan_augment.systems.classifier import classifier_stage, predict, read_classifier, train_classifier
+from gan_augment.systems.hardware import Hardware
+
+NODE = {
+    "network": {"_target_": "gan_augment.networks.cnn.CNN", "_partial_": True, "channels": 4},
+    "num_steps": 30,
+    "batch_size": 16,
+    "learning_rate": 0.01,
+    "weight_decay": 0.01,
+}
+NONE = {"sees": "labelled", "extra": "none", "share": None, "transform": "none", "learner": "classifier"}
+CLASSICAL = {"shift": 0.1, "rotation": 15.0, "scale": 0.1, "flip": False}
+
+
+def train(images, cpu, folder, validation=None, transform=None, synthesis=None, arm=(), seed=0, **changes):
+    folder.mkdir(exist_ok=True)
+    validation = images if validation is None else validation
+    arm, node = Arm(**NONE | dict(arm)), NODE | changes
+    train_classifier(images, validation, arm, transform, read_classifier(node), seed, cpu, folder, synthesis)
+    return torch.load(folder / "weights.pt", weights_only=True)["classifier"]
+
+
+@pytest.fixture
+def synthetic_folder(tmp_path, image_set):
+    import numpy as np
+
+    folder = tmp_path / "synthetic"
+    folder.mkdir()
+    images = image_set(per_class=20, seed=5)
+    np.savez(folder / IMAGES, images=images.images.numpy(), labels=images.labels.numpy())
+    return folder
+
+
+@pytest.fixture
+def fitted(monkeypatch):
+    """Note what would be trained, and train nothing."""
+    notes = []
+    monkeypatch.setattr(
+        Hardware, "fit", lambda self, system, data, folder, **settings: notes.append((system, data, settings))
+    )
+    return notes
+
+
+@pytest.mark.parametrize(("share", "extra"), [(0.5, 8), (0.25, 4), (0.3, 5), (1.0, 16)])
+def test_every_batch_has_the_exact_share_of_synthetic_images(
+    image_set, cpu, tmp_path, synthetic_folder, fitted, share, extra
+):
+    images = image_set()
+    train(images, cpu, tmp_path / "c", synthesis=synthetic_folder, arm={"extra": "synthetic", "share": share})
+    ((_, data, _),) = fitted
+    num_real = len(images) if extra < 16 else 0
+    for indices in data.train_dataloader():
+        assert len(indices) == 16
+        assert (indices >= num_real).sum() == extra
+        assert indices.max() < num_real + 60
+
+
+def test_the_rate_decays_to_nothing_along_a_half_cosine(image_set, cpu, tmp_path, monkeypatch):
+    class Rates(Callback):
+        seen = ()
+
+        def on_train_batch_start(self, trainer, *arguments):
+            self.seen += (trainer.optimizers[0].param_groups[0]["lr"],)
+
+        def on_train_end(self, trainer, *arguments):
+            self.seen += (trainer.optimizers[0].param_groups[0]["lr"],)
+
+    rates, fit = Rates(), Hardware.fit
+    monkeypatch.setattr(Hardware, "fit", lambda *args, **settings: fit(*args, **settings, callbacks=(rates,)))
+    train(image_set(), cpu, tmp_path)
+    expected = [0.01 * (1 + math.cos(math.pi * step / 30)) / 2 for step in range(31)]
+    assert rates.seen == pytest.approx(expected, abs=1e-8)
+
+
+def test_it_learns(image_set, cpu, tmp_path):
+    images, others = image_set(), image_set(seed=1)
+    train(images, cpu, tmp_path, num_steps=60)
+    probabilities = predict(tmp_path, NODE, others, cpu)
+    assert (probabilities.argmax(dim=1) == others.labels).float().mean() > 0.9
+
+
+def test_predictions_are_probabilities_of_every_class(image_set, cpu, tmp_path):
+    train(image_set(), cpu, tmp_path)
+    probabilities = predict(tmp_path, NODE, image_set(per_class=400, seed=1), cpu)
+    assert probabilities.shape == (1200, 3)
+    assert probabilities.dtype == torch.float32
+    assert probabilities.min() >= 0
+    torch.testing.assert_close(probabilities.sum(dim=1), torch.ones(1200))
+
+
+def test_predictions_come_from_the_stored_weights(image_set, cpu, tmp_path):
+    weights, others = train(image_set(), cpu, tmp_path), image_set(seed=1)
+    network = CNN(others.shape, 3, channels=4)
+    network.load_state_dict(weights)
+    expected = network(others.images.float() / 127.5 - 1).softmax(dim=1)
+    torch.testing.assert_close(predict(tmp_path, NODE, others, cpu), expected.detach(), atol=1e-6, rtol=0)
+
+
+def test_the_transform_is_applied_to_real_and_synthetic_images(image_set, cpu, tmp_path, synthetic_folder):
+    seen = []
+
+    def transform(images, generator):
+        seen.append(len(images))
+        return images
+
+    train(
+        image_set(),
+        cpu,
+        tmp_path / "c",
+        transform=transform,
+        synthesis=synthetic_folder,
+        arm={"extra": "synthetic", "share": 0.5},
+    )
+    assert seen == [16] * 30  # and never to validation images
+
+
+def test_a_transform_changes_the_result_and_its_draws_follow_the_seed(image_set, cpu, tmp_path):
+    def bias(name, transform, seed=0):
+        return list(train(image_set(), cpu, tmp_path / name, transform=transform, seed=seed).values())[-1]
+
+    plain = bias("plain", None)
+    moved, again = (bias(name, ClassicalTransform(**CLASSICAL)) for name in ("moved", "again"))
+    assert torch.equal(moved, again)
+    assert not torch.equal(moved, plain)
+    assert not torch.equal(bias("other", ClassicalTransform(**CLASSICAL), seed=1), moved)
+
+
+def test_validation_is_looked_at_ten_times_and_logged(image_set, cpu, tmp_path):
+    train(image_set(), cpu, tmp_path, validation=image_set(seed=1))
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    for tag in ("validation/accuracy", "validation/loss"):
+        assert len(events.Scalars(tag)) == 10
+    assert events.Scalars("validation/accuracy")[-1].value > 0.5
+
+
+def test_there_may_be_no_validation_images(image_set, cpu, tmp_path):
+    nothing = image_set().subset(torch.arange(0))
+    with_look, without = (
+        train(image_set(), cpu, tmp_path / name, validation=images)
+        for name, images in (("with", image_set(seed=1)), ("without", nothing))
+    )
+    assert all(torch.equal(value, without[name]) for name, value in with_look.items())
+
+
+def test_a_loss_that_is_not_finite_ends_the_training(image_set, cpu, tmp_path):
+    def transform(images, generator):
+        return images * float("nan")
+
+    with pytest.raises(DivergedError, match="not finite"):
+        train(image_set(), cpu, tmp_path, transform=transform)
+    assert not (tmp_path / "weights.pt").exists()
+
+
+GOLDEN = [-1.01214, -1.1027, -1.1888, -1.21668, -1.10027, -0.991531, -1.6747, -1.29474, -0.618655]
+
+
+def test_golden_numbers(image_set, cpu, tmp_path):
+    train(image_set(), cpu, tmp_path, transform=ClassicalTransform(**CLASSICAL), num_steps=6)
+    found = predict(tmp_path, NODE, image_set(), cpu).log()[::10].flatten().tolist()
+    assert found == pytest.approx(GOLDEN, rel=1e-3), (
+        "the mathematics of the classifier's training has changed: "
+        f"raise VERSION in systems/classifier.py; numbers are now {found}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_steps": 0}, "classifier.num_steps=0: use a whole number of at least 1"),
+        ({"batch_size": 0}, "classifier.batch_size=0: use a whole number of at least 1"),
+        ({"learning_rate": 0}, "classifier.learning_rate=0: use a number above 0 and at most 1"),
+        ({"weight_decay": -1}, "classifier.weight_decay=-1: use a number from 0 to 1"),
+        ({"rate": 1}, "classifier has no setting rate: use network, .*"),
+    ],
+    ids=str,
+)
+def test_settings_out_of_range_are_refused(change, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        read_classifier(NODE | change)
+
+
+def stage(images, validation, cpu, arm=(), seed=0, classical=CLASSICAL, **changes):
+    classical = {"_target_": "gan_augment.augmentation.classical.ClassicalTransform", **classical}
+    return classifier_stage(images, validation, None, Arm(**NONE | dict(arm)), classical, NODE | changes, seed, cpu)
+
+
+def test_the_stage_is_made_from_images_arm_and_settings(image_set, cpu):
+    images, validation = image_set(), image_set(seed=1)
+    stages = [
+        stage(images, validation, cpu),
+        stage(validation, validation, cpu),
+        stage(images, images, cpu),
+        stage(images, validation, cpu, arm={"transform": "classical"}),
+        stage(images, validation, cpu, arm={"transform": "classical"}, classical=CLASSICAL | {"shift": 0.2}),
+        stage(images, validation, cpu, seed=1),
+        stage(images, validation, cpu, num_steps=31),
+    ]
+    assert len({one.key for one in stages}) == len(stages)
+
+
+def test_the_strength_of_transforms_that_an_arm_does_not_use_does_not_count(image_set, cpu):
+    images = image_set()
+    assert stage(images, images, cpu).key == stage(images, images, cpu, classical=CLASSICAL | {"shift": 0.2}).key
+
+
+def test_images_that_the_network_cannot_take_are_refused(image_set, cpu):
+    with pytest.raises(ValueError, match="at least 8x8 pixels, not 7x7"):
+        stage(image_set(size=7), image_set(size=7), cpu)

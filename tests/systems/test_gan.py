@@ -1,0 +1,264 @@
+import math
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from gan_augment.data.batches import ImageBatches, Part
+from gan_augment.data.image_set import to_float
+from gan_augment.losses.adversarial import NonSaturating
+from gan_augment.networks.dcgan import DCGAN
+from gan_augment.networks.mlp import MLP
+from gan_augment.networks.weights import load_weights
+from gan_augment.randomness import initialised
+from gan_augment.stages import DivergedError
+from gan_augment.systems.gan import GAN, GANSettings, gan_stage, train_gan
+
+SETTINGS = {
+    "images_seen": 960,
+    "batch_size": 16,
+    "discriminator_steps": 1,
+    "generator_learning_rate": 0.002,
+    "discriminator_learning_rate": 0.002,
+    "betas": [0.5, 0.999],
+    "ema_half_life": 1000,
+    "ema_ramp_up": 0.05,
+}
+
+
+def settings(**changes):
+    return GANSettings(**SETTINGS | changes)
+
+
+def make_system(images, loss=None, architecture=None, **changes):
+    architecture = architecture or MLP(latent_dim=5, width=8)
+    networks = [
+        initialised(lambda make=make: make(images.shape, images.num_classes), 0)
+        for make in (architecture.generator, architecture.discriminator)
+    ]
+    return GAN(*networks, loss or NonSaturating(), settings(**changes), architecture.latent_dim, images.num_classes, 0)
+
+
+def fit(system, images, cpu, folder, num_steps=1):
+    data = ImageBatches([Part(images, system.settings.batch_size, "order")], num_steps, seed=0)
+    cpu.fit(system, data, folder)
+    return system
+
+
+class Spy(NonSaturating):
+    """The usual loss, which notes whose turn it is."""
+
+    def __init__(self):
+        self.turns = []
+
+    def discriminator(self, real, fake):
+        self.turns.append("discriminator")
+        return super().discriminator(real, fake)
+
+    def generator(self, fake):
+        self.turns.append("generator")
+        return super().generator(fake)
+
+
+@pytest.mark.parametrize("architecture", [MLP(5, 8), DCGAN(5, 4)], ids=["mlp", "dcgan"])
+def test_each_player_s_loss_reaches_its_own_weights_and_no_others(image_set, cpu, tmp_path, architecture):
+    images, spy = image_set(), Spy()
+    system = make_system(images, spy, architecture)
+    reached = {"discriminator": set(), "generator": set()}
+    for name, weight in system.named_parameters():
+        if weight.requires_grad:
+            weight.register_hook(lambda gradient, name=name: reached[spy.turns[-1]].add(name))
+    fit(system, images, cpu, tmp_path)
+    for player in reached:
+        network = getattr(system, player)
+        assert reached[player] == {f"{player}.{name}" for name, _ in network.named_parameters()}
+
+
+@pytest.mark.parametrize("loser", ["discriminator", "generator"])
+def test_a_player_without_a_gradient_stands_still_while_the_other_moves(image_set, cpu, tmp_path, loser):
+    class OneSided(NonSaturating):
+        pass
+
+    setattr(OneSided, loser, lambda self, *logits: 0 * sum(one.sum() for one in logits))
+    images = image_set()
+    system = make_system(images, OneSided())
+    before = {name: weight.clone() for name, weight in system.named_parameters()}
+    fit(system, images, cpu, tmp_path, num_steps=3)
+    moved = {name.split(".")[0] for name, weight in system.named_parameters() if not torch.equal(weight, before[name])}
+    assert moved == ({"generator", "ema"} if loser == "discriminator" else {"discriminator"})
+
+
+@pytest.mark.parametrize(("discriminator_steps", "expected"), [(1, "dg" * 6), (2, "ddg" * 3), (4, "ddddgdd")])
+def test_so_many_discriminator_steps_come_before_a_generator_step(
+    image_set, cpu, tmp_path, discriminator_steps, expected
+):
+    spy, images = Spy(), image_set()
+    fit(make_system(images, spy, discriminator_steps=discriminator_steps), images, cpu, tmp_path, num_steps=6)
+    assert "".join(turn[0] for turn in spy.turns) == expected
+
+
+def test_the_average_keeps_half_after_a_half_life(image_set):
+    system = make_system(image_set(), batch_size=16, ema_half_life=64, ema_ramp_up=1.0)
+    constant_target(system)
+    for step in range(20):
+        system.update_average(step + 100)  # long after the ramp
+    assert average(system) == pytest.approx(1 - 0.5 ** (20 * 16 / 64), rel=1e-5)
+
+
+@pytest.mark.parametrize("discriminator_steps", [1, 2])
+def test_the_average_ramps_up_with_the_images_seen(image_set, discriminator_steps):
+    system = make_system(
+        image_set(), batch_size=16, ema_half_life=10**9, ema_ramp_up=0.5, discriminator_steps=discriminator_steps
+    )
+    constant_target(system)
+    kept = 1.0
+    for step in range(discriminator_steps - 1, 20, discriminator_steps):
+        system.update_average(step)
+        kept *= 2 ** (-16 * discriminator_steps / (0.5 * 16 * (step + 1)))
+    assert average(system) == pytest.approx(1 - kept, rel=1e-5)
+
+
+def constant_target(system):
+    for network, value in ((system.ema, 0.0), (system.generator, 1.0)):
+        for weight in network.parameters():
+            torch.nn.init.constant_(weight, value)
+
+
+def average(system):
+    (value,) = torch.cat([weight.flatten() for weight in system.ema.parameters()]).unique().tolist()
+    return value
+
+
+def test_the_average_takes_the_statistics_of_batch_norm_as_they_are(image_set, cpu, tmp_path):
+    images = image_set()
+    system = fit(make_system(images, architecture=DCGAN(5, 4)), images, cpu, tmp_path, num_steps=3)
+    buffers = dict(system.generator.named_buffers())
+    assert any("running_mean" in name for name in buffers)
+    for name, value in system.ema.named_buffers():
+        assert torch.equal(value, buffers[name])
+    assert not torch.equal(system.ema.layers[0].weight, system.generator.layers[0].weight)
+
+
+def trained(images, cpu, folder, architecture=None, **changes):
+    """Train for real; return the averaged generator."""
+    architecture = architecture or MLP(latent_dim=5, width=8)
+    folder.mkdir(exist_ok=True)
+    train_gan(images, architecture, NonSaturating(), settings(**changes), 0, cpu, folder)
+    return load_weights(folder, "ema", architecture.generator(images.shape, images.num_classes))
+
+
+def test_curves_and_samples_are_drawn_over_images_seen(image_set, cpu, tmp_path):
+    trained(image_set(), cpu, tmp_path, images_seen=16 * 120)
+    events = EventAccumulator(str(tmp_path / "tensorboard"), size_guidance={"images": 0}).Reload()  # 0: all
+    assert set(events.Tags()["scalars"]) == {*GAN.CURVES, "images_per_second"}
+    for tag in events.Tags()["scalars"]:
+        points = events.Scalars(tag)
+        assert [point.step for point in points] == [16 * 50, 16 * 100]
+        assert all(math.isfinite(point.value) for point in points)
+    for tag in ("output/real", "output/fake"):
+        assert all(0 < point.value < 1 for point in events.Scalars(tag))
+    assert events.Tags()["images"] == ["samples"]
+    assert [image.step for image in events.Images("samples")] == [16 * 10 * k for k in range(1, 13)]
+
+
+def test_a_curve_s_point_is_the_mean_since_the_last_point(image_set, cpu, tmp_path):
+    class Undecided(NonSaturating):
+        def discriminator(self, real, fake):
+            return 0 * (real.sum() + fake.sum()) + 3
+
+        def generator(self, fake):
+            return 0 * fake.sum() + 5
+
+    images = image_set()
+    fit(make_system(images, Undecided(), discriminator_steps=2), images, cpu, tmp_path, num_steps=100)
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [point.value for point in events.Scalars("loss/discriminator")] == pytest.approx([3, 3])
+    assert [point.value for point in events.Scalars("loss/generator")] == pytest.approx([5, 5])
+
+
+def test_it_learns_which_class_is_bright(image_set, cpu, tmp_path):
+    images = image_set(per_class=20, num_classes=2)
+    generator = trained(images, cpu, tmp_path, MLP(latent_dim=5, width=16), images_seen=16 * 400)
+    latents = torch.randn(100, 5, generator=torch.Generator().manual_seed(0))
+    dark, bright = (generator(latents, torch.full((100,), label)).mean() for label in (0, 1))
+    levels = [to_float(images.images[images.labels == label]).mean() for label in (0, 1)]
+    assert dark == pytest.approx(levels[0].item(), abs=0.3)
+    assert bright == pytest.approx(levels[1].item(), abs=0.3)
+
+
+def test_a_loss_that_is_not_finite_ends_the_training(image_set, cpu, tmp_path):
+    class Broken(NonSaturating):
+        def generator(self, fake):
+            return super().generator(fake) * float("nan")
+
+    images = image_set()
+    with pytest.raises(DivergedError, match="within the first 50 steps"):
+        train_gan(images, MLP(5, 8), Broken(), settings(images_seen=16 * 200), 0, cpu, tmp_path)
+    assert not (tmp_path / "weights.pt").exists()
+
+
+def test_one_seed_makes_one_generator(image_set, cpu, tmp_path):
+    one, again = (trained(image_set(), cpu, tmp_path / name) for name in ("one", "again"))
+    for name, value in one.state_dict().items():
+        assert torch.equal(again.state_dict()[name], value)
+
+
+GOLDEN = [0.0946612, 0.0103978, 0.739483, 0.0104284, 2.70275]
+
+
+def test_golden_numbers(image_set, cpu, tmp_path):
+    images = image_set()
+    architecture = DCGAN(latent_dim=5, channels=4)
+    generator = trained(images, cpu, tmp_path, architecture, images_seen=16 * 6)
+    discriminator = load_weights(tmp_path, "discriminator", architecture.discriminator(images.shape, 3))
+    latents = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
+    made = generator(latents, torch.tensor([0, 1, 2]))
+    logits = discriminator(to_float(images.images[::10]), images.labels[::10])
+    found = [made.abs().mean().item(), made.std().item(), *logits.tolist()]
+    assert found == pytest.approx(GOLDEN, rel=1e-3), (
+        f"the mathematics of the GAN's training has changed: raise VERSION in systems/gan.py; numbers are now {found}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"batch_size": 0}, "gan.batch_size=0: use a whole number of at least 1"),
+        ({"images_seen": 15}, "gan.images_seen=15: use a whole number of at least 16"),
+        ({"discriminator_steps": 0}, "gan.discriminator_steps=0: use a whole number of at least 1"),
+        ({"generator_learning_rate": 0.0}, "gan.generator_learning_rate=0.0: use a number above 0 and at most 1"),
+        ({"discriminator_learning_rate": 2}, "gan.discriminator_learning_rate=2: use a number above 0 and at most 1"),
+        ({"betas": [0.5]}, r"gan.betas=\[0.5\]: use a list of two numbers"),
+        ({"betas": [0.5, 1.0]}, "gan.betas=1.0: use a number from 0 to 0.99999"),
+        ({"ema_half_life": 0}, "gan.ema_half_life=0: use a whole number of at least 1"),
+        ({"ema_ramp_up": 0}, "gan.ema_ramp_up=0: use a number above 0 and at most 1"),
+    ],
+    ids=str,
+)
+def test_settings_out_of_range_are_refused(change, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        settings(**change)
+
+
+def test_the_discriminator_sees_no_more_images_than_asked_for():
+    assert settings(images_seen=100, batch_size=16).num_steps == 6
+
+
+def test_the_stage_is_made_from_labelled_images_and_settings(image_set, cpu):
+    node = {"_target_": "gan_augment.networks.mlp.MLP", "latent_dim": 5, "width": 8}
+    loss = {"_target_": "gan_augment.losses.adversarial.NonSaturating"}
+
+    def key(images=None, width=8, seed=0, **changes):
+        images = images or image_set()
+        return gan_stage(images, {**node, "width": width}, loss, {**SETTINGS, **changes}, seed, cpu).key
+
+    keys = [key(), key(image_set(seed=1)), key(width=9), key(seed=1), key(batch_size=17)]
+    assert len(set(keys)) == 5
+    assert key() == keys[0]
+
+
+def test_images_that_the_architecture_cannot_make_are_refused(image_set, cpu):
+    node = {"_target_": "gan_augment.networks.mlp.MLP", "latent_dim": 5, "width": 8}
+    loss = {"_target_": "gan_augment.losses.adversarial.NonSaturating"}
+    with pytest.raises(ValueError, match="makes images of 8 to 64 pixels a side, not 4"):
+        gan_stage(image_set(size=4), node, loss, SETTINGS, 0, cpu)

@@ -1,0 +1,515 @@
+"""The command line: studies from the launch to the report, what a user does wrong, and what breaks on the way."""
+
+import csv
+import gzip
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from conftest import TINY
+from gan_augment.app import CONF
+
+STUDY = ("-m", "experiment=digits", *TINY)
+ARMS = ("none", "classical", "gan", "gan_classical")
+RECIPES = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+
+
+def start(*arguments, **settings):
+    """Start `gan-augment` in a process of its own."""
+    command = [sys.executable, "-m", "gan_augment", *map(str, arguments)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, text=True, **pipes | settings)
+
+
+def records(folder):
+    """Read the records of a study, by trial."""
+    paths = sorted((folder / "trials").glob("*/record.json"))
+    return {path.parent.name: json.loads(path.read_text()) for path in paths}
+
+
+def statuses(folder):
+    """Return the status of each trial by arm; each arm has one seed."""
+    return {record["factors"]["augmentation"]: record["status"] for record in records(folder).values()}
+
+
+def results(folder, without=()):
+    """Read results.csv, without the columns whose names start with some words."""
+    rows = csv.DictReader(io.StringIO((folder / "report" / "results.csv").read_text()))
+    return [{name: value for name, value in row.items() if not name.startswith(without)} for row in rows]
+
+
+def unwrapped(said):
+    """Join the lines that were broken for a narrow screen."""
+    return " ".join(said.split())
+
+
+# ---------------------------------------------------------------------------------------------------- a tiny study
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Run four arms on two seeds in a process of its own; return the output folder and what was said."""
+    output = tmp_path_factory.mktemp("outputs")
+    process = start(*STUDY, "seed=0,1", f"paths.output_dir={output}")
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    return output, out
+
+
+def test_a_study_leaves_a_record_and_its_predictions_for_every_trial(study):
+    folder = study[0] / "studies" / "digits"
+    found = records(folder)
+    assert sorted((one["factors"]["augmentation"], one["factors"]["seeds.split"]) for one in found.values()) == sorted(
+        (arm, seed) for arm in ARMS for seed in (0, 1)
+    )
+    for name, record in found.items():
+        assert (record["trial"], record["status"], record["error"]) == (name, "ok", None)
+        predictions = np.load(folder / "trials" / name / "predictions.npz")
+        assert predictions["probabilities"].shape == (360, 10)
+        assert predictions["probabilities"].dtype == np.float16
+        assert predictions["ids"].shape == predictions["labels"].shape == (360,)
+        assert len(set(predictions["ids"].tolist())) == 360
+        right = predictions["probabilities"].argmax(axis=1) == predictions["labels"]
+        assert right.mean() == pytest.approx(record["metrics"]["test"]["accuracy"], abs=3 / 360)  # float16 makes ties
+    assert json.loads((folder / "study.json").read_text())["requested"] == [
+        next(name for name in found if name.startswith(f"{arm}-seed{seed}-")) for seed in (0, 1) for arm in ARMS
+    ]
+
+
+def test_only_arms_with_a_gan_have_pictures_of_its_images(study):
+    for trial in (study[0] / "studies" / "digits" / "trials").iterdir():
+        picture = trial / "samples.png"
+        assert picture.exists() == trial.name.startswith("gan")
+        if picture.exists():
+            assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_trial_shows_its_stages_in_tensorboard_reused_ones_too(study):
+    for trial in (study[0] / "studies" / "digits" / "trials").iterdir():
+        stages = ("gan", "classifier") if trial.name.startswith("gan") else ("classifier",)
+        for stage in stages:
+            assert list((trial / "tensorboard" / stage).glob("events.out.tfevents.*"))
+        assert list((trial / "tensorboard").glob("events.out.tfevents.*"))
+
+
+def test_arms_share_a_generator(study):
+    store = study[0] / "store"
+    made = {
+        stage.name: [path for path in stage.iterdir() if path.is_dir() and path.suffix != ".partial"]
+        for stage in store.iterdir()
+    }
+    assert {stage: len(folders) for stage, folders in made.items()} == {"gan": 2, "synthesis": 2, "classifier": 8}
+    assert not list(store.glob("*/*.partial"))
+    by_name = records(study[0] / "studies" / "digits")
+    for seed in (0, 1):
+        first, second = (
+            next(one for name, one in by_name.items() if name.startswith(f"{arm}-seed{seed}"))
+            for arm in ("gan", "gan_classical")
+        )
+        assert first["provenance"]["stages"]["gan"] == second["provenance"]["stages"]["gan"]
+        assert first["costs"]["seconds"]["gan"]["spent"] == second["costs"]["seconds"]["gan"]["reused"] > 0
+
+
+def test_the_report_is_written_and_told(study):
+    output, out = study
+    report = output / "studies" / "digits" / "report"
+    assert "<html" in (report / "report.html").read_text()
+    rows = results(output / "studies" / "digits")
+    assert len(rows) == 8
+    assert {row["factors.augmentation"] for row in rows} == set(ARMS)
+    assert "study digits: 8 trials" in out
+    assert "gan against none: too few splits (n = 2" in unwrapped(out)
+    assert f"report: {report / 'report.html'}" in out.replace("\n", "")
+
+
+def test_a_study_that_is_launched_again_is_reused(study, cli):
+    folder = study[0] / "studies" / "digits"
+    before = (folder / "report" / "results.csv").read_bytes()
+    written = {path: path.stat().st_mtime_ns for path in (folder / "trials").glob("*/record.json")}
+    ended = cli(*STUDY, "seed=0,1", f"paths.output_dir={study[0]}")
+    assert ended.code == 0
+    assert ended.out.count(", reused\n") == 8
+    assert "steps" not in ended.out
+    assert (folder / "report" / "results.csv").read_bytes() == before
+    assert {path: path.stat().st_mtime_ns for path in written} == written
+
+
+# ------------------------------------------------------------------------------------------------- smaller commands
+
+
+def python(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("gan_augment.app", ["torch", "lightning", "pandas", "matplotlib", "sklearn"]),
+        ("gan_augment.study.report", ["torch", "lightning"]),
+    ],
+)
+def test_a_command_answers_before_the_heavy_libraries_are_imported(module, heavy):
+    loaded = python(f"import {module}, sys; print(*sys.modules)")
+    assert module in loaded
+    assert not set(heavy) & set(loaded)
+
+
+@pytest.mark.parametrize(("option", "answer"), [("--help", "augmentation: "), ("--cfg=job", "labels_per_class: 5")])
+def test_help_and_configuration_are_shown(option, answer):
+    process = start(option)
+    out, err = process.communicate()
+    assert process.returncode == 0
+    assert err == ""
+    assert answer in out
+
+
+def test_a_recipe_without_m_runs_one_trial_and_says_how_to_run_them_all(cli, tmp_path):
+    ended = cli("experiment=digits", "augmentation=none", *TINY, f"paths.output_dir={tmp_path}")
+    assert ended.code == 0
+    assert "experiment=digits is a study of many trials: -m runs them all." in ended.out
+    assert statuses(tmp_path / "studies" / "digits") == {"none": "ok"}
+    assert not (tmp_path / "studies" / "digits" / "report").exists()
+
+
+def test_a_trial_without_a_recipe_gets_no_hint(cli, tmp_path):
+    ended = cli("augmentation=none", *TINY, f"paths.output_dir={tmp_path}")
+    assert ended.code == 0
+    assert "-m" not in ended.out
+    assert ended.err == ""
+    assert statuses(tmp_path / "studies" / "untitled") == {"none": "ok"}
+
+
+# ------------------------------------------------------------------------------------------- what breaks on the way
+
+
+def test_a_study_that_was_killed_goes_on_where_it_was(cli, tmp_path):
+    command = (*STUDY, "seed=0", "gan.images_seen=16000")
+    process = start(*command, f"paths.output_dir={tmp_path / 'killed'}", start_new_session=True)
+    killed = tmp_path / "killed"
+    while not (list(killed.glob("store/gan/*.partial")) and records(killed / "studies" / "digits")):
+        assert process.poll() is None, "the study ended before it was killed: give the GAN more work"
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert len(list(killed.glob("store/gan/*.partial"))) == 1
+    assert 0 < len(records(killed / "studies" / "digits")) < 4
+
+    again = cli(*command, f"paths.output_dir={killed}")
+    whole = cli(*command, f"paths.output_dir={tmp_path / 'whole'}")
+    assert again.code == whole.code == 0
+    assert 0 < again.out.count(", reused\n") < 4
+    assert whole.out.count(", reused\n") == 0
+    assert not list(killed.glob("store/*/*.partial"))
+    rows = [results(folder / "studies" / "digits", without="costs.") for folder in (killed, tmp_path / "whole")]
+    assert len(rows[0]) == 4
+    assert rows[0] == rows[1]
+
+
+def test_trials_in_parallel_processes_share_a_generator(tmp_path):
+    parallel = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "augmentation=gan,gan_classical", "seed=0")
+    process = start(*STUDY, *parallel, f"paths.output_dir={tmp_path}")
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    found = list(records(tmp_path / "studies" / "digits").values())
+    assert [record["status"] for record in found] == ["ok", "ok"]
+    assert sorted(record["costs"]["seconds"]["gan"]["spent"] > 0 for record in found) == [False, True]
+    assert len([path for path in (tmp_path / "store" / "gan").iterdir() if path.is_dir()]) == 1
+    assert "report: " in out
+
+
+@pytest.fixture
+def faulty_gan_arm(monkeypatch):
+    """Make the trial of the arm `gan` raise."""
+    from gan_augment import trial
+
+    run_trial = trial.run_trial
+
+    def run(planned, *arguments):
+        if planned.factors["augmentation"] == "gan":
+            raise RuntimeError("the disk caught fire")
+        return run_trial(planned, *arguments)
+
+    monkeypatch.setattr(trial, "run_trial", run)
+
+
+def test_the_other_trials_run_when_one_fails(cli, tmp_path, faulty_gan_arm, monkeypatch):
+    command = (*STUDY, "seed=0", f"paths.output_dir={tmp_path}")
+    folder = tmp_path / "studies" / "digits"
+    ended = cli(*command)
+    assert ended.code == 1
+    assert statuses(folder) == {"none": "ok", "classical": "ok", "gan": "failed", "gan_classical": "ok"}
+    (failed,) = (record for record in records(folder).values() if record["status"] == "failed")
+    assert failed["error"] == "RuntimeError: the disk caught fire"
+    assert f"{failed['trial']}: failed: RuntimeError: the disk caught fire" in ended.out
+    assert "the disk caught fire" in (folder / "report" / "report.html").read_text()
+    assert {row["factors.augmentation"]: row["status"] for row in results(folder)}["gan"] == "failed"
+
+    monkeypatch.undo()
+    again = cli(*command)
+    assert again.code == 0
+    assert again.out.count(", reused\n") == 3
+    assert statuses(folder)["gan"] == "ok"
+    assert "the disk caught fire" not in (folder / "report" / "report.html").read_text()
+
+
+def test_a_gan_that_diverges_is_an_outcome(cli, tmp_path, monkeypatch):
+    from gan_augment.losses.adversarial import NonSaturating
+
+    monkeypatch.setattr(NonSaturating, "generator", lambda self, fake: fake.mean() * float("nan"))
+    command = (*STUDY, "seed=0", f"paths.output_dir={tmp_path}")
+    folder = tmp_path / "studies" / "digits"
+    ended = cli(*command)
+    assert statuses(folder) == {"none": "ok", "classical": "ok", "gan": "diverged", "gan_classical": "diverged"}
+    assert ended.code == 0
+    assert "Traceback" not in ended.err
+    for record in records(folder).values():
+        if record["status"] == "diverged":
+            assert record["error"] == "gan: a loss or a weight was not finite at the end of the training"
+            assert record["metrics"] == {}
+    assert (folder / "report" / "report.html").exists()
+
+    monkeypatch.undo()
+    again = cli(*command)
+    assert again.code == 0
+    assert again.out.count(", reused\n") == 4
+    assert statuses(folder)["gan"] == "diverged"
+
+
+def test_a_report_that_fails_is_told(cli, tmp_path, monkeypatch):
+    from gan_augment.study import report
+
+    def broken(folders):
+        raise ValueError("the printer is out of paper")
+
+    monkeypatch.setattr(report, "write_report", broken)
+    ended = cli(*STUDY, "augmentation=none", "seed=0", f"paths.output_dir={tmp_path}")
+    folder = tmp_path / "studies" / "digits"
+    assert ended.code == 1
+    assert statuses(folder) == {"none": "ok"}
+    assert "gan-augment: the printer is out of paper\n" in ended.err
+    assert f"gan-augment: the report failed; gan-augment-report {folder} tries again\n" in ended.err
+
+
+# -------------------------------------------------------------------------------------------------- a user's slips
+
+launches = pytest.mark.parametrize("launch", [(), ("-m",)], ids=["trial", "study"])
+
+
+def assert_refused(ended, output, *said):
+    """Make sure that a command ended in one or two clear lines before anything was trained."""
+    assert ended.code == 1
+    for words in said:
+        assert words in ended.err + ended.out
+    assert "Traceback" not in ended.err + ended.out
+    assert not (output / "store").exists()
+
+
+@launches
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("labels_per_class=0", "labels_per_class=0: use a whole number of at least 1"),
+        (
+            "labels_per_class=500",
+            "labels_per_class=500, but class '0' has 122 training images; use at most 122, or all",
+        ),
+        ("labels_per_class=many", "labels_per_class=many: use a whole number of at least 1"),
+        ("validation_per_class=-1", "validation_per_class=-1: use a whole number of at least 0"),
+        ("seed=-1", "seeds.split=-1: use a whole number of at least 0"),
+        ("seed=first", "seeds.split=first: use a whole number of at least 0"),
+        ("gan.batch_size=0", "gan.batch_size=0: use a whole number of at least 1"),
+        ("gan.betas=[0.5]", "gan.betas=[0.5]: use a list of two numbers"),
+        ("gan.betas=0.5", "gan.betas=0.5"),
+        ("+gan.foo=1", "gan has no setting foo: use images_seen, batch_size"),
+        ("+architecture.foo=1", "foo"),
+        ("+data.foo=1", "foo"),
+        ("+foo=1", "foo"),
+        ("classifier.batch_size=0", "classifier.batch_size=0: use a whole number of at least 1"),
+        ("synthesis.per_class=0", "synthesis.per_class=0: use a whole number of at least 1"),
+        ("augmentation.share=1.5", "augmentation.share=1.5: use a number above 0 and at most 1"),
+        ("augmentation.share=-0.1", "augmentation.share=-0.1: use a number above 0 and at most 1"),
+        ("data.classical.shift=2", "data.classical.shift=2: use a number from 0 to 1"),
+        ("data.image_size=4", "architecture DCGAN makes images of 8 to 64 pixels a side, not 4"),
+        ("data.image_size=100", "architecture DCGAN makes images of 8 to 64 pixels a side, not 100"),
+        ("data.image_size=0", "data.image_size=0: use a whole number of at least 1"),
+        ("trainer.precision=16", "trainer.precision=16: use one of 32-true, bf16-mixed"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_before_anything_trains(cli, tmp_path, launch, setting, message):
+    ended = cli(*launch, *TINY, setting, f"paths.output_dir={tmp_path}")
+    assert_refused(ended, tmp_path, message)
+    assert len([line for line in ended.err.splitlines() if not line.startswith("Error executing job")]) <= 2
+
+
+@launches
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("gan.foo=1", ["gan.foo"]),
+        ("augmentation=flip", ["augmentation/flip", "none", "gan_classical"]),
+        ("experiment=nothing", ["experiment/nothing", "digits"]),
+        ("labels_per_class", ["labels_per_class"]),
+    ],
+)
+def test_what_hydra_does_not_know_it_refuses(cli, tmp_path, launch, setting, said):
+    assert_refused(cli(*launch, *TINY, setting, f"paths.output_dir={tmp_path}"), tmp_path, *said)
+
+
+@launches
+def test_a_gpu_that_is_not_there_is_refused(cli, tmp_path, launch, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    ended = cli(*launch, *TINY, "trainer=gpu", f"paths.output_dir={tmp_path}")
+    assert_refused(ended, tmp_path, "trainer=gpu, but PyTorch sees no GPU on this machine: use trainer=cpu")
+
+
+@launches
+def test_an_output_folder_below_a_file_is_refused(cli, tmp_path, launch):
+    (tmp_path / "file").touch()
+    output = tmp_path / "file" / "outputs"
+    ended = cli(*launch, *TINY, "experiment=digits", f"paths.output_dir={output}")
+    assert_refused(ended, output, f"{output}/studies/digits cannot be written", "set paths.output_dir to a folder")
+    assert len(ended.err.splitlines()) == 1
+
+
+def test_one_bad_trial_among_good_ones_is_found_before_anything_trains(cli, tmp_path):
+    ended = cli("-m", *TINY, "augmentation=none", "labels_per_class=5,500", f"paths.output_dir={tmp_path}")
+    assert_refused(ended, tmp_path, "labels_per_class=500, but class '0' has 122 training images")
+    assert not list(tmp_path.glob("studies/*/trials"))
+    assert not list(tmp_path.glob("studies/*/report"))
+
+
+def test_the_full_story_is_told_to_whoever_asks(cli, tmp_path, monkeypatch):
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    ended = cli("-m", *TINY, "labels_per_class=0", f"paths.output_dir={tmp_path}")
+    assert ended.code == 1
+    assert "Traceback" in ended.err
+    assert "labels_per_class=0: use a whole number of at least 1" in ended.err
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    """Let every download fail at once."""
+
+    def no_network(*arguments, **settings):
+        raise URLError("no route to host")
+
+    monkeypatch.setattr(urllib.request, "urlopen", no_network)
+
+
+def cut_off_file(raw):
+    (raw / "train-images-idx3-ubyte").write_bytes((raw / "train-images-idx3-ubyte").read_bytes()[:100_000])
+
+
+def cut_off_archive(raw):
+    for path in list(raw.iterdir()):
+        content = gzip.compress(path.read_bytes()[:100_000])
+        path.with_suffix(".gz").write_bytes(content[: len(content) // 2])
+        path.unlink()
+
+
+def nothing(raw):
+    shutil.rmtree(raw)
+
+
+@launches
+@pytest.mark.parametrize(
+    ("damage", "remedy"),
+    [
+        (cut_off_file, "delete the broken files there, and they are downloaded again"),
+        (cut_off_archive, "delete the broken files there, and they are downloaded again"),
+        (nothing, "put its four files there, or set paths.data_dir to a folder that has MNIST/raw"),
+    ],
+)
+def test_mnist_that_cannot_be_read_or_downloaded_is_refused(
+    cli, tmp_path, mnist_folder, offline, launch, damage, remedy
+):
+    raw = tmp_path / "data" / "MNIST" / "raw"
+    shutil.copytree(mnist_folder / "MNIST" / "raw", raw)
+    damage(raw)
+    output = tmp_path / "outputs"
+    ended = cli(*launch, *TINY, "data=mnist", f"paths.data_dir={tmp_path / 'data'}", f"paths.output_dir={output}")
+    assert_refused(ended, output, f"MNIST could not be downloaded to or read from {raw}", remedy)
+
+
+# ------------------------------------------------------------------------------------- recipes and configuration
+
+
+@pytest.fixture
+def composed():
+    """Compose the configuration with some overrides."""
+
+    def configuration(*overrides):
+        with initialize_config_dir(str(CONF)):
+            return compose("config", overrides=list(overrides))
+
+    return configuration
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_runs(cli, tmp_path, recipe, mnist_folder):
+    # A recipe may sweep architectures and classifiers, which do not all have channels.
+    tiny = [setting for setting in TINY if "channels" not in setting]
+    folders = (f"paths.data_dir={mnist_folder}", f"paths.output_dir={tmp_path}")
+    ended = cli("-m", f"experiment={recipe}", "seed=0", *tiny, *folders)
+    assert ended.code == 0
+    folder = tmp_path / "studies" / recipe
+    found = records(folder)
+    assert sorted(found) == sorted(json.loads((folder / "study.json").read_text())["requested"])
+    assert {record["status"] for record in found.values()} == {"ok"}
+    assert (folder / "report" / "report.html").exists()
+
+
+MEMBERS = [
+    f"{path.parent.relative_to(CONF)}={path.stem}"
+    for path in sorted(CONF.glob("*/*.yaml"))
+    if path.parent.name != "hydra"
+]
+
+
+def targets(node):
+    """Find the nodes that name an object, and in them those of their arguments."""
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield node
+        for inner in node.values():
+            yield from targets(inner)
+
+
+@pytest.mark.parametrize("member", MEMBERS)
+def test_every_member_of_every_group_composes_and_builds(composed, member, mnist_folder):
+    from gan_augment.data.sources import Source
+    from gan_augment.settings import build
+
+    config = composed(member, f"paths.data_dir={mnist_folder}")
+    group = member.split("=")[0]
+    if group == "experiment":  # its own package is the whole configuration
+        assert set(config) >= {"data", "augmentation", "seeds"}
+        return
+    for target in targets(OmegaConf.to_container(config[group], resolve=True)):
+        built = build(target)
+        made = built.func if target.get("_partial_") else type(built)
+        assert made is Source or made.__name__ == target["_target_"].rpartition(".")[2]
+
+
+def test_there_are_members_to_test():
+    assert {member.split("=")[0] for member in MEMBERS} >= {
+        "data",
+        "architecture",
+        "loss",
+        "augmentation",
+        "experiment",
+    }

@@ -1,0 +1,79 @@
+from dataclasses import dataclass
+
+import pytest
+from hydra.errors import InstantiationException
+
+from gan_augment.networks.mlp import MLP
+from gan_augment.settings import build, check_choice, check_integer, check_number, settings_from
+
+
+@dataclass(frozen=True)
+class Oven:
+    degrees: int
+    minutes: int
+
+
+def test_build_makes_the_object_that_a_node_names():
+    node = {"_target_": "gan_augment.networks.mlp.MLP", "latent_dim": 3, "width": 5}
+    assert build(node) == MLP(latent_dim=3, width=5)
+
+
+def test_build_passes_on_what_the_object_says_of_its_settings():
+    with pytest.raises(ValueError, match=r"^architecture\.width=0: use a whole number of at least 1$"):
+        build({"_target_": "gan_augment.networks.mlp.MLP", "width": 0})
+
+
+def test_build_names_an_unknown_setting():
+    with pytest.raises(ValueError, match="depth"):
+        build({"_target_": "gan_augment.networks.mlp.MLP", "depth": 3})
+
+
+def test_build_runs_nothing_but_our_own_code():
+    with pytest.raises(InstantiationException, match=r"os\.getcwd"):
+        build({"_target_": "os.getcwd"})
+
+
+def test_settings_from_fills_a_dataclass():
+    assert settings_from(Oven, "oven", {"degrees": 200, "minutes": 30}) == Oven(200, 30)
+
+
+@pytest.mark.parametrize(
+    ("node", "wrong"),
+    [
+        ({"degrees": 200}, "lacks minutes"),
+        ({"degrees": 200, "minutes": 30, "fan": True}, "has no setting fan: use degrees, minutes"),
+        ({"degrees": 200, "minute": 30}, "has no setting minute: use degrees, minutes"),
+    ],
+)
+def test_settings_from_refuses_unknown_and_missing_settings(node, wrong):
+    with pytest.raises(ValueError, match=f"^oven {wrong}$"):
+        settings_from(Oven, "oven", node)
+
+
+@pytest.mark.parametrize("value", [2, 5, 9])
+def test_check_integer_takes_the_whole_range(value):
+    assert check_integer("n", value, low=2, high=9) is None
+
+
+@pytest.mark.parametrize("value", [1, 10, 5.0, "5", True, None])
+def test_check_integer_refuses_everything_else(value):
+    with pytest.raises(ValueError, match=f"^n={value}: use a whole number from 2 to 9$"):
+        check_integer("n", value, low=2, high=9)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.1, float("nan"), float("inf"), "1", True, None])
+def test_check_number_refuses_what_is_out_of_range_or_no_number(value):
+    with pytest.raises(ValueError, match=f"^x={value}: use a number from 0 to 1$"):
+        check_number("x", value, 0, 1)
+
+
+def test_check_number_may_leave_out_the_lower_end():
+    check_number("x", 0, 0, 1)
+    with pytest.raises(ValueError, match=r"^x=0: use a number above 0 and at most 1$"):
+        check_number("x", 0, 0, 1, open_low=True)
+
+
+def test_check_choice_lists_what_is_allowed():
+    check_choice("x", "b", ("a", "b"))
+    with pytest.raises(ValueError, match=r"^x=c: use one of a, b$"):
+        check_choice("x", "c", ("a", "b"))

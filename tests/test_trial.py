@@ -1,0 +1,276 @@
+import dataclasses
+import hashlib
+import json
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from gan_augment.app import CONF
+from gan_augment.augmentation.arm import Arm
+from gan_augment.data.split import draw_split
+from gan_augment.stages import StageStore
+from gan_augment.systems.classifier import predict
+from gan_augment.systems.hardware import Hardware
+from gan_augment.trial import load_source, plan_trial, run_trial, trial_stages
+
+ARMS = sorted(path.stem for path in (CONF / "augmentation").glob("*.yaml"))
+LABELLED_ARMS = [
+    arm for arm in ARMS if yaml.safe_load((CONF / "augmentation" / f"{arm}.yaml").read_text())["sees"] == "labelled"
+]
+
+
+@pytest.fixture
+def trial(plain_settings):
+    def plan(*overrides):
+        return plan_trial(plain_settings(*overrides))
+
+    return plan
+
+
+def run(trial, folder):
+    """Run a trial with a store of its own; return its record."""
+    folder.mkdir()
+    return run_trial(trial, folder, StageStore(folder / "store"), "trial")
+
+
+def test_the_same_seeds_give_the_same_result_bit_for_bit(trial, tmp_path):
+    records = [run(trial("augmentation=gan_classical"), tmp_path / name) for name in ("one", "again")]
+    predictions = [np.load(tmp_path / name / "predictions.npz") for name in ("one", "again")]
+    for name in ("ids", "labels", "probabilities"):
+        assert predictions[0][name].tobytes() == predictions[1][name].tobytes()
+    assert records[0]["metrics"] == records[1]["metrics"]  # computed from float32 probabilities
+    assert records[0]["provenance"]["stages"] == records[1]["provenance"]["stages"]
+
+
+def test_another_seed_gives_another_result(trial, tmp_path):
+    records = [run(trial("augmentation=none", f"seed={seed}"), tmp_path / str(seed)) for seed in (0, 1)]
+    assert records[0]["provenance"]["split"] != records[1]["provenance"]["split"]
+    assert records[0]["metrics"]["test"] != records[1]["metrics"]["test"]
+    assert records[0]["provenance"]["test_images"] == records[1]["provenance"]["test_images"] == 360
+
+
+def test_the_record_says_what_was_found_and_what_it_cost(trial, tmp_path):
+    planned = trial("augmentation=gan")
+    record = run(planned, tmp_path / "trial")
+    predictions = np.load(tmp_path / "trial" / "predictions.npz")
+    right = predictions["probabilities"].argmax(axis=1) == predictions["labels"]
+    assert record["status"] == "ok"
+    assert record["metrics"]["test"]["accuracy"] == pytest.approx(right.mean(), abs=3 / 360)  # float16 makes ties
+    assert np.trace(record["confusion_matrix"]) == round(360 * record["metrics"]["test"]["accuracy"])
+    assert np.sum(record["confusion_matrix"]) == 360
+    assert 0 < record["metrics"]["validation"]["accuracy"] < 1
+    assert record["saw"] == {"labelled": 50, "pool_images": 0, "pool_labels": 0}
+    assert record["costs"]["threads"] == 1
+    assert record["costs"]["peak_memory_mib"] > 50
+    seconds = record["costs"]["seconds"]
+    assert set(seconds) == {"gan", "synthesis", "classifier", "total"}
+    assert seconds["total"]["spent"] == pytest.approx(
+        sum(seconds[name]["spent"] for name in ("gan", "synthesis", "classifier"))
+    )
+    assert record["provenance"]["stages"] == {stage.name: stage.key for stage in planned.stages}
+    assert json.loads(json.dumps(record)) == record
+
+
+def test_a_reused_stage_costs_nothing_now(trial, tmp_path):
+    store = StageStore(tmp_path / "store")
+    costs = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        costs.append(run_trial(trial("augmentation=none"), tmp_path / name, store, name)["costs"]["seconds"])
+    assert costs[0]["classifier"]["spent"] == costs[1]["classifier"]["reused"] > 0
+    assert costs[0]["classifier"]["reused"] == costs[1]["classifier"]["spent"] == 0
+
+
+def test_the_test_images_are_judged_with_the_threads_that_the_record_names(trial, tmp_path, monkeypatch):
+    """Also when the classifier was trained by a process that was killed before it wrote the record."""
+    threads = []
+
+    def noted(*arguments):
+        threads.append(torch.get_num_threads())
+        return predict(*arguments)
+
+    monkeypatch.setattr("gan_augment.trial.predict", noted)
+    store = StageStore(tmp_path / "store")
+    before = torch.get_num_threads()
+    try:
+        for name in ("trained", "reused"):
+            (tmp_path / name).mkdir()
+            torch.set_num_threads(2)
+            record = run_trial(trial("augmentation=none"), tmp_path / name, store, name)
+            assert record["costs"]["threads"] == 1
+    finally:
+        torch.set_num_threads(before)
+    assert threads == [1] * 4  # validation and test, twice
+
+
+def test_there_may_be_no_validation_images(trial, tmp_path):
+    enough_to_learn = "classifier.network.channels=32"
+    record = run(trial("augmentation=none", "validation_per_class=0", enough_to_learn), tmp_path / "trial")
+    assert record["status"] == "ok"
+    assert record["metrics"]["validation"] == {}
+    assert record["metrics"]["test"]["accuracy"] > 0.4
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Plan an arm of seed 0, and note what its classifier would be trained on, without training anything."""
+    notes = []
+    monkeypatch.setattr(Hardware, "fit", lambda self, system, data, folder, **settings: notes.append((system, data)))
+
+    def note(planned, folder):
+        StageStore(folder).fetch(planned.stages[-1])
+        return notes[-1]
+
+    return note
+
+
+def test_arms_of_one_seed_share_split_initial_weights_and_the_order_of_real_images(trial, trained, tmp_path):
+    plans = {arm: trial(f"augmentation={arm}") for arm in ARMS}
+    assert len({planned.split.hash for planned in plans.values()}) == 1
+    sequences, weights = {}, {}
+    for arm, planned in plans.items():
+        system, data = trained(planned, tmp_path / arm)
+        drawn = torch.cat(list(data.train_dataloader()))
+        sequences[arm] = drawn[drawn < len(planned.split.labelled)].tolist()
+        weights[arm] = hashlib.sha256(
+            b"".join(value.numpy().tobytes() for value in system.network.state_dict().values())
+        ).hexdigest()
+    assert len(set(weights.values())) == 1
+    for arm, planned in plans.items():
+        share = planned.settings["augmentation"]["share"] or 0
+        assert len(sequences[arm]) == 20 * 64 * (1 - share)
+        assert sequences[arm] == sequences["none"][: len(sequences[arm])]
+
+
+def test_another_seed_starts_from_other_weights_and_another_order(trial, trained, tmp_path):
+    notes = [trained(trial("augmentation=none", f"seeds.classifier={seed}"), tmp_path / str(seed)) for seed in (0, 1)]
+    (one, one_data), (other, other_data) = notes
+    assert not torch.equal(one.network.layers[0].weight, other.network.layers[0].weight)
+    assert not torch.equal(one_data.train_dataloader().dataset[0], other_data.train_dataloader().dataset[0])
+
+
+def noise(images):
+    random = torch.Generator().manual_seed(99)
+    return dataclasses.replace(
+        images, images=torch.randint(0, 256, images.images.shape, generator=random, dtype=torch.uint8)
+    )
+
+
+def other_test_images(split):
+    return dataclasses.replace(split, test=noise(split.test))
+
+
+def other_validation_images(split):
+    return dataclasses.replace(split, validation=noise(split.validation))
+
+
+def other_pool_labels(split):
+    pool = dataclasses.replace(split.pool, labels=split.pool.labels.roll(100))
+    return dataclasses.replace(split, pool=pool)
+
+
+def other_labelled_images(split):
+    return dataclasses.replace(split, labelled=noise(split.labelled))
+
+
+def all_weights(plain_settings, cpu, folder, change=None):
+    """Train every arm that sees labelled images only; return the hash of each network it leaves."""
+    found = {}
+    for arm in LABELLED_ARMS:
+        settings = plain_settings(f"augmentation={arm}")
+        source = load_source(json.dumps(settings["data"]["source"]))
+        split = draw_split(source, settings["seeds"]["split"], settings["labels_per_class"])
+        split = split if change is None else change(split)
+        store = StageStore(folder)
+        for stage in trial_stages(settings, Arm(**settings["augmentation"]), split, cpu):
+            output = store.fetch(stage)
+            if (output.folder / "weights.pt").exists():
+                for network, state in torch.load(output.folder / "weights.pt", weights_only=True).items():
+                    content = b"".join(value.numpy().tobytes() for value in state.values())
+                    found[arm, network] = hashlib.sha256(content).hexdigest()
+    return found
+
+
+@pytest.fixture(scope="module")
+def reference_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("reference")
+
+
+@pytest.mark.parametrize("change", [other_test_images, other_validation_images, other_pool_labels])
+def test_no_weight_depends_on_what_training_may_not_see(plain_settings, cpu, tmp_path, reference_folder, change):
+    reference = all_weights(plain_settings, cpu, reference_folder)
+    assert {network for _, network in reference} == {"generator", "discriminator", "ema", "classifier"}
+    assert all_weights(plain_settings, cpu, tmp_path, change) == reference
+
+
+def test_every_weight_depends_on_the_labelled_images(plain_settings, cpu, tmp_path, reference_folder):
+    reference = all_weights(plain_settings, cpu, reference_folder)
+    changed = all_weights(plain_settings, cpu, tmp_path, other_labelled_images)
+    assert all(changed[network] != reference[network] for network in reference)
+
+
+GAN_CHANGES = [
+    "gan.images_seen=1280",
+    "gan.betas=[0.4,0.999]",
+    "architecture.latent_dim=50",
+    "synthesis.per_class=9",
+    "seeds.gan=1",
+    "seeds.synthesis=1",
+]
+
+
+@pytest.mark.parametrize("change", GAN_CHANGES)
+def test_gan_settings_name_trials_with_a_gan_and_no_others(trial, change):
+    def name(arm, *overrides):
+        return trial(f"augmentation={arm}", *overrides).name
+
+    assert name("gan", change) != name("gan")
+    assert name("none", change) == name("none")
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["labels_per_class=6", "validation_per_class=3", "classifier.num_steps=21", "seed=1", "data.image_size=9"],
+)
+@pytest.mark.parametrize("arm", ["none", "gan"])
+def test_what_every_arm_reads_names_every_trial(trial, arm, change):
+    assert trial(f"augmentation={arm}", change).name != trial(f"augmentation={arm}").name
+
+
+def test_the_strength_of_transforms_names_classical_arms_alone(trial):
+    def name(arm, *overrides):
+        return trial(f"augmentation={arm}", *overrides).name
+
+    assert name("classical", "data.classical.shift=0.2") != name("classical")
+    assert name("none", "data.classical.shift=0.2") == name("none")
+
+
+@pytest.mark.parametrize(
+    "change", ["paths.data_dir=elsewhere", "paths.output_dir=elsewhere", "trainer.num_threads=2", "study=other"]
+)
+@pytest.mark.parametrize("arm", ["none", "gan_classical"])
+def test_where_things_lie_and_how_fast_they_go_names_no_trial(trial, arm, change):
+    planned, moved = trial(f"augmentation={arm}"), trial(f"augmentation={arm}", change)
+    assert moved.name == planned.name
+    assert [stage.key for stage in moved.stages] == [stage.key for stage in planned.stages]
+
+
+def test_a_data_set_may_be_moved(trial, mnist_folder, tmp_path):
+    moved = tmp_path / "moved"
+    moved.symlink_to(mnist_folder)
+    names = [trial("data=mnist", "augmentation=none", f"paths.data_dir={path}").name for path in (mnist_folder, moved)]
+    assert names[0] == names[1]
+
+
+def test_arms_with_a_gan_share_the_generator(trial):
+    gan, both = trial("augmentation=gan"), trial("augmentation=gan_classical")
+    assert [stage.name for stage in gan.stages] == ["gan", "synthesis", "classifier"]
+    assert [stage.key for stage in gan.stages[:2]] == [stage.key for stage in both.stages[:2]]
+    assert gan.stages[2].key != both.stages[2].key
+
+
+def test_a_trial_is_named_for_the_reader(trial):
+    assert trial("augmentation=gan", "seed=3").name.startswith("gan-seed3-")
+    assert [stage.name for stage in trial("augmentation=none").stages] == ["classifier"]
