@@ -91,9 +91,10 @@ def test_sizes_below_one_are_refused(family, name):
 
 
 @pytest.mark.parametrize("size", range(8, 65))
-def test_every_size_is_reached_from_a_seed_of_4_to_7_pixels(size):
-    sizes = halvings(size)
-    assert 4 <= sizes[0] <= 7
+@pytest.mark.parametrize("smallest", [4, 7])
+def test_every_size_is_reached_from_a_small_seed(size, smallest):
+    sizes = halvings(size, smallest)
+    assert smallest / 2 < sizes[0] <= smallest
     assert sizes[-1] == size
     assert all(large in (2 * small - 1, 2 * small) for small, large in itertools.pairwise(sizes))
 

@@ -44,18 +44,19 @@ class Architecture(ABC):
             raise ValueError(f"architecture {name} makes images of 1 or 3 channels, not {shape.channels}")
 
 
-def halvings(size: int) -> list[int]:
-    """Return the sizes from 4 to 7 pixels up to an image's; each is half the next, rounded up.
+def halvings(size: int, smallest: int) -> list[int]:
+    """Return the sizes from the smallest feature map up to the image; each is half the next, rounded up.
 
     Args:
         size: Side of the image, in pixels.
+        smallest: Largest side, in pixels, that is not halved any more.
 
     Example:
-        >>> halvings(8), halvings(28), halvings(64), halvings(50)
-        ([4, 8], [7, 14, 28], [4, 8, 16, 32, 64], [7, 13, 25, 50])
+        >>> halvings(8, 4), halvings(28, 4), halvings(64, 4), halvings(28, 7)
+        ([4, 8], [4, 7, 14, 28], [4, 8, 16, 32, 64], [7, 14, 28])
     """
     sizes = [size]
-    while sizes[0] > 7:
+    while sizes[0] > smallest:
         sizes.insert(0, (sizes[0] + 1) // 2)
     return sizes
 

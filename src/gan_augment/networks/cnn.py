@@ -12,7 +12,7 @@ from gan_augment.settings import check_integer
 class CNN(nn.Module):
     """Images `[B, C, H, W]` in [-1, 1] -> logits `[B, num_classes]`.
 
-    One convolution at full size and one after each halving, down to 4 to 7 pixels, then one linear layer. There is
+    One convolution at full size and one after each halving, down to at most 7 pixels, then one linear layer. There is
     no batch norm: an arm that mixes synthetic images into a batch would change the statistics by which the real ones
     are normalised.
 
@@ -27,7 +27,7 @@ class CNN(nn.Module):
         check_integer("classifier.network.channels", channels, low=1)
         if min(shape.height, shape.width) < 8:
             raise ValueError(f"classifier cnn needs images of at least 8x8 pixels, not {shape.height}x{shape.width}")
-        sizes = halvings(max(shape.height, shape.width))
+        sizes = halvings(max(shape.height, shape.width), smallest=7)
         widths = [channels * 2 ** min(level, 3) for level in range(len(sizes))]
         layers: list[nn.Module] = [nn.Conv2d(shape.channels, channels, 3, padding=1), nn.ReLU()]
         for width, next_width in pairwise(widths):
