@@ -33,7 +33,7 @@ def code_provenance() -> dict[str, Any]:
         "versions": versions,
         "commit": _git("rev-parse", "HEAD"),
         "clean": None if status is None else status == "",
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join([Path(sys.argv[0]).name.replace("__main__.py", "gan-augment"), *sys.argv[1:]]),
     }
 
 
