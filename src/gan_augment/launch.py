@@ -63,8 +63,7 @@ def run_job(config: DictConfig) -> float:
         Its accuracy on the validation images, for sweepers that optimise; not a number if there is none.
     """
     from gan_augment.stages import StageStore
-    from gan_augment.trial import plan_trial, run_trial
-    from gan_augment.trial import record as make_record
+    from gan_augment.trial import make_record, plan_trial, run_trial
 
     trial = plan_trial(plain(config))
     folder = study_folder(config) / "trials" / trial.name

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from gan_augment.augmentation.arm import Arm
@@ -32,7 +31,7 @@ from gan_augment.synthesis.pictures import draw_confusion_matrix, draw_side_by_s
 from gan_augment.synthesis.sampling import read_synthetic, synthesis_stage
 from gan_augment.systems.classifier import classifier_stage, predict
 from gan_augment.systems.gan import gan_stage
-from gan_augment.systems.hardware import Hardware
+from gan_augment.systems.hardware import Events, Hardware
 
 SETTINGS = (
     *("data", "architecture", "loss", "gan", "synthesis", "augmentation", "classifier", "trainer"),
@@ -133,7 +132,7 @@ def run_trial(trial: Trial, folder: Path, store: StageStore, title: str) -> dict
         with titled(f"{title}: {stage.name}"):
             outputs[stage.name] = output = store.fetch(stage, events=folder / "tensorboard" / stage.name)
         if output.diverged is not None:
-            return record(trial, "diverged", outputs, error=f"{stage.name}: {output.diverged}")
+            return make_record(trial, "diverged", outputs, error=f"{stage.name}: {output.diverged}")
 
     if "synthesis" in outputs:
         synthetic = read_synthetic(outputs["synthesis"].folder, trial.split.labelled.class_names)
@@ -155,7 +154,7 @@ def run_trial(trial: Trial, folder: Path, store: StageStore, title: str) -> dict
         probabilities=probabilities.numpy().astype(np.float16),
     )
     log_summary(trial, folder, validation, test, counts)
-    return record(
+    return make_record(
         trial,
         "ok",
         outputs,
@@ -177,7 +176,7 @@ def log_summary(
     trial: Trial, folder: Path, validation: Mapping[str, Any], test: Mapping[str, Any], counts: Tensor
 ) -> None:
     """Write the trial's factors and results for TensorBoard's HPARAMS tab, and its confusion matrix."""
-    logger = TensorBoardLogger(folder, name="", version="tensorboard", default_hp_metric=False)
+    logger = Events(folder)
     results = {f"test/{name}": test[name] for name in ("accuracy", "balanced_accuracy", "macro_f1", "nll")}
     if validation:
         results["validation/accuracy"] = validation["accuracy"]
@@ -188,7 +187,7 @@ def log_summary(
     logger.experiment.close()
 
 
-def record(
+def make_record(
     trial: Trial,
     status: str,
     outputs: Mapping[str, Output],

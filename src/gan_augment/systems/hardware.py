@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,17 @@ EXPECTED_WARNINGS = (
     "The number of training batches .* is smaller than the logging interval",  # curves of a few steps are empty
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # inside Lightning 2.6
 )
+
+
+class Events(TensorBoardLogger):
+    """TensorBoard events in a stage's folder, without the number of the epoch: a training here is one epoch."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, name="", version="tensorboard", default_hp_metric=False)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log scalars at a step."""
+        super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
 
 
 @dataclass(frozen=True)
@@ -90,7 +102,7 @@ class Hardware:
             DivergedError: If the system's loss stops being finite.
         """
         self.use_threads()
-        logger = TensorBoardLogger(folder, name="", version="tensorboard", default_hp_metric=False)
+        logger = Events(folder)
         trainer = L.Trainer(
             accelerator=self.accelerator,
             devices=1,
