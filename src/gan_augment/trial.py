@@ -62,7 +62,8 @@ class Trial:
     @cached_property
     def name(self) -> str:
         """The trial's folder: arm and seed for the reader, and a hash of all that the result depends on."""
-        key = digest([self.factors, self.fingerprint, self.split.hash, [stage.key for stage in self.stages]])
+        factors = {name: value for name, value in self.factors.items() if value is not None}
+        key = digest([factors, self.fingerprint, self.split.hash, [stage.key for stage in self.stages]])
         return f"{self.factors['augmentation']}-seed{self.factors['seeds.split']}-{key[:8]}"
 
 
