@@ -313,7 +313,7 @@ def assert_refused(ended, output, *said):
     for words in said:
         assert words in ended.err + ended.out
     assert "Traceback" not in ended.err + ended.out
-    assert not (output / "store").exists()
+    assert not list(output.glob("store/*"))
 
 
 @launches
@@ -327,6 +327,11 @@ def assert_refused(ended, output, *said):
         ),
         ("labels_per_class=many", "labels_per_class=many: use a whole number of at least 1"),
         ("validation_per_class=-1", "validation_per_class=-1: use a whole number of at least 0"),
+        ("gan.discriminator_steps=50", "gan.images_seen=640: use a whole number of at least 3200"),
+        ("augmentation.share=0.001", "augmentation.share=0.001 of classifier.batch_size=64 is no image at all"),
+        ("data.classical.flip=perhaps", "data.classical.flip=perhaps: use true or false"),
+        ("data.test_share=0.0001", "data.test_share=0.0001 of 1797 images: "),
+        ("study=../elsewhere", "study=../elsewhere: use a name that a folder can have"),
         ("seed=-1", "seeds.split=-1: use a whole number of at least 0"),
         ("seed=first", "seeds.split=first: use a whole number of at least 0"),
         ("gan.batch_size=0", "gan.batch_size=0: use a whole number of at least 1"),
@@ -383,6 +388,38 @@ def test_an_output_folder_below_a_file_is_refused(cli, tmp_path, launch):
     ended = cli(*launch, *TINY, "experiment=digits", f"paths.output_dir={output}")
     assert_refused(ended, output, f"{output}/studies/digits cannot be written", "set paths.output_dir to a folder")
     assert len(ended.err.splitlines()) == 1
+
+
+@launches
+def test_a_store_that_cannot_be_written_is_refused(cli, tmp_path, launch):
+    (tmp_path / "store").touch()
+    ended = cli(*launch, *TINY, f"paths.output_dir={tmp_path}")
+    assert_refused(ended, tmp_path, f"{tmp_path}/store cannot be written")
+
+
+def test_one_launch_is_one_study(cli, tmp_path):
+    ended = cli("-m", *TINY, "study=a,b", f"paths.output_dir={tmp_path}")
+    assert_refused(ended, tmp_path, "study and paths.output_dir cannot be swept: one launch is one study")
+
+
+def test_a_record_of_a_newer_schema_is_found_before_anything_trains(cli, tmp_path):
+    output = f"paths.output_dir={tmp_path}"
+    assert cli("-m", *TINY, "augmentation=none", output).code == 0
+    (path,) = tmp_path.glob("studies/*/trials/*/record.json")
+    path.write_text(path.read_text().replace('"schema": "1.0"', '"schema": "2.0"'))
+    shutil.rmtree(tmp_path / "store")
+    ended = cli("-m", *TINY, "augmentation=classical,none", output)
+    assert_refused(ended, tmp_path, f"{path} has schema 2.0, this version reads up to 1.0")
+
+
+def test_a_launch_that_is_told_to_stop_does_not_look_like_success(cli, tmp_path, monkeypatch):
+    from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+    def stopped(*arguments, **settings):
+        raise SIGTERMException
+
+    monkeypatch.setattr("gan_augment.trial.run_trial", stopped)
+    assert cli(*TINY, f"paths.output_dir={tmp_path}").code == 143
 
 
 def test_one_bad_trial_among_good_ones_is_found_before_anything_trains(cli, tmp_path):

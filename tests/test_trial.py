@@ -230,6 +230,10 @@ def test_gan_settings_name_trials_with_a_gan_and_no_others(trial, change):
     assert name("none", change) == name("none")
 
 
+def test_a_trial_without_a_gan_has_one_name_whatever_settings_an_architecture_has(trial):
+    assert trial("augmentation=none", "+architecture.depth=3").name == trial("augmentation=none").name
+
+
 @pytest.mark.parametrize(
     "change",
     ["labels_per_class=6", "validation_per_class=3", "classifier.num_steps=21", "seed=1", "data.image_size=9"],

@@ -35,7 +35,8 @@ def main() -> None:
     try:
         job()
     except SystemExit as end:
-        code = end.code
+        # Lightning turns a termination signal into an exit without a code; 143 is what a shell expects of one.
+        code = 143 if type(end).__name__ == "SIGTERMException" else end.code
     except Exception as error:  # Hydra lets it through when HYDRA_FULL_ERROR is set
         show_error(type(error), error, error.__traceback__)
         code = 1

@@ -1,6 +1,5 @@
 """A launch: what a command asked for, checked before anything trains, and the trials one by one."""
 
-import json
 import logging
 import os
 import sys
@@ -31,7 +30,7 @@ class Launch(Callback):
         """Check where a single trial would write."""
         HydraConfig.instance().set_config(config)  # as Hydra does before a multirun, for the names that need it
         with user_errors():
-            check_writable(study_folder(config))
+            check_writable(study_folder(config), store_folder(config))
         if config.hydra.sweeper.get("params"):
             print(f"experiment={config.study} is a study of many trials: -m runs them all. This runs one of them.")
 
@@ -40,11 +39,15 @@ class Launch(Callback):
         from gan_augment.study.provenance import code_provenance
         from gan_augment.trial import plan_trial
 
-        folder = study_folder(config)
         with user_errors():
-            check_writable(folder)
+            folder = study_folder(config)
+            check_writable(folder, store_folder(config))
             jobs = planned_jobs(config)
+            if {study_folder(job) for job in jobs or []} - {folder}:
+                raise ValueError("study and paths.output_dir cannot be swept: one launch is one study")
             names = None if jobs is None else list(dict.fromkeys(plan_trial(plain(job)).name for job in jobs))
+            for path in (folder / "study.json", *(folder / "trials" / name / "record.json" for name in names or [])):
+                finished(path)  # refuses what a newer version wrote
             request = {
                 "schema": SCHEMA,
                 "study": config.study,
@@ -75,7 +78,7 @@ def run_job(config: DictConfig) -> float:
             log.info("%s: %s, reused", title, summary(record))
         else:
             try:
-                record = run_trial(trial, folder, StageStore(Path(config.paths.output_dir) / "store"), title)
+                record = run_trial(trial, folder, StageStore(store_folder(config)), title)
             except Exception as error:
                 failed = make_record(trial, "failed", {}, error=f"{type(error).__name__}: {error}")
                 write_json(failed, folder / "record.json")
@@ -114,38 +117,57 @@ def planned_jobs(config: DictConfig) -> list[DictConfig] | None:
 
 
 def study_folder(config: DictConfig) -> Path:
-    """Return the folder of the study that a configuration belongs to."""
-    return Path(config.paths.output_dir) / "studies" / str(config.study)
-
-
-def check_writable(folder: Path) -> None:
-    """Make a folder, and make sure that it can be written to.
+    """Return the folder of the study that a configuration belongs to.
 
     Raises:
-        ValueError: If not.
+        ValueError: If the study's name is not the name of a folder.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".{os.getpid()}.probe"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise ValueError(f"{folder} cannot be written ({reason}): set paths.output_dir to a folder that can") from error
+    name = str(config.study)
+    if name in ("", ".", "..") or set(name) & set("/\\"):
+        raise ValueError(f"study={name}: use a name that a folder can have")
+    return Path(config.paths.output_dir) / "studies" / name
+
+
+def store_folder(config: DictConfig) -> Path:
+    """Return the folder where stages are kept."""
+    return Path(config.paths.output_dir) / "store"
+
+
+def check_writable(*folders: Path) -> None:
+    """Make folders, and make sure that they can be written to.
+
+    Raises:
+        ValueError: If one cannot.
+    """
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            probe = folder / f".{os.getpid()}.probe"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise ValueError(
+                f"{folder} cannot be written ({reason}): set paths.output_dir to a folder that can"
+            ) from error
 
 
 def trial_title(name: str, study: Path) -> str:
     """Call a trial by its place in its study, if it has one."""
-    requested = json.loads(study.read_text(encoding="utf-8"))["requested"] if study.exists() else None
+    requested = read_record(study)["requested"] if study.exists() else None
     if requested and name in requested:
         return f"trial {requested.index(name) + 1}/{len(requested)} {name}"
     return f"trial {name}"
 
 
 def finished(path: Path) -> dict[str, Any] | None:
-    """Return the record of a trial that need not run again."""
+    """Return the record of a trial that need not run again.
+
+    Raises:
+        ValueError: If there is a record that this version cannot read.
+    """
     record = read_record(path) if path.exists() else None
-    return record if record and record["status"] in ("ok", "diverged") else None
+    return record if record and record.get("status") in ("ok", "diverged") else None
 
 
 def summary(record: Mapping[str, Any]) -> str:
@@ -158,13 +180,13 @@ def summary(record: Mapping[str, Any]) -> str:
 
 @contextmanager
 def user_errors() -> Iterator[None]:
-    """End the program with one clear line when a setting is wrong.
+    """End the program when something is wrong before the launch, with one clear line if a user can mend it.
 
     Hydra turns an exception in a callback into a warning and goes on; leaving the interpreter it lets through.
     """
     try:
         yield
-    except ValueError as error:
+    except Exception as error:
         show_error(type(error), error, error.__traceback__)
         raise SystemExit(1) from error
 

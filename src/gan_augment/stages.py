@@ -3,9 +3,7 @@
 import hashlib
 import json
 import os
-import resource
 import shutil
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +13,7 @@ from typing import Any, Union
 
 from filelock import FileLock
 
+from gan_augment.study.provenance import code_provenance
 from gan_augment.study.record import write_json
 
 
@@ -68,12 +67,14 @@ class Output:
         folder: Where it lies.
         seconds: What it took to make.
         reused: Whether it was there already.
+        made: The code that made it: commit and whether its tree was clean.
         diverged: Why its training was ended, if it was not finite; then the folder holds no output.
     """
 
     folder: Path
     seconds: float
     reused: bool
+    made: dict[str, Any]
     diverged: str | None
 
 
@@ -117,7 +118,7 @@ class StageStore:
                     reused = False
         _link(events, folder / "tensorboard")
         made = json.loads((folder / "stage.json").read_text(encoding="utf-8"))
-        return Output(folder, made["seconds"], reused, made["diverged"])
+        return Output(folder, made["seconds"], reused, made["made"], made["diverged"])
 
     def _input(self, stage: Stage) -> Path:
         output = self.fetch(stage)
@@ -134,7 +135,9 @@ class StageStore:
         except DivergedError as outcome:
             diverged = str(outcome)
         seconds = time.perf_counter() - start
-        write_json(stage.identity | {"seconds": seconds, "diverged": diverged}, partial / "stage.json")
+        code = {name: code_provenance()[name] for name in ("commit", "clean", "versions")}
+        made = {"seconds": seconds, "diverged": diverged, "made": code}
+        write_json(stage.identity | made, partial / "stage.json")
 
 
 def digest(content: Any) -> str:
@@ -143,16 +146,11 @@ def digest(content: Any) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def peak_memory_mib() -> int:
-    """Return the largest memory that this process has held so far, in MiB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak // (2**20 if sys.platform == "darwin" else 2**10))
-
-
 def _link(link: Path | None, target: Path) -> None:
     if link is None:
         return
     link.parent.mkdir(parents=True, exist_ok=True)
     fresh = link.with_name(f"{link.name}.{os.getpid()}")
+    fresh.unlink(missing_ok=True)  # of a killed process with the same number
     fresh.symlink_to(os.path.relpath(target, link.parent), target_is_directory=True)
     fresh.replace(link)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from gan_augment.augmentation.arm import Arm
@@ -23,7 +24,7 @@ from gan_augment.data.sources import Source
 from gan_augment.data.split import Split, draw_split
 from gan_augment.metrics.classification import classification_metrics, confusion_matrix
 from gan_augment.settings import build, check_integer, check_names, settings_from
-from gan_augment.stages import Output, Stage, StageStore, digest, peak_memory_mib
+from gan_augment.stages import Output, Stage, StageStore, digest
 from gan_augment.study.factors import trial_factors
 from gan_augment.study.provenance import code_provenance
 from gan_augment.study.record import SCHEMA
@@ -32,9 +33,11 @@ from gan_augment.synthesis.sampling import read_synthetic, synthesis_stage
 from gan_augment.systems.classifier import classifier_stage, predict
 from gan_augment.systems.gan import gan_stage
 from gan_augment.systems.hardware import Events, Hardware
+from gan_augment.systems.memory import peak_memory, reset_peak_memory
 
+GROUPS = ("data", "architecture", "loss", "gan", "synthesis", "augmentation", "classifier", "trainer")
 SETTINGS = (
-    *("data", "architecture", "loss", "gan", "synthesis", "augmentation", "classifier", "trainer"),
+    *GROUPS,
     *("labels_per_class", "validation_per_class", "seed", "seeds", "study", "paths", "choices"),
 )
 
@@ -76,8 +79,11 @@ def plan_trial(settings: Mapping[str, Any]) -> Trial:
     Raises:
         ValueError: If a setting is out of range, or does not fit the images or the machine.
     """
-    data, seeds = settings["data"], settings["seeds"]
     check_names("the configuration", settings, SETTINGS)
+    for name in GROUPS:
+        if not isinstance(settings[name], Mapping):
+            raise ValueError(f"{name}={settings[name]}: choose one of the members of conf/{name}/")
+    data, seeds = settings["data"], settings["seeds"]
     check_names("data", data, ("source", "image_size", "test_share", "classical"))
     check_names("seeds", seeds, ("split", "gan", "synthesis", "classifier"))
     for name, seed in seeds.items():
@@ -128,6 +134,7 @@ def run_trial(trial: Trial, folder: Path, store: StageStore, title: str) -> dict
         The record.
     """
     trial.hardware.use_threads()
+    reset_peak_memory()
     outputs: dict[str, Output] = {}
     for stage in trial.stages:
         with titled(f"{title}: {stage.name}"):
@@ -213,9 +220,9 @@ def make_record(
         "confusion_matrix": confusion_matrix,
         "costs": {
             "seconds": seconds,
-            "peak_memory_mib": peak_memory_mib(),
+            **peak_memory(),
             "device": trial.hardware.device.type,
-            "threads": trial.hardware.use_threads(),
+            "threads": torch.get_num_threads(),
         },
         "saw": {"labelled": len(trial.split.labelled), "pool_images": 0, "pool_labels": 0},
         "provenance": {
@@ -223,6 +230,7 @@ def make_record(
             "fingerprint": trial.fingerprint,
             "test_images": len(trial.split.test),
             "stages": {stage.name: stage.key for stage in trial.stages},
+            "made": {name: {kind: one.made[kind] for kind in ("commit", "clean")} for name, one in outputs.items()},
             "test_opened": test_opened,
             **code_provenance(),
         },

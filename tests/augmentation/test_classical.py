@@ -108,3 +108,9 @@ def test_digits_are_not_mirrored(data):
     node = yaml.safe_load((CONF / "data" / f"{data}.yaml").read_text())["classical"]
     assert node["flip"] is False
     assert node["rotation"] < 45  # a 6 must not become a 9
+
+
+def test_mixed_precision_does_not_move_the_images_elsewhere(images):
+    exact = transform(images, shift=0.1, rotation=15.0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(transform(images, shift=0.1, rotation=15.0), exact)

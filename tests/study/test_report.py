@@ -301,3 +301,11 @@ def test_help_waits_for_no_heavy_import():
     )
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert output.endswith("set()\n")
+
+
+def test_a_stage_that_other_code_made_is_warned_of(tmp_path):
+    trials = planted({"none": 0, "gan": 1})
+    trials[-1]["provenance"]["made"] = {"gan": {"commit": "d" * 40, "clean": True}}
+    assert warnings(collect([study(tmp_path, trials)])) == [
+        "trials ran with different commits: cccccccccccc, dddddddddddd"
+    ]

@@ -60,3 +60,10 @@ def test_the_confusion_matrix_shows_every_count_that_is_not_zero():
 def test_a_class_without_test_images_has_an_empty_row():
     figure = draw_confusion_matrix(torch.tensor([[0, 0], [1, 1]]), ["a", "b"])
     np.testing.assert_allclose(figure.axes[0].images[0].get_array(), [[0, 0], [0.5, 0.5]])
+
+
+def test_names_of_classes_are_no_formulas(tmp_path):
+    odd = dataclasses.replace(gray(40), class_names=["$a^{$", "b_", "\\c"])
+    draw_side_by_side(odd, odd, tmp_path / "odd.png")
+    draw_confusion_matrix(torch.eye(3, dtype=torch.int64), ["$a^{$", "b_", "\\c"]).savefig(tmp_path / "counts.png")
+    assert (tmp_path / "counts.png").stat().st_size > 1000

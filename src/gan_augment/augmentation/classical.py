@@ -31,6 +31,8 @@ class ClassicalTransform:
         check_number("data.classical.shift", self.shift, 0, 1)
         check_number("data.classical.rotation", self.rotation, 0, 180)
         check_number("data.classical.scale", self.scale, 0, 0.9)
+        if not isinstance(self.flip, bool):
+            raise ValueError(f"data.classical.flip={self.flip}: use true or false")
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Transform each image by a map of its own.
@@ -48,6 +50,7 @@ class ClassicalTransform:
             torch.stack([mirror * cos, -sin, 2 * self.shift * draws[2]], dim=1),
             torch.stack([mirror * sin, cos, 2 * self.shift * draws[3]], dim=1),
         ]
-        grid = affine_grid(torch.stack(rows, dim=1), list(images.shape), align_corners=False)
-        # Outside the image grid_sample gives 0: moved to where 0 is black.
-        return grid_sample(images + 1, grid, align_corners=False) - 1
+        with torch.autocast(images.device.type, enabled=False):  # coordinates need more bits than bf16 has
+            grid = affine_grid(torch.stack(rows, dim=1), list(images.shape), align_corners=False)
+            # Outside the image grid_sample gives 0: moved to where 0 is black.
+            return grid_sample(images + 1, grid, align_corners=False) - 1

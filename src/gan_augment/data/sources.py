@@ -52,6 +52,7 @@ def mnist(root: str, image_size: int | None = None) -> Source:
     """
     from torchvision.datasets import MNIST
 
+    root = str(Path(root).expanduser())
     folder = Path(root) / "MNIST" / "raw"
     try:
         parts = [MNIST(root, train=train, download=True) for train in (True, False)]

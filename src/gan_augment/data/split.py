@@ -112,7 +112,9 @@ def _hold_out_test(source: Source, share: float | None) -> tuple[Tensor, Tensor]
         is_test = torch.zeros(len(everything), dtype=torch.bool).index_fill_(0, source.test, True)
         return everything[~is_test], everything[is_test]
     check_number("data.test_share", share, 0, 0.9, open_low=True)
-    train, test = train_test_split(
-        everything.numpy(), test_size=share, random_state=HOLDOUT_SEED, stratify=source.images.labels.numpy()
-    )
+    labels = source.images.labels.numpy()
+    try:
+        train, test = train_test_split(everything.numpy(), test_size=share, random_state=HOLDOUT_SEED, stratify=labels)
+    except ValueError as error:
+        raise ValueError(f"data.test_share={share} of {len(everything)} images: {error}") from error
     return torch.from_numpy(train).sort().values, torch.from_numpy(test).sort().values

@@ -9,7 +9,8 @@ from gan_augment.data.image_set import ImageShape
 from gan_augment.networks.architecture import Architecture, LabelledLatent, ProjectionHead, halvings, with_spectral_norm
 from gan_augment.settings import check_integer
 
-SEED = 4  # pixels, the side of the smallest feature map: the discriminator must see the whole image at once
+# The discriminator must see the whole image at once.
+SMALLEST_SIDE = 4  # pixels of the smallest feature map
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class DCGANGenerator(nn.Module):
 
     def __init__(self, shape: ImageShape, num_classes: int, latent_dim: int, channels: int) -> None:
         super().__init__()
-        sizes = halvings(shape.size, SEED)
+        sizes = halvings(shape.size, SMALLEST_SIDE)
         widths = [channels * 2 ** min(level, 3) for level in reversed(range(len(sizes)))]
         self.latent = LabelledLatent(latent_dim, num_classes)
         layers: list[nn.Module] = [
@@ -90,7 +91,7 @@ class DCGANDiscriminator(nn.Module):
 
     def __init__(self, shape: ImageShape, num_classes: int, channels: int) -> None:
         super().__init__()
-        sizes = halvings(shape.size, SEED)[::-1]
+        sizes = halvings(shape.size, SMALLEST_SIDE)[::-1]
         widths = [channels * 2 ** min(level, 3) for level in range(len(sizes))]
         layers: list[nn.Module] = [nn.Conv2d(shape.channels, channels, 3, padding=1), nn.LeakyReLU(0.2)]
         for size, (width, next_width) in zip(sizes[:-1], pairwise(widths), strict=True):

@@ -17,16 +17,16 @@ STATUSES = ("ok", "diverged", "failed")
 NOT_IN_RESULTS = ("provenance.command", "provenance.test_opened")
 
 
-def write_json(content: dict[str, Any], path: Path) -> None:
-    """Write a JSON file that is either the old one or the new one at any moment.
-
-    Args:
-        content: What to write.
-        path: The file; its folder must exist.
-    """
+def write_whole(content: bytes, path: Path) -> None:
+    """Write a file that is either the old one or the new one at any moment; its folder must exist."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    partial.write_bytes(content)
     partial.replace(path)
+
+
+def write_json(content: dict[str, Any], path: Path) -> None:
+    """Write a JSON file, whole or not at all."""
+    write_whole((json.dumps(content, indent=2) + "\n").encode(), path)
 
 
 def read_record(path: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gan_augment.study.record import flatten, read_record
+from gan_augment.study.record import flatten, read_record, write_whole
 from gan_augment.study.statistics import Interval, in_words, paired_interval, verdict
 
 if TYPE_CHECKING:  # the heavy imports wait until there is something to compute, so that `--help` answers at once
@@ -219,10 +219,17 @@ def warnings(study: Study) -> list[str]:
     for one, base_arm, bases in _planned(configurations(study)):
         if not bases:
             said.append(f"{one.label()} is not compared with {base_arm}: no tested trials at the same setting")
-    named = {"provenance.commit": "commits", "costs.device": "devices", "costs.threads": "numbers of threads"}
-    named |= {c: f"versions of {c.removeprefix(VERSIONS)}" for c in _columns(trials, VERSIONS)}
-    for column, what in named.items():
-        values = _values(ok, column, unknown="unknown")
+    # A reused stage may have been made by other code than the trial's own.
+    made = [c for c in _columns(trials, "provenance.made.") if c.endswith(".commit")]
+    named = {
+        "commits": ["provenance.commit", *made],
+        "devices": ["costs.device"],
+        "numbers of threads": ["costs.threads"],
+    }
+    named |= {f"versions of {c.removeprefix(VERSIONS)}": [c] for c in _columns(trials, VERSIONS)}
+    for what, columns in named.items():
+        found = [_values(ok, c, unknown="unknown" if c not in made else None) for c in columns]
+        values = list(dict.fromkeys(value for one in found for value in one))
         if len(values) > 1:
             said.append(f"trials ran with different {what}: {', '.join(v[:12] for v in values)}")
     if "provenance.clean" in ok and (dirty := int((ok["provenance.clean"] == False).sum())):  # noqa: E712, null is not False
@@ -396,7 +403,7 @@ def _write(study: Study, output: Path) -> Path:
     if by_class:
         images["classes"] = figures.classes_figure(by_class)
     for name, image in images.items():
-        _replace(output / f"{name}.png", image)
+        write_whole(image, output / f"{name}.png")
 
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -421,9 +428,9 @@ def _write(study: Study, output: Path) -> Path:
         costs=[_cost_row(c, study) for c in found],
         trials=[_trial_row({str(k): v for k, v in row.items()}) for row in study.trials.to_dict("records")],
     )
-    _replace(output / "results.csv", study.trials.to_csv(index=False, lineterminator="\n").encode())
+    write_whole(study.trials.to_csv(index=False, lineterminator="\n").encode(), output / "results.csv")
     path = output / "report.html"
-    _replace(path, page.encode())
+    write_whole(page.encode(), path)
     return path
 
 
@@ -575,9 +582,3 @@ def _seconds(seconds: float | None) -> str:
 
 def _embedded(image: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(image).decode()}"
-
-
-def _replace(path: Path, content: bytes) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(content)
-    partial.replace(path)

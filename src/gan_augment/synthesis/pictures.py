@@ -29,7 +29,9 @@ def draw_side_by_side(real: ImageSet, synthetic: ImageSet, path: Path) -> None:
         axes.imshow(grid.permute(1, 2, 0).numpy(), interpolation="nearest")
         axes.set_title(title)
         axes.set_xticks([])
-        axes.set_yticks([height * row + height / 2 for row in range(num_rows)], real.class_names[:num_rows])
+        axes.set_yticks(
+            [height * row + height / 2 for row in range(num_rows)], real.class_names[:num_rows], parse_math=False
+        )
         axes.tick_params(length=0)
     figure.savefig(path, dpi=150, metadata={"Software": None})
 
@@ -50,8 +52,8 @@ def draw_confusion_matrix(counts: Tensor, class_names: list[str]) -> Figure:
     shares = counts / counts.sum(dim=1, keepdim=True).clamp_min(1)
     axes.imshow(shares.numpy(), cmap="Blues", vmin=0, vmax=1)
     if len(class_names) <= MOST_CLASSES:
-        axes.set_xticks(range(len(class_names)), class_names)
-        axes.set_yticks(range(len(class_names)), class_names)
+        axes.set_xticks(range(len(class_names)), class_names, parse_math=False)
+        axes.set_yticks(range(len(class_names)), class_names, parse_math=False)
         for row, column in counts.nonzero().tolist():
             color = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(int(counts[row, column])), ha="center", va="center", color=color, fontsize=8)

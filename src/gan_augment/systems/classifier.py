@@ -138,7 +138,14 @@ def classifier_stage(
     """
     settings = read_classifier(classifier)
     settings.network(labelled.shape, labelled.num_classes)
-    transform = build(classical) if arm.transform == "classical" else None
+    if arm.extra != "none" and settings.num_extra(arm) == 0:
+        raise ValueError(
+            f"augmentation.share={arm.share} of classifier.batch_size={settings.batch_size} is no image at all: "
+            "use a larger share"
+        )
+    transform = build(classical)  # also when it goes unused: its settings are checked
+    if arm.transform == "none":
+        transform = None
     inputs: dict[str, Stage | str] = {"labelled": labelled.fingerprint, "validation": validation.fingerprint}
     if synthesis is not None:
         inputs["synthesis"] = synthesis

@@ -54,8 +54,9 @@ class GANSettings:
     def __post_init__(self) -> None:
         """Refuse values out of range."""
         check_integer("gan.batch_size", self.batch_size, low=1)
-        check_integer("gan.images_seen", self.images_seen, low=self.batch_size)
         check_integer("gan.discriminator_steps", self.discriminator_steps, low=1)
+        # At least one generator step.
+        check_integer("gan.images_seen", self.images_seen, low=self.batch_size * self.discriminator_steps)
         check_number("gan.generator_learning_rate", self.generator_learning_rate, 0, 1, open_low=True)
         check_number("gan.discriminator_learning_rate", self.discriminator_learning_rate, 0, 1, open_low=True)
         if not isinstance(self.betas, list | tuple) or len(self.betas) != 2:
@@ -111,7 +112,7 @@ class GAN(L.LightningModule):
         self.latent_dim = latent_dim
         self.num_classes = num_classes
         self.seed = seed
-        self.log_every_n_steps = log_every_n_steps
+        self.log_every_n_steps = min(log_every_n_steps, settings.num_steps)
         self.register_buffer("finite", torch.tensor(True))
         self.register_buffer("sums", torch.zeros(len(self.CURVES)), persistent=False)
 
@@ -138,8 +139,8 @@ class GAN(L.LightningModule):
     def generate(self, purpose: str, step: int) -> tuple[Tensor, Tensor]:
         """Make one batch of images.
 
-        The generator's batch norm takes its statistics from the batches of both players: their latents are
-        drawn alike, so both estimate the same mean and variance.
+        Labels are drawn evenly. The generator's batch norm takes its statistics from the batches of both players:
+        their latents are drawn alike, so both estimate the same mean and variance.
 
         Args:
             purpose: Whose step it is for: `discriminator` or `generator`.

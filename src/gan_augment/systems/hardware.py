@@ -18,6 +18,8 @@ from gan_augment.settings import check_choice, check_integer
 # Lightning names the hardware at every training; the record does so once.
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 
+DEFAULT_THREADS = torch.get_num_threads()
+
 EXPECTED_WARNINGS = (
     "does not have many workers",  # loaders hand out indices from memory: worker processes would only cost
     "but have no `validation_step`",  # a GAN is not judged on validation images while it trains
@@ -45,7 +47,7 @@ class Hardware:
     Attributes:
         accelerator: `cpu` or `gpu`.
         precision: Lightning's name of it: `32-true`, or `bf16-mixed`.
-        num_threads: Threads that PyTorch computes with; null leaves its default, one a core.
+        num_threads: Threads that PyTorch computes with; None for its default, usually one a core.
     """
 
     accelerator: str
@@ -75,11 +77,9 @@ class Hardware:
         """What a result depends on: precision and device type."""
         return {"precision": self.precision, "device": self.device.type}
 
-    def use_threads(self) -> int:
-        """Make PyTorch compute with the chosen number of threads; return how many it uses."""
-        if self.num_threads is not None:
-            torch.set_num_threads(self.num_threads)
-        return torch.get_num_threads()
+    def use_threads(self) -> None:
+        """Make PyTorch compute with the chosen number of threads."""
+        torch.set_num_threads(self.num_threads or DEFAULT_THREADS)
 
     def fit(
         self,
@@ -116,6 +116,7 @@ class Hardware:
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
+            deterministic="warn" if self.accelerator == "gpu" else None,
             use_distributed_sampler=False,  # batches are a function of the step
         )
         with warnings.catch_warnings():
