@@ -2,11 +2,14 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hydra.utils import instantiate
 
-Settings = TypeVar("Settings")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Settings = TypeVar("Settings", bound="DataclassInstance")
 
 
 def check_integer(name: str, value: Any, low: int, high: int | None = None) -> None:
@@ -97,5 +100,5 @@ def settings_from(kind: type[Settings], name: str, node: Mapping[str, Any]) -> S
     Raises:
         ValueError: If the node does not have exactly the dataclass's settings, or one is out of range.
     """
-    check_names(name, node, [field.name for field in fields(kind)])  # type: ignore[arg-type]
+    check_names(name, node, [field.name for field in fields(kind)])
     return kind(**node)

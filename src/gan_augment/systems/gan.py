@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 
 from gan_augment.callbacks.samples import SampleGrid
@@ -156,7 +157,7 @@ class GAN(L.LightningModule):
 
     def training_step(self, batch: Batch, step: int) -> None:
         """Let the discriminator take a step, and the generator when it is its turn."""
-        discriminator_optimizer, generator_optimizer = self.optimizers()  # type: ignore[attr-defined]
+        discriminator_optimizer, generator_optimizer = cast("list[LightningOptimizer]", self.optimizers())
 
         with self.toggled_optimizer(discriminator_optimizer):
             with torch.no_grad():
