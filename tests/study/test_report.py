@@ -12,7 +12,8 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
-from gan_augment.study.report import collect, configurations, contrasts, main, print_report, warnings, write_report
+from gan_augment.study.comparison import collect, configurations, contrasts, warnings
+from gan_augment.study.report import main, print_report, write_report
 
 SEEDS = range(8)
 BASE = dict(zip(SEEDS, np.random.default_rng(0).integers(300, 320, len(SEEDS)) / 360, strict=True))

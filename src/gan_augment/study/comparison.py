@@ -1,0 +1,314 @@
+"""The comparison: which trials of a study stand against which, and what the differences are.
+
+A *configuration* is an arm together with the values of the factors that the study sweeps. A *contrast* compares two
+configurations that differ in the arm alone, pair by pair; which arms are compared is fixed before any number is seen.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gan_augment.study.record import flatten, read_record
+from gan_augment.study.statistics import Interval, paired_interval, verdict
+
+if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `--help` answers at once
+    import pandas as pd
+
+ARMS = ("none", "classical", "gan", "gan_classical")
+CONTRASTS = (("classical", "none"), ("gan", "none"), ("gan_classical", "none"), ("gan_classical", "classical"))
+GROUPS = ("trial", "status", "error", "factors", "metrics", "saw", "provenance", "", "costs")  # "": all other columns
+
+ARM = "factors.augmentation"
+ACCURACY = "metrics.test.accuracy"
+PER_CLASS = "metrics.test.per_class."
+SPLIT = "provenance.split"
+TRAINING_SEED = "factors.seeds.classifier"
+TEST_IMAGES = "provenance.test_images"
+VERSIONS = "provenance.versions."
+SEEDS = "factors.seeds."
+# What the report reads by name; a study without them, for example of generators alone, has empty columns.
+NEEDED = ("status", "error", ARM, TRAINING_SEED, ACCURACY, SPLIT, TEST_IMAGES)
+
+
+@dataclass(frozen=True)
+class Study:
+    """The trials that a report covers.
+
+    Attributes:
+        title: Names of the studies.
+        trials: One flattened record a row, sorted by trial.
+        missing: Trials that were asked for and have no record.
+        folders: Trial -> its folder.
+        commands: The commands that launched the studies.
+    """
+
+    title: str
+    trials: pd.DataFrame
+    missing: list[str]
+    folders: dict[str, Path]
+    commands: list[str]
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """An arm at one setting of the swept factors.
+
+    Attributes:
+        arm: The arm.
+        setting: The swept factors that have an effect here.
+        trials: Its trials, failed ones included.
+    """
+
+    arm: str
+    setting: dict[str, Any]
+    trials: pd.DataFrame
+
+    @property
+    def tested(self) -> pd.DataFrame:
+        """The trials with a test result."""
+        return self.trials[(self.trials["status"] == "ok") & self.trials[ACCURACY].notna()]
+
+    def label(self, said: Iterable[str] = ()) -> str:
+        """Name the configuration, less the factors that are `said` elsewhere."""
+        return named(self.arm, {name: value for name, value in self.setting.items() if name not in said})
+
+    def points(self, metric: str, by: str) -> pd.Series:
+        """Mean of a metric in points for every split or training seed."""
+        tested = self.tested
+        if metric not in tested:
+            return tested[ACCURACY].astype(float).iloc[:0]
+        return (100 * tested[metric].astype(float)).groupby(tested[by].astype(str)).mean().dropna()
+
+    def count(self, status: str) -> int:
+        """How many trials ended in a status."""
+        return int((self.trials["status"] == status).sum())
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """One configuration against another that differs in the arm alone.
+
+    Attributes:
+        title: For example `gan (loss=hinge) against none`.
+        interval: Difference in test accuracy, in points.
+        sentence: The verdict.
+        per_class: Class -> difference in that class's accuracy, in points.
+    """
+
+    title: str
+    interval: Interval
+    sentence: str
+    per_class: dict[str, Interval]
+
+
+def collect(folders: Sequence[Path | str]) -> Study:
+    """Read the trials of one or more study folders.
+
+    The name of a trial is its identity: of several records of one trial, one that is `ok` counts, once.
+
+    Args:
+        folders: Study folders, each with `trials/<name>/record.json` and perhaps a `study.json`.
+
+    Returns:
+        The study. Where a `study.json` names the requested trials, others in that folder are not covered.
+
+    Raises:
+        ValueError: If a folder holds no records, a record cannot be read, or no requested trial has one.
+    """
+    import pandas as pd
+
+    found: dict[str, tuple[tuple[bool, str], dict[str, Any], Path]] = {}
+    wanted: set[str] = set()
+    titles, commands = set(), set()
+    for folder in sorted({Path(folder) for folder in folders}):
+        paths = sorted(folder.glob("trials/*/record.json"))
+        if not paths:
+            raise ValueError(f"{folder} holds no trial records: give a study folder such as outputs/studies/digits")
+        launch = read_record(folder / "study.json") if (folder / "study.json").exists() else {}
+        requested = launch.get("requested")
+        wanted |= {path.parent.name for path in paths} if requested is None else set(requested)
+        titles.add(str(launch.get("study") or folder.resolve().name))
+        commands |= {str(launch["command"])} if launch.get("command") else set()
+        for path in paths:
+            record = read_record(path)
+            rank = (record.get("status") != "ok", json.dumps(record, sort_keys=True))
+            name = path.parent.name
+            if name not in found or rank < found[name][0]:
+                found[name] = (rank, {**flatten(record), "trial": name}, path.parent)
+    covered = sorted(wanted & set(found))
+    if not covered:
+        raise ValueError(f"none of the {len(wanted)} requested trials has a record yet: run the study first")
+    rows = [found[name][1] for name in covered]
+    columns = dict.fromkeys([column for row in rows for column in row] + list(NEEDED))
+    return Study(
+        title=" + ".join(sorted(titles)),
+        trials=pd.DataFrame(rows, columns=sorted(columns, key=_group), dtype=object),  # whole numbers stay whole
+        missing=sorted(wanted - set(found)),
+        folders={name: found[name][2] for name in covered},
+        commands=sorted(commands),
+    )
+
+
+def configurations(study: Study) -> list[Configuration]:
+    """Group the trials of a study by arm and by the factors that it sweeps.
+
+    Args:
+        study: The study.
+
+    Returns:
+        The configurations; `none` first, controls last.
+    """
+    trials = study.trials
+    swept = [c for c in columns_of(trials, "factors.") if c != ARM and not c.startswith(SEEDS) and _is_swept(trials, c)]
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for position, row in enumerate(trials[[ARM, *swept]].itertuples(index=False, name=None)):
+        groups.setdefault(tuple(value if value == value else None for value in row), []).append(position)
+    found = []
+    for (arm, *values), positions in groups.items():
+        setting = {name.removeprefix("factors."): v for name, v in zip(swept, values, strict=True) if v is not None}
+        found.append(Configuration(str(arm or "no classifier"), setting, trials.iloc[positions]))
+    return sorted(found, key=lambda c: (_arm_order(c.arm), [(k, _natural(v)) for k, v in c.setting.items()]))
+
+
+def contrasts(found: list[Configuration]) -> list[Contrast]:
+    """Compare the configurations, pair by pair.
+
+    The unit of a pair is the split; repeats under one split are averaged first. Where all trials of a contrast share
+    one split, the training seed takes its place, and the verdict says so.
+
+    Args:
+        found: The configurations of a study.
+
+    Returns:
+        The planned contrasts of which both sides were tested.
+    """
+    return [_contrast(one, base) for one, _, bases in _planned(found) for base in bases]
+
+
+def warnings(study: Study) -> list[str]:
+    """Say what a reader must know before trusting the comparison: mixed code, data or machines, and what is left out.
+
+    Args:
+        study: The study.
+
+    Returns:
+        One sentence each.
+    """
+    trials = study.trials
+    ok = trials[trials["status"] == "ok"]
+    said = []
+    if study.missing:
+        names = ", ".join(study.missing[:5]) + (", ..." if len(study.missing) > 5 else "")
+        said.append(f"requested trials without a record: {len(study.missing)} ({names})")
+    lost = [f"{n} {status}" for status in ("diverged", "failed") if (n := int((trials["status"] == status).sum()))]
+    if lost:
+        said.append(f"{' and '.join(lost)} of {len(trials)} trials: the differences are between those that ended well")
+    for one, base_arm, bases in _planned(configurations(study)):
+        if not bases:
+            said.append(f"{one.label()} is not compared with {base_arm}: no tested trials at the same setting")
+    # A reused stage may have been made by other code than the trial's own.
+    made = [c for c in columns_of(trials, "provenance.made.") if c.endswith(".commit")]
+    named = {
+        "commits": ["provenance.commit", *made],
+        "devices": ["costs.device"],
+        "numbers of threads": ["costs.threads"],
+    }
+    named |= {f"versions of {c.removeprefix(VERSIONS)}": [c] for c in columns_of(trials, VERSIONS)}
+    for what, columns in named.items():
+        found = [values_of(ok, c, unknown="unknown" if c not in made else None) for c in columns]
+        values = list(dict.fromkeys(value for one in found for value in one))
+        if len(values) > 1:
+            said.append(f"trials ran with different {what}: {', '.join(v[:12] for v in values)}")
+    if "provenance.clean" in ok and (dirty := int((ok["provenance.clean"] == False).sum())):  # noqa: E712, null is not False
+        said.append(f"{dirty} of {len(ok)} trials ran with uncommitted changes")
+    if {"factors.data", "provenance.fingerprint"} <= set(ok):
+        for data, group in ok.groupby("factors.data"):
+            if group["provenance.fingerprint"].nunique() > 1:
+                said.append(f"the content of {data} changed between trials")
+    return said
+
+
+def _planned(found: list[Configuration]) -> list[tuple[Configuration, str, list[Configuration]]]:
+    """Each tested configuration with the arm to compare it with and that arm's configurations at the same setting."""
+    tested = [c for c in found if len(c.tested)]
+    arms = dict.fromkeys(c.arm for c in tested)
+    pairs = [*CONTRASTS, *((arm, "none") for arm in arms if arm not in ARMS)]
+
+    def agree(one: Configuration, base: Configuration) -> bool:
+        return all(base.setting.get(name, value) == value for name, value in one.setting.items())
+
+    return [
+        (one, base_arm, [base for base in tested if base.arm == base_arm and agree(one, base)])
+        for arm, base_arm in pairs
+        for one in tested
+        if one.arm == arm and base_arm in arms
+    ]
+
+
+def _is_swept(trials: pd.DataFrame, column: str) -> bool:
+    """Whether a factor takes several values, other than those by which the arms are told apart."""
+    if column.startswith(f"{ARM}."):
+        return bool((trials.groupby(ARM)[column].nunique() > 1).any())
+    return bool(trials[column].nunique() > 1)
+
+
+def _contrast(one: Configuration, base: Configuration) -> Contrast:
+    by, unit = pair_unit([one, base])
+
+    def interval(metric: str) -> Interval:
+        return paired_interval((one.points(metric, by) - base.points(metric, by)).dropna().to_numpy())
+
+    accuracy = interval(ACCURACY)
+    sentence = verdict(accuracy, unit, 100 / float(one.tested[TEST_IMAGES].astype(float).mean()))
+    lost = [f"{n} {status}" for status in ("diverged", "failed") if (n := one.count(status) + base.count(status))]
+    per_class = {c.removeprefix(PER_CLASS): interval(c) for c in columns_of(one.tested, PER_CLASS)}
+    return Contrast(
+        title=f"{one.label()} against {base.label(said=one.setting)}",
+        interval=accuracy,
+        sentence=sentence + (f"; left out: {', '.join(lost)}" if lost else ""),
+        per_class={name: value for name, value in per_class.items() if value.num_pairs},
+    )
+
+
+def pair_unit(compared: list[Configuration]) -> tuple[str, str]:
+    """The column whose values are the independent pairs, and its name."""
+    splits, seeds = ({value for c in compared for value in c.tested[column]} for column in (SPLIT, TRAINING_SEED))
+    return (TRAINING_SEED, "training seed") if len(splits) == 1 and len(seeds) > 1 else (SPLIT, "split")
+
+
+def values_of(trials: pd.DataFrame, column: str, unknown: str | None = None) -> list[str]:
+    """The distinct values of a column in order, nulls left out or called `unknown`."""
+    if column not in trials:
+        return []
+    known = sorted(trials[column].dropna().unique(), key=_natural)
+    return [str(value) for value in known] + ([unknown] if unknown and trials[column].isna().any() else [])
+
+
+def columns_of(trials: pd.DataFrame, prefix: str) -> list[str]:
+    """Return the columns whose names start with a prefix."""
+    return [column for column in map(str, trials.columns) if column.startswith(prefix)]
+
+
+def named(name: str, setting: dict[str, Any]) -> str:
+    """Put the values of a setting behind a name."""
+    values = ", ".join(f"{key}={value}" for key, value in setting.items())
+    return f"{name} ({values})" if name and values else name or values
+
+
+def _group(column: str) -> int:
+    first = column.split(".")[0]
+    return GROUPS.index(first if first in GROUPS else "")
+
+
+def _arm_order(arm: str) -> tuple[int, str]:
+    return (ARMS.index(arm) if arm in ARMS else len(ARMS), arm)
+
+
+def _natural(value: Any) -> tuple[bool, float, str]:
+    """Sort key: numbers by size, then words."""
+    number = isinstance(value, int | float)
+    return (not number, float(value) if number else 0.0, str(value))
