@@ -227,6 +227,8 @@ def test_trials_in_parallel_processes_share_a_generator(tmp_path):
     assert sorted(record["costs"]["seconds"]["gan"]["spent"] > 0 for record in found) == [False, True]
     assert len([path for path in (tmp_path / "store" / "gan").iterdir() if path.is_dir()]) == 1
     assert "report: " in out
+    for record in found:  # made in a worker process
+        assert record["provenance"]["command"].startswith("gan-augment -m experiment=digits")
 
 
 @pytest.fixture
