@@ -123,6 +123,23 @@ def image_set():
     return make
 
 
+@pytest.fixture
+def mapped(tmp_path):
+    """Put the images of a set into a file."""
+    import itertools
+
+    from gan_augment.data.image_set import ImageSet, MappedImages
+
+    names = (tmp_path / f"mapped{number}.npy" for number in itertools.count())
+
+    def put(images):
+        path = next(names)
+        np.save(path, images.images.numpy())
+        return ImageSet(MappedImages(path, np.arange(len(images)), images.hashes), images.labels, images.class_names)
+
+    return put
+
+
 @pytest.fixture(scope="session")
 def mnist_folder(tmp_path_factory):
     """Make up MNIST's four files, uncompressed: noise, of the right number and size."""

@@ -530,7 +530,7 @@ def targets(node):
 
 @pytest.mark.parametrize("member", MEMBERS)
 def test_every_member_of_every_group_composes_and_builds(composed, member, mnist_folder):
-    from gan_augment.data.sources import Source
+    from gan_augment.data.source import Source
     from gan_augment.settings import build
 
     config = composed(member, f"paths.data_dir={mnist_folder}")

@@ -26,7 +26,7 @@ def real_mnist(tmp_path_factory):
 
 
 def test_mnist_is_the_published_one(real_mnist):
-    from gan_augment.data.sources import mnist
+    from gan_augment.data.standard_sets import mnist
 
     source = mnist(str(real_mnist))
     train, test = source.images.labels[:60_000], source.images.labels[60_000:]

@@ -9,7 +9,7 @@ import yaml
 
 from gan_augment.app import CONF
 from gan_augment.augmentation.arm import Arm
-from gan_augment.data.split import draw_split
+from gan_augment.data.split import LabelBudget, draw_split
 from gan_augment.stages import StageStore
 from gan_augment.systems.classifier import predict
 from gan_augment.systems.hardware import Hardware
@@ -61,7 +61,13 @@ def test_the_record_says_what_was_found_and_what_it_cost(trial, tmp_path):
     assert np.trace(record["confusion_matrix"]) == round(360 * record["metrics"]["test"]["accuracy"])
     assert np.sum(record["confusion_matrix"]) == 360
     assert 0 < record["metrics"]["validation"]["accuracy"] < 1
-    assert record["saw"] == {"labelled": 50, "pool_images": 0, "pool_labels": 0}
+    assert record["saw"] == {
+        "labelled": 50,
+        "pool_images": 0,
+        "pool_labels": 0,
+        "imbalance_ratio": 1.0,
+        "rare_classes": [],
+    }
     assert record["costs"]["threads"] == 1
     assert record["costs"]["peak_memory_mib"] > 50
     seconds = record["costs"]["seconds"]
@@ -132,8 +138,7 @@ def test_arms_of_one_seed_share_split_initial_weights_and_the_order_of_real_imag
     sequences, weights = {}, {}
     for arm, planned in plans.items():
         system, data = trained(planned, tmp_path / arm)
-        drawn = torch.cat(list(data.train_dataloader()))
-        sequences[arm] = drawn[drawn < len(planned.split.labelled)].tolist()
+        sequences[arm] = torch.cat([selection[0] for selection in data.train_dataloader()]).tolist()
         weights[arm] = hashlib.sha256(
             b"".join(value.numpy().tobytes() for value in system.network.state_dict().values())
         ).hexdigest()
@@ -148,7 +153,7 @@ def test_another_seed_starts_from_other_weights_and_another_order(trial, trained
     notes = [trained(trial("augmentation=none", f"seeds.classifier={seed}"), tmp_path / str(seed)) for seed in (0, 1)]
     (one, one_data), (other, other_data) = notes
     assert not torch.equal(one.network.layers[0].weight, other.network.layers[0].weight)
-    assert not torch.equal(one_data.train_dataloader().dataset[0], other_data.train_dataloader().dataset[0])
+    assert not torch.equal(one_data.train_dataloader().dataset[0][0], other_data.train_dataloader().dataset[0][0])
 
 
 def noise(images):
@@ -180,8 +185,8 @@ def all_weights(plain_settings, cpu, folder, change=None):
     found = {}
     for arm in LABELLED_ARMS:
         settings = plain_settings(f"augmentation={arm}")
-        source = load_source(json.dumps(settings["data"]["source"]))
-        split = draw_split(source, settings["seeds"]["split"], settings["labels_per_class"])
+        source = load_source(settings["data"])[0]
+        split = draw_split(source, settings["seeds"]["split"], LabelBudget(settings["labels_per_class"]))
         split = split if change is None else change(split)
         store = StageStore(folder)
         for stage in trial_stages(settings, Arm(**settings["augmentation"]), split, cpu):

@@ -14,6 +14,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from gan_augment.study.record import SCHEMA, read_record, write_json
@@ -45,7 +46,10 @@ class Launch(Callback):
             jobs = planned_jobs(config)
             if {study_folder(job) for job in jobs or []} - {folder}:
                 raise ValueError("study and paths.output_dir cannot be swept: one launch is one study")
-            names = None if jobs is None else list(dict.fromkeys(plan_trial(plain(job)).name for job in jobs))
+            trials = (
+                None if jobs is None else [(trial.name, trial.notes) for trial in map(plan_trial, map(plain, jobs))]
+            )
+            names = None if trials is None else list(dict.fromkeys(name for name, _ in trials))
             for path in (folder / "study.json", *(folder / "trials" / name / "record.json" for name in names or [])):
                 finished(path)  # refuses what a newer version wrote
             request = {
@@ -56,6 +60,8 @@ class Launch(Callback):
             }
             write_json(request, folder / "study.json")
         print(f"study {config.study}: {'trials as the sweeper goes' if names is None else f'{len(names)} trials'}")
+        for note in dict.fromkeys(note for _, notes in trials or [] for note in notes):
+            print(f"note: {note}")
         Launch.study_folder = folder
 
 
@@ -77,6 +83,9 @@ def run_job(config: DictConfig) -> float:
         if record is not None:
             log.info("%s: %s, reused", title, summary(record))
         else:
+            if HydraConfig.get().mode == RunMode.RUN:  # a study says them once, before it starts
+                for note in trial.notes:
+                    log.info("note: %s", note)
             try:
                 record = run_trial(trial, folder, StageStore(store_folder(config)), title)
             except Exception as error:
@@ -174,7 +183,7 @@ def summary(record: Mapping[str, Any]) -> str:
     """Say in a few words how a trial went; test accuracies belong into the report."""
     if record["status"] != "ok":
         return f"{record['status']} ({record['error']})"
-    validation = record["metrics"]["validation"]
+    validation = record["metrics"].get("validation")
     return f"validation accuracy {100 * validation['accuracy']:.1f} %" if validation else "done"
 
 

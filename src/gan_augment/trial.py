@@ -1,6 +1,6 @@
 """One trial: one split, one seed, one arm, one GAN configuration -> one test result.
 
-    image set -> split -> [ gan -> synthesis ] -> classifier -> test once -> record
+    image set -> split -> [ gan -> synthesis ] -> [ classifier -> test once ] -> record
 
 `plan_trial` checks the settings and lays out the stages; `run_trial` carries them out.
 """
@@ -19,9 +19,10 @@ from torch import Tensor
 
 from gan_augment.augmentation.arm import Arm
 from gan_augment.callbacks.progress import titled
-from gan_augment.data.image_set import ImageSet
-from gan_augment.data.sources import Source
-from gan_augment.data.split import Split, draw_split
+from gan_augment.data.copies import copy_notes, find_copies
+from gan_augment.data.image_set import ImageSet, imbalance_ratio, rare_classes
+from gan_augment.data.source import Source
+from gan_augment.data.split import LabelBudget, Split, draw_split
 from gan_augment.metrics.classification import classification_metrics, confusion_matrix
 from gan_augment.settings import build, check_integer, check_names, settings_from
 from gan_augment.stages import Output, Stage, StageStore, digest
@@ -30,7 +31,7 @@ from gan_augment.study.provenance import code_provenance
 from gan_augment.study.record import SCHEMA
 from gan_augment.synthesis.pictures import draw_confusion_matrix, draw_side_by_side
 from gan_augment.synthesis.sampling import read_synthetic, synthesis_stage
-from gan_augment.systems.classifier import classifier_stage, predict
+from gan_augment.systems.classifier import classifier_notes, classifier_stage, predict
 from gan_augment.systems.gan import gan_stage
 from gan_augment.systems.hardware import Events, Hardware
 from gan_augment.systems.memory import peak_memory, reset_peak_memory
@@ -38,8 +39,10 @@ from gan_augment.systems.memory import peak_memory, reset_peak_memory
 GROUPS = ("data", "architecture", "loss", "gan", "synthesis", "augmentation", "classifier", "trainer")
 SETTINGS = (
     *GROUPS,
-    *("labels_per_class", "validation_per_class", "seed", "seeds", "study", "paths", "choices"),
+    *("labels_per_class", "label_fraction", "imbalance", "validation_per_class"),
+    *("seed", "seeds", "study", "paths", "choices"),
 )
+NOT_OF_THE_SOURCE = ("test_share", "classical")  # all else in a data node describes where the images come from
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +50,14 @@ class Trial:
     """A trial that is checked and ready to run.
 
     Attributes:
-        settings: The plain configuration.
+        settings: The plain configuration; its classifier is None where a generator alone is trained.
         factors: Every choice in it that a study can sweep.
         fingerprint: Names the image set.
         split: The images.
         hardware: Where it runs.
-        stages: What to do, in order; the last one trains the classifier.
+        stages: What to do, in order; the last one trains the classifier, if there is one.
+        notes: What whoever reads the result must know, a sentence each.
+        copies: Names of identical images, a group each.
     """
 
     settings: Mapping[str, Any]
@@ -61,13 +66,15 @@ class Trial:
     split: Split
     hardware: Hardware
     stages: tuple[Stage, ...]
+    notes: tuple[str, ...] = ()
+    copies: tuple[tuple[str, ...], ...] = ()
 
     @cached_property
     def name(self) -> str:
         """The trial's folder: arm and seed for the reader, and a hash of all that the result depends on."""
         factors = {name: value for name, value in self.factors.items() if value is not None}
         key = digest([factors, self.fingerprint, self.split.hash, [stage.key for stage in self.stages]])
-        return f"{self.factors['augmentation']}-seed{self.factors['seeds.split']}-{key[:8]}"
+        return f"{self.factors['augmentation'] or 'generator'}-seed{self.factors['seeds.split']}-{key[:8]}"
 
 
 def plan_trial(settings: Mapping[str, Any]) -> Trial:
@@ -83,41 +90,55 @@ def plan_trial(settings: Mapping[str, Any]) -> Trial:
     for name in GROUPS:
         if not isinstance(settings[name], Mapping):
             raise ValueError(f"{name}={settings[name]}: choose one of the members of conf/{name}/")
-    data, seeds = settings["data"], settings["seeds"]
-    check_names("data", data, ("source", "image_size", "test_share", "classical"))
+    data, seeds, imbalance = settings["data"], settings["seeds"], settings["imbalance"]
     check_names("seeds", seeds, ("split", "gan", "synthesis", "classifier"))
+    check_names("imbalance", imbalance, ("classes", "share"))
+    if settings["classifier"].get("network") is None:
+        check_names("classifier", settings["classifier"], ("network",))
+        settings = {**settings, "classifier": None}
     for name, seed in seeds.items():
         check_integer(f"seeds.{name}", seed, low=0)
     hardware = settings_from(Hardware, "trainer", settings["trainer"])
     arm = settings_from(Arm, "augmentation", settings["augmentation"])
-
-    source = load_source(json.dumps(data["source"]))
-    split = draw_split(
-        source, seeds["split"], settings["labels_per_class"], settings["validation_per_class"], data["test_share"]
+    budget = LabelBudget(
+        settings["labels_per_class"], settings["label_fraction"], imbalance["classes"], imbalance["share"]
     )
-    stages = trial_stages(settings, arm, split, hardware)
-    factors = trial_factors(settings, arm.needs_gan, arm.transform == "classical")
-    return Trial(settings, factors, source.images.fingerprint, split, hardware, stages)
+
+    source, notes, copies = load_source(data)
+    split = draw_split(source, seeds["split"], budget, settings["validation_per_class"], data["test_share"])
+    return Trial(
+        settings,
+        trial_factors(settings, arm.needs_gan, arm.transform == "classical", settings["classifier"] is not None),
+        source.images.fingerprint,
+        split,
+        hardware,
+        trial_stages(settings, arm, split, hardware),
+        (*notes, *classifier_notes(settings["classifier"], split.labelled)),
+        copies,
+    )
 
 
 def trial_stages(settings: Mapping[str, Any], arm: Arm, split: Split, hardware: Hardware) -> tuple[Stage, ...]:
     """Lay out the stages of a trial; each is given what the arm may see, and nothing else."""
     seeds, labelled = settings["seeds"], split.labelled
     architecture, loss = settings["architecture"], settings["loss"]
-    gan = synthesis = None
+    gan = synthesis = classifier = None
     if arm.needs_gan:
         gan = gan_stage(labelled, architecture, loss, settings["gan"], seeds["gan"], hardware)
         synthesis = synthesis_stage(gan, labelled, architecture, settings["synthesis"], seeds["synthesis"], hardware)
-    classifier = classifier_stage(
-        labelled,
-        split.validation,
-        synthesis,
-        arm,
-        settings["data"]["classical"],
-        settings["classifier"],
-        seeds["classifier"],
-        hardware,
-    )
+    if settings["classifier"] is not None:
+        classifier = classifier_stage(
+            labelled,
+            split.validation,
+            synthesis,
+            arm,
+            settings["data"]["classical"],
+            settings["classifier"],
+            seeds["classifier"],
+            hardware,
+        )
+    elif not arm.needs_gan:
+        raise ValueError("classifier=none trains a generator alone, but this arm has none: use augmentation=gan")
     return tuple(stage for stage in (gan, synthesis, classifier) if stage is not None)
 
 
@@ -146,9 +167,12 @@ def run_trial(trial: Trial, folder: Path, store: StageStore, title: str) -> dict
         synthetic = read_synthetic(outputs["synthesis"].folder, trial.split.labelled.class_names)
         draw_side_by_side(trial.split.labelled, synthetic, folder / "samples.png")
 
+    if "classifier" not in outputs:
+        return make_record(trial, "ok", outputs, metrics={"gan": {}})
+
     def judge(images: ImageSet) -> tuple[Tensor, dict[str, Any]]:
         says = predict(outputs["classifier"].folder, trial.settings["classifier"], images, trial.hardware)
-        return says, classification_metrics(says, images.labels, images.class_names)
+        return says, classification_metrics(says, images.labels, images.class_names, rare_classes(trial.split.labelled))
 
     validation = judge(trial.split.validation)[1] if len(trial.split.validation) else {}
     test_opened = datetime.now(UTC).isoformat(timespec="seconds")
@@ -172,12 +196,22 @@ def run_trial(trial: Trial, folder: Path, store: StageStore, title: str) -> dict
     )
 
 
+def load_source(data: Mapping[str, Any]) -> tuple[Source, tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """Load the images that a data node describes; the trials of a study share them.
+
+    Returns:
+        The source, what a reader of results must know of it, and the names of identical images.
+    """
+    return _load_source(json.dumps({name: value for name, value in data.items() if name not in NOT_OF_THE_SOURCE}))
+
+
 @lru_cache(maxsize=1)
-def load_source(node: str) -> Source:
-    """Load the images that a configuration node, as JSON, describes; the trials of a study share them."""
+def _load_source(node: str) -> tuple[Source, tuple[str, ...], tuple[tuple[str, ...], ...]]:
     source = build(json.loads(node))
     assert isinstance(source, Source)
-    return source
+    copies = find_copies(source)
+    names = tuple(tuple(source.name(index) for index in group) for group in copies)
+    return source, (*source.notes, *copy_notes(source, copies)), names
 
 
 def log_summary(
@@ -224,11 +258,20 @@ def make_record(
             "device": trial.hardware.device.type,
             "threads": torch.get_num_threads(),
         },
-        "saw": {"labelled": len(trial.split.labelled), "pool_images": 0, "pool_labels": 0},
+        "saw": {
+            "labelled": len(trial.split.labelled),
+            "pool_images": 0,
+            "pool_labels": 0,
+            "imbalance_ratio": imbalance_ratio(trial.split.labelled),
+            "rare_classes": rare_classes(trial.split.labelled),
+        },
+        "notes": list(trial.notes),
         "provenance": {
             "split": trial.split.hash,
             "fingerprint": trial.fingerprint,
             "test_images": len(trial.split.test),
+            "test_imbalance_ratio": imbalance_ratio(trial.split.test),
+            "copies": [list(names) for names in trial.copies],
             "stages": {stage.name: stage.key for stage in trial.stages},
             "made": {name: {kind: one.made[kind] for kind in ("commit", "clean")} for name, one in outputs.items()},
             "test_opened": test_opened,

@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 import torch
 
-from gan_augment.data.batches import ImageBatches, Part, ShuffledIndices, StepIndices
+from gan_augment.data.batches import ImageBatches, Part, ShuffledIndices, TrainingSteps
 from gan_augment.data.image_set import to_float
 
 
@@ -39,43 +39,62 @@ def parts(image_set):
     return [Part(image_set(), 5, "order"), Part(image_set(per_class=4, seed=1), 3, "order/extra")]
 
 
+def flat(selection):
+    return [(number, index) for number, indices in selection.items() for index in indices.tolist()]
+
+
 def test_every_batch_has_the_exact_number_from_each_part(parts):
-    steps = StepIndices(parts, num_steps=20, seed=0)
+    steps = TrainingSteps(parts, num_steps=20, seed=0)
     assert len(steps) == 20
     for step in range(20):
-        indices = steps[step]
-        assert (indices < 30).sum() == 5
-        assert ((indices >= 30) & (indices < 42)).sum() == 3
+        real, extra = steps[step][0], steps[step][1]
+        assert (len(real), len(extra)) == (5, 3)
+        assert real.max() < 30
+        assert extra.max() < 12
 
 
 def test_a_batch_is_a_function_of_the_step(parts):
-    batches = list(StepIndices(parts, num_steps=20, seed=0))
+    batches = [flat(selection) for selection in TrainingSteps(parts, num_steps=20, seed=0)]
     assert len(batches) == 20
-    assert torch.equal(StepIndices(parts, num_steps=20, seed=0)[13], batches[13])
-    assert not torch.equal(StepIndices(parts, num_steps=20, seed=1)[13], batches[13])
+    assert flat(TrainingSteps(parts, num_steps=20, seed=0)[13]) == batches[13]
+    assert flat(TrainingSteps(parts, num_steps=20, seed=1)[13]) != batches[13]
 
 
 def test_the_real_images_do_not_move_when_others_are_mixed_in(parts):
-    alone, mixed = (StepIndices(chosen, num_steps=20, seed=0) for chosen in (parts[:1], parts))
-    assert all(torch.equal(mixed[step][:5], alone[step]) for step in range(20))
+    alone, mixed = (TrainingSteps(chosen, num_steps=20, seed=0) for chosen in (parts[:1], parts))
+    assert all(torch.equal(mixed[step][0], alone[step][0]) for step in range(20))
+
+
+def through(data, selection):
+    """Take a selection the way that Lightning takes it."""
+    return data.on_after_batch_transfer(data.on_before_batch_transfer(selection, 0), 0)
 
 
 def test_indices_become_normalised_images_and_labels(parts):
     data = ImageBatches(parts, num_steps=3, seed=0)
-    (indices, *_) = data.train_dataloader()
-    batch = data.on_after_batch_transfer(indices, 0)
-    images = torch.cat([part.images.images for part in parts])
-    labels = torch.cat([part.images.labels for part in parts])
-    assert torch.equal(batch.images, to_float(images[indices]))
-    assert torch.equal(batch.labels, labels[indices])
+    (selection, *_) = data.train_dataloader()
+    batch = through(data, selection)
+    chosen = [(part.images, selection[number]) for number, part in enumerate(parts)]
+    assert torch.equal(batch.images, to_float(torch.cat([images.images[indices] for images, indices in chosen])))
+    assert torch.equal(batch.labels, torch.cat([images.labels[indices] for images, indices in chosen]))
     assert batch.images.dtype == torch.float32
     assert batch.images.abs().max() <= 1
+
+
+def test_images_in_a_file_make_the_same_batches(parts, mapped):
+    in_file = [part._replace(images=mapped(part.images)) for part in parts[:1]] + parts[1:]
+    one, other = (ImageBatches(chosen, num_steps=3, seed=0, validation=chosen[0].images) for chosen in (parts, in_file))
+    for loader in (ImageBatches.train_dataloader, ImageBatches.val_dataloader):
+        for selection in loader(one):
+            expected, found = through(one, selection), through(other, selection)
+            assert torch.equal(found.images, expected.images)
+            assert torch.equal(found.labels, expected.labels)
 
 
 def test_validation_batches_hold_the_validation_images_in_their_order(parts, image_set):
     validation = image_set(per_class=5, seed=2)
     data = ImageBatches(parts, num_steps=3, seed=0, validation=validation, validation_batch_size=4)
-    batches = [data.on_after_batch_transfer(indices, 0) for indices in data.val_dataloader()]
+    batches = [through(data, selection) for selection in data.val_dataloader()]
     assert [len(batch.images) for batch in batches] == [4, 4, 4, 3]
     assert torch.equal(torch.cat([batch.images for batch in batches]), to_float(validation.images))
     assert torch.equal(torch.cat([batch.labels for batch in batches]), validation.labels)
@@ -83,4 +102,5 @@ def test_validation_batches_hold_the_validation_images_in_their_order(parts, ima
 
 def test_training_batches_hold_no_validation_image(parts, image_set):
     data = ImageBatches(parts, num_steps=50, seed=0, validation=image_set(per_class=5, seed=2))
-    assert torch.cat(list(data.train_dataloader())).max() < 42
+    assert {number for selection in data.train_dataloader() for number in selection} == {0, 1}
+    assert {number for selection in data.val_dataloader() for number in selection} == {2}

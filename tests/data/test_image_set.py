@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 import torch
 
-from gan_augment.data.image_set import ImageSet, ImageShape, to_float, to_uint8
+from gan_augment.data.image_set import ImageSet, ImageShape, imbalance_ratio, rare_classes, to_float, to_uint8
 
 
 def test_every_pixel_value_survives_the_way_to_float_and_back():
@@ -90,3 +90,47 @@ def test_the_fingerprint_depends_on_content_alone(image_set):
     images = image_set(channels=3)
     strided = images.images.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
     assert dataclasses.replace(images, images=strided).fingerprint == image_set(channels=3).fingerprint
+
+
+def test_images_in_a_file_are_the_same_set(image_set, mapped):
+    images = image_set()
+    in_file = mapped(images)
+    some = torch.tensor([25, 3, 3])
+    assert len(in_file) == 30
+    assert in_file.shape == images.shape
+    assert in_file.fingerprint == images.fingerprint
+    assert torch.equal(in_file.images[some], images.images[some])
+    part, part_in_file = images.subset(some), in_file.subset(some)
+    assert part_in_file.fingerprint == part.fingerprint
+    assert torch.equal(part_in_file.images[torch.arange(3)], part.images)
+    assert part_in_file.labels.tolist() == [2, 0, 0]
+
+
+def test_copies_are_known_by_the_first_of_them():
+    pixels = torch.tensor([7, 9, 7, 9, 7, 8], dtype=torch.uint8)[:, None, None, None]
+    images = ImageSet(pixels, torch.zeros(6, dtype=torch.int64), ["a"])
+    assert images.first_copy.tolist() == [0, 1, 0, 1, 0, 5]
+
+
+@pytest.mark.parametrize(
+    ("counts", "ratio", "rare"),
+    [
+        ([10, 10, 10], 1.0, []),
+        ([10, 8, 5], 2.0, []),  # half of an equal share is 23 / 6
+        ([10, 10, 1], 10.0, ["class2"]),
+        ([10, 0, 10], 1.0, ["class1"]),
+    ],
+)
+def test_how_unequal_the_classes_are(counts, ratio, rare):
+    labels = torch.arange(3).repeat_interleave(torch.tensor(counts))
+    images = ImageSet(
+        torch.zeros(len(labels), 1, 1, 1, dtype=torch.uint8), labels, [f"class{label}" for label in range(3)]
+    )
+    assert images.class_counts.tolist() == counts
+    assert imbalance_ratio(images) == ratio
+    assert rare_classes(images) == rare
+
+
+def test_images_without_a_label_are_in_no_class():
+    images = ImageSet(torch.zeros(3, 1, 1, 1, dtype=torch.uint8), torch.tensor([-1, 0, -1]), ["a"])
+    assert images.class_counts.tolist() == [1]

@@ -7,10 +7,19 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from gan_augment.data.image_set import ImageSet
-from gan_augment.data.sources import Source, digits
-from gan_augment.data.split import draw_split
+from gan_augment.data.source import Source
+from gan_augment.data.split import LabelBudget
+from gan_augment.data.split import draw_split as draw_split_with_budget
+from gan_augment.data.standard_sets import digits
 
 PARTS = ("labelled", "pool", "validation", "test")
+
+
+def draw_split(source, seed, labels_per_class, validation_per_class=None, test_share=None, **budget):
+    return draw_split_with_budget(
+        source, seed, LabelBudget(labels_per_class, **budget), validation_per_class, test_share
+    )
+
 
 class_sizes = st.lists(st.integers(12, 60), min_size=2, max_size=5)
 seeds = st.integers(0, 2**31)
@@ -129,3 +138,142 @@ def test_the_test_digits_are_those_of_scikit_learns_tutorials():
 def test_what_cannot_be_drawn_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         draw_split(made_up([40, 20]), **{"seed": 0, "labels_per_class": 5, **changes})
+
+
+def with_copies(sizes, copies, own_test=()):
+    """Made-up images, some of which look like others: (index, of which index)."""
+    source = made_up(sizes, own_test)
+    pixels = source.images.images.clone()
+    for copy, original in copies:
+        pixels[copy] = pixels[original]
+    return Source(ImageSet(pixels, source.images.labels, source.images.class_names), source.test)
+
+
+@given(class_sizes, seeds, st.lists(st.tuples(st.integers(0, 23), st.integers(0, 23)), max_size=8))
+def test_identical_images_stay_in_one_part(sizes, seed, copies):
+    split = draw_split(with_copies(sizes, copies), seed, 2)
+    parts = [set(members(getattr(split, name))) for name in PARTS]
+    assert len(set.union(*parts)) == sum(map(len, parts))
+    assert sum(len(getattr(split, name)) for name in PARTS) == sum(sizes)
+
+
+def test_copies_count_once():
+    source = made_up([20, 20])
+    pixels = source.images.images.repeat(2, 1, 1, 1)  # every image twice
+    twice = Source(ImageSet(pixels, source.images.labels.repeat(2), source.images.class_names))
+    split = draw_split(twice, 0, 5)
+    assert counts(split.labelled) == [10, 10]
+    once = draw_split(source, 0, 5)
+    assert set(members(split.labelled)) == set(members(once.labelled))
+
+
+def test_copies_across_parts_that_were_set_apart_stay_where_they_are():
+    split = draw_split(with_copies([30, 30], [(3, 4)], own_test=[3, 10]), 0, "all")
+    assert split.test_indices.tolist() == [3, 10]
+    assert len(split.labelled) + len(split.validation) == 58
+
+
+def test_validation_images_of_the_source_are_kept():
+    source = made_up([30, 30])
+    source = Source(source.images, validation=torch.tensor([1, 2, 3, 50]))
+    split = draw_split(source, 0, 5)
+    assert members(split.validation) == [1, 2, 3, 50]
+    assert not set(members(split.test)) & {1, 2, 3, 50}
+    with pytest.raises(
+        ValueError, match=r"validation_per_class=5, but these images have a validation set of their own"
+    ):
+        draw_split(source, 0, 5, validation_per_class=5)
+
+
+@given(class_sizes, seeds, st.sampled_from([0.1, 0.5, 1.0]))
+def test_a_fraction_of_each_class_is_labelled(sizes, seed, fraction):
+    split, everything = (draw_split(made_up(sizes), seed, None, fraction=share) for share in (fraction, 1.0))
+    assert counts(split.labelled) == [max(1, round(fraction * number)) for number in counts(everything.labelled)]
+    assert set(members(split.labelled)) <= set(members(everything.labelled))
+
+
+def test_of_rare_classes_a_share_is_kept():
+    budget = {"rare_classes": ["class1"], "rare_share": 0.1}
+    full, rare = (draw_split(made_up([60, 60, 60]), 3, 20, **changes) for changes in ({}, budget))
+    assert counts(full.labelled) == [20, 20, 20]
+    assert counts(rare.labelled) == [20, 2, 20]
+    assert counts(rare.pool) == [
+        round(number * share) for number, share in zip(counts(full.pool), (1, 0.1, 1), strict=True)
+    ]
+    assert members(rare.test) == members(full.test)
+    assert members(rare.validation) == members(full.validation)
+    rarer = draw_split(made_up([60, 60, 60]), 3, 20, rare_classes=["class1"], rare_share=0.01)
+    assert counts(rarer.labelled) == [20, 1, 20]
+    assert set(members(rarer.labelled)) < set(members(rare.labelled)) < set(members(full.labelled))
+
+
+@given(class_sizes, seeds)
+def test_images_without_a_label_are_in_the_pool_and_nowhere_else(sizes, seed):
+    source = made_up(sizes)
+    labels = source.images.labels.clone()
+    labels[::4] = -1
+    if torch.bincount(labels[labels >= 0], minlength=len(sizes)).min() < 5:
+        return
+    split = draw_split(Source(ImageSet(source.images.images, labels, source.images.class_names)), seed, 1)
+    unlabelled = set((labels < 0).nonzero().squeeze(1).tolist())
+    assert unlabelled <= set(members(split.pool))
+    assert sum(len(getattr(split, name)) for name in PARTS) == sum(sizes)
+
+
+def test_an_image_without_a_label_that_copies_a_test_image_is_in_no_part():
+    source = made_up([30, 30])
+    in_test = draw_split(source, 0, "all").test_indices[0]
+    pixels = torch.cat([source.images.images, source.images.images[in_test][None]])
+    labels = torch.cat([source.images.labels, torch.tensor([-1])])
+    split = draw_split(Source(ImageSet(pixels, labels, source.images.class_names)), 0, "all")
+    assert sum(len(getattr(split, name)) for name in PARTS) == 60
+    assert members(split.test).count(int(in_test)) == 1
+
+
+@pytest.mark.parametrize(
+    ("budget", "message"),
+    [
+        ({"per_class": 5, "fraction": 0.5}, r"labels_per_class=5 and label_fraction=0\.5: set one of the two"),
+        ({}, r"labels_per_class=None and label_fraction=None: set one of the two"),
+        ({"fraction": 1.5}, r"label_fraction=1\.5: use a number above 0 and at most 1"),
+        ({"per_class": 5, "rare_share": 0.5}, r"imbalance\.share=0\.5, but imbalance\.classes names no class"),
+        ({"per_class": 5, "rare_classes": ["a"]}, r"imbalance\.share=None: use a number above 0"),
+        ({"per_class": 5, "rare_classes": "a", "rare_share": 0.5}, r"imbalance\.classes=a: use a list"),
+    ],
+)
+def test_a_budget_that_cannot_be_is_refused(budget, message):
+    with pytest.raises(ValueError, match=message):
+        LabelBudget(**budget)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "changes", "message"),
+    [
+        (
+            [40, 1],
+            {},
+            r"^class 'class1' has fewer than 2 different images: one is needed to train on and one to test on",
+        ),
+        ([40, 1, 1], {}, r"^2 classes \('class1', 'class2'\) have fewer than 2 different images"),
+        (
+            [3] * 10,
+            {},
+            r"test_share=0\.2 of 30 images is 6, but .* each of the 10 classes: use a share from 0\.34 to 0\.66",
+        ),
+        (
+            [40, 40],
+            {"rare_classes": ["cat"], "rare_share": 0.5},
+            r"imbalance\.classes names cat: use some of class0, class1",
+        ),
+    ],
+)
+def test_too_few_images_or_unknown_classes_are_named(sizes, changes, message):
+    with pytest.raises(ValueError, match=message):
+        draw_split(made_up(sizes), 0, 1, **changes)
+
+
+def test_a_class_with_nothing_but_test_images_is_named():
+    source = made_up([20, 20])
+    own = (source.images.labels == 1).nonzero().squeeze(1).tolist()
+    with pytest.raises(ValueError, match=r"^class 'class1' has no training image"):
+        draw_split(made_up([20, 20], own), 0, 1)

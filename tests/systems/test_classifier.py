@@ -60,11 +60,12 @@ def test_every_batch_has_the_exact_share_of_synthetic_images(
     images = image_set()
     train(images, cpu, tmp_path / "c", synthesis=synthetic_folder, arm={"extra": "synthetic", "share": share})
     ((_, data, _),) = fitted
-    num_real = len(images) if extra < 16 else 0
-    for indices in data.train_dataloader():
-        assert len(indices) == 16
-        assert (indices >= num_real).sum() == extra
-        assert indices.max() < num_real + 60
+    for selection in data.train_dataloader():
+        *real, synthetic = selection.values()
+        assert [len(indices) for indices in real] == ([16 - extra] if extra < 16 else [])
+        assert all(indices.max() < len(images) for indices in real)
+        assert len(synthetic) == extra
+        assert synthetic.max() < 60
 
 
 def test_the_rate_decays_to_nothing_along_a_half_cosine(image_set, cpu, tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from gan_augment.networks.mlp import MLP
 from gan_augment.networks.weights import load_weights
 from gan_augment.randomness import initialised
 from gan_augment.stages import DivergedError
-from gan_augment.systems.gan import GAN, GANSettings, gan_stage, train_gan
+from gan_augment.systems.gan import GAN, GANSettings, gan_stage, labels_in_turns, train_gan
 
 SETTINGS = {
     "images_seen": 960,
@@ -36,7 +36,7 @@ def make_system(images, loss=None, architecture=None, **changes):
         initialised(lambda make=make: make(images.shape, images.num_classes), 0)
         for make in (architecture.generator, architecture.discriminator)
     ]
-    return GAN(*networks, loss or NonSaturating(), settings(**changes), architecture.latent_dim, images.num_classes, 0)
+    return GAN(*networks, loss or NonSaturating(), settings(**changes), architecture.latent_dim, images.class_counts, 0)
 
 
 def fit(system, images, cpu, folder, num_steps=1):
@@ -137,6 +137,26 @@ def test_the_average_takes_the_statistics_of_batch_norm_as_they_are(image_set, c
     for name, value in system.ema.named_buffers():
         assert torch.equal(value, buffers[name])
     assert not torch.equal(system.ema.layers[0].weight, system.generator.layers[0].weight)
+
+
+def test_generated_labels_are_as_frequent_as_the_real_ones(image_set, cpu, tmp_path):
+    images = image_set(per_class=40, num_classes=2)
+    images = images.subset(torch.arange(50))  # 40 of one class and 10 of the other
+    system = make_system(images, batch_size=500, images_seen=10_000)
+    fit(system, images, cpu, tmp_path, num_steps=20)
+    drawn = torch.cat([system.generate("generator", step)[1] for step in range(20)])
+    assert torch.bincount(drawn).div(len(drawn)).tolist() == pytest.approx([0.8, 0.2], abs=0.015)
+
+
+def test_equal_classes_take_turns_so_that_a_draw_of_a_label_is_a_draw_of_a_class():
+    labels = labels_in_turns(torch.tensor([5, 5, 5]))
+    assert labels.tolist() == [0, 1, 2] * 5
+
+    def random():
+        return torch.Generator().manual_seed(0)
+
+    picked = labels[torch.randint(15, (100,), generator=random())]
+    assert torch.equal(picked, torch.randint(3, (100,), generator=random()))
 
 
 def trained(images, cpu, folder, architecture=None, **changes):

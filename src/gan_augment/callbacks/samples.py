@@ -9,6 +9,8 @@ from torchvision.utils import make_grid
 
 from gan_augment.randomness import Stream
 
+MOST_CLASSES = 20  # in one grid
+
 
 class SampleGrid(Callback):
     """Show what the averaged generator makes of the same latents over time, one row a class.
@@ -29,7 +31,7 @@ class SampleGrid(Callback):
         done, total = batch_idx + 1, int(trainer.num_training_batches)
         if done * self.num_grids // total == batch_idx * self.num_grids // total:
             return
-        labels = torch.arange(pl_module.num_classes).repeat_interleave(self.num_columns)
+        labels = torch.arange(min(pl_module.num_classes, MOST_CLASSES)).repeat_interleave(self.num_columns)
         latents = torch.randn(len(labels), pl_module.latent_dim, generator=self._stream.at(0))
         with torch.no_grad():
             images = pl_module.ema(latents.to(pl_module.device), labels.to(pl_module.device)).float()

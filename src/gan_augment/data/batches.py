@@ -1,7 +1,7 @@
 """Batches on the device, as a function of the step."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import lightning as L
 import torch
@@ -61,32 +61,34 @@ class ShuffledIndices:
         return torch.cat(pieces)
 
 
-class StepIndices(Dataset[Tensor]):
-    """Item `step` holds the indices of that step's batch, int64 `[B]`, into the concatenated parts."""
+# Which images a batch is made of: the number of a set, and indices into it, int64 `[B]`.
+Selection = dict[int, Tensor]
+
+
+class TrainingSteps(Dataset[Selection]):
+    """Item `step` selects that step's batch from the parts."""
 
     def __init__(self, parts: Sequence[Part], num_steps: int, seed: int) -> None:
-        self.parts = parts
         self.num_steps = num_steps
         self._orders = [ShuffledIndices(len(part.images), seed, part.stream) for part in parts]
+        self._numbers = [part.num_per_batch for part in parts]
 
     def __len__(self) -> int:
         return self.num_steps
 
-    def __getitem__(self, step: int) -> Tensor:
-        """Return the indices of one step's batch."""
+    def __getitem__(self, step: int) -> Selection:
+        """Return the selection of one step's batch."""
         if step >= self.num_steps:
             raise IndexError(step)
-        indices, offset = [], 0
-        for part, order in zip(self.parts, self._orders, strict=True):
-            indices.append(offset + order.between(step * part.num_per_batch, (step + 1) * part.num_per_batch))
-            offset += len(part.images)
-        return torch.cat(indices)
+        counted = enumerate(zip(self._orders, self._numbers, strict=True))
+        return {part: order.between(step * number, (step + 1) * number) for part, (order, number) in counted}
 
 
 class ImageBatches(L.LightningDataModule):
-    """Training batches as a function of the step, and validation batches, from one uint8 tensor on the device.
+    """Training batches as a function of the step, and validation batches, as uint8 tensors on the device.
 
-    The loaders hand out indices; images are selected and normalised on the device.
+    The loaders hand out indices. Images in memory live on the device and are selected there; images in a file are read
+    on the host, a batch at a time. All are normalised on the device.
 
     Args:
         parts: What each training batch is made of.
@@ -105,24 +107,42 @@ class ImageBatches(L.LightningDataModule):
         validation_batch_size: int = 500,
     ) -> None:
         super().__init__()
-        self._steps = StepIndices(parts, num_steps, seed)
-        sets = [part.images for part in parts] + ([] if validation is None else [validation])
-        self._images = torch.cat([one.images for one in sets])
-        self._labels = torch.cat([one.labels for one in sets])
-        num_validation = 0 if validation is None else len(validation)
-        self._validation = torch.arange(len(self._images) - num_validation, len(self._images))
-        self._validation_batch_size = validation_batch_size
+        self._steps = TrainingSteps(parts, num_steps, seed)
+        self._sets = [part.images for part in parts] + ([] if validation is None else [validation])
+        self._on_device: dict[int, tuple[Tensor, Tensor]] = {}
+        indices = torch.arange(0 if validation is None else len(validation)).split(validation_batch_size)
+        self._validation = [{len(parts): chunk} for chunk in indices if len(chunk)]
 
-    def train_dataloader(self) -> DataLoader[Tensor]:
+    def train_dataloader(self) -> DataLoader[Selection]:
         """Return the loader of training batches: one epoch is the whole training."""
         return DataLoader(self._steps, batch_size=None)
 
-    def val_dataloader(self) -> DataLoader[Tensor]:
+    def val_dataloader(self) -> DataLoader[Selection]:
         """Return the loader of validation batches, in the set's order."""
-        return DataLoader(self._validation.split(self._validation_batch_size), batch_size=None)
+        return DataLoader(cast("Dataset[Selection]", self._validation), batch_size=None)
 
-    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Batch:
-        """Select the images of a batch of indices, and normalise them, on the device."""
-        if self._images.device != batch.device:
-            self._images, self._labels = self._images.to(batch.device), self._labels.to(batch.device)
-        return Batch(to_float(self._images[batch]), self._labels[batch])
+    def on_before_batch_transfer(
+        self, batch: Selection, dataloader_idx: int
+    ) -> dict[int, Tensor | tuple[Tensor, Tensor]]:
+        """Read the images that lie in a file, and their labels."""
+        sets = self._sets
+        return {
+            number: indices
+            if isinstance(sets[number].images, Tensor)
+            else (sets[number].images[indices], sets[number].labels[indices])
+            for number, indices in batch.items()
+        }
+
+    def on_after_batch_transfer(self, batch: dict[int, Any], dataloader_idx: int) -> Batch:
+        """Select the images that live on the device, and normalise them all."""
+        pairs = [one if isinstance(one, tuple | list) else self._select(number, one) for number, one in batch.items()]
+        images, labels = zip(*pairs, strict=True)
+        return Batch(to_float(torch.cat(images)), torch.cat(labels))
+
+    def _select(self, number: int, indices: Tensor) -> tuple[Tensor, Tensor]:
+        if number not in self._on_device:
+            images, labels = self._sets[number].images, self._sets[number].labels
+            assert isinstance(images, Tensor)
+            self._on_device[number] = images.to(indices.device), labels.to(indices.device)
+        images, labels = self._on_device[number]
+        return images[indices], labels[indices]

@@ -4,9 +4,13 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
+
+HASH_BYTES = 16  # of one image
 
 
 @dataclass(frozen=True)
@@ -30,32 +34,68 @@ class ImageShape:
 
 
 @dataclass(frozen=True, eq=False)
+class MappedImages:
+    """Images in a file, read from it when they are asked for: a set of them may be larger than memory.
+
+    Attributes:
+        path: An `.npy` file of uint8 `[M, C, H, W]`.
+        rows: Where the images stand in the file, int64 `[N]`.
+        hashes: The hash of each image, uint8 `[N, 16]`, as `hash_images` makes them.
+    """
+
+    path: Path
+    rows: np.ndarray
+    hashes: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Number of images, channels, height and width."""
+        channels, height, width = self._open().shape[1:]
+        return len(self.rows), channels, height, width
+
+    def __getitem__(self, indices: Tensor) -> Tensor:
+        """Read some images, uint8 `[B, C, H, W]`."""
+        # The file is mapped anew each time: the pages of a mapping that stays would count as this process's memory.
+        return torch.from_numpy(self._open()[self.rows[indices.numpy()]])
+
+    def subset(self, indices: Tensor) -> "MappedImages":
+        """Return some of the images, unread."""
+        return MappedImages(self.path, self.rows[indices.numpy()], self.hashes[indices.numpy()])
+
+    def _open(self) -> np.ndarray:
+        return np.load(self.path, mmap_mode="r", allow_pickle=False)
+
+
+@dataclass(frozen=True, eq=False)
 class ImageSet:
     """Images with their labels.
 
     A whole data set is one, and so is each part of a split: whoever holds a part can see nothing else.
 
     Attributes:
-        images: uint8 `[N, C, H, W]`.
-        labels: int64 `[N]`, each an index into `class_names`.
+        images: uint8 `[N, C, H, W]`, in memory or in a file; some of them are `images[indices]` either way.
+        labels: int64 `[N]`, each an index into `class_names`, or -1 for an image without a label.
         class_names: One name a class.
     """
 
-    images: Tensor
+    images: Tensor | MappedImages
     labels: Tensor
     class_names: Sequence[str]
 
     def __post_init__(self) -> None:
         """Refuse what the rest of the code must be able to rely on."""
-        if self.images.dtype != torch.uint8 or self.images.ndim != 4:
+        if isinstance(self.images, Tensor) and (self.images.dtype != torch.uint8 or self.images.ndim != 4):
             raise ValueError(f"images are {self.images.dtype} {list(self.images.shape)}: use uint8 [N, C, H, W]")
-        if self.labels.shape != self.images.shape[:1]:
+        if self.labels.shape != (len(self.images),):
             raise ValueError(f"{len(self.images)} images but labels of shape {list(self.labels.shape)}")
 
     def __len__(self) -> int:
         return len(self.images)
 
-    @property
+    @cached_property
     def shape(self) -> ImageShape:
         """Channels, height and width of each image."""
         return ImageShape(*self.images.shape[1:])
@@ -66,16 +106,66 @@ class ImageSet:
         return len(self.class_names)
 
     @cached_property
+    def class_counts(self) -> Tensor:
+        """Images a class, int64 `[K]`; those without a label are in none."""
+        return torch.bincount(self.labels[self.labels >= 0], minlength=self.num_classes)
+
+    @cached_property
+    def hashes(self) -> np.ndarray:
+        """The hash of each image's pixels, uint8 `[N, 16]`."""
+        return hash_images(self.images) if isinstance(self.images, Tensor) else self.images.hashes
+
+    @cached_property
     def fingerprint(self) -> str:
         """A hash of shape, pixels, labels and class names, in this order of the images."""
-        digest = hashlib.blake2b(repr((tuple(self.images.shape), tuple(self.class_names))).encode(), digest_size=16)
-        digest.update(self.images.contiguous().numpy().data)
+        digest = hashlib.blake2b(repr((self.shape, tuple(self.class_names))).encode(), digest_size=16)
+        digest.update(self.hashes.tobytes())
         digest.update(self.labels.contiguous().numpy().data)
         return digest.hexdigest()
 
+    @cached_property
+    def first_copy(self) -> Tensor:
+        """Where each image, pixel for pixel, stands for the first time, int64 `[N]`."""
+        whole = np.ascontiguousarray(self.hashes).view(f"V{HASH_BYTES}").ravel()
+        _, first, inverse = np.unique(whole, return_index=True, return_inverse=True)
+        return torch.from_numpy(first[inverse].astype(np.int64))
+
     def subset(self, indices: Tensor) -> "ImageSet":
         """Return the images at some indices, int64 `[M]`, as a set of their own."""
-        return ImageSet(self.images[indices], self.labels[indices], self.class_names)
+        images = self.images[indices] if isinstance(self.images, Tensor) else self.images.subset(indices)
+        return ImageSet(images, self.labels[indices], self.class_names)
+
+
+def imbalance_ratio(images: ImageSet) -> float | None:
+    """Return the images of the largest class over those of the smallest that has any, at least 1; None without any."""
+    counts = images.class_counts[images.class_counts > 0]
+    return float(counts.max() / counts.min()) if len(counts) else None
+
+
+def rare_classes(images: ImageSet) -> list[str]:
+    """Name the classes that have less than half of an equal share of the images.
+
+    Example:
+        >>> images = torch.zeros(9, 1, 1, 1, dtype=torch.uint8)
+        >>> rare_classes(ImageSet(images, torch.tensor([0] * 4 + [1] * 4 + [2]), ["cat", "dog", "emu"]))
+        ['emu']
+    """
+    few = 2 * images.class_counts < images.class_counts.float().mean()
+    return [name for name, is_rare in zip(images.class_names, few.tolist(), strict=True) if is_rare]
+
+
+def hash_images(images: Tensor) -> np.ndarray:
+    """Hash the pixels of each image.
+
+    Args:
+        images: uint8 `[N, C, H, W]`.
+
+    Returns:
+        uint8 `[N, 16]`.
+    """
+    pixels = images.contiguous().numpy()
+    hashes = b"".join(hashlib.blake2b(image.data, digest_size=HASH_BYTES).digest() for image in pixels)
+    return np.frombuffer(hashes, dtype=np.uint8).reshape(len(pixels), HASH_BYTES)
 
 
 def to_float(images: Tensor) -> Tensor:

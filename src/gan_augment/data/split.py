@@ -1,24 +1,101 @@
 """Splits: disjoint parts of a source, drawn from a seed.
 
 The test images come first, then the validation images; both are the same for every seed. Then one seeded
-permutation a class: its first `labels_per_class` images are labelled, the rest is the pool. So the labelled set
-at 5 a class lies inside the one at 10, and neither test nor validation moves with it.
+permutation a class: its first images are labelled, the rest is the pool. So the labelled set at 5 a class lies
+inside the one at 10, and neither test nor validation moves with it.
+
+Images that are identical, pixel for pixel, are drawn as one and stay together: numbers of images count them once.
+Parts that the source's makers set apart are taken as they are, and copies across them are noted.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from gan_augment.data.image_set import ImageSet
-from gan_augment.data.sources import Source
+from gan_augment.data.source import Source
 from gan_augment.randomness import Stream
 from gan_augment.settings import check_integer, check_number
 
 # Makes the held-out images the same in every trial; the number that scikit-learn's tutorials use.
 HOLDOUT_SEED = 42
+DEFAULT_TEST_SHARE = 0.2
+PARTS = ("labelled", "pool", "validation", "test")
+
+
+@dataclass(frozen=True)
+class LabelBudget:
+    """How many images of each class are labelled.
+
+    Attributes:
+        per_class: Labelled images a class, or "all"; null where `fraction` says it.
+        fraction: Share of each class's training images that is labelled, in (0, 1]; null where `per_class` says it.
+        rare_classes: Classes of which few training images are kept, labelled and in the pool.
+        rare_share: The share of them that is kept, in (0, 1]; null without rare classes.
+    """
+
+    per_class: int | str | None = None
+    fraction: float | None = None
+    rare_classes: Sequence[str] = ()
+    rare_share: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is out of range or said twice."""
+        if (self.per_class is None) == (self.fraction is None):
+            both = f"labels_per_class={self.per_class} and label_fraction={self.fraction}"
+            raise ValueError(f"{both}: set one of the two, and the other to null")
+        if self.fraction is not None:
+            check_number("label_fraction", self.fraction, 0, 1, open_low=True)
+        elif self.per_class != "all":
+            check_integer("labels_per_class", self.per_class, low=1)
+        if not isinstance(self.rare_classes, list | tuple):
+            raise ValueError(f"imbalance.classes={self.rare_classes}: use a list of class names")
+        if self.rare_classes:
+            check_number("imbalance.share", self.rare_share, 0, 1, open_low=True)
+        elif self.rare_share is not None:
+            raise ValueError(f"imbalance.share={self.rare_share}, but imbalance.classes names no class")
+
+    def check_classes(self, class_names: Sequence[str]) -> None:
+        """Raise unless the rare classes are among the classes.
+
+        Raises:
+            ValueError: If one is not.
+        """
+        if unknown := [str(name) for name in self.rare_classes if str(name) not in class_names]:
+            raise ValueError(f"imbalance.classes names {', '.join(unknown)}: use some of {', '.join(class_names)}")
+
+    def divide(self, name: str, members: Tensor) -> tuple[Tensor, Tensor]:
+        """Divide the training images of a class, in the order of their permutation.
+
+        Args:
+            name: The class.
+            members: Its images, int64 `[N]`.
+
+        Returns:
+            Those that are labelled, and those of the pool.
+
+        Raises:
+            ValueError: If there are fewer than are asked for.
+        """
+        if self.fraction is not None:
+            number = max(1, round(self.fraction * len(members)))
+        else:
+            number = len(members) if self.per_class == "all" else int(self.per_class or 0)
+        if number > len(members):
+            raise ValueError(
+                f"labels_per_class={number}, but class {name!r} has {len(members)} training images; "
+                f"use at most {len(members)}, or all"
+            )
+        labelled, pool = members[:number], members[number:]
+        if name not in map(str, self.rare_classes):
+            return labelled, pool
+        assert self.rare_share is not None
+        return labelled[: max(1, round(self.rare_share * number))], pool[: round(self.rare_share * len(pool))]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,76 +122,112 @@ class Split:
 def draw_split(
     source: Source,
     seed: int,
-    labels_per_class: int | str,
+    budget: LabelBudget,
     validation_per_class: int | None = None,
-    test_share: float | None = 0.2,
+    test_share: float | None = None,
 ) -> Split:
     """Draw a split.
 
     Args:
-        source: Where the images come from. Its own test images are kept as test, if it has any.
+        source: Where the images come from. Its own validation and test images are kept as such, if it has any.
         seed: Decides which images are labelled; at least 0.
-        labels_per_class: Labelled images a class, or "all".
-        validation_per_class: Validation images a class; None takes the smaller of 20 and a fifth of what is there.
-        test_share: Stratified share that is held out as test when the source has no test images of its own;
-            else None.
+        budget: How many images of each class are labelled.
+        validation_per_class: Validation images a class; None takes the source's own, or else the smaller of 20 and a
+            fifth of what is there.
+        test_share: Stratified share that is held out as test; None takes the source's own, or else a fifth.
 
     Raises:
         ValueError: If a class has too few images for what is asked.
     """
     check_integer("seeds.split", seed, low=0)
-    if labels_per_class != "all":
-        check_integer("labels_per_class", labels_per_class, low=1)
     if validation_per_class is not None:
         check_integer("validation_per_class", validation_per_class, low=0)
+    budget.check_classes(source.images.class_names)
+    if test_share is not None and source.test is not None:
+        raise ValueError(f"data.test_share={test_share}, but these images have a test set of their own: leave it null")
+    if validation_per_class is not None and source.validation is not None:
+        raise ValueError(
+            f"validation_per_class={validation_per_class}, but these images have a validation set of their own: "
+            "leave it null"
+        )
 
-    images = source.images
-    train, test = _hold_out_test(source, test_share)
+    images, labels, first = source.images, source.images.labels, source.images.first_copy
+    free = torch.ones(len(images), dtype=torch.bool)  # in no part that the source's makers set apart
+    for given in (source.test, source.validation):
+        if given is not None:
+            free[given] = False
+    # Which part the copies of an image belong to, at the place of the first of them.
+    part_of = torch.full((len(images),), -1)
+
+    def assign(part: str, members: Tensor) -> None:
+        part_of[first[members]] = PARTS.index(part)
+
+    train = _distinct((free & (labels >= 0)).nonzero().squeeze(1), first)
+    if source.test is None:
+        train, test = _hold_out_test(train, images, DEFAULT_TEST_SHARE if test_share is None else test_share)
+        assign("test", test)
     fixed, seeded = Stream(HOLDOUT_SEED, "validation"), Stream(seed, "split")
-    parts: dict[str, list[Tensor]] = {"labelled": [], "pool": [], "validation": []}
     for label, name in enumerate(images.class_names):
-        members = train[images.labels[train] == label]
-        members = members[torch.randperm(len(members), generator=fixed.at(label))]
-        num_validation = min(20, len(members) // 5) if validation_per_class is None else validation_per_class
-        if num_validation >= len(members):
-            raise ValueError(
-                f"validation_per_class={num_validation}, but class {name!r} has {len(members)} training images; "
-                f"use at most {len(members) - 1}"
-            )
-        validation, rest = members[:num_validation], members[num_validation:].sort().values
-        rest = rest[torch.randperm(len(rest), generator=seeded.at(label))]
-        num_labelled = len(rest) if labels_per_class == "all" else int(labels_per_class)
-        if num_labelled > len(rest):
-            raise ValueError(
-                f"labels_per_class={num_labelled}, but class {name!r} has {len(rest)} training images; "
-                f"use at most {len(rest)}, or all"
-            )
-        parts["validation"].append(validation)
-        parts["labelled"].append(rest[:num_labelled])
-        parts["pool"].append(rest[num_labelled:])
+        members = train[labels[train] == label]
+        if not len(members):
+            raise ValueError(f"class {name!r} has no training image: add some, or leave the class out")
+        if source.validation is None:
+            members = members[torch.randperm(len(members), generator=fixed.at(label))]
+            num_validation = min(20, len(members) // 5) if validation_per_class is None else validation_per_class
+            if num_validation >= len(members):
+                raise ValueError(
+                    f"validation_per_class={num_validation}, but class {name!r} has {len(members)} training images; "
+                    f"use at most {len(members) - 1}"
+                )
+            assign("validation", members[:num_validation])
+            members = members[num_validation:].sort().values
+        labelled, pool = budget.divide(name, members[torch.randperm(len(members), generator=seeded.at(label))])
+        assign("labelled", labelled)
+        assign("pool", pool)
+    without_label = (free & (labels < 0)).nonzero().squeeze(1)
+    assign("pool", without_label[part_of[first[without_label]] < 0])
 
-    indices = {name: torch.cat(members).sort().values for name, members in parts.items()} | {"test": test}
+    indices = {part: (free & (part_of[first] == number)).nonzero().squeeze(1) for number, part in enumerate(PARTS)}
+    # A copy without a label cannot serve where labels are read; beside its twin in the pool it can.
+    indices |= {part: indices[part][labels[indices[part]] >= 0] for part in PARTS if part != "pool"}
+    indices |= {} if source.test is None else {"test": source.test}
+    indices |= {} if source.validation is None else {"validation": source.validation}
     digest = hashlib.blake2b(digest_size=16)
-    for name in sorted(indices):
-        digest.update(name.encode() + indices[name].numpy().tobytes())
+    for part in sorted(indices):
+        digest.update(part.encode() + indices[part].numpy().tobytes())
     return Split(
-        **{name: images.subset(index) for name, index in indices.items()},
-        test_indices=test,
+        **{part: images.subset(index) for part, index in indices.items()},
+        test_indices=indices["test"],
         hash=digest.hexdigest(),
     )
 
 
-def _hold_out_test(source: Source, share: float | None) -> tuple[Tensor, Tensor]:
-    everything = torch.arange(len(source.images))
-    if source.test is not None:
-        if share is not None:
-            raise ValueError(f"data.test_share={share}, but these images have a test set of their own: leave it null")
-        is_test = torch.zeros(len(everything), dtype=torch.bool).index_fill_(0, source.test, True)
-        return everything[~is_test], everything[is_test]
+def _distinct(members: Tensor, first: Tensor) -> Tensor:
+    """Return one image of each group of copies among some, in their order."""
+    _, positions = np.unique(first[members].numpy(), return_index=True)
+    return members[torch.from_numpy(np.sort(positions))]
+
+
+def _hold_out_test(members: Tensor, images: ImageSet, share: float) -> tuple[Tensor, Tensor]:
     check_number("data.test_share", share, 0, 0.9, open_low=True)
-    labels = source.images.labels.numpy()
-    try:
-        train, test = train_test_split(everything.numpy(), test_size=share, random_state=HOLDOUT_SEED, stratify=labels)
-    except ValueError as error:
-        raise ValueError(f"data.test_share={share} of {len(everything)} images: {error}") from error
+    labels = images.labels[members]
+    counts = torch.bincount(labels, minlength=images.num_classes)
+    if few := [name for name, count in zip(images.class_names, counts.tolist(), strict=True) if count < 2]:
+        raise ValueError(
+            f"{_classes(few)} fewer than 2 different images: one is needed to train on and one to test on; "
+            "add images, leave the class out, or set test images apart yourself"
+        )
+    num_test, num_classes = int(np.ceil(share * len(members))), images.num_classes
+    if not num_classes <= num_test <= len(members) - num_classes:
+        low = np.ceil(100 * num_classes / len(members)) / 100
+        raise ValueError(
+            f"data.test_share={share} of {len(members)} images is {num_test}, but test and training need at least one "
+            f"of each of the {num_classes} classes: use a share from {low:g} to {1 - low:g}"
+        )
+    train, test = train_test_split(members.numpy(), test_size=share, random_state=HOLDOUT_SEED, stratify=labels.numpy())
     return torch.from_numpy(train).sort().values, torch.from_numpy(test).sort().values
+
+
+def _classes(names: Sequence[str]) -> str:
+    shown = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
+    return f"class {shown} has" if len(names) == 1 else f"{len(names)} classes ({shown}) have"

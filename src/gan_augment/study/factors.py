@@ -3,13 +3,21 @@
 from collections.abc import Mapping
 from typing import Any
 
-# Parts of the configuration that only an arm with generated images reads.
-GAN_PARTS = ("architecture", "loss", "gan", "synthesis")
-# Where things lie, and how fast they are computed, is no factor of a result.
-NOT_A_FACTOR = ("data.source", "trainer.accelerator", "trainer.num_threads")
+# Parts of the configuration that only a trial with generated images, with transforms or with a classifier reads.
+GAN_PARTS = ("architecture", "loss", "gan", "synthesis", "seeds.gan", "seeds.synthesis")
+TRANSFORM_PARTS = ("data.classical",)
+CLASSIFIER_PARTS = ("augmentation", "classifier", "seeds.classifier", *TRANSFORM_PARTS)
+# Where things lie, how they are read and how fast they are computed is no factor of a result; the fingerprint of the
+# images tells when their content differs.
+NOT_A_FACTOR = (
+    *("data.root", "data.table", "data.images", "data.labels", "data.cache", "data.skip_broken", "data.follow_links"),
+    *("trainer.accelerator", "trainer.num_threads"),
+)
 
 
-def trial_factors(settings: Mapping[str, Any], needs_gan: bool, needs_transform: bool) -> dict[str, Any]:
+def trial_factors(
+    settings: Mapping[str, Any], needs_gan: bool, needs_transform: bool, needs_classifier: bool = True
+) -> dict[str, Any]:
     """Flatten a trial's settings into factors.
 
     A factor that cannot change this arm's result is null, so the arm `none` is one trial whatever the GAN is, and
@@ -17,32 +25,31 @@ def trial_factors(settings: Mapping[str, Any], needs_gan: bool, needs_transform:
 
     Args:
         settings: The plain configuration; `choices` names the chosen member of each group.
-        needs_gan: Whether the arm trains on generated images.
-        needs_transform: Whether the arm transforms its images.
+        needs_gan: Whether the trial trains on generated images, or nothing but a generator.
+        needs_transform: Whether its arm transforms images.
+        needs_classifier: Whether it trains a classifier.
 
     Returns:
         Dotted names with plain values.
     """
+    needs = ((needs_gan, GAN_PARTS), (needs_transform, TRANSFORM_PARTS), (needs_classifier, CLASSIFIER_PARTS))
+    no_effect = [part for needed, parts in needs if not needed for part in parts]
     factors: dict[str, Any] = {}
 
     def visit(name: str, value: Any) -> None:
-        if name.startswith(NOT_A_FACTOR) or name.endswith(("_target_", "_partial_")):
+        if name in NOT_A_FACTOR or name.endswith(("_target_", "_partial_")):
             return
         if isinstance(value, Mapping):
             for key, inner in value.items():
                 visit(f"{name}.{key}", inner)
             return
-        no_effect = (
-            (not needs_gan and name.split(".")[0] in GAN_PARTS)
-            or (not needs_gan and name in ("seeds.gan", "seeds.synthesis"))
-            or (not needs_transform and name.startswith("data.classical"))
-        )
-        factors[name] = None if no_effect else " ".join(map(str, value)) if isinstance(value, list) else value
+        has_none = value == [] or any(name == part or name.startswith(f"{part}.") for part in no_effect)
+        factors[name] = None if has_none else " ".join(map(str, value)) if isinstance(value, list) else value
 
     for part, choice in settings["choices"].items():
         visit(part, choice)
         if isinstance(settings[part], Mapping):
             visit(part, settings[part])
-    for name in ("labels_per_class", "validation_per_class", "seeds"):
+    for name in ("labels_per_class", "label_fraction", "imbalance", "validation_per_class", "seeds"):
         visit(name, settings[name])
     return factors

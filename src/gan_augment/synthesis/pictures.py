@@ -39,9 +39,9 @@ def draw_side_by_side(real: ImageSet, synthetic: ImageSet, path: Path) -> None:
 def _rows(images: ImageSet, num_rows: int) -> Tensor:
     rows = []
     for label in range(num_rows):
-        members = images.images[images.labels == label][:NUM_COLUMNS]
+        members = images.images[(images.labels == label).nonzero().squeeze(1)[:NUM_COLUMNS]]
         missing = NUM_COLUMNS - len(members)
-        rows.append(torch.cat([members, images.images.new_full((missing, *images.images.shape[1:]), 96)]))
+        rows.append(torch.cat([members, members.new_full((missing, *members.shape[1:]), 96)]))
     return torch.cat(rows)
 
 

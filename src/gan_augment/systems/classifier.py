@@ -1,8 +1,9 @@
 """The classifier: the network whose accuracy is in question."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ from torchmetrics.functional.classification import multiclass_accuracy
 from gan_augment.augmentation.arm import Arm
 from gan_augment.augmentation.classical import ClassicalTransform
 from gan_augment.data.batches import Batch, ImageBatches, Part
-from gan_augment.data.image_set import ImageSet, to_float
+from gan_augment.data.image_set import ImageSet, ImageShape, to_float
 from gan_augment.networks.weights import load_weights, save_weights
-from gan_augment.randomness import Stream, initialised
+from gan_augment.randomness import Stream, initialised, stream_seed
 from gan_augment.settings import build, check_integer, check_number, settings_from
 from gan_augment.stages import Stage
 from gan_augment.synthesis.sampling import read_synthetic
@@ -97,6 +98,7 @@ class Classifier(L.LightningModule):
 
     def training_step(self, batch: Batch, step: int) -> Tensor:
         """Return the loss on one batch."""
+        torch.manual_seed(stream_seed(self.seed, "dropout", step))  # networks draw from the global stream
         images = batch.images if self.transform is None else self.transform(batch.images, self._draws.at(step))
         loss = cross_entropy(self.network(images).float(), batch.labels)
         self.finite &= loss.detach().isfinite()
@@ -137,7 +139,12 @@ def classifier_stage(
         ValueError: If a setting is out of range, or the network cannot take such images.
     """
     settings = read_classifier(classifier)
-    settings.network(labelled.shape, labelled.num_classes)
+    if labelled.num_classes < 2:
+        raise ValueError(
+            f"these images have one class, {labelled.class_names[0]!r}, but a classifier needs two: add a class, or "
+            "train the generator alone with classifier=none"
+        )
+    _origin(json.dumps(classifier), labelled.shape, labelled.num_classes)
     if arm.extra != "none" and settings.num_extra(arm) == 0:
         raise ValueError(
             f"augmentation.share={arm.share} of classifier.batch_size={settings.batch_size} is no image at all: "
@@ -162,6 +169,19 @@ def classifier_stage(
         seed=seed,
         compute=partial(train_classifier, labelled, validation, arm, transform, settings, seed, hardware),
     )
+
+
+def classifier_notes(classifier: Mapping[str, Any] | None, labelled: ImageSet) -> list[str]:
+    """Say where the classifier's weights come from, if they are not drawn at random."""
+    origin = None if classifier is None else _origin(json.dumps(classifier), labelled.shape, labelled.num_classes)
+    return [] if origin is None else [origin]
+
+
+@lru_cache
+def _origin(classifier: str, shape: ImageShape, num_classes: int) -> str | None:
+    """Build a network to see that it takes such images; return where its weights come from, None if from scratch."""
+    network = read_classifier(json.loads(classifier)).network(shape, num_classes)
+    return getattr(network, "origin", None)
 
 
 def read_classifier(node: Mapping[str, Any]) -> ClassifierSettings:
@@ -200,7 +220,8 @@ def train_classifier(
     parts = [Part(labelled, settings.batch_size - num_extra, "order")]
     if synthesis is not None:
         parts.append(Part(read_synthetic(synthesis, labelled.class_names), num_extra, "order/extra"))
-    data = ImageBatches([part for part in parts if part.num_per_batch], settings.num_steps, seed, validation)
+    parts = [part for part in parts if part.num_per_batch]
+    data = ImageBatches(parts, settings.num_steps, seed, validation, validation_batch_size=settings.batch_size)
     network = initialised(lambda: settings.network(labelled.shape, labelled.num_classes), seed)
     system = Classifier(network, settings, transform, seed)
     look_every = max(1, settings.num_steps // NUM_LOOKS) if len(validation) else None
@@ -221,8 +242,8 @@ def predict(folder: Path, classifier: Mapping[str, Any], images: ImageSet, hardw
     Returns:
         Probabilities, float32 `[N, K]`, on the CPU.
     """
-    network = read_classifier(classifier).network(images.shape, images.num_classes)
-    load_weights(folder, "classifier", network)
-    network.to(hardware.device)
-    batches = [network(to_float(chunk.to(hardware.device))).softmax(dim=1).cpu() for chunk in images.images.split(1000)]
-    return torch.cat(batches)
+    settings, device = read_classifier(classifier), hardware.device
+    network = load_weights(folder, "classifier", settings.network(images.shape, images.num_classes)).to(device)
+    # As many images at a time as in training, and so no more memory.
+    chunks = torch.arange(len(images)).split(settings.batch_size)
+    return torch.cat([network(to_float(images.images[chunk].to(device))).softmax(dim=1).cpu() for chunk in chunks])

@@ -24,7 +24,7 @@ from gan_augment.settings import build, check_integer, check_number, settings_fr
 from gan_augment.stages import Stage
 from gan_augment.systems.hardware import Hardware
 
-VERSION = 1  # raise it when the mathematics of the training changes
+VERSION = 2  # raise it when the mathematics of the training changes
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class GAN(L.LightningModule):
         loss: What both minimise.
         settings: How they are trained.
         latent_dim: Length of a latent vector.
-        num_classes: Number of labels.
+        class_counts: Real images a class, int64 `[K]`; generated labels are drawn in the same proportions.
         seed: Decides latents and labels of the generated images.
         log_every_n_steps: Steps between two points of the curves.
     """
@@ -90,6 +90,7 @@ class GAN(L.LightningModule):
     CURVES = ("loss/discriminator", "loss/generator", "output/real", "output/fake")
 
     finite: Tensor
+    labels: Tensor
     sums: Tensor
 
     def __init__(
@@ -99,7 +100,7 @@ class GAN(L.LightningModule):
         loss: AdversarialLoss,
         settings: GANSettings,
         latent_dim: int,
-        num_classes: int,
+        class_counts: Tensor,
         seed: int,
         log_every_n_steps: int = 50,
     ) -> None:
@@ -111,10 +112,11 @@ class GAN(L.LightningModule):
         self.loss = loss
         self.settings = settings
         self.latent_dim = latent_dim
-        self.num_classes = num_classes
+        self.num_classes = len(class_counts)
         self.seed = seed
         self.log_every_n_steps = min(log_every_n_steps, settings.num_steps)
         self.register_buffer("finite", torch.tensor(True))
+        self.register_buffer("labels", labels_in_turns(class_counts), persistent=False)
         self.register_buffer("sums", torch.zeros(len(self.CURVES)), persistent=False)
 
     def images_seen(self, step: int) -> int:
@@ -140,8 +142,9 @@ class GAN(L.LightningModule):
     def generate(self, purpose: str, step: int) -> tuple[Tensor, Tensor]:
         """Make one batch of images.
 
-        Labels are drawn evenly. The generator's batch norm takes its statistics from the batches of both players:
-        their latents are drawn alike, so both estimate the same mean and variance.
+        Labels are drawn as often as the real ones come: a class that is rarer among the real images than among the
+        generated ones would give the latter away, whatever they show. The generator's batch norm takes its statistics
+        from the batches of both players: their latents are drawn alike, so both estimate the same mean and variance.
 
         Args:
             purpose: Whose step it is for: `discriminator` or `generator`.
@@ -152,7 +155,7 @@ class GAN(L.LightningModule):
         """
         random, batch_size = self._draws[purpose].at(step), self.settings.batch_size
         latents = torch.randn(batch_size, self.latent_dim, generator=random, device=self.device)
-        labels = torch.randint(self.num_classes, (batch_size,), generator=random, device=self.device)
+        labels = self.labels[torch.randint(len(self.labels), (batch_size,), generator=random, device=self.device)]
         return self.generator(latents, labels), labels
 
     def training_step(self, batch: Batch, step: int) -> None:
@@ -212,6 +215,18 @@ class GAN(L.LightningModule):
         )
         self.sums.zero_()
         self._clock = now
+
+
+def labels_in_turns(class_counts: Tensor) -> Tensor:
+    """List every label as often as its class has images, int64 `[N]`: the classes in turns, as long as they last.
+
+    Example:
+        >>> labels_in_turns(torch.tensor([3, 1])).tolist()
+        [0, 1, 0, 0]
+    """
+    labels = torch.arange(len(class_counts)).repeat_interleave(class_counts)
+    turns = torch.cat([torch.arange(int(count)) for count in class_counts])
+    return labels[turns.argsort(stable=True)]
 
 
 def gan_stage(
@@ -279,7 +294,7 @@ def train_gan(
         loss,
         settings,
         architecture.latent_dim,
-        num_classes,
+        labelled.class_counts,
         seed,
     )
     data = ImageBatches([Part(labelled, settings.batch_size, "order")], settings.num_steps, seed)

@@ -1,30 +1,13 @@
-"""Sources: where images come from. Each is one function and one YAML under `conf/data/`."""
+"""The standard sets: sources that need no files of the user's. Each is one function and one YAML under `conf/data/`."""
 
 import gzip
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
-from torch.nn.functional import interpolate
 
 from gan_augment.data.image_set import ImageSet
-from gan_augment.settings import check_integer
-
-
-@dataclass(frozen=True, eq=False)
-class Source:
-    """An image set, and the test images that its makers set apart.
-
-    Attributes:
-        images: Everything there is.
-        test: Indices of the source's own test images, int64 `[M]`; None if it has none.
-    """
-
-    images: ImageSet
-    test: Tensor | None = None
+from gan_augment.data.source import Source, resize
 
 
 def digits(image_size: int | None = None) -> Source:
@@ -37,7 +20,9 @@ def digits(image_size: int | None = None) -> Source:
 
     data = load_digits()
     pixels = torch.from_numpy(data.images).mul(255 / 16).round().to(torch.uint8)[:, None]
-    return Source(_image_set(pixels, torch.from_numpy(data.target), [str(name) for name in range(10)], image_size))
+    return Source(
+        ImageSet(resize(pixels, image_size), torch.from_numpy(data.target), [str(name) for name in range(10)])
+    )
 
 
 def mnist(root: str, image_size: int | None = None) -> Source:
@@ -68,16 +53,5 @@ def mnist(root: str, image_size: int | None = None) -> Source:
         raise ValueError(f"MNIST in {folder} has {lengths} images instead of [60000, 10000]: delete it and start again")
     pixels = torch.cat([part.data for part in parts])[:, None]
     labels = torch.cat([part.targets for part in parts])
-    images = _image_set(pixels, labels, [str(name) for name in range(10)], image_size)
+    images = ImageSet(resize(pixels, image_size), labels, [str(name) for name in range(10)])
     return Source(images, test=torch.arange(lengths[0], sum(lengths)))
-
-
-def _image_set(images: Tensor, labels: Tensor, class_names: Sequence[str], image_size: int | None) -> ImageSet:
-    if image_size is not None:
-        check_integer("data.image_size", image_size, low=1)
-        resized = [
-            interpolate(chunk.float(), size=(image_size, image_size), mode="bilinear", antialias=True)
-            for chunk in images.split(4096)
-        ]
-        images = torch.cat([chunk.round().clamp(0, 255).to(torch.uint8) for chunk in resized])
-    return ImageSet(images, labels.long(), class_names)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from gan_augment.data.sources import digits, mnist
+from gan_augment.data.standard_sets import digits, mnist
 
 
 def test_digits_are_scikit_learns_in_its_order():

@@ -1,0 +1,57 @@
+"""Copies: images that stand in a source more than once, pixel for pixel."""
+
+from collections.abc import Sequence
+
+import torch
+
+from gan_augment.data.source import Source
+
+MOST_NAMED = 5  # in a sentence; the record has them all
+
+
+def find_copies(source: Source) -> list[list[int]]:
+    """Find the images that a reader must know to be identical.
+
+    Args:
+        source: Where the images come from.
+
+    Returns:
+        Groups of indices of identical images. If the source's makers set parts apart, only those groups that stand in
+        more than one part: a result on such images says too much.
+    """
+    first = source.images.first_copy
+    copied = (torch.bincount(first, minlength=len(first)) > 1)[first].nonzero().squeeze(1)
+    part = torch.zeros(len(first), dtype=torch.int64)
+    for number, given in enumerate((source.validation, source.test), start=1):
+        if given is not None:
+            part[given] = number
+    groups: dict[int, list[int]] = {}
+    for index in copied.tolist():
+        groups.setdefault(int(first[index]), []).append(index)
+    was_split = bool(part.any())
+    return [group for group in groups.values() if not was_split or len(set(part[group].tolist())) > 1]
+
+
+def copy_notes(source: Source, groups: Sequence[Sequence[int]]) -> list[str]:
+    """Say in a sentence each what the copies in a source mean for a result.
+
+    Args:
+        source: Where the images come from.
+        groups: What `find_copies` found in it.
+    """
+    notes = []
+
+    def say(what: str, some: Sequence[Sequence[int]]) -> None:
+        if some:
+            number = f"{len(some)} group{'s' if len(some) > 1 else ''}"
+            named = "; ".join(" = ".join(source.name(index) for index in group) for group in some[:MOST_NAMED])
+            notes.append(f"identical images {what} ({number}): {named}{'; ...' if len(some) > MOST_NAMED else ''}")
+
+    if source.test is None and source.validation is None:
+        say("stay in one part of every split", groups)
+    else:
+        say("stand in more than one of training, validation and test, so results may be too good", groups)
+    labels = source.images.labels
+    unlike = [group for group in groups if len({label for label in labels[list(group)].tolist() if label >= 0}) > 1]
+    say("carry different labels", unlike)
+    return notes

@@ -1,0 +1,50 @@
+"""What a source of images is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from gan_augment.data.image_set import ImageSet
+from gan_augment.settings import check_integer
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """An image set, and what its makers say of it.
+
+    Attributes:
+        images: Everything there is.
+        test: Indices of the source's own test images, int64 `[M]`; None if it has none.
+        validation: Indices of its own validation images, likewise.
+        names: What a user calls each image, such as its file; None if they have no names.
+        notes: What whoever reads a result on these images must know, a sentence each.
+    """
+
+    images: ImageSet
+    test: Tensor | None = None
+    validation: Tensor | None = None
+    names: Sequence[str] | None = None
+    notes: Sequence[str] = ()
+
+    def name(self, index: int) -> str:
+        """Say what an image is called."""
+        return self.names[index] if self.names is not None else f"image {index}"
+
+
+def resize(images: Tensor, image_size: int | None) -> Tensor:
+    """Resize uint8 images `[N, C, H, W]` to a square, antialiased; None leaves them as they are.
+
+    Raises:
+        ValueError: If the size is not at least 1.
+    """
+    if image_size is None:
+        return images
+    check_integer("data.image_size", image_size, low=1)
+    resized = [
+        interpolate(chunk.float(), size=(image_size, image_size), mode="bilinear", antialias=True)
+        for chunk in images.split(4096)
+    ]
+    return torch.cat([chunk.round().clamp(0, 255).to(torch.uint8) for chunk in resized])

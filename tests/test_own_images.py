@@ -1,0 +1,344 @@
+"""A user's own images, through the command line."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import TINY
+
+CLASSES = ("ant", "bee", "cat")
+GENERATOR = [setting for setting in TINY if not setting.startswith("classifier.")]  # without a classifier's settings
+
+
+def photograph(label=0, seed=0, size=(40, 30)):
+    """Make up a photograph: noise around a colour that tells the class."""
+    random = np.random.default_rng([label, seed])
+    colour = np.array([60, 130, 200])[[label % 3, (label + 1) % 3, (label // 3) % 3]]
+    noise = random.integers(-40, 41, (size[1], size[0], 3))
+    return Image.fromarray((colour + noise).clip(0, 255).astype(np.uint8))
+
+
+def fill(folder, classes=CLASSES, per_class=12, **kwargs):
+    """Write photographs of some classes into a folder."""
+    for label, name in enumerate(classes):
+        (folder / name).mkdir(parents=True)
+        for number in range(per_class):
+            photograph(label, number, **kwargs).save(folder / name / f"{number:03}.png")
+    return folder
+
+
+@pytest.fixture
+def photos(tmp_path):
+    return fill(tmp_path / "photos")
+
+
+@pytest.fixture
+def trial(cli, tmp_path):
+    """Run one tiny trial on a folder."""
+
+    def run(root, *arguments, data="image_folder", arm="none", tiny=TINY):
+        where = f"data.root={root}" if data == "image_folder" else f"data.images={root}"
+        return cli(
+            *tiny, f"data={data}", where, f"augmentation={arm}", f"paths.output_dir={tmp_path}/outputs", *arguments
+        )
+
+    return run
+
+
+def only_record(tmp_path):
+    (path,) = (tmp_path / "outputs" / "studies" / "untitled" / "trials").glob("*/record.json")
+    return json.loads(path.read_text())
+
+
+def refused(ended):
+    """Return the message of a command that ended before anything was trained."""
+    assert ended.code == 1
+    assert "Traceback" not in ended.err
+    assert "steps" not in ended.out
+    return ended.err
+
+
+@pytest.mark.parametrize("arm", ["none", "gan_classical"])
+def test_from_a_folder_to_a_record(trial, photos, tmp_path, arm):
+    ended = trial(photos, "data.image_size=16", arm=arm)
+    assert ended.code == 0, ended.err
+    record = only_record(tmp_path)
+    assert record["status"] == "ok"
+    assert list(record["metrics"]["test"]["per_class"]) == list(CLASSES)
+    assert record["saw"]["labelled"] == 15
+    assert record["provenance"]["test_images"] == 8
+
+
+def test_a_study_of_a_folder_ends_with_a_report(cli, photos, tmp_path):
+    ended = cli(
+        *("-m", "study=own", *TINY, "data=image_folder", f"data.root={photos}", "data.image_size=8"),
+        *("augmentation=none,classical", "seed=0,1", f"paths.output_dir={tmp_path}"),
+    )
+    assert ended.code == 0, ended.err
+    assert "classical against none: too few splits" in ended.out
+    assert (tmp_path / "studies" / "own" / "report" / "report.html").exists()
+
+
+def test_every_kind_of_image_is_read(trial, photos, tmp_path):
+    base = photograph(1, 99)
+    folder = photos / "bee"
+    base.convert("1").save(folder / "one bit.png")
+    base.convert("L").save(folder / "grey.JPG")
+    base.convert("LA").save(folder / "grey with alpha.png")
+    base.convert("P").save(folder / "palette.gif")
+    base.convert("RGBA").save(folder / "ünïcode ☂.png")
+    base.convert("CMYK").save(folder / "print.tif")
+    Image.fromarray(np.full((5, 70), 40_000, dtype=np.uint16)).save(folder / "sixteen bits.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    base.save(folder / "rotated.jpg", exif=exif)
+    frames = [photograph(1, seed) for seed in (5, 6)]
+    frames[0].save(folder / "animated.gif", save_all=True, append_images=frames[1:])
+    base.save(folder / "no extension", format="PNG")
+    (folder / ".hidden.png").write_bytes(b"not an image")
+    (photos / ".cache").mkdir()
+    ended = trial(photos, "data.image_size=16", "labels_per_class=all")
+    assert ended.code == 0, ended.err
+    record = only_record(tmp_path)
+    assert sum(map(sum, record["confusion_matrix"])) == record["provenance"]["test_images"] == 10  # a fifth of 46
+    assert "note" not in ended.out
+
+
+@pytest.fixture
+def broken(photos):
+    (photos / "ant" / "empty.png").touch()
+    (photos / "bee" / "words.jpg").write_text("these are words")
+    whole = (photos / "cat" / "000.png").read_bytes()
+    (photos / "cat" / "cut off.png").write_bytes(whole[: len(whole) // 2])
+    return photos
+
+
+def test_files_that_cannot_be_read_are_all_named_at_once(trial, broken, tmp_path):
+    said = refused(trial(broken, "data.image_size=16"))
+    for name in ("ant/empty.png", "bee/words.jpg", "cat/cut off.png", "data.skip_broken=true"):
+        assert name in said
+    ended = trial(broken, "data.image_size=16", "data.skip_broken=true", "labels_per_class=all")
+    assert ended.code == 0, ended.err
+    (note,) = only_record(tmp_path)["notes"]
+    assert note.startswith("3 files could not be read")
+    assert note in ended.out
+
+
+def test_an_empty_class_is_named(trial, photos):
+    (photos / "dog").mkdir()
+    assert "'dog'" in refused(trial(photos))
+
+
+def test_a_class_with_one_image_is_named(trial, photos):
+    (photos / "dog").mkdir()
+    photograph().save(photos / "dog" / "only.png")
+    assert "class 'dog' has fewer than 2 different images" in refused(trial(photos))
+
+
+def test_one_class_trains_a_generator_and_no_classifier(trial, tmp_path):
+    root = fill(tmp_path / "photos", ["ant"])
+    size = "data.image_size=8"
+    assert "one class, 'ant', but a classifier needs two" in refused(trial(root, size))
+    assert "classifier=none trains a generator alone" in refused(trial(root, size, "classifier=none", tiny=GENERATOR))
+    ended = trial(root, size, "classifier=none", tiny=GENERATOR, arm="gan")
+    assert ended.code == 0, ended.err
+    record = only_record(tmp_path)
+    assert record["status"] == "ok"
+    assert record["factors"]["augmentation"] is None
+    assert "test" not in record["metrics"]
+    assert set(record["provenance"]["stages"]) == {"gan", "synthesis"}
+
+
+def test_a_thousand_classes(trial, tmp_path):
+    root = tmp_path / "photos"
+    for label in range(1000):
+        (root / f"{label:04}").mkdir(parents=True)
+        for number in range(5):
+            photograph(label, number, size=(8, 8)).save(root / f"{label:04}" / f"{number}.png")
+    ended = trial(root, "data.image_size=8", "labels_per_class=2", "synthesis.per_class=1", arm="gan_classical")
+    assert ended.code == 0, ended.err
+    record = only_record(tmp_path)
+    assert record["saw"]["labelled"] == 2000
+    assert record["provenance"]["test_images"] == 1000
+
+
+def test_a_thousand_classes_of_too_few_images_are_told_what_share_to_hold_out(trial, tmp_path):
+    root = fill(tmp_path / "photos", [f"{label:04}" for label in range(40)], per_class=3, size=(8, 8))
+    assert "use a share from 0.34 to 0.66" in refused(trial(root, "data.image_size=8"))
+
+
+def test_a_folder_that_is_not_there(trial, tmp_path):
+    assert "nowhere" in refused(trial(tmp_path / "nowhere"))
+
+
+def test_without_a_folder_hydra_asks_for_it(cli, tmp_path):
+    ended = cli("data=image_folder", f"paths.output_dir={tmp_path}")
+    assert ended.code == 1
+    assert "data.root" in ended.err
+
+
+def test_links_that_lead_out_are_refused_unless_allowed(trial, photos, tmp_path):
+    outside = fill(tmp_path / "outside", ["elsewhere"])
+    (photos / "ant" / "link.png").symlink_to(outside / "elsewhere" / "000.png")
+    (photos / "dog").symlink_to(outside / "elsewhere", target_is_directory=True)
+    said = refused(trial(photos, "data.image_size=8"))
+    assert "ant/link.png" in said
+    assert "dog" in said
+    assert trial(photos, "data.image_size=8", "data.follow_links=true").code == 0
+
+
+def test_a_bomb_is_refused(trial, photos, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
+    photograph(size=(50, 50)).save(photos / "ant" / "bomb.png")
+    said = refused(trial(photos, "data.image_size=8"))
+    assert "ant/bomb.png" in said
+    assert "50x50" in said
+
+
+def test_the_second_start_opens_no_image(trial, photos, monkeypatch, tmp_path):
+    assert trial(photos, "data.image_size=8").code == 0
+    forget_sources()
+    opened = []
+    monkeypatch.setattr(Image, "open", lambda *arguments, **settings: opened.append(arguments))
+    assert trial(photos, "data.image_size=8", "seed=1").code == 0
+    assert opened == []
+
+
+def forget_sources():
+    """Begin as a new process does."""
+    from gan_augment.trial import _load_source
+
+    _load_source.cache_clear()
+
+
+def test_copies_in_a_folder_are_kept_together_and_reported(trial, photos, tmp_path):
+    for number in range(3):
+        photograph(0, number).save(photos / "ant" / f"copy of {number}.png")
+    ended = trial(photos, "data.image_size=16")
+    (note,) = only_record(tmp_path)["notes"]
+    assert note in ended.out
+    assert note.startswith("identical images stay in one part of every split (3 groups): ant/000.png = ant/copy of 0")
+    assert len(only_record(tmp_path)["provenance"]["copies"]) == 3
+
+
+def test_copies_across_given_parts_are_a_warning_with_the_list(trial, tmp_path):
+    root = tmp_path / "photos"
+    for part, first in (("train", 0), ("test", 100)):
+        for label, name in enumerate(CLASSES):
+            (root / part / name).mkdir(parents=True)
+            for number in range(first, first + 10):
+                photograph(label, number).save(root / part / name / f"{number}.png")
+    photograph(0, 3).save(root / "test" / "ant" / "again.png")
+    ended = trial(root, "data.image_size=16")
+    record = only_record(tmp_path)
+    assert record["provenance"]["copies"] == [["test/ant/again.png", "train/ant/3.png"]]
+    assert record["provenance"]["test_images"] == 31
+    assert "identical images stand in more than one of training, validation and test" in ended.out
+
+
+def test_a_table_says_labels_and_parts(trial, photos, tmp_path):
+    lines = ["file,label,split"]
+    for name in CLASSES:
+        for number in range(12):
+            part = "test" if number < 3 else "train"
+            lines.append(f"{name}/{number:03}.png,{'insect' if name != 'cat' else 'mammal'},{part}")
+    table = photos / "labels.csv"
+    table.write_text("\n".join(lines))
+    assert trial(photos, f"data.table={table}", "data.image_size=8", "labels_per_class=3").code == 0
+    record = only_record(tmp_path)
+    assert list(record["metrics"]["test"]["per_class"]) == ["insect", "mammal"]
+    assert record["provenance"]["test_images"] == 9
+
+
+def save_arrays(path, **arrays):
+    np.savez(path, **arrays)
+    return path
+
+
+RANDOM = np.random.default_rng(0)
+PIXELS = RANDOM.integers(0, 256, (60, 8, 8), dtype=np.uint8)
+LABELS = np.arange(60) % 3
+
+
+def test_arrays_make_a_record(trial, tmp_path):
+    path = save_arrays(tmp_path / "set.npz", images=PIXELS, labels=LABELS)
+    assert trial(path, data="arrays").code == 0
+    assert only_record(tmp_path)["saw"]["labelled"] == 15
+
+
+@pytest.mark.parametrize(
+    ("arrays", "arguments", "message"),
+    [
+        ({"images": np.full((60, 8, 8), np.nan)}, ["data.value_range=[0,1]"], "60"),
+        ({"images": PIXELS / 255}, [], "data.value_range"),
+        ({"images": PIXELS / 128.0}, ["data.value_range=[0,1]"], "1.99"),
+        ({"images": PIXELS[:59]}, [], "59"),
+        ({"images": PIXELS[:, :, :, None].repeat(2, axis=3)}, [], "8, 8, 2"),
+        ({"images": PIXELS.astype(np.int64)}, [], "int64"),
+        ({"labels": LABELS / 2}, [], "float64"),
+        ({"labels": np.eye(3)[LABELS]}, [], "60, 3"),
+        ({"labels": LABELS.astype(object)}, [], "pickled"),
+        ({"more": LABELS}, [], "more"),
+    ],
+)
+def test_arrays_that_make_no_sense_are_refused(trial, tmp_path, arrays, arguments, message):
+    path = save_arrays(tmp_path / "set.npz", **{"images": PIXELS, "labels": LABELS, **arrays})
+    assert message in refused(trial(path, *arguments, data="arrays"))
+
+
+def test_a_pickled_npy_is_refused_and_runs_nothing(trial, tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "harm"),)
+
+    np.save(tmp_path / "set.npy", np.array([Bomb()] * 60, dtype=object), allow_pickle=True)
+    assert "pickled" in refused(trial(tmp_path / "set.npy", data="arrays"))
+    assert not (tmp_path / "harm").exists()
+
+
+def test_images_without_labels_train_a_generator_alone(trial, tmp_path):
+    np.save(tmp_path / "set.npy", PIXELS)
+    assert "a classifier needs two" in refused(trial(tmp_path / "set.npy", data="arrays"))
+    ended = trial(
+        *(tmp_path / "set.npy", "classifier=none", "labels_per_class=all"), data="arrays", arm="gan", tiny=GENERATOR
+    )
+    assert ended.code == 0, ended.err
+    assert only_record(tmp_path)["saw"]["labelled"] == 60 - 12 - 9  # less test and validation
+    assert "the images have no labels" in ended.out
+
+
+def test_some_images_without_labels_are_a_pool(trial, tmp_path):
+    labels = np.where(np.arange(60) < 30, LABELS, -1)
+    assert trial(save_arrays(tmp_path / "set.npz", images=PIXELS, labels=labels), data="arrays").code == 0
+    assert only_record(tmp_path)["provenance"]["test_images"] == 6
+
+
+def test_a_rare_class_study_reports_its_recall(cli, tmp_path):
+    ended = cli(
+        *("-m", "study=rare", *TINY, "augmentation=none,classical", "seed=0,1", f"paths.output_dir={tmp_path}"),
+        *("imbalance.classes=[3,8]", "imbalance.share=0.1", "labels_per_class=30"),
+    )
+    assert ended.code == 0, ended.err
+    assert "recall of rare classes" in ended.out
+    (path, *_) = sorted((tmp_path / "studies" / "rare" / "trials").glob("none-seed0-*/record.json"))
+    record = json.loads(path.read_text())
+    assert record["saw"]["rare_classes"] == ["3", "8"]
+    assert record["saw"]["labelled"] == 8 * 30 + 2 * 3
+    assert record["saw"]["imbalance_ratio"] == 10
+    recalls = record["metrics"]["test"]["per_class"]
+    assert record["metrics"]["test"]["rare_recall"] == pytest.approx((recalls["3"] + recalls["8"]) / 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["label_fraction=0.5"], "labels_per_class=5 and label_fraction=0.5: set one of the two"),
+        (["imbalance.share=0.5"], "imbalance.classes names no class"),
+        (["imbalance.classes=[ten]", "imbalance.share=0.5"], "imbalance.classes names ten: use some of 0, 1"),
+    ],
+)
+def test_amounts_that_make_no_sense_are_refused(cli, tmp_path, arguments, message):
+    assert message in refused(cli(*TINY, *arguments, f"paths.output_dir={tmp_path}"))
