@@ -83,21 +83,19 @@ def test_a_study_of_a_folder_ends_with_a_report(cli, photos, tmp_path):
 
 
 def test_every_kind_of_image_is_read(trial, photos, tmp_path):
-    base = photograph(1, 99)
     folder = photos / "bee"
-    base.convert("1").save(folder / "one bit.png")
-    base.convert("L").save(folder / "grey.JPG")
-    base.convert("LA").save(folder / "grey with alpha.png")
-    base.convert("P").save(folder / "palette.gif")
-    base.convert("RGBA").save(folder / "ünïcode ☂.png")
-    base.convert("CMYK").save(folder / "print.tif")
+    modes = {
+        **{"1": "one bit.png", "L": "grey.JPG", "LA": "grey with alpha.png", "P": "palette.gif"},
+        **{"RGBA": "ünïcode ☂.png", "CMYK": "print.tif", "RGB": "no extension"},
+    }
+    for seed, (mode, name) in enumerate(modes.items(), start=100):
+        photograph(1, seed).convert(mode).save(folder / name, format="PNG" if "." not in name else None)
     Image.fromarray(np.full((5, 70), 40_000, dtype=np.uint16)).save(folder / "sixteen bits.png")
     exif = Image.Exif()
     exif[0x0112] = 6
-    base.save(folder / "rotated.jpg", exif=exif)
-    frames = [photograph(1, seed) for seed in (5, 6)]
+    photograph(1, 200).save(folder / "rotated.jpg", exif=exif)
+    frames = [photograph(1, seed) for seed in (201, 202)]
     frames[0].save(folder / "animated.gif", save_all=True, append_images=frames[1:])
-    base.save(folder / "no extension", format="PNG")
     (folder / ".hidden.png").write_bytes(b"not an image")
     (photos / ".cache").mkdir()
     ended = trial(photos, "data.image_size=16", "labels_per_class=all")
@@ -123,7 +121,7 @@ def test_files_that_cannot_be_read_are_all_named_at_once(trial, broken, tmp_path
     ended = trial(broken, "data.image_size=16", "data.skip_broken=true", "labels_per_class=all")
     assert ended.code == 0, ended.err
     (note,) = only_record(tmp_path)["notes"]
-    assert note.startswith("3 files could not be read")
+    assert note.startswith("3 files could not be read, left out: ant/empty.png (empty)")
     assert note in ended.out
 
 
@@ -174,14 +172,14 @@ def test_a_folder_that_is_not_there(trial, tmp_path):
     assert "nowhere" in refused(trial(tmp_path / "nowhere"))
 
 
-def test_without_a_folder_hydra_asks_for_it(cli, tmp_path):
-    ended = cli("data=image_folder", f"paths.output_dir={tmp_path}")
-    assert ended.code == 1
-    assert "data.root" in ended.err
+def test_a_folder_must_be_named(cli, tmp_path):
+    for mode in ([], ["-m", "study=own"]):
+        said = refused(cli(*mode, "data=image_folder", f"paths.output_dir={tmp_path}"))
+        assert said.splitlines()[-1] == "gan-augment: data.root must be set: say data.root=..."
 
 
 def test_links_that_lead_out_are_refused_unless_allowed(trial, photos, tmp_path):
-    outside = fill(tmp_path / "outside", ["elsewhere"])
+    outside = fill(tmp_path / "outside", ["elsewhere"], size=(41, 30))
     (photos / "ant" / "link.png").symlink_to(outside / "elsewhere" / "000.png")
     (photos / "dog").symlink_to(outside / "elsewhere", target_is_directory=True)
     said = refused(trial(photos, "data.image_size=8"))

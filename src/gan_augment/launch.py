@@ -99,7 +99,11 @@ def run_job(config: DictConfig) -> float:
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
-    """Resolve a job's configuration into plain values, with the chosen member of each group under `choices`."""
+    """Resolve a job's configuration into plain values, with the chosen member of each group under `choices`.
+
+    Raises:
+        ValueError: If a setting that must be set is not.
+    """
     hydra = config.hydra if "hydra" in config else HydraConfig.get()
     choices = {
         name: choice
@@ -107,6 +111,8 @@ def plain(config: DictConfig) -> dict[str, Any]:
         if name != "experiment" and not str(name).startswith("hydra/")
     }
     without_hydra = OmegaConf.masked_copy(config, [str(name) for name in config if name != "hydra"])
+    if missing := sorted(OmegaConf.missing_keys(without_hydra)):
+        raise ValueError(f"{', '.join(missing)} must be set: say {missing[0]}=...")
     settings = OmegaConf.to_container(without_hydra, resolve=True)
     assert isinstance(settings, dict)
     return {str(name): value for name, value in settings.items()} | {"choices": choices}

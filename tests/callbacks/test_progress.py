@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from gan_augment.callbacks import progress
+from gan_augment import progress
 from gan_augment.callbacks.progress import Progress, titled
 
 TRAINER = SimpleNamespace(num_training_batches=100)
@@ -53,9 +53,9 @@ def test_on_a_terminal_there_is_one_bar_that_goes_away(monkeypatch, caplog, end)
     with titled("trial gan-seed0: gan"):
         callback.on_train_start(TRAINER, None)
     callback.on_train_batch_end(TRAINER, None, None, None, 41)
-    (task,) = callback._bar.tasks
+    (task,) = callback._meter._bar.tasks
     assert (task.description, task.completed, task.total) == ("trial gan-seed0: gan", 42, 100)
-    assert callback._bar.live.is_started
+    assert callback._meter._bar.live.is_started
     getattr(callback, end)(*[TRAINER, None, RuntimeError()][: 3 if end == "on_exception" else 2])
-    assert not callback._bar.live.is_started
+    assert not callback._meter._bar.live.is_started
     assert caplog.messages == []

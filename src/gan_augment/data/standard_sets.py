@@ -1,13 +1,15 @@
 """The standard sets: sources that need no files of the user's. Each is one function and one YAML under `conf/data/`."""
 
-import gzip
-import zlib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from gan_augment.data.image_set import ImageSet
 from gan_augment.data.source import Source, resize
+
+DIGITS = [str(name) for name in range(10)]
 
 
 def digits(image_size: int | None = None) -> Source:
@@ -20,13 +22,11 @@ def digits(image_size: int | None = None) -> Source:
 
     data = load_digits()
     pixels = torch.from_numpy(data.images).mul(255 / 16).round().to(torch.uint8)[:, None]
-    return Source(
-        ImageSet(resize(pixels, image_size), torch.from_numpy(data.target), [str(name) for name in range(10)])
-    )
+    return Source(ImageSet(resize(pixels, image_size), torch.from_numpy(data.target), DIGITS))
 
 
 def mnist(root: str, image_size: int | None = None) -> Source:
-    """Load MNIST (LeCun et al. 1998): 60,000 training and 10,000 test images of 28x28 pixels.
+    """Load MNIST (LeCun et al. 1998): 60,000 training and 10,000 test images of 28x28 pixels, digits.
 
     Args:
         root: Folder that holds, or will hold, `MNIST/raw`; downloaded when absent, with a progress bar.
@@ -37,21 +37,93 @@ def mnist(root: str, image_size: int | None = None) -> Source:
     """
     from torchvision.datasets import MNIST
 
-    root = str(Path(root).expanduser())
-    folder = Path(root) / "MNIST" / "raw"
+    return _published(MNIST, root, "MNIST/raw", "four", (60_000, 10_000), image_size, DIGITS)
+
+
+def fashion_mnist(root: str, image_size: int | None = None) -> Source:
+    """Load Fashion-MNIST (Xiao et al. 2017): 60,000 training and 10,000 test images of 28x28 pixels, clothes.
+
+    Args:
+        root: Folder that holds, or will hold, `FashionMNIST/raw`; downloaded when absent, with a progress bar.
+        image_size: Side to resize to, in pixels; None keeps 28.
+
+    Raises:
+        ValueError: If the files cannot be downloaded, or cannot be read.
+    """
+    from torchvision.datasets import FashionMNIST
+
+    return _published(FashionMNIST, root, "FashionMNIST/raw", "four", (60_000, 10_000), image_size)
+
+
+def usps(root: str, image_size: int | None = None) -> Source:
+    """Load USPS (Hull 1994): 7,291 training and 2,007 test images of 16x16 pixels, digits from envelopes.
+
+    Args:
+        root: Folder that holds, or will hold, `USPS`; downloaded when absent, with a progress bar.
+        image_size: Side to resize to, in pixels; None keeps 16.
+
+    Raises:
+        ValueError: If the files cannot be downloaded, or cannot be read.
+    """
+    from torchvision.datasets import USPS
+
+    return _published(USPS, root, "USPS", "two", (7_291, 2_007), image_size, DIGITS, below="USPS")
+
+
+def cifar10(root: str, image_size: int | None = None) -> Source:
+    """Load CIFAR-10 (Krizhevsky 2009): 50,000 training and 10,000 test images of 32x32 pixels, in colour.
+
+    Its files are pickles, which torchvision reads after it has compared their checksums with the published ones.
+
+    Args:
+        root: Folder that holds, or will hold, `cifar-10-batches-py`; downloaded when absent, with a progress bar.
+        image_size: Side to resize to, in pixels; None keeps 32.
+
+    Raises:
+        ValueError: If the files cannot be downloaded, or cannot be read.
+    """
+    from torchvision.datasets import CIFAR10
+
+    return _published(CIFAR10, root, "cifar-10-batches-py", "seven", (50_000, 10_000), image_size)
+
+
+def _published(
+    kind: Any,
+    root: str,
+    folder: str,
+    num_files: str,
+    lengths: tuple[int, int],
+    image_size: int | None,
+    class_names: Sequence[str] | None = None,
+    below: str = "",
+) -> Source:
+    """Read one of torchvision's data sets, downloaded when absent.
+
+    Args:
+        kind: Its class.
+        root: Folder of all data sets.
+        folder: Where its files lie below `root`.
+        num_files: How many there are, in words.
+        lengths: How many training and test images there are.
+        image_size: Side to resize to, in pixels; None keeps what there is.
+        class_names: One name a class; None takes torchvision's.
+        below: What torchvision takes for the root, below `root`.
+    """
+    name, where = kind.__name__, Path(root).expanduser() / folder
     try:
-        parts = [MNIST(root, train=train, download=True) for train in (True, False)]
-    except (OSError, RuntimeError, ValueError, AssertionError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        if any(folder.glob("*-ubyte*")):
+        parts = [kind(str(Path(root).expanduser() / below), train=train, download=True) for train in (True, False)]
+    except Exception as error:  # of many kinds: from the network, the archive, or what a broken file leads to
+        if where.is_dir() and any(where.iterdir()):
             remedy = "delete the broken files there, and they are downloaded again"
         else:
-            remedy = "put its four files there, or set paths.data_dir to a folder that has MNIST/raw"
+            remedy = f"put its {num_files} files there, or set paths.data_dir to a folder that has {folder}"
         reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise ValueError(f"MNIST could not be downloaded to or read from {folder} ({reason}): {remedy}") from error
-    lengths = [len(part.data) for part in parts]
-    if lengths != [60_000, 10_000]:
-        raise ValueError(f"MNIST in {folder} has {lengths} images instead of [60000, 10000]: delete it and start again")
-    pixels = torch.cat([part.data for part in parts])[:, None]
-    labels = torch.cat([part.targets for part in parts])
-    images = ImageSet(resize(pixels, image_size), labels, [str(name) for name in range(10)])
-    return Source(images, test=torch.arange(lengths[0], sum(lengths)))
+        raise ValueError(f"{name} could not be downloaded to or read from {where} ({reason}): {remedy}") from error
+    found = [len(part.data) for part in parts]
+    if found != list(lengths):
+        raise ValueError(f"{name} in {where} has {found} images instead of {list(lengths)}: delete it and start again")
+    pixels = torch.cat([torch.as_tensor(part.data) for part in parts])
+    pixels = pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2).contiguous()
+    labels = torch.cat([torch.as_tensor(part.targets) for part in parts])
+    images = ImageSet(resize(pixels, image_size), labels, class_names or parts[0].classes)
+    return Source(images, test=torch.arange(found[0], sum(found)))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn.functional import nll_loss, one_hot
 from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_confusion_matrix
@@ -10,28 +11,33 @@ from torchmetrics.functional.classification import multiclass_calibration_error,
 NUM_BINS = 15  # of the calibration error (Guo et al. 2017)
 
 
-def classification_metrics(probabilities: Tensor, labels: Tensor, class_names: Sequence[str]) -> dict[str, Any]:
+def classification_metrics(
+    probabilities: Tensor, labels: Tensor, class_names: Sequence[str], rare: Sequence[str] = ()
+) -> dict[str, Any]:
     """Judge probabilities against labels.
 
     Args:
         probabilities: Float `[N, K]`, rows that sum to 1.
         labels: int64 `[N]`.
         class_names: K names.
+        rare: Names of the rare classes.
 
     Returns:
         Fractions in [0, 1], higher is better: `accuracy`, `balanced_accuracy` (mean recall of the classes),
-        `macro_f1`, and `per_class`, the recall by name. Lower is better: `nll` in nats, `brier` (summed over the
-        classes, in [0, 2]) and `ece` (15 bins, in [0, 1]). A class without an image has no recall (None) and is left
-        out of the means.
+        `rare_recall` (mean recall of the rare classes, None without any), `macro_f1`, and `per_class`, the recall by
+        name. Lower is better: `nll` in nats, `brier` (summed over the classes, in [0, 2]) and `ece` (15 bins, in
+        [0, 1]). A class without an image has no recall (None) and is left out of the means.
     """
     probabilities, num_classes = probabilities.double(), len(class_names)
     counts = confusion_matrix(probabilities, labels).double()
     right, true, predicted = counts.diagonal(), counts.sum(dim=1), counts.sum(dim=0)
     present = true > 0
     recall, f1 = right / true, 2 * right / (true + predicted)
+    is_rare = present & torch.tensor([name in rare for name in class_names], device=present.device)
     return {
         "accuracy": float(right.sum() / counts.sum()),
         "balanced_accuracy": float(recall[present].mean()),
+        "rare_recall": float(recall[is_rare].mean()) if is_rare.any() else None,
         "macro_f1": float(f1[present].mean()),
         # A probability of 0, after rounding to float32, would make the mean infinite.
         "nll": float(nll_loss(probabilities.clamp_min(1e-12).log(), labels)),

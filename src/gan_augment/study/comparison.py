@@ -7,6 +7,8 @@ configurations that differ in the arm alone, pair by pair; which arms are compar
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +26,23 @@ GROUPS = ("trial", "status", "error", "factors", "metrics", "saw", "provenance",
 
 ARM = "factors.augmentation"
 ACCURACY = "metrics.test.accuracy"
+BALANCED = "metrics.test.balanced_accuracy"
+RARE = "metrics.test.rare_recall"
+METRICS = {ACCURACY: "accuracy", BALANCED: "balanced accuracy", RARE: "recall of rare classes"}
 PER_CLASS = "metrics.test.per_class."
 SPLIT = "provenance.split"
 TRAINING_SEED = "factors.seeds.classifier"
+LABELLED_IMAGES = "saw.labelled"
+LABELLED_RATIO = "saw.imbalance_ratio"
 TEST_IMAGES = "provenance.test_images"
+TEST_RATIO = "provenance.test_imbalance_ratio"
 VERSIONS = "provenance.versions."
 SEEDS = "factors.seeds."
+# Null is a value of these factors; of all others it says that they have no effect on the arm.
+AMOUNTS = ("labels_per_class", "label_fraction", "imbalance.classes", "imbalance.share", "validation_per_class")
+# From this ratio of the largest class to the smallest on, classes are called unequal. Below it, accuracy and balanced
+# accuracy differ by about a tenth of the difference between the best and the worst recall of a class, at most.
+UNEQUAL = 1.5
 # What the report reads by name; a study without them, for example of generators alone, has empty columns.
 NEEDED = ("status", "error", ARM, TRAINING_SEED, ACCURACY, SPLIT, TEST_IMAGES)
 
@@ -44,6 +57,8 @@ class Study:
         missing: Trials that were asked for and have no record.
         folders: Trial -> its folder.
         commands: The commands that launched the studies.
+        notes: What the trials note about images and classifier -> how many trials note it.
+        rare_classes: The distinct lists of rare classes that trials had.
     """
 
     title: str
@@ -51,6 +66,8 @@ class Study:
     missing: list[str]
     folders: dict[str, Path]
     commands: list[str]
+    notes: dict[str, int]
+    rare_classes: list[list[str]]
 
 
 @dataclass(frozen=True)
@@ -68,20 +85,23 @@ class Configuration:
     trials: pd.DataFrame
 
     @property
+    def ended(self) -> pd.DataFrame:
+        """The trials that ended well, with a classifier or without."""
+        return self.trials[self.trials["status"] == "ok"]
+
+    @property
     def tested(self) -> pd.DataFrame:
         """The trials with a test result."""
-        return self.trials[(self.trials["status"] == "ok") & self.trials[ACCURACY].notna()]
+        return _tested(self.trials)
 
     def label(self, said: Iterable[str] = ()) -> str:
         """Name the configuration, less the factors that are `said` elsewhere."""
         return named(self.arm, {name: value for name, value in self.setting.items() if name not in said})
 
-    def points(self, metric: str, by: str) -> pd.Series:
-        """Mean of a metric in points for every split or training seed."""
+    def points(self, metrics: list[str], by: str) -> pd.DataFrame:
+        """Mean of metrics in points, a row for every split or training seed; nan where a metric is unknown."""
         tested = self.tested
-        if metric not in tested:
-            return tested[ACCURACY].astype(float).iloc[:0]
-        return (100 * tested[metric].astype(float)).groupby(tested[by].astype(str)).mean().dropna()
+        return (100 * tested.reindex(columns=metrics).astype(float)).groupby(tested[by].astype(str)).mean()
 
     def count(self, status: str) -> int:
         """How many trials ended in a status."""
@@ -90,16 +110,18 @@ class Configuration:
 
 @dataclass(frozen=True)
 class Contrast:
-    """One configuration against another that differs in the arm alone.
+    """One configuration against another that differs in the arm alone, in one metric.
 
     Attributes:
-        title: For example `gan (loss=hinge) against none`.
-        interval: Difference in test accuracy, in points.
+        title: For example `gan (loss=hinge) against none`, with the metric if it is not accuracy.
+        metric: Which test result is compared, one of `METRICS`.
+        interval: Difference in that metric, in points.
         sentence: The verdict.
-        per_class: Class -> difference in that class's accuracy, in points.
+        per_class: Class -> difference in that class's accuracy, in points; of the contrast in accuracy only.
     """
 
     title: str
+    metric: str
     interval: Interval
     sentence: str
     per_class: dict[str, Interval]
@@ -121,7 +143,7 @@ def collect(folders: Sequence[Path | str]) -> Study:
     """
     import pandas as pd
 
-    found: dict[str, tuple[tuple[bool, str], dict[str, Any], Path]] = {}
+    found: dict[str, tuple[dict[str, Any], Path]] = {}
     wanted: set[str] = set()
     titles, commands = set(), set()
     for folder in sorted({Path(folder) for folder in folders}):
@@ -134,23 +156,50 @@ def collect(folders: Sequence[Path | str]) -> Study:
         titles.add(str(launch.get("study") or folder.resolve().name))
         commands |= {str(launch["command"])} if launch.get("command") else set()
         for path in paths:
-            record = read_record(path)
-            rank = (record.get("status") != "ok", json.dumps(record, sort_keys=True))
             name = path.parent.name
-            if name not in found or rank < found[name][0]:
-                found[name] = (rank, {**flatten(record), "trial": name}, path.parent)
+            record = {**read_record(path), "trial": name}
+            record.pop("confusion_matrix", None)  # of 1,000 classes: a million numbers that no report reads
+            if name not in found or _rank(record) < _rank(found[name][0]):
+                found[name] = (record, path.parent)
     covered = sorted(wanted & set(found))
     if not covered:
         raise ValueError(f"none of the {len(wanted)} requested trials has a record yet: run the study first")
-    rows = [found[name][1] for name in covered]
+    records = [found[name][0] for name in covered]
+    rows = [flatten(record) for record in records]
+    rare = [record["saw"]["rare_classes"] for record in records if "rare_classes" in record.get("saw", {})]
     columns = dict.fromkeys([column for row in rows for column in row] + list(NEEDED))
     return Study(
         title=" + ".join(sorted(titles)),
         trials=pd.DataFrame(rows, columns=sorted(columns, key=_group), dtype=object),  # whole numbers stay whole
         missing=sorted(wanted - set(found)),
-        folders={name: found[name][2] for name in covered},
+        folders={name: found[name][1] for name in covered},
         commands=sorted(commands),
+        notes=Counter(note for record in records for note in dict.fromkeys(record.get("notes", []))),
+        rare_classes=[names for position, names in enumerate(rare) if names not in rare[:position]],
     )
+
+
+def has_unequal_classes(study: Study) -> bool:
+    """Whether the classes of any tested trial differ so much in number, labelled or test, that accuracy may mislead."""
+    ratios = _tested(study.trials).reindex(columns=[LABELLED_RATIO, TEST_RATIO]).astype(float)
+    return bool((ratios >= UNEQUAL).any(axis=None))
+
+
+def metrics_to_compare(study: Study) -> list[str]:
+    """Choose what a study is compared by.
+
+    Args:
+        study: The study.
+
+    Returns:
+        Accuracy. With unequal classes also balanced accuracy, unless the test images make the two one and the same,
+        and the recall of the rare classes, if there are any.
+    """
+    if not has_unequal_classes(study):
+        return [ACCURACY]
+    tested = _tested(study.trials).reindex(columns=[BALANCED, RARE, TEST_RATIO])
+    known = [metric for metric in (BALANCED, RARE) if tested[metric].notna().any()]
+    return [ACCURACY, *(metric for metric in known if metric != BALANCED or (tested[TEST_RATIO] != 1).any())]
 
 
 def configurations(study: Study) -> list[Configuration]:
@@ -174,7 +223,7 @@ def configurations(study: Study) -> list[Configuration]:
     return sorted(found, key=lambda c: (_arm_order(c.arm), [(k, _natural(v)) for k, v in c.setting.items()]))
 
 
-def contrasts(found: list[Configuration]) -> list[Contrast]:
+def contrasts(found: list[Configuration], metrics: Sequence[str] = (ACCURACY,)) -> list[Contrast]:
     """Compare the configurations, pair by pair.
 
     The unit of a pair is the split; repeats under one split are averaged first. Where all trials of a contrast share
@@ -182,11 +231,15 @@ def contrasts(found: list[Configuration]) -> list[Contrast]:
 
     Args:
         found: The configurations of a study.
+        metrics: What to compare, of `METRICS`.
 
     Returns:
-        The planned contrasts of which both sides were tested.
+        The planned contrasts of which both sides were tested, metric by metric.
     """
-    return [_contrast(one, base) for one, _, bases in _planned(found) for base in bases]
+    pairs = [(one, base) for one, _, bases in _planned(found) for base in bases]
+    made = [_contrast(one, base, metric) for metric in metrics for one, base in pairs]
+    # A trial with a test result has an accuracy, but no recall of rare classes where no class is rare.
+    return [contrast for contrast in made if contrast.metric == ACCURACY or contrast.interval.num_pairs]
 
 
 def warnings(study: Study) -> list[str]:
@@ -239,7 +292,8 @@ def _planned(found: list[Configuration]) -> list[tuple[Configuration, str, list[
     pairs = [*CONTRASTS, *((arm, "none") for arm in arms if arm not in ARMS)]
 
     def agree(one: Configuration, base: Configuration) -> bool:
-        return all(base.setting.get(name, value) == value for name, value in one.setting.items())
+        amounts = all(one.setting.get(name) == base.setting.get(name) for name in AMOUNTS)
+        return amounts and all(base.setting.get(name, value) == value for name, value in one.setting.items())
 
     return [
         (one, base_arm, [base for base in tested if base.arm == base_arm and agree(one, base)])
@@ -253,24 +307,25 @@ def _is_swept(trials: pd.DataFrame, column: str) -> bool:
     """Whether a factor takes several values, other than those by which the arms are told apart."""
     if column.startswith(f"{ARM}."):
         return bool((trials.groupby(ARM)[column].nunique() > 1).any())
-    return bool(trials[column].nunique() > 1)
+    has_null = column.removeprefix("factors.") in AMOUNTS and trials[column].isna().any()
+    return bool(trials[column].nunique() + has_null > 1)
 
 
-def _contrast(one: Configuration, base: Configuration) -> Contrast:
+def _contrast(one: Configuration, base: Configuration, metric: str) -> Contrast:
     by, unit = pair_unit([one, base])
-
-    def interval(metric: str) -> Interval:
-        return paired_interval((one.points(metric, by) - base.points(metric, by)).dropna().to_numpy())
-
-    accuracy = interval(ACCURACY)
-    sentence = verdict(accuracy, unit, 100 / float(one.tested[TEST_IMAGES].astype(float).mean()))
+    is_accuracy = metric == ACCURACY
+    classes = columns_of(one.tested, PER_CLASS) if is_accuracy else []
+    differences = one.points([metric, *classes], by) - base.points([metric, *classes], by)
+    intervals = {name: paired_interval(values.dropna().to_numpy()) for name, values in differences.items()}
+    resolution = 100 / float(one.tested[TEST_IMAGES].astype(float).mean()) if is_accuracy else math.nan
+    sentence = verdict(intervals[metric], unit, resolution)
     lost = [f"{n} {status}" for status in ("diverged", "failed") if (n := one.count(status) + base.count(status))]
-    per_class = {c.removeprefix(PER_CLASS): interval(c) for c in columns_of(one.tested, PER_CLASS)}
     return Contrast(
-        title=f"{one.label()} against {base.label(said=one.setting)}",
-        interval=accuracy,
+        title=f"{one.label()} against {base.label(said=one.setting)}" + ("" if is_accuracy else f", {METRICS[metric]}"),
+        metric=metric,
+        interval=intervals[metric],
         sentence=sentence + (f"; left out: {', '.join(lost)}" if lost else ""),
-        per_class={name: value for name, value in per_class.items() if value.num_pairs},
+        per_class={c.removeprefix(PER_CLASS): intervals[c] for c in classes if intervals[c].num_pairs},
     )
 
 
@@ -297,6 +352,15 @@ def named(name: str, setting: dict[str, Any]) -> str:
     """Put the values of a setting behind a name."""
     values = ", ".join(f"{key}={value}" for key, value in setting.items())
     return f"{name} ({values})" if name and values else name or values
+
+
+def _tested(trials: pd.DataFrame) -> pd.DataFrame:
+    return trials[(trials["status"] == "ok") & trials[ACCURACY].notna()]
+
+
+def _rank(record: dict[str, Any]) -> tuple[bool, str]:
+    """Sort key of the records of one trial: the one that counts is the smallest."""
+    return (record.get("status") != "ok", json.dumps(record, sort_keys=True))
 
 
 def _group(column: str) -> int:

@@ -2,7 +2,7 @@
 
 A record is a plain nested dictionary, so that fields written by a newer minor version survive reading and
 writing. Its parts: `trial`, `status`, `error`, `factors`, `metrics`, `confusion_matrix`, `costs`, `saw`,
-`provenance`.
+`notes`, `provenance`.
 """
 
 import json
@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-SCHEMA = "1.0"
+SCHEMA = "1.1"
 STATUSES = ("ok", "diverged", "failed")
 
 # These tell when and by which command a trial ran, not what it found: two runs of one study differ in them.
@@ -60,7 +60,7 @@ def flatten(record: dict[str, Any]) -> dict[str, Any]:
         record: A nested record.
 
     Returns:
-        The scalars of the record; lists (the confusion matrix) and what differs between two runs of the
+        The scalars of the record; lists (the confusion matrix, notes) and what differs between two runs of the
         same trial are left out.
 
     Example:

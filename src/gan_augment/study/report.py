@@ -6,15 +6,22 @@ import argparse
 import base64
 import os
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan_augment.study.comparison import (
     ACCURACY,
+    ARM,
+    BALANCED,
+    LABELLED_IMAGES,
+    LABELLED_RATIO,
+    METRICS,
     SEEDS,
     SPLIT,
     TEST_IMAGES,
+    TEST_RATIO,
     VERSIONS,
     Configuration,
     Contrast,
@@ -23,6 +30,8 @@ from gan_augment.study.comparison import (
     columns_of,
     configurations,
     contrasts,
+    has_unequal_classes,
+    metrics_to_compare,
     named,
     pair_unit,
     values_of,
@@ -37,8 +46,11 @@ if TYPE_CHECKING:  # the heavy imports wait until there is something to compute,
 
 LAST_STAGES = ("classifier", "total")
 MAX_SAMPLES = 4
+MAX_CLASSES = 100  # of the table; all are in results.csv
+MAX_NAMED = 20  # rare classes
 GAN_METRICS = "metrics.gan."
 SECONDS = "costs.seconds."
+BALANCED_TEST = "Every class has the same number of test images, so accuracy is balanced accuracy as well."
 
 
 def write_report(folders: Sequence[Path | str], output: Path | str | None = None) -> Path:
@@ -69,20 +81,22 @@ def print_report(study: Study, console: Console, path: Path | None = None) -> No
     from rich.markup import escape
     from rich.table import Table
 
-    found = configurations(study)
-    title = f"{study.title}: test accuracy (points) and seconds a trial"
+    found, metrics = configurations(study), metrics_to_compare(study)
+    title = f"{study.title}: {_results_in_words(metrics)} (points) and seconds a trial"
     table = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    rows = [{heading: value for heading, value in _arm_row(c).items() if heading != "trials"} for c in found]
+    rows = [{heading: value for heading, value in _arm_row(c, metrics).items() if heading != "trials"} for c in found]
     for heading in rows[0]:
         first = heading == "arm"
-        table.add_column(heading, justify="left" if first else "right", overflow="fold", no_wrap=not first)
+        narrow = textwrap.fill(heading, 8)  # for 80 columns
+        table.add_column(narrow, justify="left" if first else "right", overflow="fold", no_wrap=not first)
     for row in rows:
         table.add_row(*(escape(value) for value in row.values()))
     console.print(table)
-    for line in _verdicts(contrasts(found)):
+    lines = _verdicts(study, contrasts(found, metrics))
+    lines += [BALANCED_TEST] if _is_balanced(study, metrics) else []
+    lines += [f"warning: {warning}" for warning in warnings(study)] + [f"note: {note}" for note in _notes(study)]
+    for line in lines:
         console.print(line, markup=False, highlight=False)
-    for line in warnings(study):
-        console.print(f"warning: {line}", markup=False, highlight=False)
     if path:
         console.print(f"\nreport: {path}", markup=False, highlight=False, soft_wrap=True)
 
@@ -113,17 +127,36 @@ def main(argv: Sequence[str] | None = None) -> None:
     print_report(study, Console(), path)
 
 
-def _verdicts(compared: list[Contrast]) -> list[str]:
-    nothing = "Nothing is compared: no two arms that differ in the arm alone have test results."
-    return [f"{c.title}: {c.sentence}" for c in compared] or [nothing]
+def _verdicts(study: Study, compared: list[Contrast]) -> list[str]:
+    reason = "no two arms that differ in the arm alone have test results"
+    if study.trials[ARM].isna().all():
+        reason = "no trial has a classifier, the study trained generators alone"
+    return [f"{c.title}: {c.sentence}" for c in compared] or [f"Nothing is compared: {reason}."]
 
 
-def _arm_row(configuration: Configuration) -> dict[str, str]:
-    accuracy = configuration.points(ACCURACY, pair_unit([configuration])[0])
+def _notes(study: Study) -> list[str]:
+    num_trials = len(study.trials)
+    return [
+        note + (f" ({number} of {num_trials} trials)" if number < num_trials else "")
+        for note, number in study.notes.items()
+    ]
+
+
+def _results_in_words(metrics: list[str]) -> str:
+    return "test accuracy" if len(metrics) == 1 else "test results"
+
+
+def _is_balanced(study: Study, metrics: list[str]) -> bool:
+    """Whether accuracy needs the remark that it is balanced accuracy as well."""
+    return has_unequal_classes(study) and BALANCED not in metrics
+
+
+def _arm_row(configuration: Configuration, metrics: list[str]) -> dict[str, str]:
+    means = configuration.points(metrics, pair_unit([configuration])[0]).mean()
     return {
         "arm": configuration.label(),
-        "accuracy": f"{accuracy.mean():.1f}" if len(accuracy) else "-",
-        "splits": str(configuration.tested[SPLIT].nunique()),
+        **{METRICS[metric]: f"{means[metric]:.1f}" if means[metric] == means[metric] else "-" for metric in metrics},
+        "splits": str(configuration.ended[SPLIT].nunique()),
         "trials": str(len(configuration.trials)),
         "diverged": str(configuration.count("diverged")),
         "failed": str(configuration.count("failed")),
@@ -143,8 +176,8 @@ def _write(study: Study, output: Path) -> Path:
 
     from gan_augment.study import figures
 
-    found = configurations(study)
-    compared = contrasts(found)
+    found, metrics = configurations(study), metrics_to_compare(study)
+    compared = contrasts(found, metrics)
     output.mkdir(parents=True, exist_ok=True)
 
     images: dict[str, bytes] = {}
@@ -152,6 +185,7 @@ def _write(study: Study, output: Path) -> Path:
     if panels:
         images["arms"] = figures.arms_figure(panels, unit)
     by_class = {c.title: c.per_class for c in compared if c.per_class}
+    class_rows = _class_rows(by_class)
     if by_class:
         images["classes"] = figures.classes_figure(by_class)
     for name, image in images.items():
@@ -166,16 +200,20 @@ def _write(study: Study, output: Path) -> Path:
     )
     page = environment.get_template("report.html.jinja").render(
         title=study.title,
-        verdicts=_verdicts(compared),
-        compared=compared,
-        arms=[_arm_row(c) for c in found],
+        verdicts=_verdicts(study, compared),
+        results=_results_in_words(metrics),
+        balanced=BALANCED_TEST if _is_balanced(study, metrics) else "",
+        explained=[METRICS[metric] for metric in metrics],
+        arms=[_arm_row(c, metrics) for c in found],
         generators=[row for row in (_generator_row(c) for c in found) if len(row) > 1],
         contrasts=[_contrast_row(c) for c in compared],
         images={name: _embedded(image) for name, image in images.items()},
         facts=_facts(study),
         saw=[_saw_row(c) for c in found],
         warnings=warnings(study),
-        classes=_class_rows(by_class),
+        notes=_notes(study),
+        classes=class_rows,
+        num_classes=len({name for classes in by_class.values() for name in classes}),
         samples=_samples(study, found),
         costs=[_cost_row(c, study) for c in found],
         trials=[_trial_row({str(k): v for k, v in row.items()}) for row in study.trials.to_dict("records")],
@@ -194,7 +232,7 @@ def _panels(tested: list[Configuration]) -> tuple[dict[str, dict[str, pd.Series]
         groups.setdefault(named("", {name: c.setting[name] for name in shared}), []).append(c)
     units = sorted({pair_unit(group)[1] for group in groups.values()})
     panels = {
-        title: {c.label(said=shared): c.points(ACCURACY, pair_unit(group)[0]) for c in group}
+        title: {c.label(said=shared): c.points([ACCURACY], pair_unit(group)[0])[ACCURACY] for c in group}
         for title, group in groups.items()
     }
     return panels, " or ".join(units)
@@ -216,8 +254,16 @@ def _class_rows(by_class: dict[str, dict[str, Interval]]) -> list[dict[str, str]
         mean, bounds = in_words(interval) if interval else ("-", "")
         return f"{mean} ({bounds})" if bounds else mean
 
-    names = dict.fromkeys(name for classes in by_class.values() for name in classes)
-    return [{"class": name, **{t: cell(classes.get(name)) for t, classes in by_class.items()}} for name in names]
+    largest: dict[str, float] = {}
+    for classes in by_class.values():
+        for name, interval in classes.items():
+            largest[name] = max(largest.get(name, 0.0), abs(interval.mean))
+    kept = set(sorted(largest, key=lambda name: -largest[name])[:MAX_CLASSES])
+    return [
+        {"class": name, **{title: cell(classes.get(name)) for title, classes in by_class.items()}}
+        for name in largest
+        if name in kept
+    ]
 
 
 def _generator_row(configuration: Configuration) -> dict[str, str]:
@@ -234,7 +280,7 @@ def _generator_row(configuration: Configuration) -> dict[str, str]:
 
 def _saw_row(configuration: Configuration) -> dict[str, str]:
     columns = {"labelled": "labelled images", "pool_images": "pool images", "pool_labels": "pool labels"}
-    seen = {what: values_of(configuration.tested, f"saw.{name}") for name, what in columns.items()}
+    seen = {what: values_of(configuration.ended, f"saw.{name}") for name, what in columns.items()}
     return {"arm": configuration.label(), **{what: ", ".join(values) or "-" for what, values in seen.items()}}
 
 
@@ -268,11 +314,14 @@ def _trial_row(row: dict[str, Any]) -> dict[str, str]:
 def _facts(study: Study) -> dict[str, str]:
     """What was compared, one line each."""
     trials = study.trials
+    fractions = [f"{100 * float(value):g} % of each class" for value in values_of(trials, "factors.label_fraction")]
     versions = {c.removeprefix(VERSIONS): values_of(trials, c) for c in columns_of(trials, VERSIONS)}
     facts = {
         "data": values_of(trials, "factors.data"),
-        "labels per class": values_of(trials, "factors.labels_per_class"),
-        "test images": values_of(trials, TEST_IMAGES),
+        "labels per class": values_of(trials, "factors.labels_per_class") + fractions,
+        "labelled images": _amounts(trials, LABELLED_IMAGES, LABELLED_RATIO) if LABELLED_RATIO in trials else [],
+        "rare classes": _rare_classes(study),
+        "test images": _amounts(trials, TEST_IMAGES, TEST_RATIO),
         "splits": [value[:8] for value in values_of(trials, SPLIT)],
         "classifier": values_of(trials, "factors.classifier"),
         "versions": [f"{name} {' or '.join(values)}" for name, values in versions.items() if values],
@@ -282,6 +331,25 @@ def _facts(study: Study) -> dict[str, str]:
         "command": study.commands,
     }
     return {name: ", ".join(values) for name, values in facts.items() if values}
+
+
+def _amounts(trials: pd.DataFrame, images: str, ratio: str) -> list[str]:
+    """Numbers of images, and how unequal the classes are, as far as the records say it."""
+    numbers = values_of(trials, images)
+    ratios = [f"{round(float(value), 2):g}" for value in values_of(trials, ratio)]
+    if not ratios:
+        return numbers
+    times = " to ".join(dict.fromkeys([ratios[0], ratios[-1]]))
+    spread = "all classes equal" if times == "1" else f"the largest class is {times} times the smallest"
+    return [f"{', '.join(numbers)} ({spread})"]
+
+
+def _rare_classes(study: Study) -> list[str]:
+    """Name the rare classes, and say if they differ between trials."""
+    names = list(dict.fromkeys(name for names in study.rare_classes for name in names))
+    more = [f"{len(names) - MAX_NAMED} more"] if len(names) > MAX_NAMED else []
+    listed = ", ".join(names[:MAX_NAMED] + more)
+    return [listed + (" (not the same in all trials)" if len(study.rare_classes) > 1 else "")] if names else []
 
 
 def _samples(study: Study, found: list[Configuration]) -> list[dict[str, str]]:

@@ -99,12 +99,13 @@ def in_words(interval: Interval) -> tuple[str, str]:
 
 
 def verdict(interval: Interval, unit: str, resolution: float) -> str:
-    """Say in one sentence what a 95 % interval of a difference in accuracy allows, and no more.
+    """Say in one sentence what a 95 % interval of a difference in test results allows, and no more.
 
     Args:
         interval: The 95 % interval of the difference, in points.
         unit: What a pair is: `split`, or `training seed` where all trials share one split.
-        resolution: What one test image is worth, in points; left unsaid where it is nan.
+        resolution: What one test image is worth, in points; left unsaid where it is nan,
+            as for means over classes, in which an image of a small class is worth more than another.
 
     Returns:
         The sentence.

@@ -1,0 +1,243 @@
+"""The source of images that are NumPy arrays: one file, and perhaps another with their labels."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gan_augment.data.image_set import ImageSet
+from gan_augment.data.source import Source, resize
+from gan_augment.settings import check_choice, check_integer
+
+KEYS = ("images", "labels", "split")  # of an npz
+MAGIC = (b"\x93NUM", b"PK\x03\x04", b"PK\x05\x06")  # how an npy, an npz and an empty npz begin
+LAYOUTS = ("NHW", "NHWC", "NCHW")
+PARTS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
+CHUNK = 2**22  # pixel values that are converted at a time
+UNLABELLED = "the images have no labels: only a generator can be trained on them (classifier=none)"
+
+
+def arrays(
+    images: str,
+    labels: str | None = None,
+    layout: str | None = None,
+    value_range: Sequence[float] | None = None,
+    image_size: int | None = None,
+) -> Source:
+    """Read images from a NumPy file.
+
+    Args:
+        images: An npz with `images`, and perhaps `labels` and `split`, which says of each image train, validation (or
+            val) or test; or an npy of the images alone. Images are `[N, H, W]`, `[N, H, W, C]` or `[N, C, H, W]` with
+            1 or 3 channels, uint8 or floats of 16, 32 or 64 bits.
+        labels: An npy of the labels `[N]`, if they are not in the npz: whole numbers, -1 for an image without a label,
+            or names, empty for an image without one.
+        layout: `NHW`, `NHWC` or `NCHW`; None if only one of them fits the shape.
+        value_range: For floats: the numbers that mean black and white. Each value becomes the nearest of 256 levels.
+        image_size: Side to resize to, in pixels; None keeps what there is.
+
+    Returns:
+        The images in the file's order, classes in the order of their numbers or names. Without any label they are all
+        of one class, `unlabelled`.
+
+    Raises:
+        ValueError: If a file cannot be read without running code, or leaves open what an image is or shows.
+    """
+    if image_size is not None:  # said before large files are read
+        check_integer("data.image_size", image_size, low=1)
+    found = _load("data.images", images, KEYS)
+    if labels is not None:
+        if "labels" in found:
+            raise ValueError(
+                f"labels are in data.images={images} and in data.labels={labels}: use one, or save without"
+            )
+        found |= _load("data.labels", labels, ("labels",))
+    pixels = found["images"]
+    layout = _find_layout(pixels.shape, layout)
+    for name in ("labels", "split"):
+        if name in found:
+            _check_one_an_image(name, found[name], len(pixels))
+    indices, class_names = _read_labels(found.get("labels", np.full(len(pixels), -1)))
+    notes = []
+    if not class_names:
+        indices, class_names, notes = torch.zeros_like(indices), ["unlabelled"], [UNLABELLED]
+    parts = _read_split(found["split"], indices) if "split" in found else {}
+    black, white = _find_value_range(pixels, value_range)
+    return Source(
+        ImageSet(_convert(pixels, layout, black, white, image_size), indices, class_names),
+        test=parts.get("test"),
+        validation=parts.get("validation"),
+        notes=notes,
+    )
+
+
+def _load(setting: str, path: str, known: Sequence[str]) -> dict[str, np.ndarray]:
+    """Read the arrays of a NumPy file by name; that of an npy gets the first of the known names, and stays on disk."""
+    file = Path(str(path)).expanduser()
+    if not file.is_file():
+        raise ValueError(f"{setting}={path}: {'this is a folder' if file.is_dir() else 'not found'}: name a NumPy file")
+    try:
+        with file.open("rb") as stream:
+            is_numpy = stream.read(4) in MAGIC
+        if is_numpy:
+            loaded = np.load(file, mmap_mode="r", allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return {known[0]: loaded}
+            with loaded:
+                found = {name: np.asarray(loaded[name]) for name in loaded}  # a member that is no array is bytes
+    except Exception as error:  # NumPy, zipfile and zlib raise many kinds
+        if "object" in str(error).lower():
+            raise ValueError(
+                f"{setting}={path} holds pickled objects, which can run any code when they are read: refused; "
+                "save plain numbers"
+            ) from error
+        raise ValueError(f"{setting}={path} cannot be read ({error}): it may be damaged or cut off") from error
+    if not is_numpy:
+        raise ValueError(f"{setting}={path} is not a NumPy file: save it with numpy.save or numpy.savez")
+    if known[0] not in found or set(found) - set(known):
+        others = f", perhaps {' and '.join(known[1:])}," if known[1:] else ""
+        raise ValueError(
+            f"{setting}={path} holds {', '.join(found) or 'nothing'}: it must hold {known[0]}{others} and nothing else"
+        )
+    return found
+
+
+def _find_layout(shape: tuple[int, ...], layout: str | None) -> str:
+    """Say which axes of the images are which."""
+    if layout is not None:
+        check_choice("data.layout", layout, LAYOUTS)
+    if 0 in shape:
+        raise ValueError(f"the images have shape {list(shape)}: there is nothing in them")
+    fitting = [
+        name for name in LAYOUTS if len(name) == len(shape) and ("C" not in name or shape[name.index("C")] in (1, 3))
+    ]
+    if not fitting:
+        raise ValueError(
+            f"the images have shape {list(shape)}: use [N, H, W], [N, H, W, C] or [N, C, H, W] with 1 or 3 channels"
+        )
+    if layout is None and len(fitting) > 1:
+        raise ValueError(
+            f"the images have shape {list(shape)}: either axis can be the channels; set data.layout to NHWC or NCHW"
+        )
+    if layout is not None and layout not in fitting:
+        raise ValueError(f"data.layout={layout}, but the images have shape {list(shape)}: use {' or '.join(fitting)}")
+    return layout or fitting[0]
+
+
+def _check_one_an_image(name: str, values: np.ndarray, num_images: int) -> None:
+    if values.shape != (num_images,):
+        remedy = "; for rows of zeros with a one, numpy.argmax(labels, axis=1)" if values.ndim == 2 else ""
+        raise ValueError(
+            f"{name} have shape {list(values.shape)}, but there are {num_images} images: "
+            f"use one value an image, [{num_images}]{remedy}"
+        )
+
+
+def _read_labels(given: np.ndarray) -> tuple[Tensor, list[str]]:
+    """Return the labels, int64 `[N]`, -1 for none, and the names of the classes."""
+    if given.dtype.kind not in "iuUS":
+        raise ValueError(f"labels are {given.dtype}: use whole numbers, such as int64, or names")
+    given = _as_text(given)
+    is_text = given.dtype.kind == "U"
+    if not is_text and (given < -1).any():
+        first = int(np.argmax(given < -1))
+        raise ValueError(
+            f"image {first} has the label {given[first]}: use -1 for no label, and no other negative number"
+        )
+    has_label = given != ("" if is_text else -1)
+    labels = np.full(len(given), -1)
+    class_names, labels[has_label] = np.unique(given[has_label], return_inverse=True)
+    return torch.from_numpy(labels), [str(name) for name in class_names]
+
+
+def _read_split(given: np.ndarray, labels: Tensor) -> dict[str, Tensor]:
+    """Return the indices of the images of each part that there is, int64 `[M]`."""
+    if given.dtype.kind not in "US":
+        raise ValueError(f"split is {given.dtype}: use the words {', '.join(PARTS)}")
+    words = _as_text(given)
+    if unknown := sorted(set(words.tolist()) - set(PARTS)):
+        raise ValueError(f"split has the word {unknown[0]!r}: use {', '.join(PARTS)}")
+    part_of = np.array([PARTS[word] for word in words.tolist()])
+    parts = {part: torch.from_numpy(np.flatnonzero(part_of == part)) for part in sorted(set(part_of.tolist()))}
+    for part in parts.keys() - {"train"}:
+        if len(without := parts[part][labels[parts[part]] < 0]):
+            raise ValueError(
+                f"{len(without)} {part} images have no label, the first is image {without[0]}: "
+                "label them, or make them training images"
+            )
+    return parts
+
+
+def _as_text(values: np.ndarray) -> np.ndarray:
+    """Turn bytes into text; all else stays as it is."""
+    return np.strings.decode(values, "utf-8", "backslashreplace") if values.dtype.kind == "S" else values
+
+
+def _find_value_range(pixels: np.ndarray, value_range: Sequence[float] | None) -> tuple[float, float]:
+    """Return the numbers that mean black and white, after a look at all of the images if they are floats."""
+    if pixels.dtype == np.uint8:
+        if value_range is not None:
+            raise ValueError(f"data.value_range={value_range}, but the images are uint8, 0 to 255: leave it null")
+        return 0, 255
+    if pixels.dtype.kind != "f" or pixels.dtype.itemsize > 8:
+        raise ValueError(
+            f"the images are {pixels.dtype}: save them as uint8, 0 to 255; or as floats, such as float32, "
+            "and say in data.value_range which numbers mean black and white"
+        )
+    flat = (chunk.reshape(len(chunk), -1) for _, chunk in _chunks(pixels))
+    extremes = np.concatenate([np.stack([chunk.min(axis=1), chunk.max(axis=1)], axis=1) for chunk in flat])  # [N, 2]
+    if len(broken := np.flatnonzero(~np.isfinite(extremes).all(axis=1))):
+        raise ValueError(
+            f"{len(broken)} of {len(pixels)} images have numbers that are not finite, the first is image {broken[0]}: "
+            "mend them, or leave them out"
+        )
+    low, high = float(extremes.min()), float(extremes.max())
+    if value_range is None:
+        raise ValueError(
+            f"the images are {pixels.dtype}, from {low:.6g} to {high:.6g}: say which numbers mean black and white, "
+            "such as data.value_range=[0,1]"
+        )
+    black, white = _check_range(value_range)
+    if low < black or high > white:
+        raise ValueError(
+            f"data.value_range={value_range}, but the images go from {low!r} to {high!r}: "
+            "state a range that holds them, or clip them"
+        )
+    return black, white
+
+
+def _check_range(value_range: Sequence[float]) -> tuple[float, float]:
+    try:
+        black, white = map(float, value_range)
+        is_range = -np.inf < black < white < np.inf
+    except (TypeError, ValueError):
+        is_range = False
+    if not is_range:
+        raise ValueError(f"data.value_range={value_range}: use two numbers, black before white, such as [0,1]")
+    return black, white
+
+
+def _convert(pixels: np.ndarray, layout: str, black: float, white: float, image_size: int | None) -> Tensor:
+    """Turn images of any layout and range into uint8 `[N, C, H, W]`."""
+    channels, height, width = (dict(zip(layout, pixels.shape, strict=True)).get(axis, 1) for axis in "CHW")
+    converted = torch.empty(len(pixels), channels, image_size or height, image_size or width, dtype=torch.uint8)
+    for start, chunk in _chunks(pixels):
+        if chunk.dtype != np.uint8:
+            chunk = ((chunk.astype(np.float64) - black) / (white - black) * 255).round()
+        chunk = chunk[:, None] if layout == "NHW" else chunk.transpose([layout.index(axis) for axis in "NCHW"])
+        levels = torch.from_numpy(np.array(chunk, dtype=np.uint8, order="C"))
+        converted[start : start + len(chunk)] = resize(levels, image_size)
+    return converted
+
+
+def _chunks(pixels: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Go through the images a few at a time, each time with the place of the first of them."""
+    step = max(1, CHUNK // pixels[0].size)
+    for start in range(0, len(pixels), step):
+        if isinstance(pixels, np.memmap):
+            # Mapped anew each time: the pages of a mapping that stays would count as this process's memory.
+            assert pixels.filename is not None
+            pixels = np.load(pixels.filename, mmap_mode="r", allow_pickle=False)
+        yield start, pixels[start : start + step]

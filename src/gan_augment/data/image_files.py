@@ -1,0 +1,229 @@
+"""From image files to pixels, decoded once and kept.
+
+    files -> (listing: names, sizes, times) -> (content: bytes) -> images.npy, hashes.npy, files.json
+
+A listing that was seen before names its content, so that a second start opens no image file. Content that was seen
+before is not decoded again, wherever it lies now.
+"""
+
+import json
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from hashlib import blake2b, file_digest
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+import numpy as np
+import PIL
+import torch
+from filelock import FileLock
+from joblib import cpu_count
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from gan_augment.data.image_set import HASH_BYTES, MappedImages, hash_images
+from gan_augment.progress import Meter
+from gan_augment.stages import digest
+from gan_augment.study.record import write_json
+
+VERSION = 1  # raised by hand when decoding changes
+FITS = ("letterbox", "crop", "stretch")
+CHUNK = 128  # files in flight
+
+Result = TypeVar("Result")
+Shape = tuple[int, ...]
+
+
+def decode(path: Path, image_size: int, fit: str, channels: int) -> np.ndarray:
+    """Read the first frame of an image file, upright, over black where it is transparent.
+
+    16 bits become 8 as round(value / 257). Pillow may warn.
+
+    Args:
+        path: A file of any type that Pillow reads by itself; its extension does not matter.
+        image_size: Side to resize to, antialiased, in pixels.
+        fit: What happens to an image that is not square: `letterbox` (black bars), `crop` (the middle) or `stretch`.
+        channels: 3 for RGB, 1 for greyscale.
+
+    Returns:
+        uint8 `[C, H, W]`.
+
+    Raises:
+        ValueError: If the file's pixels have no known range, are too many, or need another program.
+        Exception: Whatever else Pillow raises for a file that it cannot read.
+    """
+    with Image.open(path) as image:
+        if image.format == "EPS":
+            raise ValueError("EPS would be run by another program, Ghostscript: save as PNG")
+        if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS:
+            raise ValueError(
+                f"{image.width}x{image.height} pixels, more than {Image.MAX_IMAGE_PIXELS}: save it smaller"
+            )
+        image.load()
+        picture = _to_rgb(_to_8_bit(_upright(image)))
+    picture = _resize(picture if channels == 3 else picture.convert("L"), image_size, fit)
+    return np.ascontiguousarray(np.asarray(picture).reshape(image_size, image_size, channels).transpose(2, 0, 1))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # the pixels are whole, only the camera's notes on them are not
+        return image
+
+
+def _to_8_bit(image: Image.Image) -> Image.Image:
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no stated range: save as 8 or 16 bit")
+    if not image.mode.startswith("I"):
+        return image
+    pixels = np.asarray(image).astype(np.int32)  # Pillow's own conversion clips at 255
+    low, high = pixels.min(), pixels.max()
+    if low < 0 or high > 65535:
+        raise ValueError(f"pixels from {low} to {high}: save as 8 or 16 bit")
+    return Image.fromarray(((pixels + 128) // 257).astype(np.uint8))
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image)
+    return image.convert("RGB")
+
+
+def _resize(image: Image.Image, side: int, fit: str) -> Image.Image:
+    if fit == "crop":
+        return ImageOps.fit(image, (side, side), Image.Resampling.BILINEAR)
+    if fit == "stretch":
+        return image.resize((side, side), Image.Resampling.BILINEAR)
+    # Not ImageOps.pad, which loses an image whose short side would be less than a pixel.
+    width, height = (max(1, round(side * one / max(image.size))) for one in image.size)
+    square = Image.new(image.mode, (side, side))
+    square.paste(image.resize((width, height), Image.Resampling.BILINEAR), ((side - width) // 2, (side - height) // 2))
+    return square
+
+
+def decode_files(
+    root: Path, files: list[str], image_size: int, fit: str, channels: int, cache: Path
+) -> tuple[MappedImages, dict[str, str]]:
+    """Read many image files, from the cache if it has them.
+
+    Args:
+        root: Where the files lie.
+        files: Their paths relative to `root`.
+        image_size: As in `decode`.
+        fit: As in `decode`.
+        channels: As in `decode`.
+        cache: Folder of what was decoded before, made when absent.
+
+    Returns:
+        The images that can be read, in the order of their files, and why the other files cannot.
+
+    Raises:
+        ValueError: If the cache cannot be written.
+    """
+    # Two versions of Pillow, or of what it links, may read the same file as different pixels.
+    settings = [VERSION, PIL.__version__, image_size, fit, channels]
+    listing = cache / "listings" / f"{digest([str(root), settings, [_stat(root, file) for file in files]])}.json"
+    try:
+        key = json.loads(listing.read_text(encoding="utf-8"))["content"] if listing.exists() else None
+        if key is None or not (cache / key).exists():
+            contents = [one for chunk in _each(_hash_file, root, files, "looking for new images") for one in chunk]
+            key = digest([settings, contents])
+            listing.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(cache / f"{key}.lock"):
+                if not (cache / key).exists():  # the same bytes may have been decoded at another place or time
+                    read = partial(decode, image_size=image_size, fit=fit, channels=channels)
+                    _fill(cache / key, read, (channels, image_size, image_size), root, files)
+            if all(content is not None for _, content in contents):  # else reading may work next time, all else equal
+                write_json({"content": key}, listing)
+        broken = json.loads((cache / key / "files.json").read_text(encoding="utf-8"))["broken"]
+        hashes = np.load(cache / key / "hashes.npy", allow_pickle=False)
+    except OSError as error:
+        reason = error.strerror or error
+        raise ValueError(f"data.cache={cache}: {reason}: make room there, or name another folder") from error
+    return MappedImages(cache / key / "images.npy", np.arange(len(hashes)), hashes), broken
+
+
+def _stat(root: Path, file: str) -> tuple[str, int, int] | tuple[str]:
+    try:
+        status = (root / file).stat()
+    except OSError:
+        return (file,)
+    return file, status.st_size, status.st_mtime_ns
+
+
+def _hash_file(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return file_digest(file, partial(blake2b, digest_size=HASH_BYTES)).hexdigest()
+    except OSError:
+        return None
+
+
+def _fill(
+    folder: Path, read: Callable[[Path], np.ndarray], shape: tuple[int, ...], root: Path, files: list[str]
+) -> None:
+    """Decode files into a folder of the cache, which is there as a whole or not at all."""
+
+    def read_or_reason(path: Path) -> np.ndarray | str:
+        try:
+            return read(path)
+        except Exception as error:  # a broken file can break a decoder in any way
+            return _reason(path, error)
+
+    unfinished = folder.with_suffix(".partial")
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a killed process
+    unfinished.mkdir()
+    good: list[str] = []
+    broken: dict[str, str] = {}
+    hashes = [np.empty((0, HASH_BYTES), np.uint8)]
+    try:
+        # Warning filters belong to all threads together, so they are set once, outside of the threads.
+        with warnings.catch_warnings(), (unfinished / "images.npy").open("wb") as out:
+            warnings.simplefilter("ignore")
+            _write_header(out, (0, *shape))
+            for chunk in _each(read_or_reason, root, files, "reading images"):
+                broken |= {file: result for file, result in chunk if isinstance(result, str)}
+                good += [file for file, result in chunk if not isinstance(result, str)]
+                if images := [result for _, result in chunk if not isinstance(result, str)]:
+                    pixels = np.stack(images)
+                    hashes.append(hash_images(torch.from_numpy(pixels)))
+                    out.write(pixels.data)
+            out.seek(0)
+            _write_header(out, (len(good), *shape))
+        np.save(unfinished / "hashes.npy", np.concatenate(hashes))
+        write_json({"files": good, "broken": broken}, unfinished / "files.json")
+    except OSError:
+        shutil.rmtree(unfinished, ignore_errors=True)  # it may be what fills the disk
+        raise
+    unfinished.rename(folder)
+
+
+def _write_header(out: BinaryIO, shape: Shape) -> None:
+    """Write the head of an `.npy` file of uint8; NumPy leaves room in it for any number of rows."""
+    np.lib.format.write_array_header_1_0(out, {"descr": "|u1", "fortran_order": False, "shape": shape})
+
+
+def _reason(path: Path, error: Exception) -> str:
+    """Say in a few words why a file cannot be read."""
+    if isinstance(error, UnidentifiedImageError):
+        return "no image that Pillow knows" if path.stat().st_size else "empty"
+    strerror = error.strerror if isinstance(error, OSError) else None
+    return strerror or str(error).strip().split("\n")[0] or type(error).__name__
+
+
+def _each(
+    work: Callable[[Path], Result], root: Path, files: list[str], title: str
+) -> Iterator[list[tuple[str, Result]]]:
+    """Yield files with the result of some work on each, a chunk at a time and in order.
+
+    Threads do: Pillow and hashlib let go of the interpreter.
+    """
+    with Meter(title, len(files), "files") as meter, ThreadPoolExecutor(cpu_count()) as pool:
+        for start in range(0, len(files), CHUNK):
+            chunk = files[start : start + CHUNK]
+            yield list(zip(chunk, pool.map(work, [root / file for file in chunk]), strict=True))
+            meter.advance(len(chunk))

@@ -1,0 +1,245 @@
+"""The source of a user's own labelled images: which file is of which class and part."""
+
+import csv
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from gan_augment.data.image_files import FITS, decode_files
+from gan_augment.data.image_set import ImageSet
+from gan_augment.data.source import Source
+from gan_augment.settings import check_choice, check_integer
+
+PARTS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
+NOT_IMAGES = ("Thumbs.db", "desktop.ini")  # what file managers leave behind; hidden files are none either
+IN_MEMORY = 256 * 2**20  # bytes of pixels up to which they are kept in memory
+MOST_NAMED = 5  # in a note
+MOST_LINES = 20  # of a table, in an error
+
+Place = tuple[str, str]  # part and class; the part is "" where nothing is set apart
+
+
+def image_folder(
+    root: str,
+    table: str | None,
+    image_size: int,
+    fit: str,
+    channels: int,
+    skip_broken: bool,
+    follow_links: bool,
+    cache: str,
+) -> Source:
+    """Read a folder of labelled images.
+
+    Args:
+        root: The folder. Without a table its sub-folders are the classes, each searched to its depths; or they are
+            `train`, `validation` (or `val`) and `test`, and the sub-folders of these are the classes.
+        table: CSV file in UTF-8 with the columns `file` (relative to `root`), `label` and, if images are set apart,
+            `split` (the same words); then folders do not matter.
+        image_size: Side to resize to, in pixels.
+        fit: What happens to images that are not square: `letterbox` (black bars), `crop` (the middle) or `stretch`.
+        channels: 3 for RGB, 1 for greyscale.
+        skip_broken: Whether to go on without files that cannot be read.
+        follow_links: Whether files and symbolic links may lead out of `root`.
+        cache: Folder where decoded images are kept, made when absent.
+
+    Returns:
+        The images in the order of their files' names, classes in the order of theirs.
+
+    Raises:
+        ValueError: If a setting is out of range, the folder or the table leaves open what is of which class, or files
+            cannot be read.
+    """
+    check_integer("data.image_size", image_size, low=1)
+    check_choice("data.fit", fit, FITS)
+    check_choice("data.channels", str(channels), ("1", "3"))
+    for name, value in (("skip_broken", skip_broken), ("follow_links", follow_links)):
+        if not isinstance(value, bool):
+            raise ValueError(f"data.{name}={value}: use true or false")
+    folder = Path(str(root)).expanduser().resolve()
+    if not folder.is_dir():
+        raise ValueError(f"data.root={root}: {'this is a file' if folder.exists() else 'not found'}: name a folder")
+
+    if table is None:
+        places, expected = _read_folders(folder, follow_links)
+    else:
+        places = _read_table(folder, table, follow_links)
+        expected = set(places.values())
+    _check_classes(places, expected)
+    images, broken = decode_files(
+        folder, sorted(places), image_size, fit, channels, Path(str(cache)).expanduser().resolve()
+    )
+    reasons = [f"{_shown(file)} ({reason})" for file, reason in broken.items()]
+    if broken and not skip_broken:
+        head = f"{_count(broken, 'file')} cannot be read; data.skip_broken=true goes on without:"
+        raise ValueError("\n".join([head, *reasons]))
+    places = {file: places[file] for file in sorted(places) if file not in broken}
+    _check_classes(places, expected)
+
+    class_names = sorted({name for _, name in places.values()})
+    index = {name: number for number, name in enumerate(class_names)}
+    labels = torch.tensor([index[name] for _, name in places.values()])
+    is_small = len(images) * channels * image_size**2 <= IN_MEMORY
+    pixels = images[torch.arange(len(images))] if is_small else images
+    few = ", ".join([*reasons[:MOST_NAMED], *["..."][: len(reasons) > MOST_NAMED]])
+    return Source(
+        ImageSet(pixels, labels, class_names),
+        test=_indices(places, "test"),
+        validation=_indices(places, "validation"),
+        names=list(places),
+        notes=[f"{_count(broken, 'file')} could not be read, left out: {few}"] if broken else [],
+    )
+
+
+def _indices(places: Mapping[str, Place], part: str) -> torch.Tensor | None:
+    indices = [number for number, (its_part, _) in enumerate(places.values()) if its_part == part]
+    return torch.tensor(indices) if indices else None
+
+
+def _read_folders(root: Path, follow_links: bool) -> tuple[dict[str, Place], set[Place]]:
+    """Say of each image file below a folder where it belongs, and which places there are."""
+    files, folders = _list(root, follow_links)
+    top = [name for name in folders if "/" not in name]
+    words = [name for name in top if name.lower() in PARTS]
+    are_parts = bool(words) and len(words) == len(top)
+    if words and not are_parts and any(name.split("/")[0] in words for name in folders if "/" in name):
+        raise ValueError(
+            f"data.root={root}: {', '.join(words)} of its folders look like parts of a split, the others do not: "
+            f"leave only {', '.join(PARTS)} there, or only classes"
+        )
+    if are_parts and not any(name.lower() == "train" for name in top):
+        raise ValueError(f"data.root={root}: there is {' and '.join(top)}, but no train")
+
+    depth = 2 if are_parts else 1
+
+    def place(path: str) -> Place:
+        first, *others = path.split("/")
+        return (PARTS[first.lower()], others[0]) if are_parts else ("", first)
+
+    expected = {place(name) for name in folders if name.count("/") == depth - 1}
+    extensions = {extension for extension, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    stray = [name for name in files if name.count("/") < depth and Path(name).suffix.lower() in extensions]
+    if stray:
+        raise ValueError(
+            f"data.root={root}: {_count(stray, 'image')} outside the class folders, for example {_shown(stray[0])}: "
+            "move them into the folders of their classes, or write a table (data.table)"
+        )
+    for prefix in [f"{name}/" for name in top] if are_parts else [""]:
+        if not any(name.startswith(prefix) for name in folders):
+            raise ValueError(f"data.root={root}: no class folder in {root / prefix}: make one for each class")
+    return {name: place(name) for name in files if name.count("/") >= depth}, expected
+
+
+def _list(root: Path, follow_links: bool) -> tuple[list[str], list[str]]:
+    """List files and folders below a folder, relative to it and sorted, without those that are hidden."""
+    files: list[str] = []
+    folders: list[str] = []
+    outside: list[str] = []
+
+    def visit(folder: str, prefix: str, above: tuple[str, ...]) -> None:
+        with os.scandir(folder) as entries:
+            visible = [one for one in entries if not one.name.startswith(".") and one.name not in NOT_IMAGES]
+        for entry in visible:
+            name = prefix + entry.name
+            if entry.is_symlink() and not follow_links and _leads_out(entry.path, root):
+                outside.append(name)
+            elif os.path.isdir(entry.path):
+                real = os.path.realpath(entry.path)
+                if real not in above:  # or else a link leads in circles
+                    folders.append(name)
+                    visit(entry.path, f"{name}/", (*above, real))
+            elif os.path.isfile(entry.path) or not os.path.exists(entry.path):  # a link to nowhere is a broken image
+                files.append(name)
+
+    visit(str(root), "", (str(root),))
+    _refuse(outside, root)
+    return sorted(files), sorted(folders)
+
+
+def _read_table(root: Path, table: str, follow_links: bool) -> dict[str, Place]:
+    """Say of each image file in a table where it belongs."""
+    try:
+        with Path(str(table)).expanduser().open(newline="", encoding="utf-8-sig") as text:
+            reader = csv.DictReader(text)
+            columns = list(reader.fieldnames or [])
+            rows = [(reader.line_num, row) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"data.table={table} cannot be read as CSV in UTF-8: {error}") from error
+    if not {"file", "label"} <= set(columns):
+        raise ValueError(
+            f"data.table={table} has the columns {columns}: name them file, label and, if you split, split"
+        )
+    if not rows:
+        raise ValueError(f"data.table={table} has no row: write one for each image")
+
+    lines: dict[str, int] = {}
+    places: dict[str, Place] = {}
+    outside: list[str] = []
+    problems: list[str] = []
+    for line, row in rows:
+        path = os.path.join(root, row["file"] or "")
+        file, label = os.path.relpath(path, root), (row["label"] or "").strip()
+        part = (row["split"] or "").strip().lower() if "split" in columns else ""
+        if not os.path.isfile(path):
+            problems.append(f"line {line}: no file {_shown(row['file'] or '')!r} in {root}")
+        elif file in lines:
+            problems.append(f"line {line}: {_shown(file)} stands in line {lines[file]} too")
+        elif not label:
+            problems.append(f"line {line}: no label")
+        elif "split" in columns and part not in PARTS:
+            problems.append(f"line {line}: split {part!r}: use one of {', '.join(PARTS)}")
+        elif not follow_links and _leads_out(path, root):
+            outside.append(file)
+        lines.setdefault(file, line)
+        places[file] = PARTS.get(part, ""), label
+    if problems:
+        more = [f"and {len(problems) - MOST_LINES} more"] if len(problems) > MOST_LINES else []
+        head = f"data.table={table} has {_count(problems, 'problem')}:"
+        raise ValueError("\n".join([head, *problems[:MOST_LINES], *more]))
+    _refuse(outside, root)
+    return places
+
+
+def _check_classes(places: Mapping[str, Place], expected: set[Place]) -> None:
+    """Raise unless each place has an image, and each class one to train on."""
+    found = set(places.values())
+    trained = {name for part, name in found if part in ("", "train")}
+    problems = [
+        f"class {name!r} has no image{f' in {part}' if part else ''}: add images or delete its folder"
+        for part, name in sorted(expected - found)
+    ]
+    problems += [
+        f"class {name!r} of {part} has no training image: add some, or leave it out of {part}"
+        for part, name in sorted(found)
+        if name not in trained
+    ]
+    problems += [
+        f"class {name!r}: rename it, it has characters that cannot be shown"
+        for name in sorted({name for _, name in expected})
+        if not name.isprintable()
+    ]
+    if problems:
+        raise ValueError("\n".join(problems))
+
+
+def _refuse(outside: Collection[str], root: Path) -> None:
+    if outside:
+        names = ", ".join(_shown(name) for name in sorted(outside))
+        remedy = "set data.follow_links=true to allow this, or copy the files"
+        raise ValueError(f"{_count(outside, 'path')} out of {root}: {names}: {remedy}")
+
+
+def _leads_out(path: str, root: Path) -> bool:
+    return not Path(os.path.realpath(path)).is_relative_to(root)
+
+
+def _count(things: Collection[str], noun: str) -> str:
+    return f"{len(things):,} {noun}{'' if len(things) == 1 else 's'}"
+
+
+def _shown(name: str) -> str:
+    """Keep a name to one line, and to what can be written as UTF-8."""
+    return name if name.isprintable() else repr(name)

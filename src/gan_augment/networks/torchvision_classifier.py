@@ -1,0 +1,137 @@
+"""The classifiers of torchvision, from scratch or pretrained."""
+
+from difflib import get_close_matches
+from itertools import chain
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.functional import interpolate
+from torchvision import models
+
+from gan_augment.data.image_set import ImageShape
+from gan_augment.settings import check_choice, check_integer
+
+LIST = "https://docs.pytorch.org/vision/stable/models.html#classification"
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of red, green and blue in [0, 1]
+
+# No auxiliary heads: their outputs would go unused, and they refuse small images in training alone.
+SCRATCH_OPTIONS = {key: {"aux_logits": False, "init_weights": True} for key in ("googlenet", "inception_v3")}
+
+
+class TorchvisionClassifier(nn.Module):
+    """Images `[B, C, H, W]` in [-1, 1] -> logits `[B, num_classes]`.
+
+    Gray images are repeated in red, green and blue, resized if asked to, and normalised as the weights expect.
+
+    Args:
+        shape: Shape of the images, of 1 or 3 channels.
+        num_classes: Number of classes.
+        name: A classifier of `torchvision.models`, such as `resnet18`.
+        weights: Pretrained weights by their name, such as `IMAGENET1K_V1`, under a last layer that is drawn anew;
+            None to start from scratch.
+        input_size: Side in pixels that images are resized to, bilinear and antialiased; None for as they are.
+
+    Attributes:
+        origin: Where pretrained weights come from, in a sentence; None from scratch.
+
+    Raises:
+        ValueError: If there is no such classifier, it has no such weights, they can neither be found nor downloaded,
+            or it cannot take images of this shape.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        shape: ImageShape,
+        num_classes: int,
+        name: str,
+        weights: str | None = None,
+        input_size: int | None = None,
+    ) -> None:
+        super().__init__()
+        names = models.list_models(module=models)
+        if name not in names:
+            some = get_close_matches(str(name), names, n=5) or ("resnet18", "mobilenet_v3_small", "vit_b_16")
+            raise ValueError(f"classifier.network.name={name}: use one of {', '.join(some)}, ... (all: {LIST})")
+        if shape.channels not in (1, 3):
+            raise ValueError(f"classifier {name} takes images of 1 or 3 channels, not {shape.channels}")
+        if input_size is not None:
+            check_integer("classifier.network.input_size", input_size, low=1)
+        self.input_size = input_size
+        self.origin: str | None = None
+        self.network = models.get_model(name, num_classes=num_classes, **SCRATCH_OPTIONS.get(name, {}))
+        mean, std = IMAGENET_MEAN, IMAGENET_STD
+        if weights is not None:
+            # Weights without categories are features alone: what follows them is not a number.
+            usable = {entry.name: entry for entry in models.get_model_weights(name) if entry.meta["categories"]}
+            check_choice("classifier.network.weights", weights, usable)
+            entry = usable[weights]
+            pretrained = _load_pretrained(name, entry)
+            last = [path for path, layer in pretrained.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)][-1]
+            pretrained.set_submodule(last, self.network.get_submodule(last))
+            self.network = pretrained
+            mean, std = entry.transforms().mean, entry.transforms().std
+            others = "other photographs" if "SWAG" in weights else "1.2 million other photographs (ImageNet-1K)"
+            self.origin = (
+                f"the classifier started from torchvision's {entry!r}, learned from the labels of {others}: "
+                "accuracies are those of transfer, not of the labelled images alone"
+            )
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+        self._check(shape, name, num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return one logit a class."""
+        images = (images.expand(-1, 3, -1, -1) + 1) / 2
+        if self.input_size is not None:
+            images = interpolate(images, size=(self.input_size, self.input_size), mode="bilinear", antialias=True)
+        return self.network((images - self.mean) / self.std)
+
+    @torch.no_grad()
+    def _check(self, shape: ImageShape, name: str, num_classes: int) -> None:
+        """Pass one image without pixels through weights without values: shapes are all that is computed."""
+        state = {key: tensor.to("meta") for key, tensor in chain(self.named_parameters(), self.named_buffers())}
+        image = torch.empty(1, shape.channels, shape.height, shape.width, device="meta")
+        self.eval()
+        try:
+            logits = functional_call(self, state, image)
+        except (AssertionError, RuntimeError, ValueError) as error:
+            size = f"{shape.height}x{shape.width}" if self.input_size is None else self.input_size
+            raise ValueError(
+                f"classifier.network.input_size={'null' if self.input_size is None else size}: {name} cannot take "
+                f"images of {size} pixels ({_first_line(error)}): use the side it was made for, often 224"
+            ) from error
+        assert logits.shape == (1, num_classes)
+        self.train()
+
+
+def _load_pretrained(name: str, weights: Any) -> nn.Module:
+    """Build a classifier with weights of torchvision, for their own classes.
+
+    Raises:
+        ValueError: If they can neither be found nor downloaded, or do not fit.
+    """
+    try:
+        # First read as tensors and nothing else: torchvision would run what code is in a file put there by hand.
+        weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
+        network = models.get_model(name, weights=weights)
+    except (EOFError, OSError, RuntimeError, UnpicklingError) as error:
+        file = Path(torch.hub.get_dir(), "checkpoints", Path(weights.url).name)
+        raise ValueError(
+            f"classifier.network.weights={weights.name}: could not load {weights.url} ({_first_line(error)}): "
+            f"put that file at {file}, or use weights=null to train from scratch"
+        ) from error
+    if name == "inception_v3":  # torchvision drops those of the others
+        network.aux_logits, network.AuxLogits = False, None
+    return network
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".:")

@@ -1,0 +1,66 @@
+"""Progress: one bar on a terminal, plain lines elsewhere."""
+
+import logging
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+log = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_LINES = 30
+
+
+class Meter:
+    """Show how far some work is, inside its context.
+
+    Args:
+        title: What the work is, such as `trial 3/32 gan-seed0: gan`.
+        total: How many units of it there are.
+        unit: What one of them is called, in the plural.
+    """
+
+    def __init__(self, title: str, total: int, unit: str) -> None:
+        self.title = title
+        self.total = total
+        self.unit = unit
+        self._completed = 0
+        self._bar: Bar | None = None
+
+    def __enter__(self) -> Self:
+        """Show the bar, or write the first line."""
+        self._start = self._last = time.monotonic()
+        if sys.stderr.isatty():
+            columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
+            self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
+            self._bar.add_task(self.title, total=self.total)
+            self._bar.start()
+        else:
+            log.info("%s: %d %s", self.title, self.total, self.unit)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+
+    def advance(self, units: int = 1) -> None:
+        """Say that some more units are completed."""
+        self.update(self._completed + units)
+
+    def update(self, completed: int) -> None:
+        """Say how many units are completed: move the bar, or now and then write a line."""
+        self._completed = completed
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], completed=completed)
+        elif time.monotonic() - self._last > SECONDS_BETWEEN_LINES:
+            self._last = time.monotonic()
+            done = completed / self.total
+            left = (self._last - self._start) * (1 - done) / done
+            log.info("%s: %.0f %%, %.0f s left", self.title, 100 * done, left)
