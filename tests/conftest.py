@@ -142,7 +142,7 @@ def mapped(tmp_path):
 
 @pytest.fixture(scope="session")
 def mnist_folder(tmp_path_factory):
-    """Make up MNIST's four files, uncompressed: noise, of the right number and size."""
+    """Make up MNIST's four files, uncompressed: noise, of the right number and size; Fashion-MNIST has the same."""
     root = tmp_path_factory.mktemp("data")
     raw = root / "MNIST" / "raw"
     raw.mkdir(parents=True)
@@ -152,4 +152,5 @@ def mnist_folder(tmp_path_factory):
         labels = (np.arange(length) % 10).astype(np.uint8)
         (raw / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">4I", 0x803, *images.shape) + images.tobytes())
         (raw / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 0x801, length) + labels.tobytes())
+    (root / "FashionMNIST").symlink_to("MNIST")
     return root

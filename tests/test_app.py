@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import inspect
 import io
 import json
 import os
@@ -16,10 +17,12 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.utils import get_object
 from omegaconf import OmegaConf
 
 from conftest import TINY
 from gan_augment.app import CONF
+from gan_augment.study.record import SCHEMA
 
 STUDY = ("-m", "experiment=digits", *TINY)
 ARMS = ("none", "classical", "gan", "gan_classical")
@@ -332,7 +335,7 @@ def assert_refused(ended, output, *said):
         ("gan.discriminator_steps=50", "gan.images_seen=640: use a whole number of at least 3200"),
         ("augmentation.share=0.001", "augmentation.share=0.001 of classifier.batch_size=64 is no image at all"),
         ("data.classical.flip=perhaps", "data.classical.flip=perhaps: use true or false"),
-        ("data.test_share=0.0001", "data.test_share=0.0001 of 1797 images: "),
+        ("data.test_share=0.0001", "data.test_share=0.0001 of 1797 images is 1, but test and training need"),
         ("study=../elsewhere", "study=../elsewhere: use a name that a folder can have"),
         ("seed=-1", "seeds.split=-1: use a whole number of at least 0"),
         ("seed=first", "seeds.split=first: use a whole number of at least 0"),
@@ -408,10 +411,10 @@ def test_a_record_of_a_newer_schema_is_found_before_anything_trains(cli, tmp_pat
     output = f"paths.output_dir={tmp_path}"
     assert cli("-m", *TINY, "augmentation=none", output).code == 0
     (path,) = tmp_path.glob("studies/*/trials/*/record.json")
-    path.write_text(path.read_text().replace('"schema": "1.0"', '"schema": "2.0"'))
+    path.write_text(path.read_text().replace(f'"schema": "{SCHEMA}"', '"schema": "2.0"'))
     shutil.rmtree(tmp_path / "store")
     ended = cli("-m", *TINY, "augmentation=classical,none", output)
-    assert_refused(ended, tmp_path, f"{path} has schema 2.0, this version reads up to 1.0")
+    assert_refused(ended, tmp_path, f"{path} has schema 2.0, this version reads up to {SCHEMA}")
 
 
 def test_a_launch_that_is_told_to_stop_does_not_look_like_success(cli, tmp_path, monkeypatch):
@@ -529,19 +532,25 @@ def targets(node):
 
 
 @pytest.mark.parametrize("member", MEMBERS)
-def test_every_member_of_every_group_composes_and_builds(composed, member, mnist_folder):
-    from gan_augment.data.source import Source
+def test_every_member_of_every_group_composes_and_builds(composed, member):
     from gan_augment.settings import build
+    from gan_augment.trial import NOT_OF_THE_SOURCE
 
-    config = composed(member, f"paths.data_dir={mnist_folder}")
+    config = composed(member)
     group = member.split("=")[0]
     if group == "experiment":  # its own package is the whole configuration
         assert set(config) >= {"data", "augmentation", "seeds"}
         return
-    for target in targets(OmegaConf.to_container(config[group], resolve=True)):
+    node = OmegaConf.to_container(config[group], resolve=True)
+    if group == "data":  # to call a source takes files
+        source = {name: value for name, value in node.items() if name not in NOT_OF_THE_SOURCE}
+        make = get_object(source.pop("_target_"))
+        inspect.signature(make).bind(**source)
+        node = {name: node[name] for name in NOT_OF_THE_SOURCE}
+    for target in targets(node):
         built = build(target)
         made = built.func if target.get("_partial_") else type(built)
-        assert made is Source or made.__name__ == target["_target_"].rpartition(".")[2]
+        assert made.__name__ == target["_target_"].rpartition(".")[2]
 
 
 def test_there_are_members_to_test():

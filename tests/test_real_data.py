@@ -1,4 +1,4 @@
-"""Checks on the real MNIST: GAN_AUGMENT_DATA names a folder that holds MNIST/raw."""
+"""Checks on published sets: GAN_AUGMENT_DATA names a folder that holds MNIST/raw, FashionMNIST/raw and USPS."""
 
 import json
 import os
@@ -13,31 +13,51 @@ DATA = os.environ.get("GAN_AUGMENT_DATA")
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(DATA is None, reason="GAN_AUGMENT_DATA does not name a folder that holds MNIST/"),
+    pytest.mark.skipif(DATA is None, reason="GAN_AUGMENT_DATA does not name a folder of data sets"),
 ]
 
 
 @pytest.fixture(scope="session")
-def real_mnist(tmp_path_factory):
-    """Copy MNIST, because reading it may unpack it."""
+def real_data(tmp_path_factory):
+    """Copy the data sets, because reading them may unpack them."""
     root = tmp_path_factory.mktemp("real")
-    shutil.copytree(Path(DATA) / "MNIST", root / "MNIST", copy_function=shutil.copyfile)
+    for name in ("MNIST", "FashionMNIST", "USPS"):
+        shutil.copytree(Path(DATA) / name, root / name, copy_function=shutil.copyfile)
     return root
 
 
-def test_mnist_is_the_published_one(real_mnist):
+def test_mnist_is_the_published_one(real_data):
     from gan_augment.data.standard_sets import mnist
 
-    source = mnist(str(real_mnist))
+    source = mnist(str(real_data))
     train, test = source.images.labels[:60_000], source.images.labels[60_000:]
     assert train.bincount().tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert test.bincount().tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
     assert source.images.images[:60_000].double().mean().item() / 255 == pytest.approx(0.1307, abs=1e-4)
 
 
-def test_a_trial_with_ten_labels_a_class_stays_under_three_gib(real_mnist, tmp_path):
+def test_fashion_mnist_is_the_published_one(real_data):
+    from gan_augment.data.standard_sets import fashion_mnist
+
+    images = fashion_mnist(str(real_data)).images
+    assert images.labels[:60_000].bincount().tolist() == [6000] * 10
+    assert images.labels[60_000:].bincount().tolist() == [1000] * 10
+    assert images.class_names[images.labels[0]] == "Ankle boot"
+    assert images.images[:60_000].double().mean().item() / 255 == pytest.approx(0.2860, abs=1e-4)
+
+
+def test_usps_is_the_published_one(real_data):
+    from gan_augment.data.standard_sets import usps
+
+    images = usps(str(real_data)).images
+    assert images.images.shape == (9_298, 1, 16, 16)
+    assert images.labels[:7_291].bincount().tolist() == [1194, 1005, 731, 658, 652, 556, 664, 645, 542, 644]
+    assert images.labels[7_291:].bincount().tolist() == [359, 264, 198, 166, 200, 160, 170, 147, 166, 177]
+
+
+def test_a_trial_with_ten_labels_a_class_stays_under_three_gib(real_data, tmp_path):
     command = [sys.executable, "-m", "gan_augment", "data=mnist", "labels_per_class=10", "augmentation=gan_classical"]
-    subprocess.run([*command, "seed=100", f"paths.data_dir={real_mnist}", f"paths.output_dir={tmp_path}"], check=True)
+    subprocess.run([*command, "seed=100", f"paths.data_dir={real_data}", f"paths.output_dir={tmp_path}"], check=True)
     (path,) = tmp_path.glob("studies/*/trials/*/record.json")
     record = json.loads(path.read_text())
     assert record["status"] == "ok"

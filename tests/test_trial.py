@@ -58,8 +58,8 @@ def test_the_record_says_what_was_found_and_what_it_cost(trial, tmp_path):
     right = predictions["probabilities"].argmax(axis=1) == predictions["labels"]
     assert record["status"] == "ok"
     assert record["metrics"]["test"]["accuracy"] == pytest.approx(right.mean(), abs=3 / 360)  # float16 makes ties
-    assert np.trace(record["confusion_matrix"]) == round(360 * record["metrics"]["test"]["accuracy"])
-    assert np.sum(record["confusion_matrix"]) == 360
+    assert np.trace(predictions["confusion_matrix"]) == round(360 * record["metrics"]["test"]["accuracy"])
+    assert np.sum(predictions["confusion_matrix"]) == 360
     assert 0 < record["metrics"]["validation"]["accuracy"] < 1
     assert record["saw"] == {
         "labelled": 50,

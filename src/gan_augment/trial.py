@@ -184,6 +184,7 @@ def run_trial(trial: Trial, folder: Path, store: StageStore, title: str) -> dict
         ids=trial.split.test_indices.numpy(),
         labels=trial.split.test.labels.numpy(),
         probabilities=probabilities.numpy().astype(np.float16),
+        confusion_matrix=counts.numpy(),
     )
     log_summary(trial, folder, validation, test, counts)
     return make_record(
@@ -191,7 +192,6 @@ def run_trial(trial: Trial, folder: Path, store: StageStore, title: str) -> dict
         "ok",
         outputs,
         metrics={"validation": validation, "test": test, "gan": {}},
-        confusion_matrix=counts.tolist(),
         test_opened=test_opened,
     )
 
@@ -235,7 +235,6 @@ def make_record(
     outputs: Mapping[str, Output],
     error: str | None = None,
     metrics: Mapping[str, Any] | None = None,
-    confusion_matrix: list[list[int]] | None = None,
     test_opened: str | None = None,
 ) -> dict[str, Any]:
     """Say what a trial was, what it found, what it cost and where it comes from."""
@@ -251,7 +250,6 @@ def make_record(
         "error": error,
         "factors": trial.factors,
         "metrics": metrics or {},
-        "confusion_matrix": confusion_matrix,
         "costs": {
             "seconds": seconds,
             **peak_memory(),

@@ -6,6 +6,7 @@ import pytest
 
 from gan_augment import progress
 from gan_augment.callbacks.progress import Progress, titled
+from gan_augment.progress import Meter
 
 TRAINER = SimpleNamespace(num_training_batches=100)
 
@@ -59,3 +60,26 @@ def test_on_a_terminal_there_is_one_bar_that_goes_away(monkeypatch, caplog, end)
     getattr(callback, end)(*[TRAINER, None, RuntimeError()][: 3 if end == "on_exception" else 2])
     assert not callback._meter._bar.live.is_started
     assert caplog.messages == []
+
+
+def test_a_meter_counts_what_it_is_told(clock, caplog):
+    caplog.set_level(logging.INFO)
+    with Meter("reading images", 40, "files") as meter:
+        for _ in range(4):
+            clock.seconds += 31
+            meter.advance(10)
+    assert caplog.messages == [
+        "reading images: 40 files",
+        "reading images: 25 %, 93 s left",
+        "reading images: 50 %, 62 s left",
+        "reading images: 75 %, 31 s left",
+        "reading images: 100 %, 0 s left",
+    ]
+
+
+def test_a_meter_goes_away_when_its_work_fails(monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    meter = Meter("reading images", 40, "files")
+    with pytest.raises(RuntimeError, match="failed"), meter:
+        raise RuntimeError("failed")
+    assert not meter._bar.live.is_started

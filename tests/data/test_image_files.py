@@ -93,7 +93,8 @@ def test_every_mode_becomes_rgb(tmp_path, mode):
     assert pixels.shape == (3, image.width, image.width)
     assert pixels.dtype == np.uint8
     row = (image.width - 1) // 2
-    assert [tuple(pixel) for pixel in pixels[:, row].T.tolist()] == expected
+    rounding = 1 if mode == "LAB" else 0  # its way to RGB leads through floating point
+    assert abs(pixels[:, row].T.astype(int) - expected).max() <= rounding
     assert not np.delete(pixels, row, axis=1).any()
 
 
@@ -220,7 +221,7 @@ def test_files_that_cannot_be_read_are_named_with_a_reason(root, read):
     assert broken.pop("hollow.png")
     assert broken == {
         "empty.png": "empty",
-        "text.png": "no image that Pillow knows",
+        "text.png": "not an image that Pillow can read",
         "gone.png": "No such file or directory",
         "itself.png": "Too many levels of symbolic links",
     }
@@ -317,8 +318,6 @@ def counting(monkeypatch, name):
 
 def test_a_second_start_opens_no_image(filled, read, monkeypatch):
     decoded, hashed = counting(monkeypatch, "decode"), counting(monkeypatch, "_hash_file")
-    for file in filled.iterdir():
-        file.chmod(0)  # for whom this matters; root may read all
     images, broken = read("a.png", "b.png", "c.png")
     assert images[torch.tensor([2, 0])][:, :, 0, 0].tolist() == [list(BLUE), list(RED)]
     assert (broken, decoded, hashed) == ({}, [], [])
@@ -394,7 +393,7 @@ def test_a_full_disk_is_said_and_leaves_no_cache(root, read, tmp_path, monkeypat
         patch.setattr(np, "save", full)
         with pytest.raises(ValueError, match=r"data.cache=.*No space left on device: make room there"):
             read("a.png")
-    assert [path for path in (tmp_path / "cache").rglob("*") if path.suffix not in ("", ".lock")] == []
+    assert {path.suffix for path in (tmp_path / "cache").rglob("*") if path.is_file()} <= {".lock"}
     assert len(read("a.png")[0]) == 1
 
 

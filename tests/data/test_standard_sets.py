@@ -1,10 +1,24 @@
+import bz2
+import hashlib
+import io
+import os
+import pickle
 import shutil
+import tarfile
+import urllib.request
+from urllib.error import URLError
 
+import numpy as np
 import pytest
 import torch
+import yaml
 from sklearn.datasets import load_digits
+from torchvision.datasets import CIFAR10
 
-from gan_augment.data.standard_sets import digits, mnist
+from gan_augment.app import CONF
+from gan_augment.data.standard_sets import cifar10, digits, fashion_mnist, mnist, usps
+from gan_augment.settings import build
+from gan_augment.trial import NOT_OF_THE_SOURCE
 
 
 def test_digits_are_scikit_learns_in_its_order():
@@ -48,3 +62,151 @@ def test_mnist_of_another_length_is_refused(mnist_folder, tmp_path):
         shutil.copy(raw / f"t10k-{kind}-ubyte", raw / f"train-{kind}-ubyte")
     with pytest.raises(ValueError, match=r"has \[10000, 10000\] images instead of \[60000, 10000\]"):
         mnist(str(tmp_path))
+
+
+# ------------------------------------------------------------------------------------- the other published sets
+
+
+def test_fashion_mnist_reads_training_and_test_images(mnist_folder, tmp_path):
+    (tmp_path / "FashionMNIST").symlink_to(mnist_folder / "MNIST")
+    source, twin = fashion_mnist(str(tmp_path)), mnist(str(mnist_folder))
+    assert torch.equal(source.images.images, twin.images.images)
+    assert torch.equal(source.images.labels, twin.images.labels)
+    assert source.test.tolist() == list(range(60_000, 70_000))
+    assert source.images.class_names[0] == "T-shirt/top"
+    assert source.images.class_names[9] == "Ankle boot"
+
+
+def write_usps(folder, lengths):
+    """Make up USPS's two files: image i is white up to its pixel i % 256, black behind, and of class i % 10."""
+    lines = [" ".join(f"{n + 1}:{1 if n <= last else -1}" for n in range(256)) for last in range(256)]
+    folder.mkdir()
+    for name, length in zip(("usps.bz2", "usps.t.bz2"), lengths, strict=True):
+        text = "".join(f"{i % 10 + 1} {lines[i % 256]}\n" for i in range(length))
+        (folder / name).write_bytes(bz2.compress(text.encode(), compresslevel=1))
+
+
+def test_usps_reads_training_and_test_images(tmp_path):
+    write_usps(tmp_path / "USPS", (7_291, 2_007))
+    source = build(source_node("usps") | {"root": str(tmp_path)})
+    assert source.images.images.shape == (9_298, 1, 16, 16)
+    assert source.test.tolist() == list(range(7_291, 9_298))
+    assert source.images.labels[[0, 13, 7_291 + 4]].tolist() == [0, 3, 4]
+    assert source.images.class_names == [str(name) for name in range(10)]
+    expected = torch.zeros(256, dtype=torch.uint8)
+    expected[:101] = 255
+    assert torch.equal(source.images.images[7_291 + 100].flatten(), expected)
+
+
+def test_usps_of_another_length_is_refused(tmp_path):
+    write_usps(tmp_path / "USPS", (12, 10))
+    with pytest.raises(ValueError, match=r"USPS in .*USPS has \[12, 10\] images instead of \[7291, 2007\]"):
+        usps(str(tmp_path))
+
+
+CIFAR_CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+
+
+@pytest.fixture
+def cifar_folder(tmp_path, monkeypatch):
+    """Make up CIFAR-10's archive: image i is red i % 256, green i // 256 and has one blue pixel, the last of row 1."""
+    batches = {name: np.arange(10_000 * n, 10_000 * (n + 1)) for n, (name, _) in enumerate(CIFAR10.train_list)}
+    batches["test_batch"] = np.arange(50_000, 60_000)
+    sums = {}
+    with tarfile.open(tmp_path / "cifar-10-python.tar.gz", "w:gz", compresslevel=1) as archive:
+
+        def add(name, content):
+            packed = pickle.dumps(content)
+            sums[name] = hashlib.md5(packed).hexdigest()
+            info = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
+            info.size = len(packed)
+            archive.addfile(info, io.BytesIO(packed))
+
+        for name, numbers in batches.items():
+            data = np.zeros((10_000, 3, 32, 32), dtype=np.uint8)
+            data[:, 0], data[:, 1] = (numbers % 256)[:, None, None], (numbers // 256)[:, None, None]
+            data[:, 2, 0, 31] = 255
+            add(name, {"data": data.reshape(10_000, -1), "labels": (numbers % 10).tolist()})
+        add("batches.meta", {"label_names": CIFAR_CLASSES})
+    packed = (tmp_path / "cifar-10-python.tar.gz").read_bytes()
+    monkeypatch.setattr(CIFAR10, "tgz_md5", hashlib.md5(packed).hexdigest())
+    monkeypatch.setattr(CIFAR10, "train_list", [[name, sums[name]] for name, _ in CIFAR10.train_list])
+    monkeypatch.setattr(CIFAR10, "test_list", [["test_batch", sums["test_batch"]]])
+    monkeypatch.setattr(CIFAR10, "meta", CIFAR10.meta | {"md5": sums["batches.meta"]})
+    return tmp_path
+
+
+def test_cifar10_unpacks_and_reads_training_and_test_images(cifar_folder, offline):
+    source = build(source_node("cifar10") | {"root": str(cifar_folder)})
+    assert source.images.images.shape == (60_000, 3, 32, 32)
+    assert source.test.tolist() == list(range(50_000, 60_000))
+    assert source.images.labels.tolist() == [i % 10 for i in range(60_000)]
+    assert source.images.class_names == CIFAR_CLASSES
+    i = 50_123
+    red, green, blue = source.images.images[i]
+    assert set(red.flatten().tolist()) == {i % 256}
+    assert set(green.flatten().tolist()) == {i // 256}
+    assert blue.nonzero().tolist() == [[0, 31]]
+
+
+def test_a_changed_file_of_cifar10_is_not_unpickled(tmp_path, offline):
+    class Bomb:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "harm"),)
+
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    for name in ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"):
+        (folder / name).write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(ValueError, match=r"delete the broken files there, and they are downloaded again$"):
+        cifar10(str(tmp_path))
+    assert not (tmp_path / "harm").exists()
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    """Let every download fail at once."""
+
+    def no_network(*arguments, **settings):
+        raise URLError("no route to host")
+
+    monkeypatch.setattr(urllib.request, "urlopen", no_network)
+
+
+@pytest.mark.parametrize(
+    ("load", "name", "folder", "num_files"),
+    [
+        (mnist, "MNIST", "MNIST/raw", "four"),
+        (fashion_mnist, "FashionMNIST", "FashionMNIST/raw", "four"),
+        (usps, "USPS", "USPS", "two"),
+        (cifar10, "CIFAR10", "cifar-10-batches-py", "seven"),
+    ],
+)
+def test_sets_that_cannot_be_had_say_where_to_put_them(tmp_path, offline, load, name, folder, num_files):
+    with pytest.raises(ValueError, match=r"\(.*(no route to host|Error downloading).*\)") as error:
+        load(str(tmp_path))
+    said = str(error.value)
+    assert said.startswith(f"{name} could not be downloaded to or read from {tmp_path / folder} (")
+    assert said.endswith(f": put its {num_files} files there, or set paths.data_dir to a folder that has {folder}")
+    assert "\n" not in said
+
+
+def test_a_cut_off_file_of_usps_is_to_be_deleted(tmp_path):
+    write_usps(tmp_path / "USPS", (12, 10))
+    path = tmp_path / "USPS" / "usps.t.bz2"
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(ValueError, match=r"delete the broken files there, and they are downloaded again$"):
+        usps(str(tmp_path))
+
+
+def source_node(name):
+    """Read what a YAML passes to its function."""
+    node = yaml.safe_load((CONF / "data" / f"{name}.yaml").read_text())
+    return {name: value for name, value in node.items() if name not in NOT_OF_THE_SOURCE}
+
+
+@pytest.mark.parametrize(("name", "flip"), [("usps", False), ("fashion_mnist", True), ("cifar10", True)])
+def test_only_digits_are_not_mirrored(name, flip):
+    transform = build(yaml.safe_load((CONF / "data" / f"{name}.yaml").read_text())["classical"])
+    assert transform.flip is flip
+    assert transform.rotation < 45

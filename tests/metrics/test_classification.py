@@ -19,8 +19,8 @@ def random_data(seed, present=range(4), length=300):
     return probabilities / probabilities.sum(axis=1, keepdims=True), labels
 
 
-def metrics(probabilities, labels):
-    return classification_metrics(torch.as_tensor(probabilities).float(), torch.as_tensor(labels), NAMES)
+def metrics(probabilities, labels, rare=()):
+    return classification_metrics(torch.as_tensor(probabilities).float(), torch.as_tensor(labels), NAMES, rare)
 
 
 @pytest.mark.parametrize("present", [range(4), (0, 1, 3)], ids=["all classes", "one absent"])
@@ -65,14 +65,15 @@ def test_perfect_predictions():
     labels = torch.tensor([0, 1, 2, 3, 3])
     found = metrics(torch.eye(4)[labels], labels)
     best = dict.fromkeys(("accuracy", "balanced_accuracy", "macro_f1"), 1) | dict.fromkeys(("nll", "brier", "ece"), 0)
-    assert found == best | {"per_class": dict.fromkeys(NAMES, 1)}
+    assert found == best | {"rare_recall": None, "per_class": dict.fromkeys(NAMES, 1)}
 
 
 def test_the_worst_predictions_are_finite():
     labels = torch.tensor([0, 1, 2, 3])
     found = metrics(torch.eye(4)[(labels + 1) % 4], labels)
     worst = dict.fromkeys(("accuracy", "balanced_accuracy", "macro_f1"), 0) | {"brier": 2, "ece": 1}
-    assert found == worst | {"nll": pytest.approx(-log(1e-12)), "per_class": dict.fromkeys(NAMES, 0)}
+    worst |= {"nll": pytest.approx(-log(1e-12)), "rare_recall": None, "per_class": dict.fromkeys(NAMES, 0)}
+    assert found == worst
 
 
 def test_knowing_nothing():
@@ -87,3 +88,11 @@ def test_balanced_accuracy_counts_every_class_alike():
     assert found["accuracy"] == pytest.approx(0.9)
     assert found["balanced_accuracy"] == pytest.approx(0.5)
     assert found["per_class"] == {"a": 1, "b": 0, "c": None, "d": None}
+
+
+@pytest.mark.parametrize(
+    ("rare", "recall"), [(["b", "c"], 3 / 8), (["c", "d"], 1 / 4), (["a"], 1), (["d"], None), ([], None)]
+)
+def test_rare_recall_is_the_mean_over_rare_classes_that_have_a_test_image(rare, recall):
+    labels, predicted = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2, 2]), torch.tensor([0, 0, 0, 1, 0, 2, 0, 0, 1])
+    assert metrics(torch.eye(4)[predicted], labels, rare)["rare_recall"] == recall

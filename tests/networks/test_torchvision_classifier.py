@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.error import URLError
@@ -130,14 +131,24 @@ def test_pretrained_weights_without_a_network_to_fetch_them_are_refused(checkpoi
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"no weights", {"other": torch.ones(1)}, {"code": Path}])
-def test_a_file_of_something_else_is_refused(checkpoints, content):
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "not a file of tensors"),
+        (b"no weights", "not a file of tensors"),
+        ({"code": Path}, "not a file of tensors"),
+        ({"other": torch.ones(1)}, "Error(s) in loading state_dict for MobileNetV3"),
+    ],
+)
+def test_a_file_of_something_else_is_refused(checkpoints, content, reason):
     file = checkpoints / Path(PRETRAINED.url).name
     if isinstance(content, bytes):
         file.write_bytes(content)
     else:
         torch.save(content, file)
-    with pytest.raises(ValueError, match=r"^classifier\.network\.weights=IMAGENET1K_V1: could not load"):
+    with pytest.raises(
+        ValueError, match=rf"could not load {re.escape(f'{PRETRAINED.url} ({reason})')}: put that file at"
+    ):
         TorchvisionClassifier(COLOUR, num_classes=7, name="mobilenet_v3_small", weights=PRETRAINED.name)
 
 

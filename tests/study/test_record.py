@@ -15,7 +15,7 @@ def test_a_record_reads_back_as_written_with_fields_of_a_newer_minor_version(tmp
 
 def test_a_newer_major_schema_is_refused(tmp_path):
     write_json({"schema": "2.0"}, tmp_path / "record.json")
-    with pytest.raises(ValueError, match=re.escape("has schema 2.0, this version reads up to 1.0")):
+    with pytest.raises(ValueError, match=re.escape("has schema 2.0, this version reads up to 1.1")):
         read_record(tmp_path / "record.json")
 
 
@@ -30,6 +30,7 @@ def test_flatten_keeps_nulls_and_drops_lists_and_what_differs_between_two_runs()
     record = {
         "factors": {"augmentation.share": None, "seeds.split": 3},
         "confusion_matrix": [[1, 0], [0, 1]],
+        "notes": ["the images have no labels"],
         "provenance": {"split": "ab", "command": "gan-augment", "test_opened": "2026-01-01T00:00:00"},
     }
     assert json.dumps(flatten(record)) == json.dumps(

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
-from gan_augment.study.comparison import collect, configurations, contrasts, warnings
+from gan_augment.study.comparison import collect, configurations, contrasts, metrics_to_compare, warnings
 from gan_augment.study.report import main, print_report, write_report
 
 SEEDS = range(8)
@@ -78,8 +78,29 @@ def planted(gains, seeds=SEEDS, **keywords):
     ]
 
 
+def unequal(arm, seed, rare, *, labelled_ratio=9.0, test_ratio=9.0, names=("emu",), **keywords):
+    """A record of a study with nine common test images, recalled nine times in ten, for every rare one."""
+    one = record(arm, seed, 0.9 * 0.9 + 0.1 * rare, per_class={"cat": 0.9, "emu": rare}, **keywords)
+    if "test" in one["metrics"]:
+        one["metrics"]["test"] |= {"balanced_accuracy": (0.9 + rare) / 2, "rare_recall": rare if names else None}
+    one["saw"] |= {"imbalance_ratio": labelled_ratio, "rare_classes": list(names)}
+    one["provenance"]["test_imbalance_ratio"] = test_ratio
+    return one
+
+
+def rare_study(folder, **keywords):
+    """GAN-made images raise the recall of the rare class by 19 and 21 points in turn."""
+    records = [
+        unequal(arm, seed, rare, **keywords)
+        for seed in SEEDS
+        for arm, rare in (("none", 0.4), ("gan", 0.59 + 0.02 * (seed % 2)))
+    ]
+    return study(folder, records)
+
+
 def compare(*folders):
-    return {c.title: c for c in contrasts(configurations(collect(folders)))}
+    covered = collect(folders)
+    return {c.title: c for c in contrasts(configurations(covered), metrics_to_compare(covered))}
 
 
 def printed(folder, width=80):
@@ -92,6 +113,14 @@ def table(page, caption):
     """The cells of the HTML table with this caption."""
     body = page.split(f"<caption>{caption}")[1].split("</table>")[0]
     return [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall(r"<tr>(.*?)</tr>", body)]
+
+
+def facts(page):
+    return dict(re.findall("<dt>(.*?)</dt><dd>(.*?)</dd>", page))
+
+
+def in_one_line(text):
+    return " ".join(text.split())
 
 
 def test_planted_differences_are_found_and_agree_with_scipy(tmp_path):
@@ -252,8 +281,13 @@ def test_without_test_results_nothing_is_compared_and_that_is_said(tmp_path, sta
         one["metrics"]["gan"] = {"fid": 10.0 + one["factors"]["seeds.gan"]}
     folder = study(tmp_path, generators)
     page = write_report([folder]).read_text()
-    assert "Nothing is compared" in page
-    assert "Nothing is compared" in printed(folder)
+    sentence = "Nothing is compared: no trial has a classifier, the study trained generators alone."
+    assert sentence in page
+    assert sentence in in_one_line(printed(folder))
+    assert "How to read this" not in page
+    ended = 3 if status == "ok" else 0
+    assert table(page, "Arms")[1][:4] == ["no classifier", "-", str(ended), "3"]
+    assert table(page, "What the training of each arm saw")[1][1] == ("50" if ended else "-")
     assert table(page, "Generators") == [["arm", "fid"], ["no classifier", "11"]]
     assert "<img" not in page
 
@@ -310,3 +344,145 @@ def test_a_stage_that_other_code_made_is_warned_of(tmp_path):
     assert warnings(collect([study(tmp_path, trials)])) == [
         "trials ran with different commits: cccccccccccc, dddddddddddd"
     ]
+
+
+def test_unequal_classes_are_compared_in_balanced_accuracy_and_in_the_recall_of_rare_classes(tmp_path):
+    # Eight differences of d - s and d + s in turn: d, with an interval of 2.3646 s sqrt(8 / 7) / sqrt(8) = 0.894 s.
+    folder = rare_study(tmp_path)
+    verdicts = {
+        "gan against none": "better by 2.0 points, 95 % interval 1.9 to 2.1, 8 splits",
+        "gan against none, balanced accuracy": "better by 10.0 points, 95 % interval 9.5 to 10.5, 8 splits",
+        "gan against none, recall of rare classes": "better by 20.0 points, 95 % interval 19.1 to 20.9, 8 splits",
+    }
+    found = compare(folder)
+    assert [(title, contrast.sentence) for title, contrast in found.items()] == list(verdicts.items())
+    assert [bool(contrast.per_class) for contrast in found.values()] == [True, False, False]
+    page = write_report([folder]).read_text()
+    assert [row[:3] for row in table(page, "Differences in test results, paired")[1:]] == [
+        ["gan against none", "+2.0", "1.9 to 2.1"],
+        ["gan against none, balanced accuracy", "+10.0", "9.5 to 10.5"],
+        ["gan against none, recall of rare classes", "+20.0", "19.1 to 20.9"],
+    ]
+    assert [row[:4] for row in table(page, "Arms: mean test results")] == [
+        ["arm", "accuracy", "balanced accuracy", "recall of rare classes"],
+        ["none", "85.0", "65.0", "40.0"],
+        ["gan", "87.0", "75.0", "60.0"],
+    ]
+    assert "of 3 intervals expect about 0.1 to miss" in in_one_line(page)
+    assert "Balanced accuracy is the mean recall of the classes" in in_one_line(page)
+    assert "The recall of rare classes is the mean class accuracy over" in in_one_line(page)
+    assert facts(page)["rare classes"] == "emu"
+    assert facts(page)["labelled images"] == "50 (the largest class has 9 times as many as the smallest)"
+    assert facts(page)["test images"] == "360 (the largest class has 9 times as many as the smallest)"
+
+
+def test_unequal_classes_are_told_in_80_columns(tmp_path):
+    records = [unequal(arm, seed, 0.4) for arm in ("none", "gan_classical") for seed in SEEDS]
+    text = printed(study(tmp_path, records))
+    assert max(map(len, text.splitlines())) <= 80
+    assert re.search(r"gan_classical +85\.0 +65\.0 +40\.0 +8 +0 +0 +14\.0", text)
+    # What one test image is worth in a mean over classes depends on its class.
+    same = "every split gave the same difference (+0.0 points): no interval"
+    assert f"gan_classical against none: {same}; one test image is 0.28 points" in in_one_line(text)
+    assert f"gan_classical against none, balanced accuracy: {same} gan_classical" in in_one_line(text)
+
+
+@pytest.mark.parametrize(
+    ("ratios", "metrics"),
+    [((1.4, 1.4), 1), ((1.5, 1.4), 3), ((1.4, 1.5), 3), ((None, None), 1)],
+)
+def test_classes_are_unequal_from_a_ratio_on(tmp_path, ratios, metrics):
+    folder = rare_study(tmp_path, labelled_ratio=ratios[0], test_ratio=ratios[1])
+    failed = unequal("gan", 9, 0.5, status="failed")
+    (folder / "trials" / "failed").mkdir()
+    (folder / "trials" / "failed" / "record.json").write_text(json.dumps(failed))
+    assert len(metrics_to_compare(collect([folder]))) == metrics
+
+
+@pytest.mark.parametrize("names", [("emu",), ()])
+def test_equal_test_classes_give_one_accuracy_and_that_is_said(tmp_path, names):
+    folder = rare_study(tmp_path, test_ratio=1.0, names=names)
+    titles = ["gan against none", "gan against none, recall of rare classes"]
+    assert list(compare(folder)) == titles[: 1 + len(names)]
+    page = write_report([folder]).read_text()
+    sentence = "Every class has the same number of test images, so accuracy is balanced accuracy as well."
+    assert sentence in in_one_line(page)
+    assert sentence in in_one_line(printed(folder))
+    assert "Balanced accuracy is" not in page
+    assert "balanced accuracy" not in table(page, "Arms")[0]
+    assert facts(page)["test images"] == "360 (all classes equal)"
+    assert ("rare classes" in facts(page)) == bool(names)
+
+
+def test_records_of_the_first_schema_are_compared_in_accuracy(tmp_path):
+    folder = study(tmp_path, planted({"none": 0, "gan": 3}))
+    assert list(compare(folder)) == ["gan against none"]
+    page = write_report([folder]).read_text()
+    assert "alanced accuracy" not in page + printed(folder)
+    assert "rare classes" not in page + printed(folder)
+    assert facts(page)["test images"] == "360"
+    assert "labelled images" not in facts(page)
+
+
+def test_amounts_of_labels_are_compared_like_with_like_though_they_may_be_null(tmp_path):
+    rare = {"imbalance.classes": "emu", "imbalance.share": 0.1}
+    none = {"labelled_ratio": 1.0, "names": ()} | dict.fromkeys(rare)
+    fraction = none | {"labels_per_class": None, "label_fraction": 0.25}
+    records = [
+        unequal(arm, seed, 0.4 + gain * (arm == "gan"), **amount)
+        for gain, amount in ((0.3, rare), (0.2, none), (0.1, fraction))
+        for arm in ("none", "gan")
+        for seed in SEEDS
+    ]
+    folder = study(tmp_path, records)
+    setting = "gan (labels_per_class=5, imbalance.classes=emu, imbalance.share=0.1) against none"
+    assert {title: contrast.interval.mean for title, contrast in compare(folder).items()} == pytest.approx(
+        {
+            setting: 3,
+            "gan (labels_per_class=5) against none": 2,
+            "gan (label_fraction=0.25) against none": 1,
+            f"{setting}, balanced accuracy": 15,
+            "gan (labels_per_class=5) against none, balanced accuracy": 10,
+            "gan (label_fraction=0.25) against none, balanced accuracy": 5,
+            f"{setting}, recall of rare classes": 30,
+        }
+    )
+    page = write_report([folder]).read_text()
+    assert facts(page)["labels per class"] == "5, 25 % of each class"
+    assert facts(page)["rare classes"] == "emu (not the same in all trials)"
+    assert facts(page)["labelled images"] == "50 (the largest class has 1 to 9 times as many as the smallest)"
+
+
+def test_notes_are_shown_once_with_the_trials_they_concern(tmp_path):
+    records = planted({"none": 0, "gan": 3})
+    files = ", ".join(f"train/{'cat' * 30}/{number}.png" for number in range(9))
+    for one in records:
+        pretrained = ["the classifier started from <b>elsewhere</b>"] * (one["factors"]["augmentation"] == "gan")
+        one["notes"] = [f"9 files could not be read: {files}", *pretrained]
+    folder = study(tmp_path, records)
+    page = write_report([folder]).read_text()
+    assert page.count("9 files could not be read") == 1
+    assert "<li>the classifier started from &lt;b&gt;elsewhere&lt;/b&gt; (8 of 16 trials)</li>" in page
+    text = printed(folder)
+    assert max(map(len, text.splitlines())) <= 80
+    assert text.count("note: ") == 2
+    assert "note: the classifier started from <b>elsewhere</b> (8 of 16 trials)" in text
+    assert "notes" not in (folder / "report" / "results.csv").read_text()
+
+
+def test_of_many_classes_the_table_shows_those_with_the_largest_differences(tmp_path):
+    records = [
+        record(arm, seed, 0.5, per_class={f"c{k}": 0.5 + gain * k / 1000 for k in range(150)})
+        for arm, gain in (("none", 0), ("gan", -1))
+        for seed in range(2)
+    ]
+    for one in records:
+        one["saw"]["rare_classes"] = [f"c{k}" for k in range(50)]
+    page = write_report([study(tmp_path, records)]).read_text()
+    rows = table(page, "Difference in class accuracy")[1:]
+    assert [row[0] for row in rows] == [f"c{k}" for k in range(50, 150)]
+    assert rows[0][1] == "-5.0"
+    assert "The 100 classes with the largest differences, of 150; results.csv has all." in page
+    assert facts(page)["rare classes"].endswith(", c19 and 30 more")
+    header = (tmp_path / "report" / "results.csv").read_text().splitlines()[0]
+    assert "metrics.test.per_class.c0," in header

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from gan_augment.data.image_set import ImageSet
-from gan_augment.data.source import Source, resize
+from gan_augment.data.source import PARTS, Source, resize
 from gan_augment.settings import check_choice, check_integer
 
 KEYS = ("images", "labels", "split")  # of an npz
-MAGIC = (b"\x93NUM", b"PK\x03\x04", b"PK\x05\x06")  # how an npy, an npz and an empty npz begin
+NPY = b"\x93NUM"  # how the file of an array begins
+NPZ = (b"PK\x03\x04", b"PK\x05\x06")  # and that of several, or none
 LAYOUTS = ("NHW", "NHWC", "NCHW")
-PARTS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
 CHUNK = 2**22  # pixel values that are converted at a time
 UNLABELLED = "the images have no labels: only a generator can be trained on them (classifier=none)"
 
@@ -78,15 +78,16 @@ def _load(setting: str, path: str, known: Sequence[str]) -> dict[str, np.ndarray
     file = Path(str(path)).expanduser()
     if not file.is_file():
         raise ValueError(f"{setting}={path}: {'this is a folder' if file.is_dir() else 'not found'}: name a NumPy file")
+    found = None
     try:
         with file.open("rb") as stream:
-            is_numpy = stream.read(4) in MAGIC
-        if is_numpy:
-            loaded = np.load(file, mmap_mode="r", allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                return {known[0]: loaded}
-            with loaded:
-                found = {name: np.asarray(loaded[name]) for name in loaded}  # a member that is no array is bytes
+            magic = stream.read(4)
+            stream.seek(0)
+            if magic == NPY:
+                found = {known[0]: np.load(file, mmap_mode="r", allow_pickle=False)}
+            elif magic in NPZ:
+                with np.load(stream, allow_pickle=False) as members:
+                    found = {name: np.asarray(members[name]) for name in members}  # one that is no array is bytes
     except Exception as error:  # NumPy, zipfile and zlib raise many kinds
         if "object" in str(error).lower():
             raise ValueError(
@@ -94,7 +95,7 @@ def _load(setting: str, path: str, known: Sequence[str]) -> dict[str, np.ndarray
                 "save plain numbers"
             ) from error
         raise ValueError(f"{setting}={path} cannot be read ({error}): it may be damaged or cut off") from error
-    if not is_numpy:
+    if found is None:
         raise ValueError(f"{setting}={path} is not a NumPy file: save it with numpy.save or numpy.savez")
     if known[0] not in found or set(found) - set(known):
         others = f", perhaps {' and '.join(known[1:])}," if known[1:] else ""
@@ -130,7 +131,7 @@ def _check_one_an_image(name: str, values: np.ndarray, num_images: int) -> None:
     if values.shape != (num_images,):
         remedy = "; for rows of zeros with a one, numpy.argmax(labels, axis=1)" if values.ndim == 2 else ""
         raise ValueError(
-            f"{name} have shape {list(values.shape)}, but there are {num_images} images: "
+            f"the shape of {name} is {list(values.shape)}, but there are {num_images} images: "
             f"use one value an image, [{num_images}]{remedy}"
         )
 

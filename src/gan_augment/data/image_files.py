@@ -51,9 +51,11 @@ def decode(path: Path, image_size: int, fit: str, channels: int) -> np.ndarray:
         uint8 `[C, H, W]`.
 
     Raises:
-        ValueError: If the file's pixels have no known range, are too many, or need another program.
+        ValueError: If the file is empty, or its pixels have no known range, are too many, or need another program.
         Exception: Whatever else Pillow raises for a file that it cannot read.
     """
+    if path.stat().st_size == 0:
+        raise ValueError("empty")
     with Image.open(path) as image:
         if image.format == "EPS":
             raise ValueError("EPS would be run by another program, Ghostscript: save as PNG")
@@ -163,16 +165,14 @@ def _hash_file(path: Path) -> str | None:
         return None
 
 
-def _fill(
-    folder: Path, read: Callable[[Path], np.ndarray], shape: tuple[int, ...], root: Path, files: list[str]
-) -> None:
+def _fill(folder: Path, read: Callable[[Path], np.ndarray], shape: Shape, root: Path, files: list[str]) -> None:
     """Decode files into a folder of the cache, which is there as a whole or not at all."""
 
     def read_or_reason(path: Path) -> np.ndarray | str:
         try:
             return read(path)
         except Exception as error:  # a broken file can break a decoder in any way
-            return _reason(path, error)
+            return _reason(error)
 
     unfinished = folder.with_suffix(".partial")
     shutil.rmtree(unfinished, ignore_errors=True)  # of a killed process
@@ -207,10 +207,10 @@ def _write_header(out: BinaryIO, shape: Shape) -> None:
     np.lib.format.write_array_header_1_0(out, {"descr": "|u1", "fortran_order": False, "shape": shape})
 
 
-def _reason(path: Path, error: Exception) -> str:
+def _reason(error: Exception) -> str:
     """Say in a few words why a file cannot be read."""
     if isinstance(error, UnidentifiedImageError):
-        return "no image that Pillow knows" if path.stat().st_size else "empty"
+        return "not an image that Pillow can read"
     strerror = error.strerror if isinstance(error, OSError) else None
     return strerror or str(error).strip().split("\n")[0] or type(error).__name__
 

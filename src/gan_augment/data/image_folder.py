@@ -10,10 +10,9 @@ from PIL import Image
 
 from gan_augment.data.image_files import FITS, decode_files
 from gan_augment.data.image_set import ImageSet
-from gan_augment.data.source import Source
+from gan_augment.data.source import PARTS, Source
 from gan_augment.settings import check_choice, check_integer
 
-PARTS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
 NOT_IMAGES = ("Thumbs.db", "desktop.ini")  # what file managers leave behind; hidden files are none either
 IN_MEMORY = 256 * 2**20  # bytes of pixels up to which they are kept in memory
 MOST_NAMED = 5  # in a note
@@ -69,13 +68,16 @@ def image_folder(
         places = _read_table(folder, table, follow_links)
         expected = set(places.values())
     _check_classes(places, expected)
-    images, broken = decode_files(
-        folder, sorted(places), image_size, fit, channels, Path(str(cache)).expanduser().resolve()
-    )
-    reasons = [f"{_shown(file)} ({reason})" for file, reason in broken.items()]
+    store = Path(str(cache)).expanduser().resolve()
+    images, broken = decode_files(folder, sorted(places), image_size, fit, channels, store)
+    notes, reasons = [], [f"{_shown(file)} ({reason})" for file, reason in broken.items()]
     if broken and not skip_broken:
         head = f"{_count(broken, 'file')} cannot be read; data.skip_broken=true goes on without:"
         raise ValueError("\n".join([head, *reasons]))
+    if broken:
+        some = reasons if len(reasons) <= MOST_NAMED else [*reasons[:MOST_NAMED], "..."]
+        verb = "was" if len(broken) == 1 else "were"
+        notes.append(f"{_count(broken, 'file')} could not be read and {verb} left out: {', '.join(some)}")
     places = {file: places[file] for file in sorted(places) if file not in broken}
     _check_classes(places, expected)
 
@@ -83,14 +85,12 @@ def image_folder(
     index = {name: number for number, name in enumerate(class_names)}
     labels = torch.tensor([index[name] for _, name in places.values()])
     is_small = len(images) * channels * image_size**2 <= IN_MEMORY
-    pixels = images[torch.arange(len(images))] if is_small else images
-    few = ", ".join([*reasons[:MOST_NAMED], *["..."][: len(reasons) > MOST_NAMED]])
     return Source(
-        ImageSet(pixels, labels, class_names),
+        ImageSet(images[torch.arange(len(images))] if is_small else images, labels, class_names),
         test=_indices(places, "test"),
         validation=_indices(places, "validation"),
         names=list(places),
-        notes=[f"{_count(broken, 'file')} could not be read, left out: {few}"] if broken else [],
+        notes=notes,
     )
 
 
@@ -229,7 +229,7 @@ def _refuse(outside: Collection[str], root: Path) -> None:
     if outside:
         names = ", ".join(_shown(name) for name in sorted(outside))
         remedy = "set data.follow_links=true to allow this, or copy the files"
-        raise ValueError(f"{_count(outside, 'path')} out of {root}: {names}: {remedy}")
+        raise ValueError(f"{_count(outside, 'path')} outside of {root}: {names}: {remedy}")
 
 
 def _leads_out(path: str, root: Path) -> bool:

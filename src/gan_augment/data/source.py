@@ -10,6 +10,9 @@ from torch.nn.functional import interpolate
 from gan_augment.data.image_set import ImageSet
 from gan_augment.settings import check_integer
 
+# What users call the parts that they set apart, and what they are called here.
+PARTS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
+
 
 @dataclass(frozen=True, eq=False)
 class Source:

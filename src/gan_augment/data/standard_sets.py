@@ -113,7 +113,7 @@ def _published(
     try:
         parts = [kind(str(Path(root).expanduser() / below), train=train, download=True) for train in (True, False)]
     except Exception as error:  # of many kinds: from the network, the archive, or what a broken file leads to
-        if where.is_dir() and any(where.iterdir()):
+        if any(where.glob("*")):
             remedy = "delete the broken files there, and they are downloaded again"
         else:
             remedy = f"put its {num_files} files there, or set paths.data_dir to a folder that has {folder}"

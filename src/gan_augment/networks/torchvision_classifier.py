@@ -123,9 +123,11 @@ def _load_pretrained(name: str, weights: Any) -> nn.Module:
         weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
         network = models.get_model(name, weights=weights)
     except (EOFError, OSError, RuntimeError, UnpicklingError) as error:
+        # What torch says of such a file is advice to run the code in it.
+        reason = "not a file of tensors" if isinstance(error, EOFError | UnpicklingError) else _first_line(error)
         file = Path(torch.hub.get_dir(), "checkpoints", Path(weights.url).name)
         raise ValueError(
-            f"classifier.network.weights={weights.name}: could not load {weights.url} ({_first_line(error)}): "
+            f"classifier.network.weights={weights.name}: could not load {weights.url} ({reason}): "
             f"put that file at {file}, or use weights=null to train from scratch"
         ) from error
     if name == "inception_v3":  # torchvision drops those of the others

@@ -158,7 +158,6 @@ def collect(folders: Sequence[Path | str]) -> Study:
         for path in paths:
             name = path.parent.name
             record = {**read_record(path), "trial": name}
-            record.pop("confusion_matrix", None)  # of 1,000 classes: a million numbers that no report reads
             if name not in found or _rank(record) < _rank(found[name][0]):
                 found[name] = (record, path.parent)
     covered = sorted(wanted & set(found))

@@ -1,8 +1,8 @@
 """The record: the one JSON file that a trial leaves, and its flat form.
 
 A record is a plain nested dictionary, so that fields written by a newer minor version survive reading and
-writing. Its parts: `trial`, `status`, `error`, `factors`, `metrics`, `confusion_matrix`, `costs`, `saw`,
-`notes`, `provenance`.
+writing. Its parts: `trial`, `status`, `error`, `factors`, `metrics`, `costs`, `saw`, `notes`,
+`provenance`.
 """
 
 import json
@@ -60,7 +60,7 @@ def flatten(record: dict[str, Any]) -> dict[str, Any]:
         record: A nested record.
 
     Returns:
-        The scalars of the record; lists (the confusion matrix, notes) and what differs between two runs of the
+        The scalars of the record; lists and what differs between two runs of the
         same trial are left out.
 
     Example:

@@ -340,16 +340,17 @@ def _amounts(trials: pd.DataFrame, images: str, ratio: str) -> list[str]:
     if not ratios:
         return numbers
     times = " to ".join(dict.fromkeys([ratios[0], ratios[-1]]))
-    spread = "all classes equal" if times == "1" else f"the largest class is {times} times the smallest"
+    spread = "all classes equal" if times == "1" else f"the largest class has {times} times as many as the smallest"
     return [f"{', '.join(numbers)} ({spread})"]
 
 
 def _rare_classes(study: Study) -> list[str]:
     """Name the rare classes, and say if they differ between trials."""
     names = list(dict.fromkeys(name for names in study.rare_classes for name in names))
-    more = [f"{len(names) - MAX_NAMED} more"] if len(names) > MAX_NAMED else []
-    listed = ", ".join(names[:MAX_NAMED] + more)
-    return [listed + (" (not the same in all trials)" if len(study.rare_classes) > 1 else "")] if names else []
+    listed = ", ".join(names[:MAX_NAMED])
+    listed += f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    listed += " (not the same in all trials)" if len(study.rare_classes) > 1 else ""
+    return [listed] if names else []
 
 
 def _samples(study: Study, found: list[Configuration]) -> list[dict[str, str]]:

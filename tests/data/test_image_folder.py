@@ -1,0 +1,359 @@
+import os
+
+import pytest
+import torch
+from PIL import Image
+
+from gan_augment.data import image_folder as module
+from gan_augment.data.image_folder import image_folder
+
+
+@pytest.fixture
+def root(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def read(root, tmp_path):
+    """Read the folder as 2x2 pixels of grey."""
+    settings = {"table": None, "image_size": 2, "fit": "stretch", "channels": 1}
+    settings |= {"skip_broken": False, "follow_links": False, "cache": str(tmp_path / "cache")}
+    return lambda **others: image_folder(**{"root": str(root), **settings, **others})
+
+
+@pytest.fixture
+def put(root):
+    """Put images under the folder, each of a level of grey of its own."""
+    number = iter(range(1, 256))
+
+    def put(*names, at=root):
+        for name in names:
+            (at / name).parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (2, 2), next(number)).save(at / name, "PNG")
+
+    return put
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write a table."""
+
+    def write(*lines, encoding="utf-8"):
+        (tmp_path / "table.csv").write_text("\n".join(lines), encoding=encoding)
+        return str(tmp_path / "table.csv")
+
+    return write
+
+
+def seen(source):
+    """Say of each name its class and its level of grey."""
+    names = [source.images.class_names[label] for label in source.images.labels.tolist()]
+    levels = source.images.images[torch.arange(len(names))][:, 0, 0, 0].tolist()
+    return {file: (name, level) for file, name, level in zip(source.names, names, levels, strict=True)}
+
+
+def test_sub_folders_are_classes(put, read):
+    put("dogs/b.png", "cats/z.jpg", "dogs/a", "cats/young/1/x.png", "dogs/young/x.png")
+    source = read()
+    assert seen(source) == {
+        "cats/young/1/x.png": ("cats", 4),
+        "cats/z.jpg": ("cats", 2),
+        "dogs/a": ("dogs", 3),
+        "dogs/b.png": ("dogs", 1),
+        "dogs/young/x.png": ("dogs", 5),
+    }
+    assert list(source.names) == sorted(source.names)
+    assert source.images.class_names == ["cats", "dogs"]
+    assert source.images.labels.dtype == torch.int64
+    assert source.images.images.dtype == torch.uint8
+    assert (source.test, source.validation, list(source.notes)) == (None, None, [])
+
+
+def test_what_is_no_image_of_a_class_is_ignored(put, read, root):
+    put("cats/a.png", "cats/.b.png", "cats/.git/c.png", ".hidden/d.png", ".e.png")
+    for name in ("README.md", "labels.csv", "cats/Thumbs.db", "cats/desktop.ini", "cats/.DS_Store"):
+        (root / name).write_text("no image")
+    os.mkfifo(root / "cats" / "pipe")
+    assert list(read().names) == ["cats/a.png"]
+
+
+def test_images_outside_the_class_folders_are_refused(put, read):
+    put("cats/a.png", "x.JPG", "y.webp", "z.png")
+    with pytest.raises(ValueError, match=r"3 images outside the class folders, for example x\.JPG: move them"):
+        read()
+
+
+@pytest.mark.parametrize("validation", ["validation", "val"])
+def test_parts_of_a_split(put, read, validation):
+    put("train/dogs/a.png", "train/cats/a.png", "test/cats/b.png", f"{validation}/dogs/c.png", "test/cats/a.png")
+    source = read()
+    assert source.images.class_names == ["cats", "dogs"]
+    part = {name: "train" for name in source.names}
+    part |= {source.names[index]: "test" for index in source.test.tolist()}
+    part |= {source.names[index]: validation for index in source.validation.tolist()}
+    assert part == {name: name.split("/")[0] for name in source.names}
+    assert {name: label for name, (label, _) in seen(source).items()} == {
+        name: name.split("/")[1] for name in source.names
+    }
+    assert source.test.dtype == source.validation.dtype == torch.int64
+
+
+def test_a_part_may_be_missing(put, read):
+    put("Train/cats/a.png", "Test/cats/b.png")
+    source = read()
+    assert source.validation is None
+    assert [source.names[index] for index in source.test.tolist()] == ["Test/cats/b.png"]
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (
+            ["train/cats/a.png", "valid/cats/b.png"],
+            "train of its folders look like parts of a split, the others do not",
+        ),
+        (["test/cats/a.png", "val/cats/b.png"], "there is test and val, but no train"),
+        (["train/cats/a.png", "test/b.png"], r"1 image outside the class folders, for example test/b\.png"),
+        (["train/cats/a.png", "test/readme"], "no class folder in .*test: make one for each class"),
+        (["train/cats/a.png", "test/dogs/b.png"], "class 'dogs' of test has no training image"),
+    ],
+)
+def test_parts_that_are_none_are_refused(put, read, files, message):
+    put(*files)
+    with pytest.raises(ValueError, match=message):
+        read()
+
+
+def test_a_class_may_be_called_like_a_part(put, read):
+    put("test/a.png", "quiz/b.png")
+    assert read().images.class_names == ["quiz", "test"]
+
+
+def test_empty_classes_are_named(put, read, root):
+    put("cats/a.png")
+    (root / "dogs").mkdir()
+    (root / "emus" / "young").mkdir(parents=True)
+    with pytest.raises(
+        ValueError, match="class 'dogs' has no image: add images or delete its folder\nclass 'emus' has"
+    ):
+        read()
+
+
+def test_an_empty_class_of_a_part_is_named(put, read, root):
+    put("train/cats/a.png", "test/cats/a.png", "train/dogs/a.png")
+    (root / "test" / "dogs").mkdir()
+    with pytest.raises(ValueError, match="class 'dogs' has no image in test: add images"):
+        read()
+
+
+def test_a_class_that_cannot_be_written_is_named(put, read):
+    put(os.fsdecode(b"caf\xe9") + "/a.png")
+    with pytest.raises(ValueError, match=r"class 'caf\\udce9': rename it"):
+        read()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("nowhere", "not found"), ("file", "this is a file"), ("empty", "no class folder")]
+)
+def test_a_root_without_classes_is_refused(tmp_path, read, name, message):
+    (tmp_path / "file").touch()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=rf"data\.root=.*{name}: {message}"):
+        read(root=str(tmp_path / name))
+
+
+def test_a_root_may_lie_in_the_home_folder(put, read, root, monkeypatch):
+    put("cats/a.png")
+    monkeypatch.setenv("HOME", str(root.parent))
+    assert list(read(root="~/photos", cache="~/cache").names) == ["cats/a.png"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"image_size": 0}, r"data\.image_size=0: use a whole number of at least 1"),
+        ({"fit": "pad"}, r"data\.fit=pad: use one of letterbox, crop, stretch"),
+        ({"channels": 2}, r"data\.channels=2: use one of 1, 3"),
+        ({"skip_broken": "yes"}, r"data\.skip_broken=yes: use true or false"),
+        ({"follow_links": 1}, r"data\.follow_links=1: use true or false"),
+    ],
+)
+def test_settings_out_of_range_are_refused(read, setting, message):
+    with pytest.raises(ValueError, match=message):
+        read(**setting)
+
+
+def test_broken_files_are_named_in_one_error(put, read, root):
+    put("cats/a.png", "dogs/b.png")
+    (root / "cats" / "empty.png").touch()
+    (root / "dogs" / "notes\n.txt").write_text("no image")
+    with pytest.raises(ValueError, match="2 files cannot be read") as error:
+        read()
+    head, *lines = str(error.value).split("\n")
+    assert head == "2 files cannot be read; data.skip_broken=true goes on without:"
+    assert lines == ["cats/empty.png (empty)", r"'dogs/notes\n.txt' (not an image that Pillow can read)"]
+
+
+def test_broken_files_are_skipped_on_demand_and_counted(put, read, root):
+    put("cats/a.png", "cats/c.png", "dogs/b.png")
+    for number in range(6):
+        (root / "cats" / f"b{number}.png").touch()
+    source = read(skip_broken=True)
+    assert seen(source) == {"cats/a.png": ("cats", 1), "cats/c.png": ("cats", 2), "dogs/b.png": ("dogs", 3)}
+    named = ", ".join(f"cats/b{number}.png (empty)" for number in range(5))
+    assert list(source.notes) == [f"6 files could not be read and were left out: {named}, ..."]
+
+
+def test_a_class_of_broken_files_alone_is_named(put, read, root):
+    put("cats/a.png")
+    (root / "dogs").mkdir()
+    (root / "dogs" / "b.png").touch()
+    with pytest.raises(ValueError, match="class 'dogs' has no image: add images"):
+        read(skip_broken=True)
+
+
+def test_many_images_stay_in_their_file(put, read, monkeypatch):
+    put("cats/a.png", "dogs/b.png", "cats/c.png")
+    small = read()
+    monkeypatch.setattr(module, "IN_MEMORY", 3 * 2 * 2 - 1)
+    large = read()
+    assert isinstance(small.images.images, torch.Tensor)
+    assert not isinstance(large.images.images, torch.Tensor)
+    assert seen(large) == seen(small)
+    assert large.images.fingerprint == small.images.fingerprint
+
+
+def test_links_inside_are_followed(put, read, root):
+    put("cats/a.png", "dogs/young/b.png", ".store/c.png")
+    (root / "cats" / "again.png").symlink_to("a.png")
+    (root / "cats" / "stored.png").symlink_to(root / ".store" / "c.png")
+    (root / "wolves").symlink_to("dogs")
+    assert {name: label for name, (label, _) in seen(read()).items()} == {
+        "cats/a.png": "cats",
+        "cats/again.png": "cats",
+        "cats/stored.png": "cats",
+        "dogs/young/b.png": "dogs",
+        "wolves/young/b.png": "wolves",
+    }
+
+
+def test_links_out_of_the_folder_are_followed_on_demand(put, read, root, tmp_path):
+    put("cats/a.png")
+    put("x.png", "young/y.png", at=tmp_path / "elsewhere")
+    (root / "cats" / "file.png").symlink_to(tmp_path / "elsewhere" / "x.png")
+    (root / "cats" / "folder").symlink_to(tmp_path / "elsewhere" / "young")
+    (root / "dogs").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match=r": cats/file\.png, cats/folder, dogs: set data\.follow_links=true"):
+        read()
+    assert {name: label for name, (label, _) in seen(read(follow_links=True)).items()} == {
+        "cats/a.png": "cats",
+        "cats/file.png": "cats",
+        "cats/folder/y.png": "cats",
+        "dogs/x.png": "dogs",
+        "dogs/young/y.png": "dogs",
+    }
+
+
+@pytest.mark.parametrize("follow_links", [False, True])
+def test_links_in_circles_end(put, read, root, follow_links):
+    put("cats/a.png", "dogs/b.png")
+    (root / "cats" / "all").symlink_to(root)
+    (root / "cats" / "dogs").symlink_to(root / "dogs")
+    (root / "dogs" / "cats").symlink_to(root / "cats")
+    assert list(read(follow_links=follow_links).names) == [
+        "cats/a.png",
+        "cats/dogs/b.png",
+        "dogs/b.png",
+        "dogs/cats/a.png",
+    ]
+
+
+def test_a_link_to_nowhere_is_a_broken_file(put, read, root):
+    put("cats/a.png")
+    (root / "cats" / "gone.png").symlink_to("nowhere.png")
+    with pytest.raises(ValueError, match=r"cats/gone\.png \(No such file or directory\)"):
+        read()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_table_says_what_is_where(put, read, write, root, encoding):
+    put("b.png", "größe, 1/a.png", "c.png")
+    table = write("label,file,who", "dog,b.png,me", ' cat ,"größe, 1/./a.png",', "", encoding=encoding)
+    source = read(table=table)
+    assert seen(source) == {"b.png": ("dog", 1), "größe, 1/a.png": ("cat", 2)}
+    assert source.test is None
+    inside = write("file,label", f"{root / 'b.png'},dog", "nowhere/../c.png,cat")
+    (root / "nowhere").mkdir()
+    assert list(read(table=inside).names) == ["b.png", "c.png"]
+
+
+def test_a_table_may_split(put, read, write):
+    put(*"abcd")
+    table = write("file,label,split", "a,cat,train", "b,cat,val", "c,cat,Validation", "d,cat,test")
+    source = read(table=table)
+    assert (source.validation.tolist(), source.test.tolist()) == ([1, 2], [3])
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["image,class", "a,cat"], r"has the columns \['image', 'class'\]: name them file, label and"),
+        (["file;label", "a;cat"], r"has the columns \['file;label'\]"),
+        ([], r"has the columns \[\]"),
+        (["file,label"], "has no row: write one for each image"),
+        (["file,label", "a,cat", "b, "], "has 1 problem:\nline 3: no label"),
+        (["file,label", "a"], "has 1 problem:\nline 2: no label"),
+        (["file,label", "a,cat", "x,cat", ",cat"], "2 problems:\nline 3: no file 'x' in .*\nline 4: no file '' in"),
+        (["file,label", "a,cat", "b,cat", "./a,dog"], "line 4: a stands in line 2 too"),
+        (
+            ["file,label,split", "a,cat,train", "b,cat,dev"],
+            "line 3: split 'dev': use one of train, validation, val, test",
+        ),
+        (["file,label,split", "a,cat,train", "b,cat"], "line 3: split '': use one of"),
+        (["file,label,split", "a,cat,train", "b,dog,test"], "class 'dog' of test has no training image"),
+        (["file,label", *["x,cat"] * 30], "has 30 problems:\n(line .*\n){20}and 10 more"),
+    ],
+)
+def test_a_table_that_leaves_something_open_is_refused(put, read, write, lines, message):
+    put("a", "b")
+    with pytest.raises(ValueError, match=message):
+        read(table=write(*lines))
+
+
+def test_a_table_that_cannot_be_read_is_named(put, read, write, tmp_path):
+    put("a")
+    with pytest.raises(ValueError, match=r"data\.table=.*none\.csv cannot be read .*No such file"):
+        read(table=str(tmp_path / "none.csv"))
+    with pytest.raises(ValueError, match=r"data\.table=.*table\.csv cannot be read as CSV in UTF-8"):
+        read(table=write("file,label", "a,größe", encoding="latin-1"))
+
+
+def test_a_table_leads_out_of_the_folder_on_demand(put, read, write, root, tmp_path):
+    put("cats/a.png")
+    put("x.png", "y.png", "z.png", at=tmp_path / "elsewhere")
+    (root / "cats" / "link.png").symlink_to(tmp_path / "elsewhere" / "z.png")
+    files = ["cats/a.png", "../elsewhere/x.png", str(tmp_path / "elsewhere" / "y.png"), "cats/link.png"]
+    table = write("file,label", *(f"{file},cat" for file in files))
+    with pytest.raises(
+        ValueError, match=r"3 paths outside of .*: \.\./elsewhere/x\.png, \.\./elsewhere/y\.png, cats/link"
+    ):
+        read(table=table)
+    assert len(read(table=table, follow_links=True).names) == 4
+
+
+def test_the_configuration_has_every_setting(put, root, tmp_path):
+    from hydra import compose, initialize_config_dir
+
+    from gan_augment.app import CONF
+    from gan_augment.settings import build
+    from gan_augment.trial import NOT_OF_THE_SOURCE
+
+    put("cats/a.png", "dogs/b.png")
+    with initialize_config_dir(str(CONF)):
+        overrides = ["data=image_folder", f"data.root={root}", f"paths.output_dir={tmp_path}"]
+        node = compose("config", overrides=overrides).data
+    source = build({name: value for name, value in node.items() if name not in NOT_OF_THE_SOURCE})
+    assert source.images.images.shape == (2, 3, 32, 32)
+    assert (tmp_path / "store" / "images" / "listings").is_dir()
