@@ -2,10 +2,13 @@
 
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torchvision import models
 
 from conftest import TINY
 
@@ -249,6 +252,35 @@ def test_a_table_says_labels_and_parts(trial, photos, tmp_path):
     record = only_record(tmp_path)
     assert list(record["metrics"]["test"]["per_class"]) == ["insect", "mammal"]
     assert record["provenance"]["test_images"] == 9
+
+
+SMALL = [setting for setting in TINY if not setting.startswith("classifier.")]
+SMALL += ["classifier=resnet18", "classifier.num_steps=2", "classifier.batch_size=8"]
+
+
+def test_a_classifier_of_torchvision_by_name(trial, photos, tmp_path):
+    ended = trial(photos, "classifier.network.name=mobilenet_v3_small", tiny=SMALL)
+    assert ended.code == 0, ended.err
+    assert only_record(tmp_path)["factors"]["classifier.network.name"] == "mobilenet_v3_small"
+    assert only_record(tmp_path)["notes"] == []
+
+
+def test_pretrained_weights_are_named_in_the_record_and_the_report(cli, photos, tmp_path, monkeypatch):
+    weights = models.MobileNet_V3_Small_Weights.IMAGENET1K_V1
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    torch.save(models.mobilenet_v3_small(num_classes=1000).state_dict(), folder / Path(weights.url).name)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    ended = cli(
+        *("-m", "study=own", *SMALL, "data=image_folder", f"data.root={photos}", f"paths.output_dir={tmp_path}"),
+        *("augmentation=none", "classifier.network.name=mobilenet_v3_small"),
+        "classifier.network.weights=IMAGENET1K_V1",
+    )
+    assert ended.code == 0, ended.err
+    (path,) = (tmp_path / "studies" / "own" / "trials").glob("*/record.json")
+    (note,) = json.loads(path.read_text())["notes"]
+    assert "MobileNet_V3_Small_Weights.IMAGENET1K_V1" in note
+    assert "those of transfer" in (tmp_path / "studies" / "own" / "report" / "report.html").read_text()
 
 
 def save_arrays(path, **arrays):
