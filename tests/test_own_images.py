@@ -124,7 +124,7 @@ def test_files_that_cannot_be_read_are_all_named_at_once(trial, broken, tmp_path
     ended = trial(broken, "data.image_size=16", "data.skip_broken=true", "labels_per_class=all")
     assert ended.code == 0, ended.err
     (note,) = only_record(tmp_path)["notes"]
-    assert note.startswith("3 files could not be read, left out: ant/empty.png (empty)")
+    assert note.startswith("3 files could not be read and were left out: ant/empty.png (empty)")
     assert note in ended.out
 
 

@@ -273,7 +273,7 @@ def test_warnings_of_pillow_do_not_leak(root, read, monkeypatch):
 
 
 def test_images_come_in_the_order_of_their_files_with_their_hashes(root, read, monkeypatch):
-    monkeypatch.setattr(image_files, "CHUNK", 4)
+    monkeypatch.setattr(image_files, "IN_FLIGHT", 4)
     files = [f"{number}.png" for number in np.random.default_rng(0).permutation(19)]
     for file in files:
         png(root / file, (int(file[:-4]), 0, 0))

@@ -9,8 +9,9 @@ before is not decoded again, wherever it lies now.
 import json
 import shutil
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from hashlib import blake2b, file_digest
 from pathlib import Path
@@ -18,19 +19,18 @@ from typing import BinaryIO, TypeVar
 
 import numpy as np
 import PIL
-import torch
 from filelock import FileLock
 from joblib import cpu_count
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from gan_augment.data.image_set import HASH_BYTES, MappedImages, hash_images
+from gan_augment.data.image_set import HASH_BYTES, MappedImages, hash_image
 from gan_augment.progress import Meter
 from gan_augment.stages import digest
 from gan_augment.study.record import write_json
 
 VERSION = 1  # raised by hand when decoding changes
 FITS = ("letterbox", "crop", "stretch")
-CHUNK = 128  # files in flight
+IN_FLIGHT = 64  # files that wait for a thread or for being written
 
 Result = TypeVar("Result")
 Shape = tuple[int, ...]
@@ -132,7 +132,7 @@ def decode_files(
     try:
         key = json.loads(listing.read_text(encoding="utf-8"))["content"] if listing.exists() else None
         if key is None or not (cache / key).exists():
-            contents = [one for chunk in _each(_hash_file, root, files, "looking for new images") for one in chunk]
+            contents = list(_each(_hash_file, root, files, "looking for new images"))
             key = digest([settings, contents])
             listing.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(cache / f"{key}.lock"):
@@ -168,9 +168,10 @@ def _hash_file(path: Path) -> str | None:
 def _fill(folder: Path, read: Callable[[Path], np.ndarray], shape: Shape, root: Path, files: list[str]) -> None:
     """Decode files into a folder of the cache, which is there as a whole or not at all."""
 
-    def read_or_reason(path: Path) -> np.ndarray | str:
+    def read_or_reason(path: Path) -> tuple[np.ndarray, bytes] | str:
         try:
-            return read(path)
+            pixels = read(path)
+            return pixels, hash_image(pixels)
         except Exception as error:  # a broken file can break a decoder in any way
             return _reason(error)
 
@@ -179,22 +180,22 @@ def _fill(folder: Path, read: Callable[[Path], np.ndarray], shape: Shape, root: 
     unfinished.mkdir()
     good: list[str] = []
     broken: dict[str, str] = {}
-    hashes = [np.empty((0, HASH_BYTES), np.uint8)]
+    hashes: list[bytes] = []
     try:
         # Warning filters belong to all threads together, so they are set once, outside of the threads.
         with warnings.catch_warnings(), (unfinished / "images.npy").open("wb") as out:
             warnings.simplefilter("ignore")
             _write_header(out, (0, *shape))
-            for chunk in _each(read_or_reason, root, files, "reading images"):
-                broken |= {file: result for file, result in chunk if isinstance(result, str)}
-                good += [file for file, result in chunk if not isinstance(result, str)]
-                if images := [result for _, result in chunk if not isinstance(result, str)]:
-                    pixels = np.stack(images)
-                    hashes.append(hash_images(torch.from_numpy(pixels)))
-                    out.write(pixels.data)
+            for file, result in _each(read_or_reason, root, files, "reading images"):
+                if isinstance(result, str):
+                    broken[file] = result
+                    continue
+                good.append(file)
+                out.write(result[0].data)
+                hashes.append(result[1])
             out.seek(0)
             _write_header(out, (len(good), *shape))
-        np.save(unfinished / "hashes.npy", np.concatenate(hashes))
+        np.save(unfinished / "hashes.npy", np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, HASH_BYTES))
         write_json({"files": good, "broken": broken}, unfinished / "files.json")
     except OSError:
         shutil.rmtree(unfinished, ignore_errors=True)  # it may be what fills the disk
@@ -215,15 +216,22 @@ def _reason(error: Exception) -> str:
     return strerror or str(error).strip().split("\n")[0] or type(error).__name__
 
 
-def _each(
-    work: Callable[[Path], Result], root: Path, files: list[str], title: str
-) -> Iterator[list[tuple[str, Result]]]:
-    """Yield files with the result of some work on each, a chunk at a time and in order.
+def _each(work: Callable[[Path], Result], root: Path, files: list[str], title: str) -> Iterator[tuple[str, Result]]:
+    """Yield files with the result of some work on each, in order.
 
     Threads do: Pillow and hashlib let go of the interpreter.
     """
+    in_flight: deque[tuple[str, Future[Result]]] = deque()
     with Meter(title, len(files), "files") as meter, ThreadPoolExecutor(cpu_count()) as pool:
-        for start in range(0, len(files), CHUNK):
-            chunk = files[start : start + CHUNK]
-            yield list(zip(chunk, pool.map(work, [root / file for file in chunk]), strict=True))
-            meter.advance(len(chunk))
+
+        def finish() -> tuple[str, Result]:
+            file, future = in_flight.popleft()
+            meter.advance()
+            return file, future.result()
+
+        for file in files:
+            in_flight.append((file, pool.submit(work, root / file)))
+            if len(in_flight) > IN_FLIGHT:
+                yield finish()
+        while in_flight:
+            yield finish()

@@ -163,9 +163,13 @@ def hash_images(images: Tensor) -> np.ndarray:
     Returns:
         uint8 `[N, 16]`.
     """
-    pixels = images.contiguous().numpy()
-    hashes = b"".join(hashlib.blake2b(image.data, digest_size=HASH_BYTES).digest() for image in pixels)
-    return np.frombuffer(hashes, dtype=np.uint8).reshape(len(pixels), HASH_BYTES)
+    hashes = b"".join(hash_image(image) for image in images.contiguous().numpy())
+    return np.frombuffer(hashes, dtype=np.uint8).reshape(len(images), HASH_BYTES)
+
+
+def hash_image(image: np.ndarray) -> bytes:
+    """Hash the pixels of one image, uint8 `[C, H, W]`."""
+    return hashlib.blake2b(image.data, digest_size=HASH_BYTES).digest()
 
 
 def to_float(images: Tensor) -> Tensor:
