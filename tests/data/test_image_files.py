@@ -374,7 +374,7 @@ def test_a_killed_decoding_leaves_nothing_that_is_taken_for_whole(root, read, tm
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(image_files, "hash_images", killed)
+        patch.setattr(image_files, "hash_image", killed)
         with pytest.raises(KeyboardInterrupt):
             read("a.png")
     assert len(list((tmp_path / "cache").glob("*.partial"))) == 1
