@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,34 @@ def test_files_that_cannot_be_read_are_all_named_at_once(trial, broken, tmp_path
     (note,) = only_record(tmp_path)["notes"]
     assert note.startswith("3 files could not be read and were left out: ant/empty.png (empty)")
     assert note in ended.out
+
+
+def test_a_reused_record_says_what_is_so_now(trial, photos, tmp_path):
+    assert trial(photos, "data.image_size=8").code == 0
+    assert only_record(tmp_path)["notes"] == []
+    (photos / "ant" / "words.png").write_text("these are words")
+    assert trial(photos, "data.image_size=8", "data.skip_broken=true").code == 0
+    record = only_record(tmp_path)
+    assert record["notes"] == [
+        "1 file could not be read and was left out: ant/words.png (not an image that Pillow can read)"
+    ]
+
+
+def test_sizes_and_folders_that_are_swept_stand_apart(cli, photos, tmp_path):
+    other = fill(tmp_path / "other", size=(30, 40))
+    arguments = [*TINY, "-m", "data=image_folder", "augmentation=none", f"paths.output_dir={tmp_path}"]
+
+    def page(study, *swept):
+        assert cli(*arguments, f"study={study}", *swept).code == 0
+        return (tmp_path / "studies" / study / "report" / "report.html").read_text()
+
+    sizes = page("sizes", f"data.root={photos}", "data.image_size=8,16")
+    assert "none (data.image_size=8)" in sizes
+    assert "none (data.image_size=16)" in sizes
+    assert "sets of images under the same settings" not in sizes
+    roots = page("roots", f"data.root={photos},{other}", "data.image_size=8")
+    assert len(set(re.findall(r"none \(images=\w+\)", roots))) == 2
+    assert "there are 2 sets of images under the same settings" in roots
 
 
 def test_an_empty_class_is_named(trial, photos):

@@ -72,7 +72,7 @@ def run_job(config: DictConfig) -> float:
         Its accuracy on the validation images, for sweepers that optimise; not a number if there is none.
     """
     from gan_augment.stages import StageStore
-    from gan_augment.trial import make_record, plan_trial, run_trial
+    from gan_augment.trial import make_record, plan_trial, run_trial, with_notes
 
     trial = plan_trial(plain(config))
     folder = study_folder(config) / "trials" / trial.name
@@ -81,6 +81,8 @@ def run_job(config: DictConfig) -> float:
     with FileLock(folder / ".lock"):
         record = finished(folder / "record.json")
         if record is not None:
+            if renewed := with_notes(record, trial):
+                write_json(renewed, folder / "record.json")
             log.info("%s: %s, reused", title, summary(record))
         else:
             if HydraConfig.get().mode == RunMode.RUN:  # a study says them once, before it starts

@@ -26,7 +26,7 @@ from gan_augment.data.split import LabelBudget, Split, draw_split
 from gan_augment.metrics.classification import classification_metrics, confusion_matrix
 from gan_augment.settings import build, check_integer, check_names, settings_from
 from gan_augment.stages import Output, Stage, StageStore, digest
-from gan_augment.study.factors import trial_factors
+from gan_augment.study.factors import NULL, trial_factors
 from gan_augment.study.provenance import code_provenance
 from gan_augment.study.record import SCHEMA
 from gan_augment.synthesis.pictures import draw_confusion_matrix, draw_side_by_side
@@ -72,7 +72,7 @@ class Trial:
     @cached_property
     def name(self) -> str:
         """The trial's folder: arm and seed for the reader, and a hash of all that the result depends on."""
-        factors = {name: value for name, value in self.factors.items() if value is not None}
+        factors = {name: value for name, value in self.factors.items() if value not in (None, NULL)}
         key = digest([factors, self.fingerprint, self.split.hash, [stage.key for stage in self.stages]])
         return f"{self.factors['augmentation'] or 'generator'}-seed{self.factors['seeds.split']}-{key[:8]}"
 
@@ -205,7 +205,7 @@ def load_source(data: Mapping[str, Any]) -> tuple[Source, tuple[str, ...], tuple
     return _load_source(json.dumps({name: value for name, value in data.items() if name not in NOT_OF_THE_SOURCE}))
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)  # a study may sweep the size of its images
 def _load_source(node: str) -> tuple[Source, tuple[str, ...], tuple[tuple[str, ...], ...]]:
     source = build(json.loads(node))
     assert isinstance(source, Source)
@@ -227,6 +227,17 @@ def log_summary(
     picture = draw_confusion_matrix(counts, list(trial.split.test.class_names))
     logger.experiment.add_figure("test/confusion_matrix", picture)
     logger.experiment.close()
+
+
+def with_notes(record: Mapping[str, Any], trial: Trial) -> dict[str, Any] | None:
+    """Return a trial's earlier record with what is noted of its images now; None if that is what it says.
+
+    The same images may have other names by now, or lie beside other files that cannot be read.
+    """
+    copies = [list(names) for names in trial.copies]
+    provenance = {**record["provenance"], "copies": copies}
+    renewed = {**record, "notes": list(trial.notes), "provenance": provenance}
+    return None if renewed == record else renewed
 
 
 def make_record(

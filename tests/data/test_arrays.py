@@ -145,7 +145,9 @@ def test_without_labels_there_is_one_class_and_a_note(save, labels):
     source = arrays(save(GREY) if labels is None else save(images=GREY, labels=labels))
     assert source.images.class_names == ["unlabelled"]
     assert source.images.labels.tolist() == [0] * 20
-    assert source.notes == ["the images have no labels: only a generator can be trained on them (classifier=none)"]
+    assert source.notes == [
+        "the images have no labels: only a generator can be trained on them (classifier=none labels_per_class=all)"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -192,7 +194,7 @@ def test_a_part_that_the_split_does_not_name_is_not_set_apart(save):
 @pytest.mark.parametrize(
     ("split", "message"),
     [
-        (np.array(["train", "tset"] * 10), "split has the word 'tset': use train, validation, val, test"),
+        (np.array(["train", "tset"] * 10), "split has the word 'tset': use train, "),
         (np.array(["train"] * 19), r"the shape of split is \[19\], but there are 20 images"),
         (LABELS, "split is int64: use the words train"),
         (np.array(["train", "test"] * 10), "3 test images have no label, the first is image 5: label them"),

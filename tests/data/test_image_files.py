@@ -28,7 +28,7 @@ def root(tmp_path):
 @pytest.fixture
 def read(root, tmp_path):
     """Read files through the cache: 2x2 pixels of RGB."""
-    return lambda *files, at=root: decode_files(at, list(files), 2, "stretch", 3, tmp_path / "cache")
+    return lambda *files, at=root: decode_files(at, list(files), 2, "stretch", 3, None, tmp_path / "cache")
 
 
 def png(path, color, size=(2, 2)):
@@ -181,9 +181,34 @@ def test_images_of_any_shape_leave_their_color(tmp_path, fit, size):
 @pytest.mark.parametrize("mode", ["F", "I"])
 def test_pixels_without_a_known_range_are_refused(tmp_path, mode):
     of_pixels(mode, 1, 65536).save(tmp_path / "image", "tiff")
-    reason = {"F": "floating-point pixels have no stated range", "I": "pixels from 1 to 65536"}[mode]
-    with pytest.raises(ValueError, match=f"{reason}.*: save as 8 or 16 bit"):
+    reasons = {"F": "floating-point pixels have no stated range", "I": "pixels from 1 to 65536, not from 0 to 65535"}
+    with pytest.raises(ValueError, match=reasons[mode]):
         decode(tmp_path / "image", 2, "stretch", 3)
+
+
+@pytest.mark.parametrize(("white", "expected"), [(4095, [0, 128, 255]), (65535, [0, 8, 16])])
+def test_what_is_white_in_sixteen_bits_can_be_said(tmp_path, white, expected):
+    Image.fromarray(np.array([[0, 2056, 4095]], np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(ValueError, match="no pixel above 4095: say what is white, such as"):
+        decode(tmp_path / "deep.png", 3, "letterbox", 1)
+    assert decode(tmp_path / "deep.png", 3, "letterbox", 1, white)[0, 1].tolist() == expected
+    with pytest.raises(ValueError, match="pixels from 0 to 4095, not from 0 to 255"):
+        decode(tmp_path / "deep.png", 3, "letterbox", 1, 255)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(errno.EMFILE, "Too many open files")])
+def test_a_trouble_of_the_machine_is_no_fault_of_a_file(root, read, tmp_path, monkeypatch, error):
+    png(root / "a.png", RED)
+
+    def fail(path, **_):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(image_files, "decode", fail)
+        with pytest.raises(ValueError, match=r"a\.png could not be read now: .*: start again"):
+            read("a.png")
+    images, broken = read("a.png")
+    assert (len(images), broken) == (1, {})
 
 
 def test_eps_is_refused_whatever_it_is_called(root, read):
@@ -351,7 +376,7 @@ def test_changed_content_is_decoded_again(filled, read):
 def test_other_settings_are_decoded_again(filled, tmp_path, monkeypatch, other):
     decoded = counting(monkeypatch, "decode")
     settings = {"image_size": 2, "fit": "stretch", "channels": 3, **other}
-    images, _ = decode_files(filled, ["a.png"], cache=tmp_path / "cache", **settings)
+    images, _ = decode_files(filled, ["a.png"], white=None, cache=tmp_path / "cache", **settings)
     assert images.shape == (1, settings["channels"], settings["image_size"], settings["image_size"])
     assert decoded == ["a.png"]
 
@@ -401,7 +426,7 @@ def test_a_cache_that_cannot_be_made_is_named(root, tmp_path):
     png(root / "a.png", RED)
     (tmp_path / "cache").touch()
     with pytest.raises(ValueError, match=r"data\.cache=.*cache: .*: make room there, or name another folder"):
-        decode_files(root, ["a.png"], 2, "stretch", 3, tmp_path / "cache")
+        decode_files(root, ["a.png"], 2, "stretch", 3, None, tmp_path / "cache")
 
 
 def test_the_cache_says_what_it_holds(filled, tmp_path):

@@ -18,7 +18,7 @@ def root(tmp_path):
 @pytest.fixture
 def read(root, tmp_path):
     """Read the folder as 2x2 pixels of grey."""
-    settings = {"table": None, "image_size": 2, "fit": "stretch", "channels": 1}
+    settings = {"table": None, "image_size": 2, "fit": "stretch", "channels": 1, "white": None}
     settings |= {"skip_broken": False, "follow_links": False, "cache": str(tmp_path / "cache")}
     return lambda **others: image_folder(**{"root": str(root), **settings, **others})
 
@@ -111,7 +111,7 @@ def test_a_part_may_be_missing(put, read):
     ("files", "message"),
     [
         (
-            ["train/cats/a.png", "valid/cats/b.png"],
+            ["train/cats/a.png", "dev/cats/b.png"],
             "train of its folders look like parts of a split, the others do not",
         ),
         (["test/cats/a.png", "val/cats/b.png"], "there is test and val, but no train"),
@@ -309,7 +309,7 @@ def test_a_table_may_split(put, read, write):
         (["file,label", "a,cat", "b,cat", "./a,dog"], "line 4: a stands in line 2 too"),
         (
             ["file,label,split", "a,cat,train", "b,cat,dev"],
-            "line 3: split 'dev': use one of train, validation, val, test",
+            "line 3: split 'dev': use one of train, ",
         ),
         (["file,label,split", "a,cat,train", "b,cat"], "line 3: split '': use one of"),
         (["file,label,split", "a,cat,train", "b,dog,test"], "class 'dog' of test has no training image"),

@@ -157,6 +157,26 @@ def test_identical_images_stay_in_one_part(sizes, seed, copies):
     assert sum(len(getattr(split, name)) for name in PARTS) == sum(sizes)
 
 
+@given(st.lists(st.integers(2, 60), min_size=2, max_size=5), st.sampled_from([0.05, 0.2, 0.5, 0.8]))
+def test_every_class_has_an_image_to_train_on_and_one_to_test_on(sizes, share):
+    if not len(sizes) <= np.ceil(share * sum(sizes)) <= sum(sizes) - len(sizes):
+        return
+    split = draw_split(made_up(sizes), 0, "all", test_share=share)
+    assert min(counts(split.test)) >= 1
+    assert min(counts(split.labelled)) >= 1
+    assert sum(len(getattr(split, name)) for name in PARTS) == sum(sizes)
+
+
+def test_rare_images_that_are_left_out_do_not_come_back_as_copies():
+    source = made_up([50, 50])
+    pixels = source.images.images.repeat(2, 1, 1, 1)  # and each a second time, without a label
+    labels = torch.cat([source.images.labels, torch.full((100,), -1)])
+    twins = Source(ImageSet(pixels, labels, source.images.class_names))
+    split = draw_split(twins, 0, "all", rare_classes=["class1"], rare_share=0.1)
+    assert counts(split.pool) == [0, 0]
+    assert len(split.pool) == 0
+
+
 def test_copies_count_once():
     source = made_up([20, 20])
     pixels = source.images.images.repeat(2, 1, 1, 1)  # every image twice

@@ -264,13 +264,48 @@ def test_mixed_provenance_is_warned_of(tmp_path):
     other = {"commit": None, "clean": False, "versions": {"torch": "2.10"}, "fingerprint": "g"}
     mixed = [*clean[:-1], record("gan", 7, 0.9, provenance=other, costs={"device": "cuda", "threads": 4})]
     assert warnings(collect([study(tmp_path / "mixed", mixed)])) == [
+        "gan (images=g) is not compared with none: no tested trials at the same setting",
         "trials ran with different commits: cccccccccccc, unknown",
         "trials ran with different devices: cpu, cuda",
         "trials ran with different numbers of threads: 2, 4",
         "trials ran with different versions of torch: 2.10, 2.9",
         "1 of 16 trials ran with uncommitted changes",
-        "the content of digits changed between trials",
+        "there are 2 sets of images under the same settings: trials on different ones stand apart",
     ]
+
+
+def test_null_and_a_value_of_one_setting_stand_apart(tmp_path):
+    records = [
+        record(arm, seed, BASE[seed] + 0.01 * gain * (arm == "gan"), **{"data.image_size": size})
+        for size, gain in (("null", 2), (16, 5))
+        for arm in ("none", "gan")
+        for seed in SEEDS
+    ]
+    found = compare(study(tmp_path, records))
+    assert {title: contrast.interval.mean for title, contrast in found.items()} == pytest.approx(
+        {"gan against none": 2, "gan (data.image_size=16) against none": 5}
+    )
+
+
+def test_images_that_differ_under_the_same_settings_stand_apart(tmp_path):
+    records = []
+    for name, gain in (("one", 2), ("other", 5)):
+        for one in planted({"none": 0, "gan": gain}):
+            one["provenance"]["fingerprint"] = name
+            records.append(one | {"trial": f"{one['trial']}-{name}"})
+    found = compare(study(tmp_path, records))
+    assert list(found) == ["gan (images=one) against none", "gan (images=other) against none"]
+    assert [contrast.interval.num_pairs for contrast in found.values()] == [8, 8]
+
+
+def test_other_images_under_other_settings_are_no_surprise(tmp_path):
+    records = [
+        record(arm, seed, BASE[seed], provenance={"fingerprint": str(size)}, **{"data.image_size": size})
+        for size in (8, 16)
+        for arm in ("none", "gan")
+        for seed in SEEDS
+    ]
+    assert warnings(collect([study(tmp_path, records)])) == []
 
 
 @pytest.mark.parametrize("status", ["ok", "failed"])
@@ -426,8 +461,9 @@ def test_records_of_the_first_schema_are_compared_in_accuracy(tmp_path):
 
 def test_amounts_of_labels_are_compared_like_with_like_though_they_may_be_null(tmp_path):
     rare = {"imbalance.classes": "emu", "imbalance.share": 0.1}
-    none = {"labelled_ratio": 1.0, "names": ()} | dict.fromkeys(rare)
-    fraction = none | {"labels_per_class": None, "label_fraction": 0.25}
+    rare |= {"label_fraction": "null"}
+    none = {"labelled_ratio": 1.0, "names": ()} | dict.fromkeys(rare, "null")
+    fraction = none | {"labels_per_class": "null", "label_fraction": 0.25}
     records = [
         unequal(arm, seed, 0.4 + gain * (arm == "gan"), **amount)
         for gain, amount in ((0.3, rare), (0.2, none), (0.1, fraction))

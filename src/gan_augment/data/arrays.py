@@ -16,7 +16,7 @@ NPY = b"\x93NUM"  # how the file of an array begins
 NPZ = (b"PK\x03\x04", b"PK\x05\x06")  # and that of several, or none
 LAYOUTS = ("NHW", "NHWC", "NCHW")
 CHUNK = 2**22  # pixel values that are converted at a time
-UNLABELLED = "the images have no labels: only a generator can be trained on them (classifier=none)"
+UNLABELLED = "the images have no labels: only a generator can be trained on them (classifier=none labels_per_class=all)"
 
 
 def arrays(
@@ -150,7 +150,10 @@ def _read_labels(given: np.ndarray) -> tuple[Tensor, list[str]]:
     has_label = given != ("" if is_text else -1)
     labels = np.full(len(given), -1)
     class_names, labels[has_label] = np.unique(given[has_label], return_inverse=True)
-    return torch.from_numpy(labels), [str(name) for name in class_names]
+    names = [str(name) for name in class_names]
+    if odd := [name for name in names if not name.isprintable()]:
+        raise ValueError(f"labels have the name {odd[0]!r}: rename it, it has characters that cannot be shown")
+    return torch.from_numpy(labels), names
 
 
 def _read_split(given: np.ndarray, labels: Tensor) -> dict[str, Tensor]:

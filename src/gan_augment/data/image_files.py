@@ -6,6 +6,7 @@ A listing that was seen before names its content, so that a second start opens n
 before is not decoded again, wherever it lies now.
 """
 
+import errno
 import json
 import shutil
 import warnings
@@ -29,23 +30,27 @@ from gan_augment.stages import digest
 from gan_augment.study.record import write_json
 
 VERSION = 1  # raised by hand when decoding changes
+DEEP_WHITE = 65535  # what is white in a file of 16 bits, unless it is said
 FITS = ("letterbox", "crop", "stretch")
+# Troubles of the machine and not of a file: nothing that is kept may depend on them.
+OF_THE_MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE)
 IN_FLIGHT = 64  # files that wait for a thread or for being written
 
 Result = TypeVar("Result")
 Shape = tuple[int, ...]
 
 
-def decode(path: Path, image_size: int, fit: str, channels: int) -> np.ndarray:
+def decode(path: Path, image_size: int, fit: str, channels: int, white: int | None = None) -> np.ndarray:
     """Read the first frame of an image file, upright, over black where it is transparent.
 
-    16 bits become 8 as round(value / 257). Pillow may warn.
+    16 bits become 8 as round(255 value / white). Pillow may warn.
 
     Args:
         path: A file of any type that Pillow reads by itself; its extension does not matter.
         image_size: Side to resize to, antialiased, in pixels.
         fit: What happens to an image that is not square: `letterbox` (black bars), `crop` (the middle) or `stretch`.
         channels: 3 for RGB, 1 for greyscale.
+        white: What is white in a file of 16 bits; None for 65535, if that is plausible.
 
     Returns:
         uint8 `[C, H, W]`.
@@ -64,7 +69,7 @@ def decode(path: Path, image_size: int, fit: str, channels: int) -> np.ndarray:
                 f"{image.width}x{image.height} pixels, more than {Image.MAX_IMAGE_PIXELS}: save it smaller"
             )
         image.load()
-        picture = _to_rgb(_to_8_bit(_upright(image)))
+        picture = _to_rgb(_to_8_bit(_upright(image), white))
     picture = _resize(picture if channels == 3 else picture.convert("L"), image_size, fit)
     return np.ascontiguousarray(np.asarray(picture).reshape(image_size, image_size, channels).transpose(2, 0, 1))
 
@@ -76,16 +81,19 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _to_8_bit(image: Image.Image) -> Image.Image:
+def _to_8_bit(image: Image.Image, white: int | None) -> Image.Image:
     if image.mode == "F":
         raise ValueError("floating-point pixels have no stated range: save as 8 or 16 bit")
     if not image.mode.startswith("I"):
         return image
-    pixels = np.asarray(image).astype(np.int32)  # Pillow's own conversion clips at 255
-    low, high = pixels.min(), pixels.max()
-    if low < 0 or high > 65535:
-        raise ValueError(f"pixels from {low} to {high}: save as 8 or 16 bit")
-    return Image.fromarray(((pixels + 128) // 257).astype(np.uint8))
+    pixels = np.asarray(image).astype(np.int64)  # Pillow's own conversion clips at 255
+    low, high = int(pixels.min()), int(pixels.max())
+    if low < 0 or high > (white or DEEP_WHITE):
+        raise ValueError(f"pixels from {low} to {high}, not from 0 to {white or DEEP_WHITE}: see data.white")
+    if white is None and 0 < high <= DEEP_WHITE // 16:  # values of 12 bits or fewer in a wider file would all be dark
+        raise ValueError(f"16 bits, but no pixel above {high}: say what is white, such as data.white=4095 or 65535")
+    white = white or DEEP_WHITE
+    return Image.fromarray(((255 * pixels + white // 2) // white).astype(np.uint8))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -108,7 +116,7 @@ def _resize(image: Image.Image, side: int, fit: str) -> Image.Image:
 
 
 def decode_files(
-    root: Path, files: list[str], image_size: int, fit: str, channels: int, cache: Path
+    root: Path, files: list[str], image_size: int, fit: str, channels: int, white: int | None, cache: Path
 ) -> tuple[MappedImages, dict[str, str]]:
     """Read many image files, from the cache if it has them.
 
@@ -118,6 +126,7 @@ def decode_files(
         image_size: As in `decode`.
         fit: As in `decode`.
         channels: As in `decode`.
+        white: As in `decode`.
         cache: Folder of what was decoded before, made when absent.
 
     Returns:
@@ -127,9 +136,10 @@ def decode_files(
         ValueError: If the cache cannot be written.
     """
     # Two versions of Pillow, or of what it links, may read the same file as different pixels.
-    settings = [VERSION, PIL.__version__, image_size, fit, channels]
+    settings = [VERSION, PIL.__version__, image_size, fit, channels, white]
     listing = cache / "listings" / f"{digest([str(root), settings, [_stat(root, file) for file in files]])}.json"
     try:
+        cache.mkdir(parents=True, exist_ok=True)
         key = json.loads(listing.read_text(encoding="utf-8"))["content"] if listing.exists() else None
         if key is None or not (cache / key).exists():
             contents = list(_each(_hash_file, root, files, "looking for new images"))
@@ -137,7 +147,7 @@ def decode_files(
             listing.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(cache / f"{key}.lock"):
                 if not (cache / key).exists():  # the same bytes may have been decoded at another place or time
-                    read = partial(decode, image_size=image_size, fit=fit, channels=channels)
+                    read = partial(decode, image_size=image_size, fit=fit, channels=channels, white=white)
                     _fill(cache / key, read, (channels, image_size, image_size), root, files)
             if all(content is not None for _, content in contents):  # else reading may work next time, all else equal
                 write_json({"content": key}, listing)
@@ -149,12 +159,12 @@ def decode_files(
     return MappedImages(cache / key / "images.npy", np.arange(len(hashes)), hashes), broken
 
 
-def _stat(root: Path, file: str) -> tuple[str, int, int] | tuple[str]:
+def _stat(root: Path, file: str) -> tuple[str | int, ...]:
     try:
         status = (root / file).stat()
     except OSError:
         return (file,)
-    return file, status.st_size, status.st_mtime_ns
+    return file, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _hash_file(path: Path) -> str | None:
@@ -173,6 +183,8 @@ def _fill(folder: Path, read: Callable[[Path], np.ndarray], shape: Shape, root: 
             pixels = read(path)
             return pixels, hash_image(pixels)
         except Exception as error:  # a broken file can break a decoder in any way
+            if isinstance(error, MemoryError) or getattr(error, "errno", None) in OF_THE_MACHINE:
+                raise ValueError(f"{path} could not be read now: {_reason(error)}: start again") from error
             return _reason(error)
 
     unfinished = folder.with_suffix(".partial")
@@ -197,7 +209,7 @@ def _fill(folder: Path, read: Callable[[Path], np.ndarray], shape: Shape, root: 
             _write_header(out, (len(good), *shape))
         np.save(unfinished / "hashes.npy", np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, HASH_BYTES))
         write_json({"files": good, "broken": broken}, unfinished / "files.json")
-    except OSError:
+    except (OSError, ValueError):
         shutil.rmtree(unfinished, ignore_errors=True)  # it may be what fills the disk
         raise
     unfinished.rename(folder)

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from gan_augment.data.image_files import FITS, decode_files
+from gan_augment.data.image_files import DEEP_WHITE, FITS, decode_files
 from gan_augment.data.image_set import ImageSet
 from gan_augment.data.source import PARTS, Source
 from gan_augment.settings import check_choice, check_integer
@@ -27,6 +27,7 @@ def image_folder(
     image_size: int,
     fit: str,
     channels: int,
+    white: int | None,
     skip_broken: bool,
     follow_links: bool,
     cache: str,
@@ -41,6 +42,7 @@ def image_folder(
         image_size: Side to resize to, in pixels.
         fit: What happens to images that are not square: `letterbox` (black bars), `crop` (the middle) or `stretch`.
         channels: 3 for RGB, 1 for greyscale.
+        white: What is white in files of 16 bits; None for 65535, and for refusing those that would all be dark.
         skip_broken: Whether to go on without files that cannot be read.
         follow_links: Whether files and symbolic links may lead out of `root`.
         cache: Folder where decoded images are kept, made when absent.
@@ -55,6 +57,8 @@ def image_folder(
     check_integer("data.image_size", image_size, low=1)
     check_choice("data.fit", fit, FITS)
     check_choice("data.channels", str(channels), ("1", "3"))
+    if white is not None:
+        check_integer("data.white", white, low=1, high=DEEP_WHITE)
     for name, value in (("skip_broken", skip_broken), ("follow_links", follow_links)):
         if not isinstance(value, bool):
             raise ValueError(f"data.{name}={value}: use true or false")
@@ -69,7 +73,7 @@ def image_folder(
         expected = set(places.values())
     _check_classes(places, expected)
     store = Path(str(cache)).expanduser().resolve()
-    images, broken = decode_files(folder, sorted(places), image_size, fit, channels, store)
+    images, broken = decode_files(folder, sorted(places), image_size, fit, channels, white, store)
     notes, reasons = [], [f"{_shown(file)} ({reason})" for file, reason in broken.items()]
     if broken and not skip_broken:
         head = f"{_count(broken, 'file')} cannot be read; data.skip_broken=true goes on without:"

@@ -11,7 +11,10 @@ from gan_augment.data.image_set import ImageSet
 from gan_augment.settings import check_integer
 
 # What users call the parts that they set apart, and what they are called here.
-PARTS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
+PARTS = {
+    **{"train": "train", "training": "train", "test": "test", "testing": "test"},
+    **{"validation": "validation", "val": "validation", "valid": "validation"},
+}
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,8 @@
 """Splits: disjoint parts of a source, drawn from a seed.
 
 The test images come first, then the validation images; both are the same for every seed. Then one seeded
-permutation a class: its first images are labelled, the rest is the pool. So the labelled set at 5 a class lies
+permutation a class: its first images are labelled, the rest is the pool; of classes that are made rare, a share of both
+is kept, and the others are in no part. So the labelled set at 5 a class lies
 inside the one at 10, and neither test nor validation moves with it.
 
 Images that are identical, pixel for pixel, are drawn as one and stay together: numbers of images count them once.
@@ -26,6 +27,7 @@ from gan_augment.settings import check_integer, check_number
 HOLDOUT_SEED = 42
 DEFAULT_TEST_SHARE = 0.2
 PARTS = ("labelled", "pool", "validation", "test")
+LEFT_OUT = len(PARTS)  # the part of images that are in none, for the rarity of their class
 
 
 @dataclass(frozen=True)
@@ -181,6 +183,7 @@ def draw_split(
                 )
             assign("validation", members[:num_validation])
             members = members[num_validation:].sort().values
+        part_of[first[members]] = LEFT_OUT
         labelled, pool = budget.divide(name, members[torch.randperm(len(members), generator=seeded.at(label))])
         assign("labelled", labelled)
         assign("pool", pool)
@@ -224,8 +227,14 @@ def _hold_out_test(members: Tensor, images: ImageSet, share: float) -> tuple[Ten
             f"data.test_share={share} of {len(members)} images is {num_test}, but test and training need at least one "
             f"of each of the {num_classes} classes: use a share from {low:g} to {1 - low:g}"
         )
-    train, test = train_test_split(members.numpy(), test_size=share, random_state=HOLDOUT_SEED, stratify=labels.numpy())
-    return torch.from_numpy(train).sort().values, torch.from_numpy(test).sort().values
+    _, test = train_test_split(members.numpy(), test_size=share, random_state=HOLDOUT_SEED, stratify=labels.numpy())
+    is_test = torch.zeros(len(images), dtype=torch.bool).index_fill_(0, torch.from_numpy(test), True)
+    order = Stream(HOLDOUT_SEED, "test")
+    for label in range(num_classes):  # stratification rounds: a small class may have come to stand on one side alone
+        own = members[labels == label]
+        if len(is_test[own].unique()) == 1:
+            is_test[own[torch.randperm(len(own), generator=order.at(label))[0]]] ^= True
+    return members[~is_test[members]], members[is_test[members]]
 
 
 def _classes(names: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gan_augment.study.factors import NULL
 from gan_augment.study.record import flatten, read_record
 from gan_augment.study.statistics import Interval, paired_interval, verdict
 
@@ -31,6 +32,8 @@ RARE = "metrics.test.rare_recall"
 METRICS = {ACCURACY: "accuracy", BALANCED: "balanced accuracy", RARE: "recall of rare classes"}
 PER_CLASS = "metrics.test.per_class."
 SPLIT = "provenance.split"
+FINGERPRINT = "provenance.fingerprint"
+CONTENT = "factors.images"  # made here
 TRAINING_SEED = "factors.seeds.classifier"
 LABELLED_IMAGES = "saw.labelled"
 LABELLED_RATIO = "saw.imbalance_ratio"
@@ -38,8 +41,6 @@ TEST_IMAGES = "provenance.test_images"
 TEST_RATIO = "provenance.test_imbalance_ratio"
 VERSIONS = "provenance.versions."
 SEEDS = "factors.seeds."
-# Null is a value of these factors; of all others it says that they have no effect on the arm.
-AMOUNTS = ("labels_per_class", "label_fraction", "imbalance.classes", "imbalance.share", "validation_per_class")
 # From this ratio of the largest class to the smallest on, classes are called unequal. Below it, accuracy and balanced
 # accuracy differ by about a tenth of the difference between the best and the worst recall of a class, at most.
 UNEQUAL = 1.5
@@ -167,15 +168,28 @@ def collect(folders: Sequence[Path | str]) -> Study:
     rows = [flatten(record) for record in records]
     rare = [record["saw"]["rare_classes"] for record in records if "rare_classes" in record.get("saw", {})]
     columns = dict.fromkeys([column for row in rows for column in row] + list(NEEDED))
+    trials = pd.DataFrame(rows, columns=sorted(columns, key=_group), dtype=object)  # whole numbers stay whole
     return Study(
         title=" + ".join(sorted(titles)),
-        trials=pd.DataFrame(rows, columns=sorted(columns, key=_group), dtype=object),  # whole numbers stay whole
+        trials=_with_contents(trials),
         missing=sorted(wanted - set(found)),
         folders={name: found[name][1] for name in covered},
         commands=sorted(commands),
         notes=Counter(note for record in records for note in dict.fromkeys(record.get("notes", []))),
         rare_classes=[names for position, names in enumerate(rare) if names not in rare[:position]],
     )
+
+
+def _with_contents(trials: pd.DataFrame) -> pd.DataFrame:
+    """Add a factor that tells images apart where their settings do not: a folder that changed, or two folders."""
+    settings = [
+        column for column in columns_of(trials, "factors.data") if not column.startswith("factors.data.classical")
+    ]
+    if FINGERPRINT in trials and settings:
+        fingerprints = trials.groupby(settings, dropna=False)[FINGERPRINT]
+        if (fingerprints.nunique() > 1).any():
+            return trials.assign(**{CONTENT: trials[FINGERPRINT].where(fingerprints.transform("nunique") > 1).str[:8]})
+    return trials
 
 
 def has_unequal_classes(study: Study) -> bool:
@@ -277,10 +291,10 @@ def warnings(study: Study) -> list[str]:
             said.append(f"trials ran with different {what}: {', '.join(v[:12] for v in values)}")
     if "provenance.clean" in ok and (dirty := int((ok["provenance.clean"] == False).sum())):  # noqa: E712, null is not False
         said.append(f"{dirty} of {len(ok)} trials ran with uncommitted changes")
-    if {"factors.data", "provenance.fingerprint"} <= set(ok):
-        for data, group in ok.groupby("factors.data"):
-            if group["provenance.fingerprint"].nunique() > 1:
-                said.append(f"the content of {data} changed between trials")
+    if contents := values_of(trials, CONTENT):
+        said.append(
+            f"there are {len(contents)} sets of images under the same settings: trials on different ones stand apart"
+        )
     return said
 
 
@@ -291,8 +305,7 @@ def _planned(found: list[Configuration]) -> list[tuple[Configuration, str, list[
     pairs = [*CONTRASTS, *((arm, "none") for arm in arms if arm not in ARMS)]
 
     def agree(one: Configuration, base: Configuration) -> bool:
-        amounts = all(one.setting.get(name) == base.setting.get(name) for name in AMOUNTS)
-        return amounts and all(base.setting.get(name, value) == value for name, value in one.setting.items())
+        return all(base.setting.get(name, value) == value for name, value in one.setting.items())
 
     return [
         (one, base_arm, [base for base in tested if base.arm == base_arm and agree(one, base)])
@@ -306,8 +319,7 @@ def _is_swept(trials: pd.DataFrame, column: str) -> bool:
     """Whether a factor takes several values, other than those by which the arms are told apart."""
     if column.startswith(f"{ARM}."):
         return bool((trials.groupby(ARM)[column].nunique() > 1).any())
-    has_null = column.removeprefix("factors.") in AMOUNTS and trials[column].isna().any()
-    return bool(trials[column].nunique() + has_null > 1)
+    return bool(trials[column].nunique() > 1)
 
 
 def _contrast(one: Configuration, base: Configuration, metric: str) -> Contrast:
@@ -348,8 +360,8 @@ def columns_of(trials: pd.DataFrame, prefix: str) -> list[str]:
 
 
 def named(name: str, setting: dict[str, Any]) -> str:
-    """Put the values of a setting behind a name."""
-    values = ", ".join(f"{key}={value}" for key, value in setting.items())
+    """Put the values of a setting behind a name, less those that are null."""
+    values = ", ".join(f"{key}={value}" for key, value in setting.items() if value != NULL)
     return f"{name} ({values})" if name and values else name or values
 
 

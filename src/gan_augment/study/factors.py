@@ -1,5 +1,6 @@
 """Factors: every choice that a study can sweep, null where it has no effect on the arm."""
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,12 +8,14 @@ from typing import Any
 GAN_PARTS = ("architecture", "loss", "gan", "synthesis", "seeds.gan", "seeds.synthesis")
 TRANSFORM_PARTS = ("data.classical",)
 CLASSIFIER_PARTS = ("augmentation", "classifier", "seeds.classifier", *TRANSFORM_PARTS)
-# Where things lie, how they are read and how fast they are computed is no factor of a result; the fingerprint of the
-# images tells when their content differs.
+# Where things lie, how they are read and how fast they are computed is no factor of a result. That the images differ
+# the report sees by their fingerprints.
 NOT_A_FACTOR = (
     *("data.root", "data.table", "data.images", "data.labels", "data.cache", "data.skip_broken", "data.follow_links"),
     *("trainer.accelerator", "trainer.num_threads"),
 )
+
+NULL = "null"  # the value of a factor that is null, but not for want of an effect
 
 
 def trial_factors(
@@ -30,7 +33,7 @@ def trial_factors(
         needs_classifier: Whether it trains a classifier.
 
     Returns:
-        Dotted names with plain values.
+        Dotted names with plain values; "null" for a setting that is null and has an effect.
     """
     needs = ((needs_gan, GAN_PARTS), (needs_transform, TRANSFORM_PARTS), (needs_classifier, CLASSIFIER_PARTS))
     no_effect = [part for needed, parts in needs if not needed for part in parts]
@@ -43,8 +46,12 @@ def trial_factors(
             for key, inner in value.items():
                 visit(f"{name}.{key}", inner)
             return
-        has_none = value == [] or any(name == part or name.startswith(f"{part}.") for part in no_effect)
-        factors[name] = None if has_none else " ".join(map(str, value)) if isinstance(value, list) else value
+        if any(name == part or name.startswith(f"{part}.") for part in no_effect):
+            factors[name] = None
+        elif value is None or value == []:
+            factors[name] = NULL
+        else:
+            factors[name] = shlex.join(map(str, value)) if isinstance(value, list) else value
 
     for part, choice in settings["choices"].items():
         visit(part, choice)

@@ -37,6 +37,7 @@ from gan_augment.study.comparison import (
     values_of,
     warnings,
 )
+from gan_augment.study.factors import NULL
 from gan_augment.study.record import write_whole
 from gan_augment.study.statistics import Interval, in_words
 
@@ -314,11 +315,14 @@ def _trial_row(row: dict[str, Any]) -> dict[str, str]:
 def _facts(study: Study) -> dict[str, str]:
     """What was compared, one line each."""
     trials = study.trials
-    fractions = [f"{100 * float(value):g} % of each class" for value in values_of(trials, "factors.label_fraction")]
+    numbers, fractions = (
+        [value for value in values_of(trials, f"factors.{name}") if value != NULL]
+        for name in ("labels_per_class", "label_fraction")
+    )
     versions = {c.removeprefix(VERSIONS): values_of(trials, c) for c in columns_of(trials, VERSIONS)}
     facts = {
         "data": values_of(trials, "factors.data"),
-        "labels per class": values_of(trials, "factors.labels_per_class") + fractions,
+        "labels per class": [*numbers, *(f"{100 * float(fraction):g} % of each class" for fraction in fractions)],
         "labelled images": _amounts(trials, LABELLED_IMAGES, LABELLED_RATIO) if LABELLED_RATIO in trials else [],
         "rare classes": _rare_classes(study),
         "test images": _amounts(trials, TEST_IMAGES, TEST_RATIO),
