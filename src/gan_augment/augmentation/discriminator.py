@@ -1,0 +1,126 @@
+"""Augmentation of all that the discriminator sees, real and generated alike: few real images last longer."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gan_augment.settings import check_number
+
+FILL = 0.0  # mid grey: what is behind a moved image, and in a hole
+
+
+@dataclass(frozen=True)
+class DiffAugment:
+    """Differentiable augmentation (Zhao et al. 2020, section 3.2): each image by a draw of its own.
+
+    The discriminator sees T(x) and T(G(z)), never an image as it is, and the generator learns through T: it has nothing
+    to gain from drawing T's traces itself. The steps, in this order, with u uniform in [-1, 1] and drawn anew for each:
+
+    - brightness: x + brightness * u;
+    - saturation: m + (1 + saturation * u)(x - m), m the pixel's mean over the channels; one channel stays as it is;
+    - contrast: m + (1 + contrast * u)(x - m), m the image's mean;
+    - translation: down and right by whole pixels, grey behind it;
+    - cutout: a grey rectangle, its centre anywhere in the image.
+
+    As in the paper, values may leave [-1, 1]. A strength of 0 leaves its step out; without any the images come back as
+    they are. The smallest move and the smallest hole are one pixel.
+
+    Attributes:
+        brightness: Largest change, on the scale of [-1, 1].
+        saturation: Largest relative change: 1 draws factors from 0, grey, to 2.
+        contrast: Largest relative change: .5 draws factors from .5 to 1.5.
+        translation: Largest move in each direction, as a share of the side.
+        cutout: Sides of the hole, as a share of the image's.
+
+    Raises:
+        ValueError: If a strength is out of range.
+    """
+
+    brightness: float
+    saturation: float
+    contrast: float
+    translation: float
+    cutout: float
+
+    def __post_init__(self) -> None:
+        """Refuse strengths out of range."""
+        check_number("discriminator_augmentation.brightness", self.brightness, 0, 1)
+        check_number("discriminator_augmentation.saturation", self.saturation, 0, 1)
+        check_number("discriminator_augmentation.contrast", self.contrast, 0, 1)
+        check_number("discriminator_augmentation.translation", self.translation, 0, 0.5)
+        check_number("discriminator_augmentation.cutout", self.cutout, 0, 0.9)
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Augment a batch.
+
+        Args:
+            images: Float `[B, C, H, W]` in [-1, 1].
+            generator: Source of the draws, on the images' device.
+
+        Returns:
+            Float `[B, C, H, W]`, differentiable in the images.
+        """
+        # All seven are drawn whatever is switched on: a strength does not move the other draws.
+        draws = torch.rand(7, len(images), 1, 1, 1, generator=generator, device=images.device)
+        signed = 2 * draws - 1
+        if self.brightness:
+            images = images + self.brightness * signed[0]
+        if self.saturation:
+            images = _scaled(images, 1 + self.saturation * signed[1], dims=(1,))
+        if self.contrast:
+            images = _scaled(images, 1 + self.contrast * signed[2], dims=(1, 2, 3))
+        if self.translation:
+            images = _moved(images, self.translation, draws[3], draws[4])
+        if self.cutout:
+            images = _cut(images, self.cutout, draws[5], draws[6])
+        return images
+
+
+def _scaled(images: Tensor, factors: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """Scale the deviations from the mean over some dimensions by factors `[B, 1, 1, 1]`."""
+    mean = images.mean(dim=dims, keepdim=True)
+    return mean + factors * (images - mean)
+
+
+def _moved(images: Tensor, share: float, down: Tensor, right: Tensor) -> Tensor:
+    """Move images by up to a share of their sides, by draws `[B, 1, 1, 1]` in [0, 1)."""
+    _, channels, height, width = images.shape
+    row, column = _axes(images)
+    row, column = row - _shift(down, share, height), column - _shift(right, share, width)  # where each pixel is from
+    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    source = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
+    moved = images.flatten(2).gather(2, source.flatten(2).expand(-1, channels, -1)).view_as(images)
+    return moved.where(inside, FILL)
+
+
+def _cut(images: Tensor, share: float, down: Tensor, right: Tensor) -> Tensor:
+    """Cut a hole whose sides are a share of the images', at draws `[B, 1, 1, 1]` in [0, 1)."""
+    row, column = _axes(images)
+    hole = _crossed(row, down, share, images.shape[2]) & _crossed(column, right, share, images.shape[3])
+    return images.where(~hole, FILL)
+
+
+def _axes(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Number the rows, `[1, 1, H, 1]`, and the columns, `[1, 1, 1, W]`."""
+    height, width = (torch.arange(side, device=images.device) for side in images.shape[2:])
+    return height.view(1, 1, -1, 1), width.view(1, 1, 1, -1)
+
+
+def _shift(draws: Tensor, share: float, side: int) -> Tensor:
+    """Turn draws in [0, 1) into shifts in {-m, ..., m} pixels, m a share of the side."""
+    largest = _pixels(share, side)
+    return (draws * (2 * largest + 1)).long() - largest
+
+
+def _crossed(position: Tensor, draws: Tensor, share: float, side: int) -> Tensor:
+    """Say which positions along one side lie in a stretch whose centre draws in [0, 1) put between its two ends."""
+    length = _pixels(share, side)
+    # The centre of an even stretch lies between two pixels: one place more, so that both ends are cut alike.
+    start = (draws * (side + 1 - length % 2)).long() - length // 2
+    return (position >= start) & (position < start + length)
+
+
+def _pixels(share: float, side: int) -> int:
+    """Turn a share of a side into whole pixels, at least one."""
+    return max(1, round(share * side))

@@ -1,0 +1,69 @@
+"""Whether images of one class differ from each other, and a warning when generated ones hardly do."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+MAX_IMAGES = 500  # of a class: 125,000 pairs, whose matrix takes 2 MB
+# A generator that makes m images of a class, each as often, has (1 - 1/m) times the diversity of real images, for two
+# draws in m are the same one. Below .6 lie m = 1 and m = 2; m = 3 has .67, and what merely blurs stays above.
+COLLAPSED = 0.6
+MOST_NAMED = 10  # classes in a warning
+
+
+def pairwise_diversity(images: Tensor, labels: Tensor, num_classes: int) -> Tensor:
+    """Measure how far apart two images of a class are on average.
+
+    For n images x_i of D values in [0, 1]: the mean over all pairs i < j of sqrt(|x_i - x_j|^2 / D).
+
+    Args:
+        images: uint8 `[N, C, H, W]`; the first 500 of each class are compared.
+        labels: int64 `[N]`, in [0, K).
+        num_classes: K.
+
+    Returns:
+        Float64 `[K]` in [0, 1], 0 where all images are the same; NaN for a class with fewer than two images.
+
+    Example:
+        >>> pairwise_diversity(torch.tensor([0, 0, 255], dtype=torch.uint8).view(3, 1, 1, 1), torch.zeros(3).long(), 1)
+        tensor([0.6667], dtype=torch.float64)
+    """
+    return torch.stack([_mean_distance(images[labels == label][:MAX_IMAGES]) for label in range(num_classes)])
+
+
+def _mean_distance(images: Tensor) -> Tensor:
+    """Average the RMS distance in [0, 1] over all pairs of uint8 images `[n, C, H, W]`; NaN without a pair."""
+    # |a - b|^2 = |a|^2 + |b|^2 - 2ab is one matrix product. All are whole numbers below 2^53, so float64 has them
+    # exactly and two equal images are at distance 0.
+    pixels = images.flatten(1).double()
+    products = pixels @ pixels.T
+    norms = products.diagonal()
+    distances = (norms[:, None] + norms - 2 * products).sqrt()
+    pairs = len(images) * (len(images) - 1)
+    return distances.sum() / pairs / (255 * pixels.shape[1] ** 0.5)
+
+
+def collapse_warning(real: Tensor, synthetic: Tensor, class_names: Sequence[str]) -> str | None:
+    """Say which classes the generator has collapsed on: less than .6 times as diverse as the real images.
+
+    Two equally frequent images a class make half the diversity of real ones, three make two thirds.
+
+    Args:
+        real: `pairwise_diversity` of real images, float `[K]`.
+        synthetic: The same of generated images.
+        class_names: K names.
+
+    Returns:
+        One sentence, or None when no class has collapsed. A class with fewer than two images on either side, or whose
+        real images are all the same, cannot be judged and is not named.
+    """
+    collapsed = (synthetic < COLLAPSED * real).tolist()
+    if not any(collapsed):
+        return None
+    named = [name for name, has in zip(class_names, collapsed, strict=True) if has]
+    return (
+        f"Mode collapse in {len(named)} of {len(class_names)} classes ({', '.join(named[:MOST_NAMED])}"
+        f"{', ...' if len(named) > MOST_NAMED else ''}): their generated images differ from each other less than "
+        f"{COLLAPSED} times as much as real ones"
+    )

@@ -1,0 +1,157 @@
+import pytest
+import torch
+import yaml
+from torch.autograd import gradcheck, gradgradcheck
+
+from gan_augment.app import CONF
+from gan_augment.augmentation.discriminator import DiffAugment
+from gan_augment.data.image_set import to_float
+from gan_augment.settings import build
+
+OFF = {"brightness": 0.0, "saturation": 0.0, "contrast": 0.0, "translation": 0.0, "cutout": 0.0}
+PAPER = {"brightness": 0.5, "saturation": 1.0, "contrast": 0.5, "translation": 0.125, "cutout": 0.5}
+STRENGTHS = [{name: strength} for name, strength in PAPER.items()]
+
+
+def augment(images, seed=0, **strengths):
+    return DiffAugment(**OFF | strengths)(images, torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture
+def images(image_set):
+    return to_float(image_set(per_class=20, size=8, channels=3).images)
+
+
+class Drawn:
+    """Stands in for torch.rand: given draws of brightness, saturation, contrast, two moves and two cuts."""
+
+    def __init__(self, **draws):
+        self.draws = [draws.get(name, 0.5) for name in ("brightness", "saturation", "contrast", "y", "x", "cy", "cx")]
+
+    def __call__(self, rows, length, *ones, generator, device):
+        return torch.tensor(self.draws).view(rows, 1, 1, 1, 1).expand(rows, length, *ones)
+
+
+def test_without_strengths_the_images_come_back(images):
+    assert augment(images) is images
+
+
+@pytest.mark.parametrize("draw", [0.0, 0.25, 1.0])
+def test_colour_by_hand(monkeypatch, draw):
+    # Two pixels of two channels: pixel means .2 and -.4, image mean -.1.
+    images = torch.tensor([[[[0.4, -0.4]], [[0.0, -0.4]]]])
+    pixel_means = torch.tensor([0.2, -0.4]).view(1, 1, 1, 2)
+    monkeypatch.setattr(torch, "rand", Drawn(brightness=draw, saturation=draw, contrast=draw))
+    u = 2 * draw - 1
+    torch.testing.assert_close(augment(images, brightness=0.5), images + 0.5 * u)
+    torch.testing.assert_close(augment(images, saturation=0.8), pixel_means + (1 + 0.8 * u) * (images - pixel_means))
+    torch.testing.assert_close(augment(images, contrast=0.5), -0.1 + (1 + 0.5 * u) * (images + 0.1))
+
+
+def test_the_smallest_saturation_is_grey_and_one_channel_has_none(images, monkeypatch):
+    monkeypatch.setattr(torch, "rand", Drawn(saturation=0.0))
+    grey = augment(images, saturation=1.0)
+    torch.testing.assert_close(grey, images.mean(dim=1, keepdim=True).expand_as(images))
+    assert torch.equal(augment(images[:, :1], saturation=1.0), images[:, :1])
+
+
+@pytest.mark.parametrize(("dy", "dx"), [(1, 0), (0, -1), (-2, 2), (2, 1)])
+def test_a_move_is_a_roll_with_grey_behind_it(images, monkeypatch, dy, dx):
+    monkeypatch.setattr(torch, "rand", Drawn(y=(dy + 2.5) / 5, x=(dx + 2.5) / 5))  # five moves, from -2 to 2 pixels
+    rolled = torch.roll(images, (dy, dx), dims=(2, 3))
+    for shift, dim in ((dy, 2), (dx, 3)):
+        edge = range(shift) if shift > 0 else range(8 + shift, 8)
+        rolled.index_fill_(dim, torch.tensor(list(edge), dtype=torch.long), 0.0)
+    assert torch.equal(augment(images, translation=0.25), rolled)
+
+
+@pytest.mark.parametrize(
+    ("draw", "rows"), [(0.0, range(0, 2)), (0.5, range(2, 6)), (0.999, range(6, 8))], ids=["top", "middle", "bottom"]
+)
+def test_a_hole_has_its_centre_anywhere(images, monkeypatch, draw, rows):
+    monkeypatch.setattr(torch, "rand", Drawn(cy=draw, cx=0.5))
+    expected = images.clone()
+    expected[:, :, rows.start : rows.stop, 2:6] = 0.0
+    assert torch.equal(augment(images, cutout=0.5), expected)
+
+
+@pytest.mark.parametrize("share", [0.25, 0.4], ids=["even", "odd"])
+def test_every_place_is_as_likely_as_its_mirror_image(share):
+    white = torch.ones(20_000, 1, 8, 10)
+    cut = (augment(white, cutout=share) == 0).float().mean(dim=0)[0]
+    moved = (augment(white, translation=share) == 0).float().mean(dim=0)[0]
+    for frequency in (cut, moved):
+        torch.testing.assert_close(frequency, frequency.flip(0), atol=0.02, rtol=0)
+        torch.testing.assert_close(frequency, frequency.flip(1), atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 8, 8), (3, 9, 9), (1, 28, 28), (3, 100, 100), (3, 12, 20)], ids=str)
+def test_any_size_and_number_of_channels(shape):
+    images = torch.rand(5, *shape) * 2 - 1
+    found = augment(images, **PAPER)
+    assert found.shape == images.shape
+    assert (found == 0).all(dim=1).float().mean(dim=(1, 2)).min() >= 1 / 25  # a hole at least
+
+
+def test_a_strength_below_one_pixel_is_one_pixel():
+    white = torch.ones(50, 1, 8, 8)
+    assert ((augment(white, cutout=0.01) == 0).sum(dim=(1, 2, 3)) == 1).all()
+    assert set((augment(white, translation=0.01) == 0).sum(dim=(1, 2, 3)).tolist()) == {0, 8, 15}
+
+
+@pytest.mark.parametrize("strengths", [*STRENGTHS, PAPER], ids=str)
+def test_the_gradient_flows_through_twice(strengths):
+    images = torch.rand(2, 3, 8, 8, dtype=torch.double, requires_grad=True)
+    assert gradcheck(lambda x: augment(x, **strengths), images)
+    # A penalty on the discriminator's gradient needs the second one.
+    assert gradgradcheck(lambda x: augment(x, **strengths).square(), images)
+
+
+def test_the_gradient_is_that_of_what_is_left(images):
+    images = images.requires_grad_()
+    found = augment(images, translation=0.25, cutout=0.5)
+    found.sum().backward()
+    # Each pixel is left once or not at all.
+    assert images.grad.unique().tolist() == [0, 1]
+    assert images.grad.sum() == (found != 0).sum()
+
+
+@pytest.mark.parametrize("strengths", STRENGTHS, ids=str)
+def test_every_image_has_draws_of_its_own(images, strengths):
+    found = augment(images[:1].repeat(30, 1, 1, 1), **strengths)
+    least = 6 if "translation" in strengths else 20  # one pixel each way is nine moves
+    assert len({tuple(image.flatten().tolist()) for image in found}) >= least
+
+
+def test_the_draws_come_from_the_generator_alone(images):
+    one = augment(images, **PAPER)
+    torch.rand(3)
+    assert torch.equal(augment(images, **PAPER), one)
+    assert not torch.equal(augment(images, seed=1, **PAPER), one)
+
+
+def test_switching_a_step_off_leaves_the_draws_of_the_others(images):
+    hole = augment(torch.ones_like(images), cutout=0.5) == 0
+    assert torch.equal(augment(images, **PAPER), augment(images, **PAPER | {"cutout": 0.0}).where(~hole, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "high"),
+    [
+        ("brightness", 1.1, 1),
+        ("saturation", -0.1, 1),
+        ("contrast", 2, 1),
+        ("translation", 0.6, 0.5),
+        ("cutout", 1.0, 0.9),
+        ("cutout", True, 0.9),
+    ],
+)
+def test_strengths_out_of_range_are_refused(name, value, high):
+    with pytest.raises(ValueError, match=f"^discriminator_augmentation.{name}={value}: use a number from 0 to {high}$"):
+        DiffAugment(**OFF | {name: value})
+
+
+@pytest.mark.parametrize(("choice", "strengths"), [("none", OFF), ("diffaugment", PAPER)])
+def test_the_recipes(choice, strengths):
+    node = yaml.safe_load((CONF / "discriminator_augmentation" / f"{choice}.yaml").read_text())
+    assert build(node) == DiffAugment(**strengths)
