@@ -23,6 +23,29 @@ TINY = (
 )
 
 
+# The configuration nodes of a small GAN.
+GAN_NODES = {
+    "architecture": {"_target_": "gan_augment.networks.mlp.MLP", "latent_dim": 5, "width": 8},
+    "conditioning": {"_target_": "gan_augment.networks.conditioning.Projection"},
+    "loss": {"_target_": "gan_augment.losses.adversarial.NonSaturating"},
+    "penalty": {"_target_": "gan_augment.losses.penalties.Penalties"},
+    "discriminator_augmentation": {
+        "_target_": "gan_augment.augmentation.discriminator.DiffAugment",
+        **dict.fromkeys(("brightness", "saturation", "contrast", "translation", "cutout"), 0),
+    },
+    "gan": {
+        "images_seen": 960,
+        "batch_size": 16,
+        "discriminator_steps": 1,
+        "generator_learning_rate": 0.002,
+        "discriminator_learning_rate": 0.002,
+        "betas": [0.5, 0.999],
+        "ema_half_life": 1000,
+        "ema_ramp_up": 0.05,
+    },
+}
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
     """Keep every process that a test starts on one core."""

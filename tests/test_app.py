@@ -23,6 +23,7 @@ from omegaconf import OmegaConf
 from conftest import TINY
 from gan_augment.app import CONF
 from gan_augment.study.record import SCHEMA
+from gan_augment.systems.design import DESIGN
 
 STUDY = ("-m", "experiment=digits", *TINY)
 ARMS = ("none", "classical", "gan", "gan_classical")
@@ -272,7 +273,7 @@ def test_the_other_trials_run_when_one_fails(cli, tmp_path, faulty_gan_arm, monk
 def test_a_gan_that_diverges_is_an_outcome(cli, tmp_path, monkeypatch):
     from gan_augment.losses.adversarial import NonSaturating
 
-    monkeypatch.setattr(NonSaturating, "generator", lambda self, fake: fake.mean() * float("nan"))
+    monkeypatch.setattr(NonSaturating, "generator", lambda self, fake, real: fake.mean() * float("nan"))
     command = (*STUDY, "seed=0", f"paths.output_dir={tmp_path}")
     folder = tmp_path / "studies" / "digits"
     ended = cli(*command)
@@ -351,8 +352,8 @@ def assert_refused(ended, output, *said):
         ("augmentation.share=1.5", "augmentation.share=1.5: use a number above 0 and at most 1"),
         ("augmentation.share=-0.1", "augmentation.share=-0.1: use a number above 0 and at most 1"),
         ("data.classical.shift=2", "data.classical.shift=2: use a number from 0 to 1"),
-        ("data.image_size=4", "architecture DCGAN makes images of 8 to 64 pixels a side, not 4"),
-        ("data.image_size=100", "architecture DCGAN makes images of 8 to 64 pixels a side, not 100"),
+        ("data.image_size=4", "architecture DCGAN makes images of 8 to 128 pixels a side, not 4"),
+        ("data.image_size=129", "architecture DCGAN makes images of 8 to 128 pixels a side, not 129"),
         ("data.image_size=0", "data.image_size=0: use a whole number of at least 1"),
         ("trainer.precision=16", "trainer.precision=16: use one of 32-true, bf16-mixed"),
     ],
@@ -551,6 +552,46 @@ def test_every_member_of_every_group_composes_and_builds(composed, member):
         built = build(target)
         made = built.func if target.get("_partial_") else type(built)
         assert made.__name__ == target["_target_"].rpartition(".")[2]
+
+
+DESIGN_MEMBERS = [member for member in MEMBERS if member.split("=")[0] in DESIGN]
+
+
+@pytest.mark.parametrize("member", DESIGN_MEMBERS)
+def test_every_member_of_a_gan_s_groups_trains(cli, tmp_path, member):
+    ended = cli(
+        *("classifier=none", "augmentation=gan", "data.image_size=8", "gan.images_seen=640", "synthesis.per_class=4"),
+        *(member, "trainer.num_threads=1", f"paths.output_dir={tmp_path}"),
+    )
+    assert ended.code == 0, ended.err
+    (record,) = records(tmp_path / "studies" / "untitled").values()
+    assert record["status"] == "ok"
+    assert record["metrics"]["gan"]["diversity"] >= 0
+    assert record["factors"][member.split("=")[0]] == member.split("=")[1]
+
+
+def test_a_sweep_over_parts_of_a_gan_is_compared_part_by_part(cli, tmp_path):
+    ended = cli(
+        *(
+            "-m",
+            "study=which",
+            "architecture=mlp",
+            "loss=hinge,relativistic",
+            "discriminator_augmentation=none,diffaugment",
+        ),
+        *(
+            "augmentation=none,gan",
+            "seed=0,1",
+            "gan.images_seen=640",
+            "synthesis.per_class=4",
+            "classifier.num_steps=5",
+        ),
+        *("trainer.num_threads=1", f"paths.output_dir={tmp_path}"),
+    )
+    assert ended.code == 0, ended.err
+    assert "study which: 10 trials" in ended.out  # two without a GAN, whatever the GAN is
+    page = (tmp_path / "studies" / "which" / "report" / "report.html").read_text()
+    assert "gan (loss=hinge, discriminator_augmentation=diffaugment" in page
 
 
 def test_there_are_members_to_test():

@@ -6,7 +6,7 @@
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
@@ -24,6 +24,7 @@ from gan_augment.data.image_set import ImageSet, imbalance_ratio, rare_classes
 from gan_augment.data.source import Source
 from gan_augment.data.split import LabelBudget, Split, draw_split
 from gan_augment.metrics.classification import classification_metrics, confusion_matrix
+from gan_augment.metrics.signals import generator_signals
 from gan_augment.settings import build, check_integer, check_names, settings_from
 from gan_augment.stages import Output, Stage, StageStore, digest
 from gan_augment.study.factors import NULL, trial_factors
@@ -32,11 +33,12 @@ from gan_augment.study.record import SCHEMA
 from gan_augment.synthesis.pictures import draw_confusion_matrix, draw_side_by_side
 from gan_augment.synthesis.sampling import read_synthetic, synthesis_stage
 from gan_augment.systems.classifier import classifier_notes, classifier_stage, predict
+from gan_augment.systems.design import DESIGN
 from gan_augment.systems.gan import gan_stage
 from gan_augment.systems.hardware import Events, Hardware
 from gan_augment.systems.memory import peak_memory, reset_peak_memory
 
-GROUPS = ("data", "architecture", "loss", "gan", "synthesis", "augmentation", "classifier", "trainer")
+GROUPS = ("data", *DESIGN, "synthesis", "augmentation", "classifier", "trainer")
 SETTINGS = (
     *GROUPS,
     *("labels_per_class", "label_fraction", "imbalance", "validation_per_class"),
@@ -121,11 +123,11 @@ def plan_trial(settings: Mapping[str, Any]) -> Trial:
 def trial_stages(settings: Mapping[str, Any], arm: Arm, split: Split, hardware: Hardware) -> tuple[Stage, ...]:
     """Lay out the stages of a trial; each is given what the arm may see, and nothing else."""
     seeds, labelled = settings["seeds"], split.labelled
-    architecture, loss = settings["architecture"], settings["loss"]
+    design = {name: settings[name] for name in DESIGN}
     gan = synthesis = classifier = None
     if arm.needs_gan:
-        gan = gan_stage(labelled, architecture, loss, settings["gan"], seeds["gan"], hardware)
-        synthesis = synthesis_stage(gan, labelled, architecture, settings["synthesis"], seeds["synthesis"], hardware)
+        gan = gan_stage(labelled, design, seeds["gan"], hardware)
+        synthesis = synthesis_stage(gan, labelled, design, settings["synthesis"], seeds["synthesis"], hardware)
     if settings["classifier"] is not None:
         classifier = classifier_stage(
             labelled,
@@ -163,12 +165,19 @@ def run_trial(trial: Trial, folder: Path, store: StageStore, title: str) -> dict
         if output.diverged is not None:
             return make_record(trial, "diverged", outputs, error=f"{stage.name}: {output.diverged}")
 
+    signals: dict[str, Any] = {}
+    warnings: list[str] = []
     if "synthesis" in outputs:
-        synthetic = read_synthetic(outputs["synthesis"].folder, trial.split.labelled.class_names)
-        draw_side_by_side(trial.split.labelled, synthetic, folder / "samples.png")
+        labelled = trial.split.labelled
+        synthetic = read_synthetic(outputs["synthesis"].folder, labelled.class_names)
+        draw_side_by_side(labelled, synthetic, folder / "samples.png")
+        strengths = {k: v for k, v in trial.settings["discriminator_augmentation"].items() if k != "_target_"}
+        signals, warnings = generator_signals(
+            labelled, synthetic, strengths["cutout"] if any(strengths.values()) else None
+        )
 
     if "classifier" not in outputs:
-        return make_record(trial, "ok", outputs, metrics={"gan": {}})
+        return make_record(trial, "ok", outputs, metrics={"gan": signals}, warnings=warnings)
 
     def judge(images: ImageSet) -> tuple[Tensor, dict[str, Any]]:
         says = predict(outputs["classifier"].folder, trial.settings["classifier"], images, trial.hardware)
@@ -191,7 +200,8 @@ def run_trial(trial: Trial, folder: Path, store: StageStore, title: str) -> dict
         trial,
         "ok",
         outputs,
-        metrics={"validation": validation, "test": test, "gan": {}},
+        metrics={"validation": validation, "test": test, "gan": signals},
+        warnings=warnings,
         test_opened=test_opened,
     )
 
@@ -247,6 +257,7 @@ def make_record(
     error: str | None = None,
     metrics: Mapping[str, Any] | None = None,
     test_opened: str | None = None,
+    warnings: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Say what a trial was, what it found, what it cost and where it comes from."""
     seconds = {
@@ -275,6 +286,7 @@ def make_record(
             "rare_classes": rare_classes(trial.split.labelled),
         },
         "notes": list(trial.notes),
+        "warnings": list(warnings),
         "provenance": {
             "split": trial.split.hash,
             "fingerprint": trial.fingerprint,

@@ -1,13 +1,15 @@
 import pytest
 import torch
 
+from conftest import GAN_NODES
+from gan_augment.networks.conditioning import Projection
 from gan_augment.networks.dcgan import DCGAN
 from gan_augment.networks.mlp import MLP
 from gan_augment.networks.weights import save_weights
 from gan_augment.stages import Stage, StageStore
 from gan_augment.synthesis.sampling import latents, read_synthetic, synthesis_stage, synthesise
 
-NODE = {"_target_": "gan_augment.networks.dcgan.DCGAN", "latent_dim": 5, "channels": 4}
+DESIGN = GAN_NODES | {"architecture": {"_target_": "gan_augment.networks.dcgan.DCGAN", "latent_dim": 5, "channels": 4}}
 
 
 class ShowLabel(torch.nn.Module):
@@ -33,7 +35,7 @@ def test_every_class_gets_its_exact_quota_in_order(per_class):
 
 @pytest.mark.parametrize("architecture", [MLP(5, 8), DCGAN(5, 4)], ids=["mlp", "dcgan"])
 def test_an_image_can_be_made_again_without_the_others(image_set, architecture):
-    generator = architecture.generator(image_set().shape, 3).eval()
+    generator = Projection().generator(architecture, image_set().shape, 3).eval()
     images, labels = synthesise(generator, 5, num_classes=3, per_class=100, seed=7)
     for index in (0, 128, 299):
         alone = latents(7, [index], 5)
@@ -57,7 +59,7 @@ def gan(image_set):
     architecture = DCGAN(latent_dim=5, channels=4)
 
     def compute(folder):
-        generators = {name: architecture.generator(image_set().shape, 3) for name in ("ema", "generator")}
+        generators = {name: Projection().generator(architecture, image_set().shape, 3) for name in ("ema", "generator")}
         save_weights(folder, **generators)
 
     return Stage("gan", 1, {}, {}, 0, compute)
@@ -65,10 +67,10 @@ def gan(image_set):
 
 def test_the_stage_samples_the_averaged_generator(tmp_path, image_set, gan, cpu):
     store = StageStore(tmp_path)
-    stage = synthesis_stage(gan, image_set(), NODE, {"per_class": 4}, seed=3, hardware=cpu)
+    stage = synthesis_stage(gan, image_set(), DESIGN, {"per_class": 4}, seed=3, hardware=cpu)
     found = read_synthetic(store.fetch(stage).folder, ["a", "b", "c"])
     weights = torch.load(store.folder(gan) / "weights.pt", weights_only=True)
-    generator = DCGAN(latent_dim=5, channels=4).generator(image_set().shape, 3)
+    generator = Projection().generator(DCGAN(latent_dim=5, channels=4), image_set().shape, 3)
     generator.load_state_dict(weights["ema"])
     images, labels = synthesise(generator.eval(), 5, 3, per_class=4, seed=3)
     assert torch.equal(found.images, images)
@@ -78,4 +80,4 @@ def test_the_stage_samples_the_averaged_generator(tmp_path, image_set, gan, cpu)
 
 def test_no_images_a_class_are_refused(image_set, gan, cpu):
     with pytest.raises(ValueError, match=r"^synthesis\.per_class=0: use a whole number of at least 1$"):
-        synthesis_stage(gan, image_set(), NODE, {"per_class": 0}, seed=3, hardware=cpu)
+        synthesis_stage(gan, image_set(), DESIGN, {"per_class": 0}, seed=3, hardware=cpu)

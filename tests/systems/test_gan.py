@@ -4,39 +4,48 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from conftest import GAN_NODES
+from gan_augment.augmentation.discriminator import DiffAugment
 from gan_augment.data.batches import ImageBatches, Part
 from gan_augment.data.image_set import to_float
-from gan_augment.losses.adversarial import NonSaturating
+from gan_augment.losses.adversarial import Hinge, LeastSquares, Minimax, NonSaturating, Relativistic, Wasserstein
+from gan_augment.losses.penalties import Penalties
+from gan_augment.networks.conditioning import Concat, PerClass, Projection, Unconditional
 from gan_augment.networks.dcgan import DCGAN
 from gan_augment.networks.mlp import MLP
+from gan_augment.networks.r3gan import R3GAN
+from gan_augment.networks.resnet import ResNet
 from gan_augment.networks.weights import load_weights
 from gan_augment.randomness import initialised
 from gan_augment.stages import DivergedError
-from gan_augment.systems.gan import GAN, GANSettings, gan_stage, labels_in_turns, train_gan
+from gan_augment.systems.design import GANDesign, GANSettings
+from gan_augment.systems.gan import GAN, gan_stage, gradient_norm, labels_in_turns, train_gan
 
-SETTINGS = {
-    "images_seen": 960,
-    "batch_size": 16,
-    "discriminator_steps": 1,
-    "generator_learning_rate": 0.002,
-    "discriminator_learning_rate": 0.002,
-    "betas": [0.5, 0.999],
-    "ema_half_life": 1000,
-    "ema_ramp_up": 0.05,
-}
+SETTINGS = GAN_NODES["gan"]
 
 
 def settings(**changes):
     return GANSettings(**SETTINGS | changes)
 
 
+def design(loss=None, architecture=None, conditioning=None, penalties=None, augmentation=None, **changes):
+    return GANDesign(
+        architecture or MLP(latent_dim=5, width=8),
+        conditioning or Projection(),
+        loss or NonSaturating(),
+        penalties or Penalties(),
+        augmentation or DiffAugment(0, 0, 0, 0, 0),
+        settings(**changes),
+    )
+
+
 def make_system(images, loss=None, architecture=None, **changes):
-    architecture = architecture or MLP(latent_dim=5, width=8)
+    parts = design(loss, architecture, **changes)
     networks = [
         initialised(lambda make=make: make(images.shape, images.num_classes), 0)
-        for make in (architecture.generator, architecture.discriminator)
+        for make in (parts.generator, parts.discriminator)
     ]
-    return GAN(*networks, loss or NonSaturating(), settings(**changes), architecture.latent_dim, images.class_counts, 0)
+    return GAN(*networks, parts, images.class_counts, 0)
 
 
 def fit(system, images, cpu, folder, num_steps=1):
@@ -55,9 +64,9 @@ class Spy(NonSaturating):
         self.turns.append("discriminator")
         return super().discriminator(real, fake)
 
-    def generator(self, fake):
+    def generator(self, fake, real):
         self.turns.append("generator")
-        return super().generator(fake)
+        return super().generator(fake, real)
 
 
 @pytest.mark.parametrize("architecture", [MLP(5, 8), DCGAN(5, 4)], ids=["mlp", "dcgan"])
@@ -136,7 +145,7 @@ def test_the_average_takes_the_statistics_of_batch_norm_as_they_are(image_set, c
     assert any("running_mean" in name for name in buffers)
     for name, value in system.ema.named_buffers():
         assert torch.equal(value, buffers[name])
-    assert not torch.equal(system.ema.layers[0].weight, system.generator.layers[0].weight)
+    assert not torch.equal(system.ema.network[0].weight, system.generator.network[0].weight)
 
 
 def test_generated_labels_are_as_frequent_as_the_real_ones(image_set, cpu, tmp_path):
@@ -144,7 +153,7 @@ def test_generated_labels_are_as_frequent_as_the_real_ones(image_set, cpu, tmp_p
     images = images.subset(torch.arange(50))  # 40 of one class and 10 of the other
     system = make_system(images, batch_size=500, images_seen=10_000)
     fit(system, images, cpu, tmp_path, num_steps=20)
-    drawn = torch.cat([system.generate("generator", step)[1] for step in range(20)])
+    drawn = torch.cat([system.generate("generator", None, step)[1] for step in range(20)])
     assert torch.bincount(drawn).div(len(drawn)).tolist() == pytest.approx([0.8, 0.2], abs=0.015)
 
 
@@ -161,10 +170,10 @@ def test_equal_classes_take_turns_so_that_a_draw_of_a_label_is_a_draw_of_a_class
 
 def trained(images, cpu, folder, architecture=None, **changes):
     """Train for real; return the averaged generator."""
-    architecture = architecture or MLP(latent_dim=5, width=8)
+    parts = design(architecture=architecture, **changes)
     folder.mkdir(exist_ok=True)
-    train_gan(images, architecture, NonSaturating(), settings(**changes), 0, cpu, folder)
-    return load_weights(folder, "ema", architecture.generator(images.shape, images.num_classes))
+    train_gan(images, parts, 0, cpu, folder)
+    return load_weights(folder, "ema", parts.generator(images.shape, images.num_classes))
 
 
 def test_curves_and_samples_are_drawn_over_images_seen(image_set, cpu, tmp_path):
@@ -186,7 +195,7 @@ def test_a_curve_s_point_is_the_mean_since_the_last_point(image_set, cpu, tmp_pa
         def discriminator(self, real, fake):
             return 0 * (real.sum() + fake.sum()) + 3
 
-        def generator(self, fake):
+        def generator(self, fake, real):
             return 0 * fake.sum() + 5
 
     images = image_set()
@@ -208,12 +217,12 @@ def test_it_learns_which_class_is_bright(image_set, cpu, tmp_path):
 
 def test_a_loss_that_is_not_finite_ends_the_training(image_set, cpu, tmp_path):
     class Broken(NonSaturating):
-        def generator(self, fake):
-            return super().generator(fake) * float("nan")
+        def generator(self, fake, real):
+            return super().generator(fake, real) * float("nan")
 
     images = image_set()
     with pytest.raises(DivergedError, match="within the first 50 steps"):
-        train_gan(images, MLP(5, 8), Broken(), settings(images_seen=16 * 200), 0, cpu, tmp_path)
+        train_gan(images, design(Broken(), images_seen=16 * 200), 0, cpu, tmp_path)
     assert not (tmp_path / "weights.pt").exists()
 
 
@@ -230,7 +239,9 @@ def test_golden_numbers(image_set, cpu, tmp_path):
     images = image_set()
     architecture = DCGAN(latent_dim=5, channels=4)
     generator = trained(images, cpu, tmp_path, architecture, images_seen=16 * 6)
-    discriminator = load_weights(tmp_path, "discriminator", architecture.discriminator(images.shape, 3))
+    discriminator = load_weights(
+        tmp_path, "discriminator", design(architecture=architecture).discriminator(images.shape, 3)
+    )
     latents = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
     made = generator(latents, torch.tensor([0, 1, 2]))
     logits = discriminator(to_float(images.images[::10]), images.labels[::10])
@@ -265,12 +276,10 @@ def test_the_discriminator_sees_no_more_images_than_asked_for():
 
 
 def test_the_stage_is_made_from_labelled_images_and_settings(image_set, cpu):
-    node = {"_target_": "gan_augment.networks.mlp.MLP", "latent_dim": 5, "width": 8}
-    loss = {"_target_": "gan_augment.losses.adversarial.NonSaturating"}
-
     def key(images=None, width=8, seed=0, **changes):
         images = images or image_set()
-        return gan_stage(images, {**node, "width": width}, loss, {**SETTINGS, **changes}, seed, cpu).key
+        changed = {"architecture": GAN_NODES["architecture"] | {"width": width}, "gan": SETTINGS | changes}
+        return gan_stage(images, GAN_NODES | changed, seed, cpu).key
 
     keys = [key(), key(image_set(seed=1)), key(width=9), key(seed=1), key(batch_size=17)]
     assert len(set(keys)) == 5
@@ -278,7 +287,100 @@ def test_the_stage_is_made_from_labelled_images_and_settings(image_set, cpu):
 
 
 def test_images_that_the_architecture_cannot_make_are_refused(image_set, cpu):
-    node = {"_target_": "gan_augment.networks.mlp.MLP", "latent_dim": 5, "width": 8}
-    loss = {"_target_": "gan_augment.losses.adversarial.NonSaturating"}
-    with pytest.raises(ValueError, match="makes images of 8 to 64 pixels a side, not 4"):
-        gan_stage(image_set(size=4), node, loss, SETTINGS, 0, cpu)
+    with pytest.raises(ValueError, match="makes images of 8 to 128 pixels a side, not 4"):
+        gan_stage(image_set(size=4), GAN_NODES, 0, cpu)
+
+
+LOSSES = {
+    "minimax": Minimax(),
+    "smoothed": NonSaturating(label_smoothing=0.1),
+    "least_squares": LeastSquares(),
+    "hinge": Hinge(),
+    "wasserstein": Wasserstein(weight_clip=0.01),
+    "relativistic": Relativistic(),
+}
+ARCHITECTURES = {
+    "mlp": MLP(5, 8),
+    "dcgan": DCGAN(5, 4),
+    "dcgan with batch norm": DCGAN(5, 4, spectral_norm=False, batch_norm=True),
+    "mlp with batch std": MLP(5, 8, batch_std=True),
+    "resnet": ResNet(5, 4),
+    "r3gan": R3GAN(5, 8),
+}
+CONDITIONINGS = {"projection": Projection(), "concat": Concat(), "none": Unconditional(), "per_class": PerClass()}
+
+
+def sound(loss="minimax", architecture="mlp", conditioning="projection", penalties=None, **parts):
+    return design(
+        LOSSES[loss], ARCHITECTURES[architecture], CONDITIONINGS[conditioning], penalties or Penalties(), **parts
+    )
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_trains_every_architecture(image_set, cpu, tmp_path, loss, architecture):
+    train_gan(image_set(), sound(loss, architecture, images_seen=16 * 4), 0, cpu, tmp_path)
+    assert (tmp_path / "weights.pt").exists()
+
+
+@pytest.mark.parametrize("conditioning", CONDITIONINGS)
+@pytest.mark.parametrize("penalties", [Penalties(), Penalties(r1=1, r2=1), Penalties(gradient_penalty=10, interval=2)])
+@pytest.mark.parametrize("loss", ["minimax", "relativistic"])
+def test_every_conditioning_trains_under_penalties_and_augmentation(
+    image_set, cpu, tmp_path, conditioning, penalties, loss
+):
+    augmentation = DiffAugment(0.5, 1.0, 0.5, 0.125, 0.5)
+    parts = sound(loss, "dcgan", conditioning, penalties, augmentation=augmentation, images_seen=16 * 4)
+    train_gan(image_set(), parts, 0, cpu, tmp_path)
+    assert (tmp_path / "weights.pt").exists()
+
+
+def test_a_penalty_and_batch_norm_in_the_discriminator_are_refused(image_set):
+    parts = sound(architecture="dcgan with batch norm", penalties=Penalties(r1=1))
+    with pytest.raises(ValueError, match="penalty: batch norm in the discriminator makes each logit depend on"):
+        parts.check(image_set().shape, 3)
+
+
+def test_clipped_weights_stay_within_their_bound(image_set, cpu, tmp_path):
+    images, parts = image_set(), sound("wasserstein", images_seen=16 * 4)
+    train_gan(images, parts, 0, cpu, tmp_path)
+    discriminator = load_weights(tmp_path, "discriminator", parts.discriminator(images.shape, 3))
+    assert max(weight.abs().max() for weight in discriminator.parameters()) <= 0.01
+
+
+def test_real_and_generated_images_do_not_meet_where_logits_depend_on_the_batch(image_set):
+    images = image_set()
+    parts = sound(architecture="mlp with batch std")
+    system = GAN(parts.generator(images.shape, 3), parts.discriminator(images.shape, 3), parts, images.class_counts, 0)
+    system.discriminator.eval()  # spectral norm takes a step at each forward in training
+    real, fake = ((to_float(images.images[part]), images.labels[part]) for part in (slice(0, 8), slice(8, 16)))
+    on_real, on_fake = system.judge(real, fake)
+    assert torch.equal(on_real, system.discriminator(*real))
+    assert torch.equal(on_fake, system.discriminator(*fake))
+
+
+@pytest.mark.parametrize(("penalties", "loss"), [(Penalties(r1=1), "minimax"), (Penalties(), "relativistic")])
+def test_what_is_compared_one_by_one_has_the_same_labels(image_set, cpu, tmp_path, penalties, loss):
+    images, parts = image_set(), sound(loss, penalties=penalties, images_seen=16 * 4)
+    system = make_system(images)
+    system.design = parts
+    data = ImageBatches([Part(images, 16, "order")], 1, seed=0)
+    (selection,) = data.train_dataloader()
+    batch = data.on_after_batch_transfer(data.on_before_batch_transfer(selection, 0), 0)
+    system.on_fit_start()
+    assert torch.equal(system.generate("generator", batch, 0)[1], batch.labels)
+
+
+def test_the_curves_tell_how_sure_the_discriminator_is(image_set, cpu, tmp_path):
+    trained(image_set(), cpu, tmp_path, images_seen=16 * 100)
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    for tag in ("accuracy/real", "accuracy/fake"):
+        assert all(0 <= point.value <= 1 for point in events.Scalars(tag))
+    for tag in ("gradient_norm/discriminator", "gradient_norm/generator"):
+        assert all(point.value > 0 for point in events.Scalars(tag))
+
+
+def test_the_norm_of_a_gradient_is_that_of_all_weights_together():
+    layer = torch.nn.Linear(2, 1)
+    layer.weight.grad, layer.bias.grad = torch.tensor([[3.0, 0.0]]), torch.tensor([4.0])
+    assert gradient_norm(layer).item() == 5

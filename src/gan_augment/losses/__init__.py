@@ -1,1 +1,1 @@
-"""Adversarial losses: pure functions of logits. No networks, no Lightning."""
+"""Adversarial losses and penalties: pure functions of logits and gradients. No networks, no Lightning."""

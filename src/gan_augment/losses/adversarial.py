@@ -1,48 +1,215 @@
 """Adversarial losses. A new one is one class here, one YAML under `conf/loss/`, one test."""
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from gan_augment.settings import check_number
+
 
 class AdversarialLoss(ABC):
-    """What the discriminator and the generator minimise, as functions of the discriminator's logits `[B]`."""
+    """What the discriminator and the generator minimise, as functions of the discriminator's logits `[B]`.
+
+    Attributes:
+        pairs: Whether the generator's loss looks at real images too.
+        weight_clip: Bound to which the discriminator's weights are clipped after each of its steps; None: they are not.
+    """
+
+    pairs: bool = False
+    weight_clip: float | None = None
 
     @abstractmethod
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         """Return the discriminator's loss, a scalar, from its logits `[B]` on real and on generated images."""
 
     @abstractmethod
-    def generator(self, fake: Tensor) -> Tensor:
-        """Return the generator's loss, a scalar, from the discriminator's logits `[B]` on its images."""
+    def generator(self, fake: Tensor, real: Tensor) -> Tensor:
+        """Return the generator's loss, a scalar.
+
+        Args:
+            fake: The discriminator's logits `[B]` on the generator's images.
+            real: Its logits `[B]` on the real images of the step; empty unless `pairs`.
+        """
 
     def output(self, logits: Tensor) -> Tensor:
         """Turn logits into what the discriminator is said to answer, for the curves; the logits themselves here."""
         return logits
 
 
-class NonSaturating(AdversarialLoss):
-    """The non-saturating loss (Goodfellow et al. 2014, section 3).
+@dataclass(frozen=True)
+class _CrossEntropy(AdversarialLoss):
+    """A discriminator D = sigmoid(logit) that estimates the probability of "real" by cross-entropy.
 
-    With D = sigmoid(logit), the discriminator minimises -log D(x) - log(1 - D(G(z))) and the generator
-    -log D(G(z)), written with softplus(a) = log(1 + exp(a)), which does not overflow.
+    It minimises -log D(x) - log(1 - D(G(z))), written with softplus(a) = log(1 + exp(a)), which does not overflow.
+    With one-sided label smoothing s, its target on real images is 1 - s in place of 1, and the first term becomes
+    -(1 - s) log D(x) - s log(1 - D(x)) (Salimans et al. 2016, section 3.4): it is never quite sure of real images. The
+    target on generated ones stays 0: any other would reward the generator for staying where it is wrong.
 
-    Example:
-        >>> import torch
-        >>> loss, undecided = NonSaturating(), torch.zeros(4)
-        >>> round(loss.discriminator(undecided, undecided).item(), 4), round(loss.generator(undecided).item(), 4)
-        (1.3863, 0.6931)
+    Attributes:
+        label_smoothing: The s, at most 0.5.
+
+    Raises:
+        ValueError: If it is out of range.
     """
 
-    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Return mean softplus(-real) + mean softplus(fake)."""
-        return softplus(-real).mean() + softplus(fake).mean()
+    label_smoothing: float = 0.0
 
-    def generator(self, fake: Tensor) -> Tensor:
-        """Return mean softplus(-fake)."""
-        return softplus(-fake).mean()
+    def __post_init__(self) -> None:
+        """Refuse a target closer to generated than to real."""
+        check_number("loss.label_smoothing", self.label_smoothing, 0, 0.5)
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Return mean (1 - s) softplus(-real) + s softplus(real), plus mean softplus(fake)."""
+        smoothing = self.label_smoothing
+        return ((1 - smoothing) * softplus(-real) + smoothing * softplus(real)).mean() + softplus(fake).mean()
 
     def output(self, logits: Tensor) -> Tensor:
         """Return D = sigmoid(logit), the probability of "real"."""
         return logits.sigmoid()
+
+
+class Minimax(_CrossEntropy):
+    """The minimax loss, which saturates (Goodfellow et al. 2014, eq. 1).
+
+    With D = sigmoid(logit), the discriminator minimises -log D(x) - log(1 - D(G(z))) and the generator the negative of
+    its second term, log(1 - D(G(z))), whose slope in the logit is -D(G(z)): none where the discriminator is sure.
+
+    Example:
+        >>> import torch
+        >>> unsure, sure = torch.tensor([0.0], requires_grad=True), torch.tensor([-9.0], requires_grad=True)
+        >>> Minimax().generator(torch.cat([unsure, sure]), torch.empty(0)).backward()
+        >>> round(2 * unsure.grad.item(), 4), round(2 * sure.grad.item(), 4)
+        (-0.5, -0.0001)
+    """
+
+    def generator(self, fake: Tensor, real: Tensor) -> Tensor:
+        """Return -mean softplus(fake)."""
+        return -softplus(fake).mean()
+
+
+class NonSaturating(_CrossEntropy):
+    """The non-saturating loss (Goodfellow et al. 2014, section 3).
+
+    With D = sigmoid(logit), the discriminator minimises -log D(x) - log(1 - D(G(z))) and the generator -log D(G(z)),
+    whose slope in the logit is D(G(z)) - 1: steepest where the discriminator is sure.
+
+    Example:
+        >>> import torch
+        >>> loss, undecided = NonSaturating(), torch.zeros(4)
+        >>> round(loss.discriminator(undecided, undecided).item(), 4)
+        1.3863
+        >>> round(loss.generator(undecided, torch.empty(0)).item(), 4)
+        0.6931
+    """
+
+    def generator(self, fake: Tensor, real: Tensor) -> Tensor:
+        """Return mean softplus(-fake)."""
+        return softplus(-fake).mean()
+
+
+class LeastSquares(AdversarialLoss):
+    """The least squares loss (Mao et al. 2017, eq. 8).
+
+    With D(x) the logit, the discriminator minimises 1/2 (D(x) - 1)^2 + 1/2 (D(G(z)) + 1)^2 and the generator
+    1/2 D(G(z))^2. With these targets, the paper's a = -1, b = 1 and c = 0, the generator minimises a Pearson chi^2
+    divergence, and a logit above 0 says "real", as in the other losses; with the 0, 1 and 1 of its eq. 9 neither holds.
+    """
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Return 1/2 mean (real - 1)^2 + 1/2 mean (fake + 1)^2."""
+        return ((real - 1).square().mean() + (fake + 1).square().mean()) / 2
+
+    def generator(self, fake: Tensor, real: Tensor) -> Tensor:
+        """Return 1/2 mean fake^2."""
+        return fake.square().mean() / 2
+
+
+class Hinge(AdversarialLoss):
+    """The hinge loss (Lim and Ye 2017; Miyato et al. 2018, eqs. 16 and 17).
+
+    With D(x) the logit, the discriminator minimises max(0, 1 - D(x)) + max(0, 1 + D(G(z))), which is indifferent to
+    images beyond the margin, and the generator -D(G(z)).
+    """
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Return mean max(0, 1 - real) + mean max(0, 1 + fake)."""
+        return (1 - real).relu().mean() + (1 + fake).relu().mean()
+
+    def generator(self, fake: Tensor, real: Tensor) -> Tensor:
+        """Return -mean fake."""
+        return -fake.mean()
+
+
+@dataclass(frozen=True)
+class Wasserstein(AdversarialLoss):
+    """The Wasserstein loss (Arjovsky et al. 2017, eqs. 2 and 3).
+
+    With f(x) the logit, the discriminator, here a critic, minimises f(G(z)) - f(x) and the generator -f(G(z)). The
+    negative of the critic's loss is at most the earth mover's distance while the slope of f is at most 1, and equal to
+    it for the best f. Clipped weights hold the slope below some constant, a gradient penalty (Gulrajani et al. 2017)
+    near 1; without either the loss has no lower bound.
+
+    Attributes:
+        weight_clip: Bound of the critic's weights, at most 1; None with a gradient penalty.
+
+    Raises:
+        ValueError: If it is out of range.
+    """
+
+    weight_clip: float | None = 0.01
+
+    def __post_init__(self) -> None:
+        """Refuse a bound out of range."""
+        if self.weight_clip is not None:
+            check_number("loss.weight_clip", self.weight_clip, 0, 1, open_low=True)
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Return mean fake - mean real."""
+        return fake.mean() - real.mean()
+
+    def generator(self, fake: Tensor, real: Tensor) -> Tensor:
+        """Return -mean fake."""
+        return -fake.mean()
+
+
+class Relativistic(AdversarialLoss):
+    """The relativistic pairing loss, RpGAN (Jolicoeur-Martineau 2018; Huang et al. 2024, eq. 2).
+
+    With C(x) the logit, and each real image x of a batch paired with a generated one, the discriminator minimises
+    -log sigmoid(C(x) - C(G(z))) and the generator -log sigmoid(C(G(z)) - C(x)). No basin of it drops modes (Sun et al.
+    2020), but without R1 and R2 it need not converge.
+
+    Example:
+        >>> import torch
+        >>> real, fake = torch.tensor([3.0, 2.0]), torch.tensor([2.0, 3.0])
+        >>> loss = Relativistic()
+        >>> loss.discriminator(real, fake).item() == loss.discriminator(real + 100, fake + 100).item()
+        True
+    """
+
+    pairs = True
+
+    def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Return mean softplus(fake - real).
+
+        Raises:
+            ValueError: If there are not as many real images as generated ones.
+        """
+        return softplus(-_lead(real, fake)).mean()
+
+    def generator(self, fake: Tensor, real: Tensor) -> Tensor:
+        """Return mean softplus(real - fake).
+
+        Raises:
+            ValueError: If there are not as many real images as generated ones.
+        """
+        return softplus(_lead(real, fake)).mean()
+
+
+def _lead(real: Tensor, fake: Tensor) -> Tensor:
+    """Return by how much each real image's logit `[B]` exceeds that of the generated one beside it."""
+    if len(real) != len(fake):  # they would broadcast where one of the two is a single image
+        raise ValueError(f"loss=relativistic pairs {len(real)} real with {len(fake)} generated images; use as many")
+    return real - fake

@@ -1,4 +1,7 @@
-"""What a GAN architecture is: a generator and a discriminator that fit each other and the images."""
+"""What a GAN architecture is: bodies of a generator and a discriminator that fit each other and the images.
+
+The bodies know nothing of labels: a `Conditioning` makes whole networks of them.
+"""
 
 from abc import ABC, abstractmethod
 
@@ -15,18 +18,33 @@ class Architecture(ABC):
     Attributes:
         latent_dim: Length of a latent vector.
         image_sizes: Smallest and largest side of an image that the family is made for, in pixels.
+        spectral_norm: Whether the discriminator's weights are divided by their largest singular values.
+        batch_norm: Whether there is batch norm in the discriminator.
+        batch_std: Whether the discriminator sees the standard deviation of its batch (`BatchStd`).
     """
 
     latent_dim: int
-    image_sizes: tuple[int, int] = (8, 64)
+    image_sizes: tuple[int, int] = (8, 128)
+    spectral_norm: bool = False
+    batch_norm: bool = False
+    batch_std: bool = False
 
     @abstractmethod
-    def generator(self, shape: ImageShape, num_classes: int) -> nn.Module:
-        """Return a network (latents `[B, latent_dim]`, labels `[B]`) -> images `[B, C, H, W]` in [-1, 1]."""
+    def generator(self, shape: ImageShape, num_inputs: int) -> nn.Module:
+        """Return a body that maps features `[B, num_inputs]` to images `[B, C, H, W]` in [-1, 1]."""
 
     @abstractmethod
-    def discriminator(self, shape: ImageShape, num_classes: int) -> nn.Module:
-        """Return a network (images `[B, C, H, W]` in [-1, 1], labels `[B]`) -> logits `[B]`, high where real."""
+    def discriminator(self, shape: ImageShape) -> "FeatureExtractor":
+        """Return a body that maps images `[B, C, H, W]` to features; C is larger than the images' with label planes."""
+
+    def finish(self, discriminator: nn.Module) -> nn.Module:
+        """Give a discriminator what concerns the whole of it, the head too: here spectral norm, if asked for."""
+        return with_spectral_norm(discriminator) if self.spectral_norm else discriminator
+
+    @property
+    def couples_images(self) -> bool:
+        """Whether the logit of an image depends on its batch: real and generated ones must then come apart."""
+        return self.batch_norm or self.batch_std
 
     def check(self, shape: ImageShape) -> None:
         """Refuse images that the family cannot make.
@@ -61,6 +79,16 @@ def halvings(size: int, smallest: int) -> list[int]:
     return sizes
 
 
+def doublings(channels: int, count: int) -> list[int]:
+    """Return so many numbers of feature maps; each is twice the one before, up to 8 times the first.
+
+    Example:
+        >>> doublings(16, 5)
+        [16, 32, 64, 128, 128]
+    """
+    return [channels * 2 ** min(level, 3) for level in range(count)]
+
+
 def with_spectral_norm(discriminator: nn.Module) -> nn.Module:
     """Divide every weight of a discriminator by its largest singular value (Miyato et al. 2018).
 
@@ -72,40 +100,52 @@ def with_spectral_norm(discriminator: nn.Module) -> nn.Module:
     return discriminator
 
 
-class LabelledLatent(nn.Module):
-    """Put a learned embedding of the label behind the latent vector (concatenation, Mirza and Osindero 2014).
+class FeatureExtractor(nn.Sequential):
+    """A discriminator without its head: images `[B, C, H, W]` -> features `[B, num_features]`.
 
     Args:
-        latent_dim: Length of the latent vector.
-        num_classes: Number of labels.
-        embedding_dim: Length of the embedding.
+        layers: The last one returns `[B, num_features]`.
+        num_features: Length of the features.
+        batch_std: Whether a `BatchStd` follows, which makes them one longer.
     """
 
-    def __init__(self, latent_dim: int, num_classes: int, embedding_dim: int = 32) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(num_classes, embedding_dim)
-        self.num_features = latent_dim + embedding_dim
-
-    def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
-        """Map latents `[B, Z]` and labels `[B]` to features `[B, num_features]`."""
-        return torch.cat([latents, self.embedding(labels)], dim=1)
+    def __init__(self, *layers: nn.Module, num_features: int, batch_std: bool) -> None:
+        super().__init__(*layers, *([BatchStd()] if batch_std else []))
+        self.num_features = num_features + batch_std
 
 
-class ProjectionHead(nn.Module):
-    """The logit of a conditional discriminator, w . h + e_y . h + b (Miyato and Koyama 2018, eq. 3).
+class BatchStd(nn.Module):
+    """Put the standard deviation of the batch behind its features (Karras et al. 2018, section 3).
+
+    A batch of images that resemble each other is told by it from a batch of real ones: a remedy for mode collapse. The
+    standard deviation of each feature over the batch is averaged over the features: one number for the whole batch.
+
+    Example:
+        >>> BatchStd()(torch.tensor([[1.0, 0.0], [3.0, 4.0]]))
+        tensor([[1.0000, 0.0000, 1.5000],
+                [3.0000, 4.0000, 1.5000]])
+    """
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features `[B, F]` to `[B, F + 1]`."""
+        # The square root has no slope at a variance of 0.
+        std = (features.var(dim=0, unbiased=False) + 1e-8).sqrt().mean()
+        return torch.cat([features, std.expand(len(features), 1)], dim=1)
+
+
+class Residual(nn.Module):
+    """The sum of two ways through a block.
 
     Args:
-        num_features: Length of the features h.
-        num_classes: Number of labels y.
+        shortcut: The way around, as short as the change of shape allows.
+        residual: The way through the layers.
     """
 
-    def __init__(self, num_features: int, num_classes: int) -> None:
+    def __init__(self, shortcut: nn.Module, residual: nn.Module) -> None:
         super().__init__()
-        self.linear = nn.Linear(num_features, 1)
-        self.embedding = nn.Embedding(num_classes, num_features)
-        # As small as the weights of the linear part, so that neither part drowns the other at the start.
-        nn.init.normal_(self.embedding.weight, std=num_features**-0.5)
+        self.shortcut = shortcut
+        self.residual = residual
 
-    def forward(self, features: Tensor, labels: Tensor) -> Tensor:
-        """Map features `[B, num_features]` and labels `[B]` to logits `[B]`."""
-        return self.linear(features).squeeze(1) + (self.embedding(labels) * features).sum(dim=1)
+    def forward(self, features: Tensor) -> Tensor:
+        """Map feature maps `[B, C, H, W]` to as many as both ways make of them."""
+        return self.shortcut(features) + self.residual(features)

@@ -1,12 +1,13 @@
-"""The convolutional GAN of Radford et al. 2015, with labels, for any image size."""
+"""The convolutional GAN of Radford et al. 2015, for any image size."""
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from gan_augment.data.image_set import ImageShape
-from gan_augment.networks.architecture import Architecture, LabelledLatent, ProjectionHead, halvings, with_spectral_norm
+from gan_augment.networks.architecture import Architecture, FeatureExtractor, doublings, halvings
 from gan_augment.settings import check_integer
 
 # The discriminator must see the whole image at once.
@@ -15,91 +16,106 @@ SMALLEST_SIDE = 4  # pixels of the smallest feature map
 
 @dataclass(frozen=True)
 class DCGAN(Architecture):
-    """Strided convolutions down, transposed convolutions up, and one plain convolution at full size.
+    """Strided convolutions down, transposed convolutions up, and by default one plain convolution at full size.
 
-    The discriminator has no batch norm: real and generated images go through it in one batch, and their
-    statistics must not mix. The convolution at full size is an addition to the paper: images of 8 pixels are halved
-    only once, and one strided convolution alone sees too little of them.
+    By default the discriminator has no batch norm, so that real and generated images can go through it in one batch.
+    The convolution at full size is an addition to the paper: images of 8 pixels are halved only once, and one strided
+    convolution alone sees too little of them. The paper's networks for 64x64 pixels (its figure 1, at half its width)
+    are `channels=64, spectral_norm=False, batch_norm=True, kernel_size=5, full_size=False`.
+
+    Sides are halved down to 4 or 3 pixels, rounded up, and come back exactly: 100 is made from 4, 7, 13, 25, 50.
 
     Attributes:
         latent_dim: Length of a latent vector.
-        channels: Feature maps at full size; each halving doubles them, up to 8 times.
+        channels: Feature maps at the largest size that has any; each halving doubles them, up to 8 times.
         spectral_norm: Whether the discriminator's weights are divided by their largest singular values.
+        batch_norm: Whether the discriminator has batch norm behind each convolution but the first; the generator has
+            it behind each layer but the last in any case.
+        batch_std: Whether the discriminator sees the standard deviation of its batch.
+        kernel_size: Side of the strided kernels, in pixels: 5; or 4, and then 3 where a size is odd.
+        full_size: Whether there is a plain 3x3 convolution at full size: last in the generator, first in the
+            discriminator. Without it these places are taken by strided ones, and the largest feature maps have half
+            the image's size.
+
+    Raises:
+        ValueError: If a setting is out of range, or spectral norm is asked for together with batch norm.
     """
 
     latent_dim: int = 100
     channels: int = 32
     spectral_norm: bool = True
+    batch_norm: bool = False
+    batch_std: bool = False
+    kernel_size: int = 4
+    full_size: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse sizes below one."""
+        """Refuse values out of range."""
         check_integer("architecture.latent_dim", self.latent_dim, low=1)
         check_integer("architecture.channels", self.channels, low=1)
+        check_integer("architecture.kernel_size", self.kernel_size, low=4, high=5)
+        if self.spectral_norm and self.batch_norm:
+            raise ValueError(
+                "architecture.batch_norm=True: batch norm undoes what spectral norm bounds: "
+                "set architecture.spectral_norm=false, or batch_norm=false"
+            )
 
-    def generator(self, shape: ImageShape, num_classes: int) -> nn.Module:
-        """Return the generator."""
-        return DCGANGenerator(shape, num_classes, self.latent_dim, self.channels)
+    def generator(self, shape: ImageShape, num_inputs: int) -> nn.Module:
+        """Return features `[B, num_inputs]` -> images `[B, C, H, W]` in [-1, 1]."""
+        sizes = halvings(shape.size, SMALLEST_SIDE)
+        widths = self._widths(len(sizes), shape.channels)[::-1]
+        layers: list[nn.Module] = [
+            nn.Linear(num_inputs, widths[0] * sizes[0] ** 2, bias=False),
+            nn.Unflatten(1, (widths[0], sizes[0], sizes[0])),
+        ]
+        for size, (width, next_width) in zip(sizes[1:], pairwise(widths), strict=False):
+            kernel = self._kernel(size)
+            if self.kernel_size == 5:
+                kernel["output_padding"] = 1 - size % 2
+            last = not self.full_size and size == sizes[-1]
+            layers += [
+                nn.BatchNorm2d(width),
+                nn.ReLU(),
+                nn.ConvTranspose2d(width, next_width, stride=2, bias=last, **kernel),
+            ]
+        if self.full_size:
+            layers += [nn.BatchNorm2d(self.channels), nn.ReLU(), nn.Conv2d(self.channels, shape.channels, 3, padding=1)]
+        return nn.Sequential(*layers, nn.Tanh()).apply(_initialise)
 
-    def discriminator(self, shape: ImageShape, num_classes: int) -> nn.Module:
-        """Return the discriminator."""
-        network = DCGANDiscriminator(shape, num_classes, self.channels)
-        return with_spectral_norm(network) if self.spectral_norm else network
+    def discriminator(self, shape: ImageShape) -> FeatureExtractor:
+        """Return images `[B, C, H, W]` -> features: the last feature maps, flattened."""
+        sizes = halvings(shape.size, SMALLEST_SIDE)[::-1]
+        widths = self._widths(len(sizes), shape.channels)
+        # Keywords of each convolution; a strided one follows from the size that it halves.
+        kernels: list[dict[str, Any]] = [{"kernel_size": 3, "padding": 1}] if self.full_size else []
+        kernels += [{"stride": 2, **self._kernel(size)} for size in sizes[:-1]]
+        layers: list[nn.Module] = []
+        for number, (kernel, (width, next_width)) in enumerate(zip(kernels, pairwise(widths), strict=True)):
+            norm = self.batch_norm and number > 0
+            layers.append(nn.Conv2d(width, next_width, bias=not norm, **kernel))
+            if norm:
+                layers.append(nn.BatchNorm2d(next_width))
+            layers.append(nn.LeakyReLU(0.2))
+        num_features = widths[-1] * sizes[-1] ** 2
+        return FeatureExtractor(*layers, nn.Flatten(), num_features=num_features, batch_std=self.batch_std)
 
+    def finish(self, discriminator: nn.Module) -> nn.Module:
+        """Draw the initial weights, then bound them."""
+        return super().finish(discriminator.apply(_initialise))
 
-def _kernel(size: int) -> int:
-    # With stride 2 and padding 1, a kernel of 4 doubles n to 2n and one of 3 to 2n - 1: every size is reached exactly.
-    return 4 if size % 2 == 0 else 3
+    def _widths(self, num_sizes: int, image_channels: int) -> list[int]:
+        """Return the image's channels and then the feature maps, from the largest to the smallest."""
+        return [image_channels, *doublings(self.channels, num_sizes if self.full_size else num_sizes - 1)]
+
+    def _kernel(self, size: int) -> dict[str, Any]:
+        """Return the keywords of a convolution that halves a size, or of a transposed one that doubles to it."""
+        if self.kernel_size == 5:
+            return {"kernel_size": 5, "padding": 2}
+        # With stride 2 and padding 1, 4 pixels double n to 2n and 3 pixels to 2n - 1: every size is reached exactly.
+        return {"kernel_size": 4 if size % 2 == 0 else 3, "padding": 1}
 
 
 def _initialise(module: nn.Module) -> None:
     # Radford et al. 2015, section 4: weights from a normal distribution with standard deviation .02.
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.normal_(module.weight, std=0.02)
-
-
-class DCGANGenerator(nn.Module):
-    """Latents `[B, latent_dim]`, labels `[B]` -> images `[B, C, H, W]` in [-1, 1]."""
-
-    def __init__(self, shape: ImageShape, num_classes: int, latent_dim: int, channels: int) -> None:
-        super().__init__()
-        sizes = halvings(shape.size, SMALLEST_SIDE)
-        widths = [channels * 2 ** min(level, 3) for level in reversed(range(len(sizes)))]
-        self.latent = LabelledLatent(latent_dim, num_classes)
-        layers: list[nn.Module] = [
-            nn.Linear(self.latent.num_features, widths[0] * sizes[0] ** 2, bias=False),
-            nn.Unflatten(1, (widths[0], sizes[0], sizes[0])),
-            nn.BatchNorm2d(widths[0]),
-            nn.ReLU(),
-        ]
-        for size, (width, next_width) in zip(sizes[1:], pairwise(widths), strict=True):
-            layers += [
-                nn.ConvTranspose2d(width, next_width, _kernel(size), stride=2, padding=1, bias=False),
-                nn.BatchNorm2d(next_width),
-                nn.ReLU(),
-            ]
-        layers += [nn.Conv2d(channels, shape.channels, 3, padding=1), nn.Tanh()]
-        self.layers = nn.Sequential(*layers)
-        self.apply(_initialise)
-
-    def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
-        """Make one image a latent vector."""
-        return self.layers(self.latent(latents, labels))
-
-
-class DCGANDiscriminator(nn.Module):
-    """Images `[B, C, H, W]`, labels `[B]` -> logits `[B]`."""
-
-    def __init__(self, shape: ImageShape, num_classes: int, channels: int) -> None:
-        super().__init__()
-        sizes = halvings(shape.size, SMALLEST_SIDE)[::-1]
-        widths = [channels * 2 ** min(level, 3) for level in range(len(sizes))]
-        layers: list[nn.Module] = [nn.Conv2d(shape.channels, channels, 3, padding=1), nn.LeakyReLU(0.2)]
-        for size, (width, next_width) in zip(sizes[:-1], pairwise(widths), strict=True):
-            layers += [nn.Conv2d(width, next_width, _kernel(size), stride=2, padding=1), nn.LeakyReLU(0.2)]
-        self.layers = nn.Sequential(*layers, nn.Flatten())
-        self.head = ProjectionHead(widths[-1] * sizes[-1] ** 2, num_classes)
-        self.apply(_initialise)
-
-    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Judge whether images are real and show what their labels say."""
-        return self.head(self.layers(images), labels)

@@ -175,7 +175,9 @@ def collect(folders: Sequence[Path | str]) -> Study:
         missing=sorted(wanted - set(found)),
         folders={name: found[name][1] for name in covered},
         commands=sorted(commands),
-        notes=Counter(note for record in records for note in dict.fromkeys(record.get("notes", []))),
+        notes=Counter(
+            note for record in records for note in dict.fromkeys(record.get("notes", []) + record.get("warnings", []))
+        ),
         rare_classes=[names for position, names in enumerate(rare) if names not in rare[:position]],
     )
 
@@ -226,6 +228,9 @@ def configurations(study: Study) -> list[Configuration]:
     """
     trials = study.trials
     swept = [c for c in columns_of(trials, "factors.") if c != ARM and not c.startswith(SEEDS) and _is_swept(trials, c)]
+    # What a choice brings along need not be said beside it: loss=hinge says the learning rates that come with it.
+    chosen = [ARM, *(c for c in swept if "." not in c.removeprefix("factors."))]
+    swept = [c for c in swept if c in chosen or (trials.groupby(chosen, dropna=False)[c].nunique() > 1).any()]
     groups: dict[tuple[Any, ...], list[int]] = {}
     for position, row in enumerate(trials[[ARM, *swept]].itertuples(index=False, name=None)):
         groups.setdefault(tuple(value if value == value else None for value in row), []).append(position)

@@ -5,7 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 # Parts of the configuration that only a trial with generated images, with transforms or with a classifier reads.
-GAN_PARTS = ("architecture", "loss", "gan", "synthesis", "seeds.gan", "seeds.synthesis")
+GAN_PARTS = (
+    *("architecture", "conditioning", "loss", "penalty", "discriminator_augmentation", "gan", "synthesis"),
+    *("seeds.gan", "seeds.synthesis"),
+)
 TRANSFORM_PARTS = ("data.classical",)
 CLASSIFIER_PARTS = ("augmentation", "classifier", "seeds.classifier", *TRANSFORM_PARTS)
 # Where things lie, how they are read and how fast they are computed is no factor of a result. That the images differ

@@ -1,7 +1,7 @@
 """The record: the one JSON file that a trial leaves, and its flat form.
 
 A record is a plain nested dictionary, so that fields written by a newer minor version survive reading and
-writing. Its parts: `trial`, `status`, `error`, `factors`, `metrics`, `costs`, `saw`, `notes`,
+writing. Its parts: `trial`, `status`, `error`, `factors`, `metrics`, `costs`, `saw`, `notes`, `warnings`,
 `provenance`.
 """
 

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from gan_augment.data.image_set import ImageSet, ImageShape, to_uint8
-from gan_augment.networks.architecture import Architecture
 from gan_augment.networks.weights import load_weights
 from gan_augment.randomness import Stream
-from gan_augment.settings import build, check_integer, settings_from
+from gan_augment.settings import check_integer, settings_from
 from gan_augment.stages import Stage
+from gan_augment.systems.design import GANDesign
 from gan_augment.systems.hardware import Hardware
 
 VERSION = 1  # raise it when the same seed makes other images
@@ -81,7 +81,7 @@ def synthesise(
 def synthesis_stage(
     gan: Stage,
     images: ImageSet,
-    architecture: Mapping[str, Any],
+    design: Mapping[str, Mapping[str, Any]],
     synthesis: Mapping[str, Any],
     seed: int,
     hardware: Hardware,
@@ -91,7 +91,7 @@ def synthesis_stage(
     Args:
         gan: The stage that trains it.
         images: A set with the shape and the classes it is trained for.
-        architecture: Configuration node of the architecture it is trained with.
+        design: The configuration nodes of its parts, as it is trained with.
         synthesis: Configuration node of the `SynthesisSettings`.
         seed: Decides the latents.
         hardware: Where to compute.
@@ -107,7 +107,7 @@ def synthesis_stage(
         inputs={"gan": gan},
         seed=seed,
         compute=partial(
-            write_synthetic, images.shape, images.num_classes, build(architecture), settings, seed, hardware.device
+            write_synthetic, images.shape, images.num_classes, GANDesign.read(design), settings, seed, hardware.device
         ),
     )
 
@@ -115,7 +115,7 @@ def synthesis_stage(
 def write_synthetic(
     shape: ImageShape,
     num_classes: int,
-    architecture: Architecture,
+    design: GANDesign,
     settings: SynthesisSettings,
     seed: int,
     device: torch.device,
@@ -123,8 +123,8 @@ def write_synthetic(
     gan: Path,
 ) -> None:
     """Sample the averaged generator in a GAN's stage folder, and write the set into a folder."""
-    generator = load_weights(gan, "ema", architecture.generator(shape, num_classes)).to(device)
-    images, labels = synthesise(generator, architecture.latent_dim, num_classes, settings.per_class, seed)
+    generator = load_weights(gan, "ema", design.generator(shape, num_classes)).to(device)
+    images, labels = synthesise(generator, design.architecture.latent_dim, num_classes, settings.per_class, seed)
     np.savez(folder / IMAGES, images=images.numpy(), labels=labels.numpy())
 
 

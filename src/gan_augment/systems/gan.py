@@ -3,7 +3,6 @@
 import copy
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -16,78 +15,31 @@ from torch import Tensor, nn
 from gan_augment.callbacks.samples import SampleGrid
 from gan_augment.data.batches import Batch, ImageBatches, Part
 from gan_augment.data.image_set import ImageSet
-from gan_augment.losses.adversarial import AdversarialLoss
-from gan_augment.networks.architecture import Architecture
 from gan_augment.networks.weights import save_weights
 from gan_augment.randomness import Stream, initialised
-from gan_augment.settings import build, check_integer, check_number, settings_from
 from gan_augment.stages import Stage
+from gan_augment.systems.design import GANDesign
 from gan_augment.systems.hardware import Hardware
 
 VERSION = 2  # raise it when the mathematics of the training changes
 
 
-@dataclass(frozen=True)
-class GANSettings:
-    """How a GAN is trained.
-
-    Attributes:
-        images_seen: Real images that the discriminator sees in all, repeats counted.
-        batch_size: Real images a step, and as many generated ones.
-        discriminator_steps: Discriminator steps a generator step.
-        generator_learning_rate: Of Adam.
-        discriminator_learning_rate: Of Adam.
-        betas: Of both Adams.
-        ema_half_life: Half-life of the generator's running average, in images.
-        ema_ramp_up: The half-life is at most this share of the images seen so far, so that the average
-            forgets the random start.
-    """
-
-    images_seen: int
-    batch_size: int
-    discriminator_steps: int
-    generator_learning_rate: float
-    discriminator_learning_rate: float
-    betas: tuple[float, float]
-    ema_half_life: int
-    ema_ramp_up: float
-
-    def __post_init__(self) -> None:
-        """Refuse values out of range."""
-        check_integer("gan.batch_size", self.batch_size, low=1)
-        check_integer("gan.discriminator_steps", self.discriminator_steps, low=1)
-        # At least one generator step.
-        check_integer("gan.images_seen", self.images_seen, low=self.batch_size * self.discriminator_steps)
-        check_number("gan.generator_learning_rate", self.generator_learning_rate, 0, 1, open_low=True)
-        check_number("gan.discriminator_learning_rate", self.discriminator_learning_rate, 0, 1, open_low=True)
-        if not isinstance(self.betas, list | tuple) or len(self.betas) != 2:
-            raise ValueError(f"gan.betas={self.betas}: use a list of two numbers")
-        for beta in self.betas:
-            check_number("gan.betas", beta, 0, 0.99999)
-        check_integer("gan.ema_half_life", self.ema_half_life, low=1)
-        check_number("gan.ema_ramp_up", self.ema_ramp_up, 0, 1, open_low=True)
-
-    @property
-    def num_steps(self) -> int:
-        """Discriminator steps in all."""
-        return self.images_seen // self.batch_size
-
-
 class GAN(L.LightningModule):
-    """A conditional GAN under manual optimisation: discriminator and generator take turns.
+    """A GAN under manual optimisation: discriminator and generator take turns.
 
     Args:
         generator: (latents `[B, latent_dim]`, labels `[B]`) -> images `[B, C, H, W]` in [-1, 1].
         discriminator: (images `[B, C, H, W]`, labels `[B]`) -> logits `[B]`.
-        loss: What both minimise.
-        settings: How they are trained.
-        latent_dim: Length of a latent vector.
+        design: What both minimise, and how they are trained.
         class_counts: Real images a class, int64 `[K]`; generated labels are drawn in the same proportions.
         seed: Decides latents and labels of the generated images.
         log_every_n_steps: Steps between two points of the curves.
     """
 
-    CURVES = ("loss/discriminator", "loss/generator", "output/real", "output/fake")
+    CURVES = (
+        *("loss/discriminator", "loss/generator", "output/real", "output/fake", "accuracy/real", "accuracy/fake"),
+        *("gradient_norm/discriminator", "gradient_norm/generator"),
+    )
 
     finite: Tensor
     labels: Tensor
@@ -97,9 +49,7 @@ class GAN(L.LightningModule):
         self,
         generator: nn.Module,
         discriminator: nn.Module,
-        loss: AdversarialLoss,
-        settings: GANSettings,
-        latent_dim: int,
+        design: GANDesign,
         class_counts: Tensor,
         seed: int,
         log_every_n_steps: int = 50,
@@ -109,12 +59,12 @@ class GAN(L.LightningModule):
         self.generator = generator
         self.discriminator = discriminator
         self.ema = copy.deepcopy(generator).requires_grad_(False).eval()
-        self.loss = loss
-        self.settings = settings
-        self.latent_dim = latent_dim
+        self.design = design
+        self.loss, self.penalties, self.settings = design.loss, design.penalties, design.settings
+        self.latent_dim = design.architecture.latent_dim
         self.num_classes = len(class_counts)
         self.seed = seed
-        self.log_every_n_steps = min(log_every_n_steps, settings.num_steps)
+        self.log_every_n_steps = min(log_every_n_steps, self.settings.num_steps)
         self.register_buffer("finite", torch.tensor(True))
         self.register_buffer("labels", labels_in_turns(class_counts), persistent=False)
         self.register_buffer("sums", torch.zeros(len(self.CURVES)), persistent=False)
@@ -136,18 +86,28 @@ class GAN(L.LightningModule):
 
     def on_fit_start(self) -> None:
         """Open the streams on the device."""
-        self._draws = {name: Stream(self.seed, name, self.device) for name in ("discriminator", "generator")}
+        names = (
+            "discriminator",
+            "generator",
+            "penalty",
+            "augmentation/real",
+            "augmentation/fake",
+            "augmentation/generator",
+        )
+        self._draws = {name: Stream(self.seed, name, self.device) for name in names}
         self._clock = time.perf_counter()
 
-    def generate(self, purpose: str, step: int) -> tuple[Tensor, Tensor]:
+    def generate(self, purpose: str, batch: Batch, step: int) -> tuple[Tensor, Tensor]:
         """Make one batch of images.
 
-        Labels are drawn as often as the real ones come: a class that is rarer among the real images than among the
-        generated ones would give the latter away, whatever they show. The generator's batch norm takes its statistics
-        from the batches of both players: their latents are drawn alike, so both estimate the same mean and variance.
+        Labels are those of the real images where the two are compared one by one. Elsewhere they are drawn, as often as
+        the real ones come: a class that is rarer among the real images than among the generated ones would give the
+        latter away, whatever they show. The generator's batch norm takes its statistics from the batches of both
+        players: their latents are drawn alike, so both estimate the same mean and variance.
 
         Args:
             purpose: Whose step it is for: `discriminator` or `generator`.
+            batch: The real images of the step.
             step: The training step.
 
         Returns:
@@ -156,7 +116,24 @@ class GAN(L.LightningModule):
         random, batch_size = self._draws[purpose].at(step), self.settings.batch_size
         latents = torch.randn(batch_size, self.latent_dim, generator=random, device=self.device)
         labels = self.labels[torch.randint(len(self.labels), (batch_size,), generator=random, device=self.device)]
+        if self.design.compares:
+            labels = batch.labels
         return self.generator(latents, labels), labels
+
+    def augment(self, images: Tensor, whose: str, step: int) -> Tensor:
+        """Put images through what the discriminator sees them through."""
+        return self.design.augmentation(images, self._draws[f"augmentation/{whose}"].at(step))
+
+    def judge(self, real: tuple[Tensor, Tensor], fake: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the discriminator's logits, float32 `[B]`, on real and on generated images with their labels.
+
+        Both go through it together, unless the logit of an image depends on its batch: then they must not meet.
+        """
+        if self.design.architecture.couples_images:
+            return self.discriminator(*real).float(), self.discriminator(*fake).float()
+        images, labels = (torch.cat(tensors) for tensors in zip(real, fake, strict=True))
+        on_real, on_fake = self.discriminator(images, labels).float().split([len(real[0]), len(fake[0])])
+        return on_real, on_fake
 
     def training_step(self, batch: Batch, step: int) -> None:
         """Let the discriminator take a step, and the generator when it is its turn."""
@@ -164,27 +141,47 @@ class GAN(L.LightningModule):
 
         with self.toggled_optimizer(discriminator_optimizer):
             with torch.no_grad():
-                fakes, fake_labels = self.generate("discriminator", step)
-            logits = self.discriminator(torch.cat([batch.images, fakes]), torch.cat([batch.labels, fake_labels]))
-            real, fake = logits.float().split([len(batch.images), len(fakes)])
-            discriminator_loss = self.loss.discriminator(real, fake)
+                fakes, fake_labels = self.generate("discriminator", batch, step)
+                reals, fakes = self.augment(batch.images, "real", step), self.augment(fakes, "fake", step)
+            on_real, on_fake = self.judge((reals, batch.labels), (fakes, fake_labels))
+            discriminator_loss = self.loss.discriminator(on_real, on_fake)
+            if self.penalties.are_due(step):
+                mix = torch.rand(len(reals), generator=self._draws["penalty"].at(step), device=self.device)
+                critic = partial(self.discriminator, labels=batch.labels)
+                discriminator_loss = discriminator_loss + self.penalties(critic, reals, fakes, mix)
             discriminator_optimizer.zero_grad()
             self.manual_backward(discriminator_loss)
+            discriminator_norm = gradient_norm(self.discriminator)
             discriminator_optimizer.step()
+            if self.loss.weight_clip is not None:
+                with torch.no_grad():
+                    for weight in self.discriminator.parameters():
+                        weight.clamp_(-self.loss.weight_clip, self.loss.weight_clip)
 
-        generator_loss = torch.zeros_like(discriminator_loss)
+        generator_loss = generator_norm = torch.zeros_like(discriminator_loss)
         if (step + 1) % self.settings.discriminator_steps == 0:
             with self.toggled_optimizer(generator_optimizer):
-                fakes, fake_labels = self.generate("generator", step)
-                generator_loss = self.loss.generator(self.discriminator(fakes, fake_labels).float())
+                fakes, fake_labels = self.generate("generator", batch, step)
+                logits = self.discriminator(self.augment(fakes, "generator", step), fake_labels).float()
+                beside = logits.new_empty(0)
+                if self.loss.pairs:
+                    with torch.no_grad():
+                        beside = self.discriminator(reals, batch.labels).float()
+                generator_loss = self.loss.generator(logits, beside)
                 generator_optimizer.zero_grad()
                 self.manual_backward(generator_loss)
+                generator_norm = gradient_norm(self.generator)
                 generator_optimizer.step()
             self.update_average(step)
 
         with torch.no_grad():
-            outputs = self.loss.output(real).mean(), self.loss.output(fake).mean()
-            seen = torch.stack([discriminator_loss, generator_loss * self.settings.discriminator_steps, *outputs])
+            # Halfway between the two means: some losses leave the zero of the logits open.
+            boundary = (on_real.mean() + on_fake.mean()) / 2
+            accuracies = (on_real > boundary).float().mean(), (on_fake < boundary).float().mean()
+            outputs = self.loss.output(on_real).mean(), self.loss.output(on_fake).mean()
+            turns = self.settings.discriminator_steps  # the generator stands still in the others
+            losses, norms = (discriminator_loss, generator_loss * turns), (discriminator_norm, generator_norm * turns)
+            seen = torch.stack([*losses, *outputs, *accuracies, *norms])
             self.finite &= seen.isfinite().all()
             self.sums += seen
         if (step + 1) % self.log_every_n_steps == 0:
@@ -229,57 +226,41 @@ def labels_in_turns(class_counts: Tensor) -> Tensor:
     return labels[turns.argsort(stable=True)]
 
 
-def gan_stage(
-    labelled: ImageSet,
-    architecture: Mapping[str, Any],
-    loss: Mapping[str, Any],
-    gan: Mapping[str, Any],
-    seed: int,
-    hardware: Hardware,
-) -> Stage:
+def gradient_norm(network: nn.Module) -> Tensor:
+    """Return the Euclidean norm of a network's gradient over all its weights, a scalar."""
+    return torch.nn.utils.get_total_norm([weight.grad for weight in network.parameters() if weight.grad is not None])
+
+
+def gan_stage(labelled: ImageSet, design: Mapping[str, Mapping[str, Any]], seed: int, hardware: Hardware) -> Stage:
     """Lay out the stage that trains a GAN.
 
     Args:
         labelled: The images it learns from.
-        architecture: Configuration node of an `Architecture`.
-        loss: Configuration node of an `AdversarialLoss`.
-        gan: Configuration node of the `GANSettings`.
+        design: The configuration nodes of its parts, by the names in `DESIGN`.
         seed: The seed of all its streams.
         hardware: Where it is trained.
 
     Raises:
-        ValueError: If a setting is out of range, or the architecture cannot make such images.
+        ValueError: If a setting is out of range, the architecture cannot make such images, or parts do not go together.
     """
-    networks = build(architecture)
-    networks.check(labelled.shape)
+    parts = GANDesign.read(design)
+    parts.check(labelled.shape, labelled.num_classes)
     return Stage(
         name="gan",
         version=VERSION,
-        settings={"architecture": architecture, "loss": loss, "gan": gan, **hardware.identity},
+        settings={**design, **hardware.identity},
         inputs={"labelled": labelled.fingerprint},
         seed=seed,
-        compute=partial(
-            train_gan, labelled, networks, build(loss), settings_from(GANSettings, "gan", gan), seed, hardware
-        ),
+        compute=partial(train_gan, labelled, parts, seed, hardware),
     )
 
 
-def train_gan(
-    labelled: ImageSet,
-    architecture: Architecture,
-    loss: AdversarialLoss,
-    settings: GANSettings,
-    seed: int,
-    hardware: Hardware,
-    folder: Path,
-) -> None:
+def train_gan(labelled: ImageSet, design: GANDesign, seed: int, hardware: Hardware, folder: Path) -> None:
     """Train a GAN and leave its weights in a stage's folder.
 
     Args:
         labelled: The images it learns from.
-        architecture: Makes generator and discriminator.
-        loss: What both minimise.
-        settings: How they are trained.
+        design: What it is made of.
         seed: The seed of all its streams.
         hardware: Where it is trained.
         folder: Where to write.
@@ -287,13 +268,11 @@ def train_gan(
     Raises:
         DivergedError: If a loss or a weight stops being finite.
     """
-    shape, num_classes = labelled.shape, labelled.num_classes
+    shape, num_classes, settings = labelled.shape, labelled.num_classes, design.settings
     system = GAN(
-        initialised(lambda: architecture.generator(shape, num_classes), seed, "init/generator"),
-        initialised(lambda: architecture.discriminator(shape, num_classes), seed, "init/discriminator"),
-        loss,
-        settings,
-        architecture.latent_dim,
+        initialised(lambda: design.generator(shape, num_classes), seed, "init/generator"),
+        initialised(lambda: design.discriminator(shape, num_classes), seed, "init/discriminator"),
+        design,
         labelled.class_counts,
         seed,
     )

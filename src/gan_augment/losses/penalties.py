@@ -1,0 +1,141 @@
+"""Penalties on the slope of the discriminator: pure functions of the gradients of its logits in its images."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from gan_augment.settings import check_integer, check_number
+
+Critic = Callable[[Tensor], Tensor]  # images [B, C, H, W] -> logits [B], each a function of its own image
+
+
+def gradient_penalty(critic: Critic, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
+    """Hold the slope at 1 between real and generated images (Gulrajani et al. 2017, eq. 3).
+
+    The mean of (||grad D(x^)|| - 1)^2 at x^ = mix * x + (1 - mix) * G(z), with the Euclidean norm: a slope below 1 is
+    penalised too.
+
+    Args:
+        critic: D. One that looks at labels has one bound for each place in the batch.
+        real: x, float `[B, C, H, W]`.
+        fake: G(z), float `[B, C, H, W]`.
+        mix: Draws `[B]`, uniform in [0, 1].
+
+    Returns:
+        A scalar, at least 0, differentiable in the critic's weights.
+
+    Example:
+        >>> images = torch.zeros(2, 1, 1, 1)
+        >>> gradient_penalty(lambda images: 3 * images.flatten(), images, images, torch.rand(2)).item()
+        4.0
+    """
+    return (_gradients(critic, torch.lerp(fake, real, mix.view(-1, 1, 1, 1))).norm(dim=1) - 1).square().mean()
+
+
+def zero_centred(critic: Critic, images: Tensor) -> Tensor:
+    """Flatten the discriminator: R1 at real images, R2 at generated ones (Mescheder et al. 2018, eqs. 9 and 10).
+
+    The mean of 1/2 ||grad D(x)||^2, without the paper's weight gamma.
+
+    Args:
+        critic: D. One that looks at labels has one bound for each place in the batch.
+        images: x, float `[B, C, H, W]`.
+
+    Returns:
+        A scalar, at least 0, differentiable in the critic's weights.
+
+    Example:
+        >>> zero_centred(lambda images: 3 * images.flatten(), torch.zeros(2, 1, 1, 1)).item()
+        4.5
+    """
+    return _gradients(critic, images).square().sum(dim=1).mean() / 2
+
+
+def _gradients(critic: Critic, images: Tensor) -> Tensor:
+    """Return the gradient `[B, C * H * W]` of each image's logit in that image, differentiable in the weights."""
+    images = images.detach().requires_grad_()
+    # The gradient of the sum is that of each logit, as none depends on another's image.
+    (gradients,) = torch.autograd.grad(critic(images).sum(), images, create_graph=True)
+    return gradients.flatten(1)
+
+
+@dataclass(frozen=True)
+class Penalties:
+    """What the discriminator pays for its slope, beside any adversarial loss.
+
+    Computed lazily (Karras et al. 2020, section 3.1): in one of `interval` steps, and then times `interval`, which
+    leaves the mean over the steps as it is.
+
+    Attributes:
+        gradient_penalty: Weight lambda of the gradient penalty.
+        r1: Weight gamma of R1.
+        r2: Weight gamma of R2.
+        interval: Discriminator steps from one computation to the next.
+
+    Raises:
+        ValueError: If a setting is out of range.
+    """
+
+    gradient_penalty: float = 0.0
+    r1: float = 0.0
+    r2: float = 0.0
+    interval: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range."""
+        check_number("penalty.gradient_penalty", self.gradient_penalty, 0, 10_000)
+        check_number("penalty.r1", self.r1, 0, 10_000)
+        check_number("penalty.r2", self.r2, 0, 10_000)
+        check_integer("penalty.interval", self.interval, low=1)
+
+    @property
+    def are_on(self) -> bool:
+        """Whether any has a weight."""
+        return any((self.gradient_penalty, self.r1, self.r2))
+
+    def are_due(self, step: int) -> bool:
+        """Say whether the discriminator's step, counted from 0, is one in which they are computed."""
+        return self.are_on and step % self.interval == 0
+
+    def check(self, discriminator: nn.Module) -> None:
+        """Refuse a discriminator whose logits depend on the other images of the batch.
+
+        The batch-standard-deviation layer passes: Karras et al. 2018 and 2020 train it with such penalties.
+
+        Raises:
+            ValueError: If a penalty is on and the discriminator has batch norm.
+        """
+        if self.are_on and any(isinstance(module, _BatchNorm) for module in discriminator.modules()):
+            raise ValueError(
+                "penalty: batch norm in the discriminator makes each logit depend on the whole batch, so that no image "
+                "has a gradient of its own; use architecture.batch_norm=false, or penalty=none"
+            )
+
+    def __call__(self, critic: Critic, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
+        """Return what a step in which they are due adds to the discriminator's loss.
+
+        In float32 whatever the precision of the training: the gradient of a gradient loses too much in bfloat16.
+
+        Args:
+            critic: The discriminator. One that looks at labels has one bound for each place in the batch, so the real
+                and the generated image at the same place have the same label.
+            real: The step's real images `[B, C, H, W]`.
+            fake: Its generated ones, `[B, C, H, W]`.
+            mix: Draws `[B]`, uniform in [0, 1], for the gradient penalty.
+
+        Returns:
+            A scalar, at least 0, differentiable in the critic's weights.
+        """
+        with torch.autocast(real.device.type, enabled=False):
+            real, fake, mix = real.float(), fake.float(), mix.float()
+            total = real.new_zeros(())
+            if self.gradient_penalty:
+                total = total + self.gradient_penalty * gradient_penalty(critic, real, fake, mix)
+            if self.r1:
+                total = total + self.r1 * zero_centred(critic, real)
+            if self.r2:
+                total = total + self.r2 * zero_centred(critic, fake)
+        return self.interval * total

@@ -1,0 +1,177 @@
+"""How labels enter a GAN. A new way is one class here, one YAML under `conf/conditioning/`, one test."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from gan_augment.data.image_set import ImageShape
+from gan_augment.networks.architecture import Architecture, FeatureExtractor
+from gan_augment.settings import check_integer
+
+
+class Conditioning(ABC):
+    """What makes whole networks, which take labels, of an architecture's bodies, which do not."""
+
+    @abstractmethod
+    def generator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
+        """Return (latents `[B, latent_dim]`, labels `[B]`) -> images `[B, C, H, W]` in [-1, 1]."""
+
+    @abstractmethod
+    def discriminator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
+        """Return (images `[B, C, H, W]` in [-1, 1], labels `[B]`) -> logits `[B]`, high where real."""
+
+
+@dataclass(frozen=True)
+class _LabelBehindLatent(Conditioning):
+    """A generator that takes an embedding of the label behind the latent vector.
+
+    Attributes:
+        embedding_dim: Length of the embedding.
+    """
+
+    embedding_dim: int = 32
+
+    def __post_init__(self) -> None:
+        """Refuse an empty embedding."""
+        check_integer("conditioning.embedding_dim", self.embedding_dim, low=1)
+
+    def generator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
+        """Return the architecture's body behind latent and embedding."""
+        embedding = nn.Embedding(num_classes, self.embedding_dim)
+        return LabelBehind(embedding, architecture.generator(shape, architecture.latent_dim + self.embedding_dim))
+
+
+class Projection(_LabelBehindLatent):
+    """The discriminator adds how well its features fit the label (Miyato and Koyama 2018).
+
+    The generator takes an embedding of the label behind its latent vector.
+    """
+
+    def discriminator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
+        """Return the architecture's body under a projection head."""
+        return architecture.finish(LabelProjection(architecture.discriminator(shape), num_classes))
+
+
+class Concat(_LabelBehindLatent):
+    """Both networks take the label as a further input (Mirza and Osindero 2014).
+
+    The generator takes an embedding of it behind its latent vector, the discriminator one as large as an image, as a
+    further channel. The latter is an input and not a layer: spectral norm leaves it alone.
+    """
+
+    def discriminator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
+        """Return an unconditional discriminator of images with one channel more."""
+        plane = nn.Embedding(num_classes, shape.height * shape.width)
+        return LabelBehind(plane, _judge(architecture, replace(shape, channels=shape.channels + 1)))
+
+
+class Unconditional(Conditioning):
+    """Labels are ignored: the images show any class (Goodfellow et al. 2014)."""
+
+    def generator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
+        """Return the architecture's body behind the latent alone."""
+        return WithoutLabel(architecture.generator(shape, architecture.latent_dim))
+
+    def discriminator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
+        """Return the architecture's body under a linear head."""
+        return WithoutLabel(_judge(architecture, shape))
+
+
+class PerClass(Conditioning):
+    """One unconditional GAN a class, trained side by side.
+
+    Each sees the images of its class alone, and stands still in a step without any.
+    """
+
+    def generator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
+        """Return one body a class."""
+        return LabelRouted([architecture.generator(shape, architecture.latent_dim) for _ in range(num_classes)])
+
+    def discriminator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
+        """Return one body under a linear head a class."""
+        return LabelRouted([_judge(architecture, shape) for _ in range(num_classes)])
+
+
+def _judge(architecture: Architecture, shape: ImageShape) -> nn.Module:
+    """Return images `[B, C, H, W]` -> logits `[B]`: the architecture's body under a linear head."""
+    body = architecture.discriminator(shape)
+    return architecture.finish(nn.Sequential(body, nn.Linear(body.num_features, 1), nn.Flatten(0)))
+
+
+class WithoutLabel(nn.Module):
+    """A network that does not look at the labels.
+
+    Args:
+        network: Takes the inputs alone.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        """Return what the network makes of the inputs."""
+        return self.network(inputs)
+
+
+class LabelBehind(nn.Module):
+    """A network whose inputs are followed by a learned embedding of the label.
+
+    Args:
+        embedding: As long as a vector may be, or as an image has pixels.
+        network: Takes vectors longer by the embedding, or images with one channel more.
+    """
+
+    def __init__(self, embedding: nn.Embedding, network: nn.Module) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.network = network
+
+    def forward(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        """Map inputs `[B, F]` or `[B, C, H, W]` and labels `[B]` to what the network makes of both."""
+        embedded = self.embedding(labels).view(len(labels), -1, *inputs.shape[2:])
+        return self.network(torch.cat([inputs, embedded], dim=1))
+
+
+class LabelProjection(nn.Module):
+    """The logit w . h + e_y . h + b of the features h of an image with label y (Miyato and Koyama 2018, eq. 3).
+
+    Args:
+        body: Images `[B, C, H, W]` -> features `[B, F]`.
+        num_classes: Number of labels.
+    """
+
+    def __init__(self, body: FeatureExtractor, num_classes: int) -> None:
+        super().__init__()
+        self.body = body
+        self.linear = nn.Linear(body.num_features, 1)
+        self.embedding = nn.Embedding(num_classes, body.num_features)
+        # As small as the weights of the linear part, so that neither part drowns the other at the start.
+        nn.init.normal_(self.embedding.weight, std=body.num_features**-0.5)
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Map images `[B, C, H, W]` and labels `[B]` to logits `[B]`."""
+        features = self.body(images)
+        return self.linear(features).squeeze(1) + (self.embedding(labels) * features).sum(dim=1)
+
+
+class LabelRouted(nn.Module):
+    """One network a label; each takes the inputs with its label alone.
+
+    Args:
+        networks: In the order of the labels.
+    """
+
+    def __init__(self, networks: list[nn.Module]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+
+    def forward(self, inputs: Tensor, labels: Tensor) -> Tensor:
+        """Map inputs `[B, ...]` and labels `[B]` to outputs `[B, ...]`, in the order of the inputs."""
+        order = labels.argsort(stable=True)
+        parts = inputs[order].split(labels.bincount(minlength=len(self.networks)).tolist())
+        # No empty part: batch norm would take its statistics from it.
+        outputs = [network(part) for network, part in zip(self.networks, parts, strict=True) if len(part)]
+        return torch.cat(outputs)[order.argsort()]

@@ -1,0 +1,136 @@
+"""The modernised residual GAN of Huang et al. 2024 (R3GAN), for any image size."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from gan_augment.data.image_set import ImageShape
+from gan_augment.networks.architecture import Architecture, FeatureExtractor, Residual, doublings, halvings
+from gan_augment.settings import check_integer
+
+SMALLEST_SIDE = 4  # pixels of the smallest feature map
+EXPANSION = 2  # the inside of a block is so many times as wide as its ends
+GROUP = 16  # feature maps that a 3x3 convolution sees together
+SLOPE = 0.2  # of leaky ReLU below zero
+
+Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
+
+
+@dataclass(frozen=True)
+class R3GAN(Architecture):
+    """Residual blocks without normalisation layers; generator and discriminator mirror each other (section 4).
+
+    What keeps such a deep network trainable is its start (Zhang et al. 2019, Fixup): each block begins as the identity.
+    The paper trains it with `loss=relativistic`, and its widths are 768 at every size up to 32x32 pixels; here they are
+    small, for a CPU. Its generator ends without tanh.
+
+    Attributes:
+        latent_dim: Length of a latent vector.
+        channels: Feature maps at full size, a multiple of 8; each halving doubles them, up to 8 times.
+        num_blocks: Residual blocks at each size; 2 in the paper.
+        batch_std: Whether the discriminator sees the standard deviation of its batch.
+
+    Raises:
+        ValueError: If a setting is out of range.
+    """
+
+    latent_dim: int = 64
+    channels: int = 16
+    num_blocks: int = 1
+    batch_std: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range."""
+        check_integer("architecture.latent_dim", self.latent_dim, low=1)
+        check_integer("architecture.channels", self.channels, low=1)
+        if EXPANSION * self.channels % GROUP:
+            raise ValueError(f"architecture.channels={self.channels}: use a multiple of {GROUP // EXPANSION}")
+        check_integer("architecture.num_blocks", self.num_blocks, low=1)
+
+    def generator(self, shape: ImageShape, num_inputs: int) -> nn.Module:
+        """Return features `[B, num_inputs]` -> images `[B, C, H, W]` in [-1, 1]."""
+        sizes = halvings(shape.size, SMALLEST_SIDE)
+        widths = doublings(self.channels, len(sizes))[::-1]
+        layers: list[nn.Module] = [Basis(num_inputs, widths[0], sizes[0]), *self._blocks(widths[0], len(sizes))]
+        for size, (width, next_width) in zip(sizes[1:], pairwise(widths), strict=True):
+            layers += [_mix(width, next_width), _resize(size), *self._blocks(next_width, len(sizes))]
+        return nn.Sequential(*layers, _mix(self.channels, shape.channels), nn.Tanh())
+
+    def discriminator(self, shape: ImageShape) -> FeatureExtractor:
+        """Return images `[B, C, H, W]` -> features: one weighted sum of the pixels of each of the last maps."""
+        sizes = halvings(shape.size, SMALLEST_SIDE)[::-1]
+        widths = doublings(self.channels, len(sizes))
+        layers: list[nn.Module] = [_mix(shape.channels, self.channels), *self._blocks(self.channels, len(sizes))]
+        for size, (width, next_width) in zip(sizes[1:], pairwise(widths), strict=True):
+            layers += [_resize(size), _mix(width, next_width), *self._blocks(next_width, len(sizes))]
+        width = widths[-1]
+        layers += [_scaled(nn.Conv2d(width, width, sizes[-1], groups=width, bias=False)), nn.Flatten()]
+        return FeatureExtractor(*layers, num_features=width, batch_std=self.batch_std)
+
+    def _blocks(self, width: int, num_sizes: int) -> list[nn.Module]:
+        """Return the residual blocks of one size of a network."""
+        return [_block(width, self.num_blocks * num_sizes) for _ in range(self.num_blocks)]
+
+
+class Basis(nn.Module):
+    """Learned maps, each weighted by a linear function of the features: `[B, num_inputs]` -> `[B, C, S, S]`.
+
+    Args:
+        num_inputs: Length of the features.
+        channels: Number C of maps.
+        size: Side S of the maps, in pixels.
+    """
+
+    def __init__(self, num_inputs: int, channels: int, size: int) -> None:
+        super().__init__()
+        self.maps = nn.Parameter(torch.randn(channels, size, size))
+        self.linear = _scaled(nn.Linear(num_inputs, channels, bias=False))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Weigh the maps."""
+        return self.maps * self.linear(features)[:, :, None, None]
+
+
+def _scaled(layer: Layer, gain: float = 1) -> Layer:
+    """Draw weights of variance gain^2 / fan-in, so that a layer changes the scale by the gain; set biases to zero."""
+    nn.init.normal_(layer.weight, std=gain * layer.weight[0].numel() ** -0.5)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _mix(num_inputs: int, num_outputs: int) -> nn.Module:
+    """Return a convolution that changes the number of feature maps; where they fit already there is none."""
+    if num_inputs == num_outputs:
+        return nn.Identity()
+    return _scaled(nn.Conv2d(num_inputs, num_outputs, 1, bias=False))
+
+
+def _resize(size: int) -> nn.Module:
+    # Down by exactly 2 this is the average of 2x2 pixels.
+    return nn.Upsample(size, mode="bilinear")
+
+
+def _block(width: int, num_blocks: int) -> nn.Module:
+    """Return one residual block, 1x1 - grouped 3x3 - 1x1, that starts as the identity.
+
+    Args:
+        width: Feature maps at its ends.
+        num_blocks: Residual blocks L of the whole network. With m = 3 layers a block, all but the last begin
+            L^(-1 / (2m - 2)) as large as usual, so that a step moves a deep network no further than a shallow one.
+    """
+    inside = EXPANSION * width
+    gain = nn.init.calculate_gain("leaky_relu", SLOPE) * num_blocks ** (-1 / 4)
+    return Residual(
+        nn.Identity(),
+        nn.Sequential(
+            _scaled(nn.Conv2d(width, inside, 1), gain),
+            nn.LeakyReLU(SLOPE),
+            _scaled(nn.Conv2d(inside, inside, 3, padding=1, groups=inside // GROUP), gain),
+            nn.LeakyReLU(SLOPE),
+            _scaled(nn.Conv2d(inside, width, 1, bias=False), gain=0),
+        ),
+    )

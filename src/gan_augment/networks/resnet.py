@@ -1,0 +1,133 @@
+"""The residual GAN of Miyato et al. 2018 (SNGAN), for any image size."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from gan_augment.data.image_set import ImageShape
+from gan_augment.networks.architecture import Architecture, FeatureExtractor, Residual, doublings, halvings
+from gan_augment.settings import check_integer
+
+SMALLEST_SIDE = 4  # pixels of the smallest feature map
+
+
+@dataclass(frozen=True)
+class ResNet(Architecture):
+    """Residual blocks of two 3x3 convolutions: batch norm in the generator, spectral norm in the discriminator.
+
+    The generator repeats pixels to grow (nearest neighbour), the discriminator averages 2x2 pixels to shrink, as in the
+    paper's appendix B.4. There all blocks for 32x32 pixels are 256 or 128 wide; here they widen as they shrink, which a
+    CPU can afford.
+
+    Attributes:
+        latent_dim: Length of a latent vector.
+        channels: Feature maps of the largest size; each halving doubles them, up to 8 times.
+        spectral_norm: Whether the discriminator's weights are divided by their largest singular values.
+        batch_std: Whether the discriminator sees the standard deviation of its batch.
+
+    Raises:
+        ValueError: If a size is below one.
+    """
+
+    latent_dim: int = 100
+    channels: int = 16
+    spectral_norm: bool = True
+    batch_std: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse sizes below one."""
+        check_integer("architecture.latent_dim", self.latent_dim, low=1)
+        check_integer("architecture.channels", self.channels, low=1)
+
+    def generator(self, shape: ImageShape, num_inputs: int) -> nn.Module:
+        """Return features `[B, num_inputs]` -> images `[B, C, H, W]` in [-1, 1]."""
+        sizes = halvings(shape.size, SMALLEST_SIDE)
+        widths = doublings(self.channels, len(sizes))[::-1]
+        seed = nn.Linear(num_inputs, widths[0] * sizes[0] ** 2)
+        nn.init.xavier_uniform_(seed.weight)
+        return nn.Sequential(
+            seed,
+            nn.Unflatten(1, (widths[0], sizes[0], sizes[0])),
+            *(_growing(*pair, size) for size, pair in zip(sizes[1:], pairwise(widths), strict=True)),
+            nn.BatchNorm2d(self.channels),
+            nn.ReLU(),
+            _convolution(self.channels, shape.channels, 3),
+            nn.Tanh(),
+        )
+
+    def discriminator(self, shape: ImageShape) -> FeatureExtractor:
+        """Return images `[B, C, H, W]` -> features: the last feature maps, each summed over its pixels."""
+        widths = doublings(self.channels, len(halvings(shape.size, SMALLEST_SIDE)) - 1)
+        return FeatureExtractor(
+            _first(shape.channels, self.channels),
+            *(_shrinking(*pair) for pair in pairwise(widths)),
+            Residual(nn.Identity(), _convolutions(widths[-1], widths[-1])),
+            nn.ReLU(),
+            SumOverPixels(),
+            num_features=widths[-1],
+            batch_std=self.batch_std,
+        )
+
+
+class SumOverPixels(nn.Module):
+    """Global sum pooling: feature maps `[B, C, H, W]` -> features `[B, C]`."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Sum each feature map over its pixels."""
+        return maps.sum(dim=(2, 3))
+
+
+def _convolution(num_inputs: int, num_outputs: int, kernel_size: int, gain: float = 1) -> nn.Conv2d:
+    """Return a convolution that keeps the size, with Glorot's weights; `gain` as in Miyato et al.'s own code."""
+    layer = nn.Conv2d(num_inputs, num_outputs, kernel_size, padding=kernel_size // 2)
+    nn.init.xavier_uniform_(layer.weight, gain)
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return layer
+
+
+def _convolutions(num_inputs: int, num_outputs: int) -> nn.Sequential:
+    """Return the residual way of a discriminator's block."""
+    return nn.Sequential(
+        nn.ReLU(),
+        _convolution(num_inputs, num_inputs, 3, 2**0.5),
+        nn.ReLU(),
+        _convolution(num_inputs, num_outputs, 3, 2**0.5),
+    )
+
+
+def _halve() -> nn.Module:
+    return nn.AvgPool2d(2, ceil_mode=True)  # of an odd size, the last pixels are averaged with fewer others
+
+
+def _growing(num_inputs: int, num_outputs: int, size: int) -> nn.Module:
+    """Return a block of the generator that grows to a size, in pixels."""
+    residual = nn.Sequential(
+        nn.BatchNorm2d(num_inputs),
+        nn.ReLU(),
+        nn.Upsample(size),
+        _convolution(num_inputs, num_outputs, 3, 2**0.5),
+        nn.BatchNorm2d(num_outputs),
+        nn.ReLU(),
+        _convolution(num_outputs, num_outputs, 3, 2**0.5),
+    )
+    # A 1x1 convolution and the repetition of pixels commute: before it there are fewer.
+    return Residual(nn.Sequential(_convolution(num_inputs, num_outputs, 1), nn.Upsample(size)), residual)
+
+
+def _shrinking(num_inputs: int, num_outputs: int) -> nn.Module:
+    """Return a block of the discriminator that halves the size."""
+    # A 1x1 convolution and the average of pixels commute: behind it there are fewer.
+    shortcut = nn.Sequential(_halve(), _convolution(num_inputs, num_outputs, 1))
+    return Residual(shortcut, nn.Sequential(*_convolutions(num_inputs, num_outputs), _halve()))
+
+
+def _first(num_inputs: int, num_outputs: int) -> nn.Module:
+    """Return the discriminator's first block: no ReLU comes before the image, which has negative values."""
+    residual = nn.Sequential(
+        _convolution(num_inputs, num_outputs, 3, 2**0.5),
+        nn.ReLU(),
+        _convolution(num_outputs, num_outputs, 3, 2**0.5),
+        _halve(),
+    )
+    return Residual(nn.Sequential(_halve(), _convolution(num_inputs, num_outputs, 1)), residual)

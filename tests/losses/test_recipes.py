@@ -1,0 +1,53 @@
+"""What a loss brings along: penalty, optimizers and discriminator steps, which the command line overrides."""
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from gan_augment.app import CONF
+from gan_augment.losses.adversarial import AdversarialLoss
+from gan_augment.losses.penalties import Penalties
+from gan_augment.settings import build
+
+LOSSES = sorted(path.stem for path in (CONF / "loss").glob("*.yaml"))
+PENALTIES = sorted(path.stem for path in (CONF / "penalty").glob("*.yaml"))
+
+
+def composed(*overrides):
+    with initialize_config_dir(str(CONF)):
+        return compose("config", overrides=list(overrides))
+
+
+def weights(config):
+    return config.penalty.gradient_penalty, config.penalty.r1, config.penalty.r2
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_is_built_and_changes_known_settings_alone(loss):
+    plain, config = (OmegaConf.to_container(composed(*overrides)) for overrides in ((), (f"loss={loss}",)))
+    assert isinstance(build(config["loss"]), AdversarialLoss)
+    assert [set(config), set(config["gan"])] == [set(plain), set(plain["gan"])]
+    assert {group for group in plain if config[group] != plain[group]} <= {"loss", "gan", "penalty"}
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_every_penalty_is_built(penalty):
+    assert build(composed(f"penalty={penalty}").penalty).are_on == (penalty != "none")
+
+
+def test_what_the_losses_bring_along():
+    config = composed("loss=wasserstein_gp")
+    assert (config.gan.discriminator_steps, config.gan.betas) == (5, [0, 0.9])
+    assert (config.loss.weight_clip, *weights(config)) == (None, 10, 0, 0)
+    assert weights(composed("loss=relativistic")) == (0, 1, 1)
+    assert weights(composed("loss=wasserstein")) == (0, 0, 0)
+
+
+def test_the_command_line_wins():
+    config = composed("loss=wasserstein_gp", "gan.betas=[0.5,0.9]", "penalty.r1=1")
+    assert (config.gan.betas, weights(config)) == ([0.5, 0.9], (10, 1, 0))
+    for overrides in (("loss=wasserstein_gp", "penalty=none"), ("penalty=none", "loss=wasserstein_gp")):
+        config = composed(*overrides)
+        assert build(config.penalty) == Penalties()
+        assert config.gan.discriminator_steps == 5
+    assert weights(composed("penalty=r1", "loss=hinge")) == (0, 10, 0)

@@ -1,0 +1,151 @@
+import copy
+import dataclasses
+import itertools
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from gan_augment.app import CONF
+from gan_augment.data.image_set import ImageShape
+from gan_augment.networks.architecture import FeatureExtractor
+from gan_augment.networks.conditioning import (
+    Concat,
+    LabelBehind,
+    LabelProjection,
+    LabelRouted,
+    PerClass,
+    Projection,
+    Unconditional,
+)
+from gan_augment.networks.dcgan import DCGAN
+from gan_augment.networks.mlp import MLP
+from gan_augment.settings import build
+
+SHAPE = ImageShape(1, 8, 8)
+TINY = [MLP(latent_dim=5, width=8), DCGAN(latent_dim=5, channels=4)]
+
+architectures = pytest.mark.parametrize("architecture", TINY, ids=["mlp", "dcgan"])
+
+
+@pytest.fixture(autouse=True)
+def _same_weights_every_time():
+    torch.manual_seed(0)
+
+
+def test_the_label_stands_behind_the_latent():
+    network = LabelBehind(torch.nn.Embedding(3, 2), torch.nn.Identity())
+    with torch.no_grad():
+        network.embedding.weight.copy_(torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
+    features = network(torch.tensor([[0.1, 0.2], [0.3, 0.4]]), torch.tensor([2, 0]))
+    torch.testing.assert_close(features, torch.tensor([[0.1, 0.2, 5.0, 6.0], [0.3, 0.4, 1.0, 2.0]]))
+
+
+def test_the_label_is_a_further_channel_of_the_image():
+    network = LabelBehind(torch.nn.Embedding(2, 4), torch.nn.Identity())
+    with torch.no_grad():
+        network.embedding.weight.copy_(torch.tensor([[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]]))
+    images = torch.randn(2, 3, 2, 2)
+    seen = network(images, torch.tensor([1, 0]))
+    assert torch.equal(seen[:, :3], images)
+    assert seen[:, 3].tolist() == [[[5, 6], [7, 8]], [[1, 2], [3, 4]]]
+
+
+def test_the_projection_by_hand():
+    head = LabelProjection(FeatureExtractor(num_features=2, batch_std=False), num_classes=2)
+    with torch.no_grad():
+        head.linear.weight.copy_(torch.tensor([[1.0, -1.0]]))
+        head.linear.bias.fill_(0.5)
+        head.embedding.weight.copy_(torch.tensor([[2.0, 0.0], [0.0, 3.0]]))
+    logits = head(torch.tensor([[1.0, 2.0], [1.0, 2.0]]), torch.tensor([0, 1]))
+    # w . h + e_y . h + b: (1 - 2) + 2 * 1 + .5, and (1 - 2) + 3 * 2 + .5
+    assert logits.tolist() == [1.5, 5.5]
+
+
+def test_each_network_gets_its_own_inputs_and_the_outputs_keep_their_order():
+    network = LabelRouted([torch.nn.Linear(1, 1, bias=False) for _ in range(3)])
+    with torch.no_grad():
+        for factor, one in zip((1.0, 10.0, 100.0), network.networks, strict=True):
+            one.weight.fill_(factor)
+    outputs = network(torch.tensor([[1.0], [2.0], [3.0], [4.0]]), torch.tensor([2, 0, 2, 0]))
+    assert outputs.tolist() == [[100.0], [2.0], [300.0], [4.0]]
+
+
+@architectures
+def test_one_gan_a_class_routes_gradients_to_the_label_s_own_networks(architecture):
+    generator, discriminator = (
+        make(architecture, SHAPE, 3) for make in (PerClass().generator, PerClass().discriminator)
+    )
+    labels = torch.tensor([2, 0, 2, 0])
+    discriminator(generator(torch.randn(4, 5), labels), labels).sum().backward()
+    for routed, (label, reached) in itertools.product((generator, discriminator), [(0, True), (1, False), (2, True)]):
+        for weight in routed.networks[label].parameters():
+            assert (weight.grad is not None) is reached
+
+
+@architectures
+def test_one_gan_a_class_trains_as_if_each_were_alone(architecture):
+    generator, discriminator = (
+        make(architecture, SHAPE, 2) for make in (PerClass().generator, PerClass().discriminator)
+    )
+    alone = [copy.deepcopy((generator.networks[label], discriminator.networks[label])) for label in (0, 1)]
+
+    def train(judge, *networks):
+        optimizer = torch.optim.Adam(itertools.chain(*(network.parameters() for network in networks)), lr=0.01)
+        for latents, labels in batches:
+            optimizer.zero_grad()
+            logits = judge(latents, labels)
+            if len(logits):
+                logits.square().sum().backward()
+            optimizer.step()
+
+    # The second batch has no image of class 1: it then stands still.
+    batches = [(torch.randn(len(labels), 5), torch.tensor(labels)) for labels in ([0, 1, 1, 0], [0, 0, 0], [1, 0, 1])]
+    train(lambda latents, labels: discriminator(generator(latents, labels), labels), generator, discriminator)
+    for label, (body, judge) in enumerate(alone):
+
+        def one(latents, labels, label=label, body=body, judge=judge):
+            mine = latents[labels == label]
+            return judge(body(mine)) if len(mine) else mine
+
+        train(one, body, judge)
+        for routed, single in ((generator, body), (discriminator, judge)):
+            for name, value in single.state_dict().items():
+                torch.testing.assert_close(routed.networks[label].state_dict()[name], value)
+
+
+@architectures
+def test_parameters_besides_the_body_s(architecture):
+    """Worked out for 3 classes of 8x8 images, by what each conditioning adds to an unconditional GAN."""
+
+    def counts(conditioning):
+        return [
+            sum(weight.numel() for weight in make(architecture, SHAPE, 3).parameters())
+            for make in (conditioning.generator, conditioning.discriminator)
+        ]
+
+    generator, discriminator = counts(Unconditional())
+    num_features = architecture.discriminator(SHAPE).num_features
+    # The first layers see 4 more inputs; and one more channel: 64 more pixels, or 3x3 weights a map.
+    first, channel = (8, 64 * 16) if isinstance(architecture, MLP) else (8 * 4 * 4, 4 * 9)
+    assert counts(Projection(4)) == [generator + 3 * 4 + 4 * first, discriminator + 3 * num_features]
+    assert counts(Concat(4)) == [generator + 3 * 4 + 4 * first, discriminator + 3 * 64 + channel]
+    assert counts(PerClass()) == [3 * generator, 3 * discriminator]
+
+
+@pytest.mark.parametrize("conditioning", [Projection, Concat])
+def test_an_empty_embedding_is_refused(conditioning):
+    with pytest.raises(ValueError, match=r"^conditioning.embedding_dim=0: use a whole number of at least 1$"):
+        conditioning(embedding_dim=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "conditioning"),
+    [("projection", Projection()), ("concat", Concat()), ("none", Unconditional()), ("per_class", PerClass())],
+)
+def test_each_option_stands_in_the_configuration_with_its_default(name, conditioning):
+    node = OmegaConf.to_container(OmegaConf.load(CONF / "conditioning" / f"{name}.yaml"))
+    built = build(node)
+    assert type(built) is type(conditioning)
+    options = dataclasses.asdict(conditioning) if dataclasses.is_dataclass(conditioning) else {}
+    assert {key: value for key, value in node.items() if key != "_target_"} == options
