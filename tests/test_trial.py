@@ -280,6 +280,14 @@ def test_arms_with_a_gan_share_the_generator(trial):
     assert gan.stages[2].key != both.stages[2].key
 
 
+@pytest.mark.parametrize("name", ["test_share", "classical"])
+def test_a_data_set_that_leaves_something_out_is_told(plain_settings, name):
+    settings = plain_settings("augmentation=none")
+    data = {key: value for key, value in settings["data"].items() if key != name}
+    with pytest.raises(ValueError, match=f"^data lacks {name}: a member of conf/data/ says"):
+        plan_trial({**settings, "data": data})
+
+
 def test_a_trial_is_named_for_the_reader(trial):
     assert trial("augmentation=gan", "seed=3").name.startswith("gan-seed3-")
     assert [stage.name for stage in trial("augmentation=none").stages] == ["classifier"]

@@ -95,6 +95,8 @@ def plan_trial(settings: Mapping[str, Any]) -> Trial:
     data, seeds, imbalance = settings["data"], settings["seeds"], settings["imbalance"]
     check_names("seeds", seeds, ("split", "gan", "synthesis", "classifier"))
     check_names("imbalance", imbalance, ("classes", "share"))
+    if missing := [name for name in NOT_OF_THE_SOURCE if name not in data]:
+        raise ValueError(f"data lacks {', '.join(missing)}: a member of conf/data/ says them beside its source")
     if settings["classifier"].get("network") is None:
         check_names("classifier", settings["classifier"], ("network",))
         settings = {**settings, "classifier": None}
