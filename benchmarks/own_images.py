@@ -23,6 +23,7 @@ from PIL import Image
 SIDE = 256  # pixels of the photographs
 NUM_CLASSES = 4
 FEW = 200
+LIMIT = 1024  # MiB above the baseline
 
 # Counts the files under a folder that are opened, by whatever code: Python reports every opening to audit hooks.
 START = """
@@ -104,6 +105,8 @@ def main() -> None:
     above = max(one["peak memory (MiB)"] for one in (first, second)) - baseline["peak memory (MiB)"]
     summary = {"seconds to decode": wall, "cores busy": cpu / wall, "memory above the baseline (MiB)": above}
     print(json.dumps({name: round(value, 2) for name, value in summary.items()}))
+    if above > LIMIT or second["image files opened"]:
+        raise SystemExit(f"more than {LIMIT} MiB above the baseline, or images opened again")
 
 
 if __name__ == "__main__":
