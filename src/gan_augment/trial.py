@@ -173,10 +173,8 @@ def run_trial(trial: Trial, folder: Path, store: StageStore, title: str) -> dict
         labelled = trial.split.labelled
         synthetic = read_synthetic(outputs["synthesis"].folder, labelled.class_names)
         draw_side_by_side(labelled, synthetic, folder / "samples.png")
-        strengths = {k: v for k, v in trial.settings["discriminator_augmentation"].items() if k != "_target_"}
-        signals, warnings = generator_signals(
-            labelled, synthetic, strengths["cutout"] if any(strengths.values()) else None
-        )
+        augmentation = build(trial.settings["discriminator_augmentation"])
+        signals, warnings = generator_signals(labelled, synthetic, augmentation.cutout if augmentation.is_on else None)
 
     if "classifier" not in outputs:
         return make_record(trial, "ok", outputs, metrics={"gan": signals}, warnings=warnings)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
@@ -159,8 +159,7 @@ def test_identical_images_stay_in_one_part(sizes, seed, copies):
 
 @given(st.lists(st.integers(2, 60), min_size=2, max_size=5), st.sampled_from([0.05, 0.2, 0.5, 0.8]))
 def test_every_class_has_an_image_to_train_on_and_one_to_test_on(sizes, share):
-    if not len(sizes) <= np.ceil(share * sum(sizes)) <= sum(sizes) - len(sizes):
-        return
+    assume(len(sizes) <= np.ceil(share * sum(sizes)) <= sum(sizes) - len(sizes))
     split = draw_split(made_up(sizes), 0, "all", test_share=share)
     assert min(counts(split.test)) >= 1
     assert min(counts(split.labelled)) >= 1
@@ -232,8 +231,7 @@ def test_images_without_a_label_are_in_the_pool_and_nowhere_else(sizes, seed):
     source = made_up(sizes)
     labels = source.images.labels.clone()
     labels[::4] = -1
-    if torch.bincount(labels[labels >= 0], minlength=len(sizes)).min() < 5:
-        return
+    assume(torch.bincount(labels[labels >= 0], minlength=len(sizes)).min() >= 5)
     split = draw_split(Source(ImageSet(source.images.images, labels, source.images.class_names)), seed, 1)
     unlabelled = set((labels < 0).nonzero().squeeze(1).tolist())
     assert unlabelled <= set(members(split.pool))

@@ -371,11 +371,27 @@ def test_what_is_compared_one_by_one_has_the_same_labels(image_set, cpu, tmp_pat
     assert torch.equal(system.generate("generator", batch, 0)[1], batch.labels)
 
 
-def test_the_curves_tell_how_sure_the_discriminator_is(image_set, cpu, tmp_path):
-    trained(image_set(), cpu, tmp_path, images_seen=16 * 100)
+class SeesBrightness(torch.nn.Module):
+    """A discriminator that takes bright images for real, times a weight."""
+
+    def __init__(self, weight):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor(float(weight)))
+
+    def forward(self, images, labels):
+        return self.weight * images.mean(dim=(1, 2, 3))
+
+
+@pytest.mark.parametrize(("weight", "accuracy"), [(1, 1), (-1, 0)])
+def test_the_curves_tell_how_sure_the_discriminator_is(image_set, cpu, tmp_path, weight, accuracy):
+    images = image_set().subset(torch.arange(20, 30))  # the bright class; an untrained generator draws mid grey
+    rates = {"discriminator_learning_rate": 1e-6, "generator_learning_rate": 1e-6, "images_seen": 16 * 50}
+    system = make_system(images, **rates)
+    system.discriminator = SeesBrightness(weight)
+    fit(system, images, cpu, tmp_path, num_steps=50)
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     for tag in ("accuracy/real", "accuracy/fake"):
-        assert all(0 <= point.value <= 1 for point in events.Scalars(tag))
+        assert [point.value for point in events.Scalars(tag)] == pytest.approx([accuracy])
     for tag in ("gradient_norm/discriminator", "gradient_norm/generator"):
         assert all(point.value > 0 for point in events.Scalars(tag))
 

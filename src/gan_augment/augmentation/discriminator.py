@@ -51,6 +51,11 @@ class DiffAugment:
         check_number("discriminator_augmentation.translation", self.translation, 0, 0.5)
         check_number("discriminator_augmentation.cutout", self.cutout, 0, 0.9)
 
+    @property
+    def is_on(self) -> bool:
+        """Whether any step is left in."""
+        return any((self.brightness, self.saturation, self.contrast, self.translation, self.cutout))
+
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Augment a batch.
 

@@ -82,7 +82,8 @@ def _convolution(num_inputs: int, num_outputs: int, kernel_size: int, gain: floa
     """Return a convolution that keeps the size, with Glorot's weights; `gain` as in Miyato et al.'s own code."""
     layer = nn.Conv2d(num_inputs, num_outputs, kernel_size, padding=kernel_size // 2)
     nn.init.xavier_uniform_(layer.weight, gain)
-    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
     return layer
 
 

@@ -294,7 +294,7 @@ def warnings(study: Study) -> list[str]:
         values = list(dict.fromkeys(value for one in found for value in one))
         if len(values) > 1:
             said.append(f"trials ran with different {what}: {', '.join(v[:12] for v in values)}")
-    if "provenance.clean" in ok and (dirty := int((ok["provenance.clean"] == False).sum())):  # noqa: E712, null is not False
+    if "provenance.clean" in ok and (dirty := int(ok["provenance.clean"].eq(False).sum())):
         said.append(f"{dirty} of {len(ok)} trials ran with uncommitted changes")
     if contents := values_of(trials, CONTENT):
         said.append(
