@@ -12,8 +12,9 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
-from gan_augment.study.comparison import collect, configurations, contrasts, metrics_to_compare, warnings
+from gan_augment.study.comparison import configurations, contrasts, metrics_to_compare, warnings
 from gan_augment.study.report import main, print_report, write_report
+from gan_augment.study.trials import collect
 
 SEEDS = range(8)
 BASE = dict(zip(SEEDS, np.random.default_rng(0).integers(300, 320, len(SEEDS)) / 360, strict=True))

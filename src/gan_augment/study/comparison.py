@@ -6,69 +6,43 @@ configurations that differ in the arm alone, pair by pair; which arms are compar
 
 from __future__ import annotations
 
-import json
 import math
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan_augment.study.factors import NULL
-from gan_augment.study.record import flatten, read_record
 from gan_augment.study.statistics import Interval, paired_interval, verdict
+from gan_augment.study.trials import (
+    ACCURACY,
+    ARM,
+    BALANCED,
+    CONTENT,
+    LABELLED_RATIO,
+    PER_CLASS,
+    RARE,
+    SEEDS,
+    SPLIT,
+    TEST_IMAGES,
+    TEST_RATIO,
+    TRAINING_SEED,
+    VERSIONS,
+    Study,
+    columns_of,
+    natural,
+    values_of,
+)
 
 if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `--help` answers at once
     import pandas as pd
 
 ARMS = ("none", "classical", "gan", "gan_classical")
 CONTRASTS = (("classical", "none"), ("gan", "none"), ("gan_classical", "none"), ("gan_classical", "classical"))
-GROUPS = ("trial", "status", "error", "factors", "metrics", "saw", "provenance", "", "costs")  # "": all other columns
 
-ARM = "factors.augmentation"
-ACCURACY = "metrics.test.accuracy"
-BALANCED = "metrics.test.balanced_accuracy"
-RARE = "metrics.test.rare_recall"
 METRICS = {ACCURACY: "accuracy", BALANCED: "balanced accuracy", RARE: "recall of rare classes"}
-PER_CLASS = "metrics.test.per_class."
-SPLIT = "provenance.split"
-FINGERPRINT = "provenance.fingerprint"
-CONTENT = "factors.images"  # made here
-TRAINING_SEED = "factors.seeds.classifier"
-LABELLED_IMAGES = "saw.labelled"
-LABELLED_RATIO = "saw.imbalance_ratio"
-TEST_IMAGES = "provenance.test_images"
-TEST_RATIO = "provenance.test_imbalance_ratio"
-VERSIONS = "provenance.versions."
-SEEDS = "factors.seeds."
 # From this ratio of the largest class to the smallest on, classes are called unequal. Below it, accuracy and balanced
 # accuracy differ by about a tenth of the difference between the best and the worst recall of a class, at most.
 UNEQUAL = 1.5
-# What the report reads by name; a study without them, for example of generators alone, has empty columns.
-NEEDED = ("status", "error", ARM, TRAINING_SEED, ACCURACY, SPLIT, TEST_IMAGES)
-
-
-@dataclass(frozen=True)
-class Study:
-    """The trials that a report covers.
-
-    Attributes:
-        title: Names of the studies.
-        trials: One flattened record a row, sorted by trial.
-        missing: Trials that were asked for and have no record.
-        folders: Trial -> its folder.
-        commands: The commands that launched the studies.
-        notes: What the trials note about images and classifier -> how many trials note it.
-        rare_classes: The distinct lists of rare classes that trials had.
-    """
-
-    title: str
-    trials: pd.DataFrame
-    missing: list[str]
-    folders: dict[str, Path]
-    commands: list[str]
-    notes: dict[str, int]
-    rare_classes: list[list[str]]
 
 
 @dataclass(frozen=True)
@@ -128,72 +102,6 @@ class Contrast:
     per_class: dict[str, Interval]
 
 
-def collect(folders: Sequence[Path | str]) -> Study:
-    """Read the trials of one or more study folders.
-
-    The name of a trial is its identity: of several records of one trial, one that is `ok` counts, once.
-
-    Args:
-        folders: Study folders, each with `trials/<name>/record.json` and perhaps a `study.json`.
-
-    Returns:
-        The study. Where a `study.json` names the requested trials, others in that folder are not covered.
-
-    Raises:
-        ValueError: If a folder holds no records, a record cannot be read, or no requested trial has one.
-    """
-    import pandas as pd
-
-    found: dict[str, tuple[dict[str, Any], Path]] = {}
-    wanted: set[str] = set()
-    titles, commands = set(), set()
-    for folder in sorted({Path(folder) for folder in folders}):
-        paths = sorted(folder.glob("trials/*/record.json"))
-        if not paths:
-            raise ValueError(f"{folder} holds no trial records: give a study folder such as outputs/studies/digits")
-        launch = read_record(folder / "study.json") if (folder / "study.json").exists() else {}
-        requested = launch.get("requested")
-        wanted |= {path.parent.name for path in paths} if requested is None else set(requested)
-        titles.add(str(launch.get("study") or folder.resolve().name))
-        commands |= {str(launch["command"])} if launch.get("command") else set()
-        for path in paths:
-            name = path.parent.name
-            record = {**read_record(path), "trial": name}
-            if name not in found or _rank(record) < _rank(found[name][0]):
-                found[name] = (record, path.parent)
-    covered = sorted(wanted & set(found))
-    if not covered:
-        raise ValueError(f"none of the {len(wanted)} requested trials has a record yet: run the study first")
-    records = [found[name][0] for name in covered]
-    rows = [flatten(record) for record in records]
-    rare = [record["saw"]["rare_classes"] for record in records if "rare_classes" in record.get("saw", {})]
-    columns = dict.fromkeys([column for row in rows for column in row] + list(NEEDED))
-    trials = pd.DataFrame(rows, columns=sorted(columns, key=_group), dtype=object)  # whole numbers stay whole
-    return Study(
-        title=" + ".join(sorted(titles)),
-        trials=_with_contents(trials),
-        missing=sorted(wanted - set(found)),
-        folders={name: found[name][1] for name in covered},
-        commands=sorted(commands),
-        notes=Counter(
-            note for record in records for note in dict.fromkeys(record.get("notes", []) + record.get("warnings", []))
-        ),
-        rare_classes=[names for position, names in enumerate(rare) if names not in rare[:position]],
-    )
-
-
-def _with_contents(trials: pd.DataFrame) -> pd.DataFrame:
-    """Add a factor that tells images apart where their settings do not: a folder that changed, or two folders."""
-    settings = [
-        column for column in columns_of(trials, "factors.data") if not column.startswith("factors.data.classical")
-    ]
-    if FINGERPRINT in trials and settings:
-        fingerprints = trials.groupby(settings, dropna=False)[FINGERPRINT]
-        if (fingerprints.nunique() > 1).any():
-            return trials.assign(**{CONTENT: trials[FINGERPRINT].where(fingerprints.transform("nunique") > 1).str[:8]})
-    return trials
-
-
 def has_unequal_classes(study: Study) -> bool:
     """Whether the classes of any tested trial differ so much in number, labelled or test, that accuracy may mislead."""
     ratios = _tested(study.trials).reindex(columns=[LABELLED_RATIO, TEST_RATIO]).astype(float)
@@ -238,7 +146,7 @@ def configurations(study: Study) -> list[Configuration]:
     for (arm, *values), positions in groups.items():
         setting = {name.removeprefix("factors."): v for name, v in zip(swept, values, strict=True) if v is not None}
         found.append(Configuration(str(arm or "no classifier"), setting, trials.iloc[positions]))
-    return sorted(found, key=lambda c: (_arm_order(c.arm), [(k, _natural(v)) for k, v in c.setting.items()]))
+    return sorted(found, key=lambda c: (_arm_order(c.arm), [(k, natural(v)) for k, v in c.setting.items()]))
 
 
 def contrasts(found: list[Configuration], metrics: Sequence[str] = (ACCURACY,)) -> list[Contrast]:
@@ -351,19 +259,6 @@ def pair_unit(compared: list[Configuration]) -> tuple[str, str]:
     return (TRAINING_SEED, "training seed") if len(splits) == 1 and len(seeds) > 1 else (SPLIT, "split")
 
 
-def values_of(trials: pd.DataFrame, column: str, unknown: str | None = None) -> list[str]:
-    """The distinct values of a column in order, nulls left out or called `unknown`."""
-    if column not in trials:
-        return []
-    known = sorted(trials[column].dropna().unique(), key=_natural)
-    return [str(value) for value in known] + ([unknown] if unknown and trials[column].isna().any() else [])
-
-
-def columns_of(trials: pd.DataFrame, prefix: str) -> list[str]:
-    """Return the columns whose names start with a prefix."""
-    return [column for column in map(str, trials.columns) if column.startswith(prefix)]
-
-
 def named(name: str, setting: dict[str, Any]) -> str:
     """Put the values of a setting behind a name, less those that are null."""
     values = ", ".join(f"{key}={value}" for key, value in setting.items() if value != NULL)
@@ -374,21 +269,5 @@ def _tested(trials: pd.DataFrame) -> pd.DataFrame:
     return trials[(trials["status"] == "ok") & trials[ACCURACY].notna()]
 
 
-def _rank(record: dict[str, Any]) -> tuple[bool, str]:
-    """Sort key of the records of one trial: the one that counts is the smallest."""
-    return (record.get("status") != "ok", json.dumps(record, sort_keys=True))
-
-
-def _group(column: str) -> int:
-    first = column.split(".")[0]
-    return GROUPS.index(first if first in GROUPS else "")
-
-
 def _arm_order(arm: str) -> tuple[int, str]:
     return (ARMS.index(arm) if arm in ARMS else len(ARMS), arm)
-
-
-def _natural(value: Any) -> tuple[bool, float, str]:
-    """Sort key: numbers by size, then words."""
-    number = isinstance(value, int | float)
-    return (not number, float(value) if number else 0.0, str(value))

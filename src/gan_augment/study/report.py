@@ -12,34 +12,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan_augment.study.comparison import (
-    ACCURACY,
-    ARM,
-    BALANCED,
-    LABELLED_IMAGES,
-    LABELLED_RATIO,
     METRICS,
-    SEEDS,
-    SPLIT,
-    TEST_IMAGES,
-    TEST_RATIO,
-    VERSIONS,
     Configuration,
     Contrast,
-    Study,
-    collect,
-    columns_of,
     configurations,
     contrasts,
     has_unequal_classes,
     metrics_to_compare,
     named,
     pair_unit,
-    values_of,
     warnings,
 )
 from gan_augment.study.factors import NULL
 from gan_augment.study.record import write_whole
 from gan_augment.study.statistics import Interval, in_words
+from gan_augment.study.trials import (
+    ACCURACY,
+    ARM,
+    BALANCED,
+    LABELLED_IMAGES,
+    LABELLED_RATIO,
+    SEEDS,
+    SPLIT,
+    TEST_IMAGES,
+    TEST_RATIO,
+    VERSIONS,
+    Study,
+    collect,
+    columns_of,
+    values_of,
+)
 
 if TYPE_CHECKING:  # the heavy imports wait until there is something to compute, so that `--help` answers at once
     import pandas as pd

@@ -1,0 +1,152 @@
+"""The trials of a study as one table: a flattened record a row."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gan_augment.study.record import flatten, read_record
+
+if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `--help` answers at once
+    import pandas as pd
+
+GROUPS = ("trial", "status", "error", "factors", "metrics", "saw", "provenance", "", "costs")  # "": all other columns
+ARM = "factors.augmentation"
+ACCURACY = "metrics.test.accuracy"
+BALANCED = "metrics.test.balanced_accuracy"
+RARE = "metrics.test.rare_recall"
+PER_CLASS = "metrics.test.per_class."
+SPLIT = "provenance.split"
+FINGERPRINT = "provenance.fingerprint"
+CONTENT = "factors.images"  # made here
+TRAINING_SEED = "factors.seeds.classifier"
+LABELLED_IMAGES = "saw.labelled"
+LABELLED_RATIO = "saw.imbalance_ratio"
+TEST_IMAGES = "provenance.test_images"
+TEST_RATIO = "provenance.test_imbalance_ratio"
+VERSIONS = "provenance.versions."
+SEEDS = "factors.seeds."
+# What the report reads by name; a study without them, for example of generators alone, has empty columns.
+NEEDED = ("status", "error", ARM, TRAINING_SEED, ACCURACY, SPLIT, TEST_IMAGES)
+
+
+@dataclass(frozen=True)
+class Study:
+    """The trials that a report covers.
+
+    Attributes:
+        title: Names of the studies.
+        trials: One flattened record a row, sorted by trial.
+        missing: Trials that were asked for and have no record.
+        folders: Trial -> its folder.
+        commands: The commands that launched the studies.
+        notes: What the trials note about images and classifier -> how many trials note it.
+        rare_classes: The distinct lists of rare classes that trials had.
+    """
+
+    title: str
+    trials: pd.DataFrame
+    missing: list[str]
+    folders: dict[str, Path]
+    commands: list[str]
+    notes: dict[str, int]
+    rare_classes: list[list[str]]
+
+
+def collect(folders: Sequence[Path | str]) -> Study:
+    """Read the trials of one or more study folders.
+
+    The name of a trial is its identity: of several records of one trial, one that is `ok` counts, once.
+
+    Args:
+        folders: Study folders, each with `trials/<name>/record.json` and perhaps a `study.json`.
+
+    Returns:
+        The study. Where a `study.json` names the requested trials, others in that folder are not covered.
+
+    Raises:
+        ValueError: If a folder holds no records, a record cannot be read, or no requested trial has one.
+    """
+    import pandas as pd
+
+    found: dict[str, tuple[dict[str, Any], Path]] = {}
+    wanted: set[str] = set()
+    titles, commands = set(), set()
+    for folder in sorted({Path(folder) for folder in folders}):
+        paths = sorted(folder.glob("trials/*/record.json"))
+        if not paths:
+            raise ValueError(f"{folder} holds no trial records: give a study folder such as outputs/studies/digits")
+        launch = read_record(folder / "study.json") if (folder / "study.json").exists() else {}
+        requested = launch.get("requested")
+        wanted |= {path.parent.name for path in paths} if requested is None else set(requested)
+        titles.add(str(launch.get("study") or folder.resolve().name))
+        commands |= {str(launch["command"])} if launch.get("command") else set()
+        for path in paths:
+            name = path.parent.name
+            record = {**read_record(path), "trial": name}
+            if name not in found or _rank(record) < _rank(found[name][0]):
+                found[name] = (record, path.parent)
+    covered = sorted(wanted & set(found))
+    if not covered:
+        raise ValueError(f"none of the {len(wanted)} requested trials has a record yet: run the study first")
+    records = [found[name][0] for name in covered]
+    rows = [flatten(record) for record in records]
+    rare = [record["saw"]["rare_classes"] for record in records if "rare_classes" in record.get("saw", {})]
+    columns = dict.fromkeys([column for row in rows for column in row] + list(NEEDED))
+    trials = pd.DataFrame(rows, columns=sorted(columns, key=_group), dtype=object)  # whole numbers stay whole
+    return Study(
+        title=" + ".join(sorted(titles)),
+        trials=_with_contents(trials),
+        missing=sorted(wanted - set(found)),
+        folders={name: found[name][1] for name in covered},
+        commands=sorted(commands),
+        notes=Counter(
+            note for record in records for note in dict.fromkeys(record.get("notes", []) + record.get("warnings", []))
+        ),
+        rare_classes=[names for position, names in enumerate(rare) if names not in rare[:position]],
+    )
+
+
+def _with_contents(trials: pd.DataFrame) -> pd.DataFrame:
+    """Add a factor that tells images apart where their settings do not: a folder that changed, or two folders."""
+    settings = [
+        column for column in columns_of(trials, "factors.data") if not column.startswith("factors.data.classical")
+    ]
+    if FINGERPRINT in trials and settings:
+        fingerprints = trials.groupby(settings, dropna=False)[FINGERPRINT]
+        if (fingerprints.nunique() > 1).any():
+            return trials.assign(**{CONTENT: trials[FINGERPRINT].where(fingerprints.transform("nunique") > 1).str[:8]})
+    return trials
+
+
+def values_of(trials: pd.DataFrame, column: str, unknown: str | None = None) -> list[str]:
+    """The distinct values of a column in order, nulls left out or called `unknown`."""
+    if column not in trials:
+        return []
+    known = sorted(trials[column].dropna().unique(), key=natural)
+    return [str(value) for value in known] + ([unknown] if unknown and trials[column].isna().any() else [])
+
+
+def columns_of(trials: pd.DataFrame, prefix: str) -> list[str]:
+    """Return the columns whose names start with a prefix."""
+    return [column for column in map(str, trials.columns) if column.startswith(prefix)]
+
+
+def _rank(record: dict[str, Any]) -> tuple[bool, str]:
+    """Sort key of the records of one trial: the one that counts is the smallest."""
+    return (record.get("status") != "ok", json.dumps(record, sort_keys=True))
+
+
+def _group(column: str) -> int:
+    first = column.split(".")[0]
+    return GROUPS.index(first if first in GROUPS else "")
+
+
+def natural(value: Any) -> tuple[bool, float, str]:
+    """Sort key: numbers by size, then words."""
+    number = isinstance(value, int | float)
+    return (not number, float(value) if number else 0.0, str(value))
