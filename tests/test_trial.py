@@ -133,7 +133,7 @@ def trained(monkeypatch):
 
 
 def test_arms_of_one_seed_share_split_initial_weights_and_the_order_of_real_images(trial, trained, tmp_path):
-    plans = {arm: trial(f"augmentation={arm}") for arm in ARMS}
+    plans = {arm: trial(f"augmentation={arm}") for arm in ARMS if arm != "synthetic_only"}  # which sees no real image
     assert len({planned.split.hash for planned in plans.values()}) == 1
     sequences, weights = {}, {}
     for arm, planned in plans.items():
@@ -147,6 +147,21 @@ def test_arms_of_one_seed_share_split_initial_weights_and_the_order_of_real_imag
         share = planned.settings["augmentation"]["share"] or 0
         assert len(sequences[arm]) == 20 * 64 * (1 - share)
         assert sequences[arm] == sequences["none"][: len(sequences[arm])]
+
+
+def test_a_trial_that_does_not_open_the_test_images_says_nothing_of_them(trial, tmp_path):
+    opened, closed = trial("augmentation=none"), trial("augmentation=none", "open_test=false")
+    assert opened.name != closed.name
+    assert [stage.key for stage in opened.stages] == [stage.key for stage in closed.stages]
+    records = [run(one, tmp_path / one.name) for one in (opened, closed)]
+    assert records[1]["metrics"] == {name: records[0]["metrics"][name] for name in ("validation", "gan")}
+    assert records[1]["provenance"]["test_opened"] is None
+    assert not (tmp_path / closed.name / "predictions.npz").exists()
+
+
+def test_a_classifier_that_nothing_judges_is_refused(trial):
+    with pytest.raises(ValueError, match="open_test=false, but there are no validation images"):
+        trial("augmentation=none", "open_test=false", "validation_per_class=0")
 
 
 def test_another_seed_starts_from_other_weights_and_another_order(trial, trained, tmp_path):

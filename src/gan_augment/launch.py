@@ -38,11 +38,13 @@ class Launch(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check every trial of a study, and write down which ones it consists of."""
         from gan_augment.study.provenance import code_provenance
+        from gan_augment.study.trials import read_against
         from gan_augment.trial import plan_trial
 
         with user_errors():
             folder = study_folder(config)
             check_writable(folder, store_folder(config))
+            read_against(config.against)
             jobs = planned_jobs(config)
             if {study_folder(job) for job in jobs or []} - {folder}:
                 raise ValueError("study and paths.output_dir cannot be swept: one launch is one study")
@@ -56,6 +58,7 @@ class Launch(Callback):
                 "schema": SCHEMA,
                 "study": config.study,
                 "requested": names,
+                "against": config.against,
                 "command": code_provenance()["command"],
             }
             write_json(request, folder / "study.json")

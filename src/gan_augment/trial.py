@@ -41,9 +41,10 @@ from gan_augment.systems.memory import peak_memory, reset_peak_memory
 GROUPS = ("data", *DESIGN, "synthesis", "augmentation", "classifier", "trainer")
 SETTINGS = (
     *GROUPS,
-    *("labels_per_class", "label_fraction", "imbalance", "validation_per_class"),
-    *("seed", "seeds", "study", "paths", "choices"),
+    *("labels_per_class", "label_fraction", "imbalance", "validation_per_class", "open_test"),
+    *("seed", "seeds", "study", "against", "paths", "choices"),
 )
+SUMMARY = ("accuracy", "balanced_accuracy", "macro_f1", "nll")  # what TensorBoard shows of a trial
 NOT_OF_THE_SOURCE = ("test_share", "classical")  # all else in a data node describes where the images come from
 
 
@@ -102,6 +103,8 @@ def plan_trial(settings: Mapping[str, Any]) -> Trial:
         settings = {**settings, "classifier": None}
     for name, seed in seeds.items():
         check_integer(f"seeds.{name}", seed, low=0)
+    if not isinstance(settings["open_test"], bool):
+        raise ValueError(f"open_test={settings['open_test']}: use true or false")
     hardware = settings_from(Hardware, "trainer", settings["trainer"])
     arm = settings_from(Arm, "augmentation", settings["augmentation"])
     budget = LabelBudget(
@@ -110,6 +113,10 @@ def plan_trial(settings: Mapping[str, Any]) -> Trial:
 
     source, notes, copies = load_source(data)
     split = draw_split(source, seeds["split"], budget, settings["validation_per_class"], data["test_share"])
+    if not settings["open_test"] and settings["classifier"] is not None and not len(split.validation):
+        raise ValueError(
+            "open_test=false, but there are no validation images: the classifier would not be judged at all"
+        )
     return Trial(
         settings,
         trial_factors(settings, arm.needs_gan, arm.transform == "classical", settings["classifier"] is not None),
@@ -184,6 +191,9 @@ def run_trial(trial: Trial, folder: Path, store: StageStore, title: str) -> dict
         return says, classification_metrics(says, images.labels, images.class_names, rare_classes(trial.split.labelled))
 
     validation = judge(trial.split.validation)[1] if len(trial.split.validation) else {}
+    if not trial.settings["open_test"]:
+        log_summary(trial, folder, {"validation": validation})
+        return make_record(trial, "ok", outputs, metrics={"validation": validation, "gan": signals}, warnings=warnings)
     test_opened = datetime.now(UTC).isoformat(timespec="seconds")
     probabilities, test = judge(trial.split.test)
     counts = confusion_matrix(probabilities, trial.split.test.labels)
@@ -195,14 +205,10 @@ def run_trial(trial: Trial, folder: Path, store: StageStore, title: str) -> dict
         probabilities=probabilities.numpy().astype(np.float16),
         confusion_matrix=counts.numpy(),
     )
-    log_summary(trial, folder, validation, test, counts)
+    metrics = {"validation": validation, "test": test}
+    log_summary(trial, folder, metrics, counts)
     return make_record(
-        trial,
-        "ok",
-        outputs,
-        metrics={"validation": validation, "test": test, "gan": signals},
-        warnings=warnings,
-        test_opened=test_opened,
+        trial, "ok", outputs, metrics=metrics | {"gan": signals}, warnings=warnings, test_opened=test_opened
     )
 
 
@@ -225,17 +231,21 @@ def _load_source(node: str) -> tuple[Source, tuple[str, ...], tuple[tuple[str, .
 
 
 def log_summary(
-    trial: Trial, folder: Path, validation: Mapping[str, Any], test: Mapping[str, Any], counts: Tensor
+    trial: Trial, folder: Path, metrics: Mapping[str, Mapping[str, Any]], counts: Tensor | None = None
 ) -> None:
-    """Write the trial's factors and results for TensorBoard's HPARAMS tab, and its confusion matrix."""
+    """Write the trial's factors and results for TensorBoard's HPARAMS tab, and the test images' confusion matrix."""
     logger = Events(folder)
-    results = {f"test/{name}": test[name] for name in ("accuracy", "balanced_accuracy", "macro_f1", "nll")}
-    if validation:
-        results["validation/accuracy"] = validation["accuracy"]
+    results = {
+        f"{part}/{name}": found[name]
+        for part, found in metrics.items()
+        for name in (SUMMARY if part == "test" else SUMMARY[:1])
+        if found
+    }
     factors = {name: "-" if value is None else value for name, value in trial.factors.items()}
     logger.log_hyperparams(factors, results)
-    picture = draw_confusion_matrix(counts, list(trial.split.test.class_names))
-    logger.experiment.add_figure("test/confusion_matrix", picture)
+    if counts is not None:
+        picture = draw_confusion_matrix(counts, list(trial.split.test.class_names))
+        logger.experiment.add_figure("test/confusion_matrix", picture)
     logger.experiment.close()
 
 
@@ -290,6 +300,8 @@ def make_record(
         "provenance": {
             "split": trial.split.hash,
             "fingerprint": trial.fingerprint,
+            "validation_images": len(trial.split.validation),
+            "validation_imbalance_ratio": imbalance_ratio(trial.split.validation),
             "test_images": len(trial.split.test),
             "test_imbalance_ratio": imbalance_ratio(trial.split.test),
             "copies": [list(names) for names in trial.copies],

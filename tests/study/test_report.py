@@ -101,7 +101,7 @@ def rare_study(folder, **keywords):
 
 def compare(*folders):
     covered = collect(folders)
-    return {c.title: c for c in contrasts(configurations(covered), metrics_to_compare(covered))}
+    return {c.title: c for c in contrasts(configurations(covered), metrics_to_compare(covered), covered.against)}
 
 
 def printed(folder, width=80):
@@ -186,7 +186,7 @@ def test_a_factor_of_both_arms_pairs_like_with_like(tmp_path):
         {"gan (labels_per_class=5) against none": 1, "gan (labels_per_class=20) against none": 4}, abs=0.5
     )
     assert warnings(collect([folder])) == [
-        "gan (labels_per_class=50) is not compared with none: no tested trials at the same setting"
+        "gan (labels_per_class=50) is not compared with none: no trials with a result at the same setting"
     ]
 
 
@@ -265,7 +265,7 @@ def test_mixed_provenance_is_warned_of(tmp_path):
     other = {"commit": None, "clean": False, "versions": {"torch": "2.10"}, "fingerprint": "g"}
     mixed = [*clean[:-1], record("gan", 7, 0.9, provenance=other, costs={"device": "cuda", "threads": 4})]
     assert warnings(collect([study(tmp_path / "mixed", mixed)])) == [
-        "gan (images=g) is not compared with none: no tested trials at the same setting",
+        "gan (images=g) is not compared with none: no trials with a result at the same setting",
         "trials ran with different commits: cccccccccccc, unknown",
         "trials ran with different devices: cpu, cuda",
         "trials ran with different numbers of threads: 2, 4",
@@ -314,7 +314,7 @@ def test_without_test_results_nothing_is_compared_and_that_is_said(tmp_path, sta
     generators = [record("gan", seed, None, status=status) for seed in range(3)]
     for one in generators:
         one["factors"]["augmentation"] = None
-        one["metrics"]["gan"] = {"fid": 10.0 + one["factors"]["seeds.gan"]}
+        one["metrics"] = {"gan": {"fid": 10.0 + one["factors"]["seeds.gan"]}}
     folder = study(tmp_path, generators)
     page = write_report([folder]).read_text()
     sentence = "Nothing is compared: no trial has a classifier, the study trained generators alone."
@@ -326,6 +326,70 @@ def test_without_test_results_nothing_is_compared_and_that_is_said(tmp_path, sta
     assert table(page, "What the training of each arm saw")[1][1] == ("50" if ended else "-")
     assert table(page, "Generators") == [["arm", "fid"], ["no classifier", "11"]]
     assert "<img" not in page
+
+
+def chosen_on_validation(folder, against=None, **settings):
+    """Two losses of which one makes images that are worth 5 points more; no trial opened the test images."""
+    records = planted({"synthetic_only": 0}, loss="hinge", penalty="none", **settings)
+    records += planted({"synthetic_only": 5}, loss="relativistic", penalty="r1_r2", **settings)
+    for one in records:
+        one["metrics"] = {"validation": one["metrics"]["test"]}
+        one["provenance"] |= {"validation_images": 200, "test_opened": None}
+        one["factors"]["penalty.r1"] = float(one["factors"]["loss"] == "relativistic")  # as any group has settings
+    folder = study(folder, records)
+    launch = json.loads((folder / "study.json").read_text()) | {"against": against}
+    (folder / "study.json").write_text(json.dumps(launch))
+    return folder
+
+
+def test_without_test_results_those_on_validation_are_compared_and_that_is_said(tmp_path):
+    folder = chosen_on_validation(tmp_path)
+    page, text = write_report([folder]).read_text(), in_one_line(printed(folder))
+    assert "No trial opened the test images" in page
+    assert "No trial opened the test images" in text
+    assert "validation accuracy (points)" in text
+    assert "<dt>validation images</dt><dd>200</dd>" in page
+    assert "test accuracy" not in page + text
+    assert not any("result." in column for column in (folder / "report" / "results.csv").read_text().split("\n")[0])
+
+
+def test_one_test_result_is_enough_for_a_report_on_test_images(tmp_path):
+    folder = study(tmp_path, planted({"none": 0, "gan": 3}))
+    path = next(folder.glob("trials/gan*/record.json"))
+    one = json.loads(path.read_text())
+    del one["metrics"]["test"]
+    path.write_text(json.dumps(one))
+    assert collect([folder]).part == "test"
+    assert compare(folder)["gan against none"].interval.num_pairs == len(SEEDS) - 1
+
+
+def test_a_setting_is_compared_with_the_one_that_the_study_names(tmp_path):
+    compared = compare(chosen_on_validation(tmp_path, against="loss=hinge"))
+    (title,) = compared
+    assert title == "synthetic_only (loss=relativistic) against synthetic_only (loss=hinge)"
+    assert compared[title].interval.mean == pytest.approx(5, abs=0.6)
+
+
+def test_settings_are_compared_at_the_same_values_of_the_others(tmp_path):
+    folders = [
+        chosen_on_validation(tmp_path / str(labels), against="loss=hinge", labels_per_class=labels)
+        for labels in (5, 10)
+    ]
+    assert sorted(compare(*folders)) == [
+        f"synthetic_only (labels_per_class={labels}, loss=relativistic) against synthetic_only (loss=hinge)"
+        for labels in (10, 5)
+    ]
+
+
+def test_a_setting_without_a_counterpart_is_named(tmp_path):
+    folder = chosen_on_validation(tmp_path, against="loss=minimax")
+    assert sum("is not compared with loss=minimax" in said for said in warnings(collect([folder]))) == 2
+
+
+@pytest.mark.parametrize("against", ["loss", "=hinge", "loss="])
+def test_what_to_compare_with_is_a_setting_and_a_value(tmp_path, against):
+    with pytest.raises(ValueError, match=re.escape(f"against={against}: use a setting and a value")):
+        collect([chosen_on_validation(tmp_path, against=against)])
 
 
 def test_the_terminal_shows_arms_and_verdicts_in_80_columns(tmp_path):
@@ -417,9 +481,9 @@ def test_unequal_classes_are_told_in_80_columns(tmp_path):
     text = printed(study(tmp_path, records))
     assert max(map(len, text.splitlines())) <= 80
     assert re.search(r"gan_classical +85\.0 +65\.0 +40\.0 +8 +0 +0 +14\.0", text)
-    # What one test image is worth in a mean over classes depends on its class.
+    # What one image is worth in a mean over classes depends on its class.
     same = "every split gave the same difference (+0.0 points): no interval"
-    assert f"gan_classical against none: {same}; one test image is 0.28 points" in in_one_line(text)
+    assert f"gan_classical against none: {same}; one image is 0.28 points" in in_one_line(text)
     assert f"gan_classical against none, balanced accuracy: {same} gan_classical" in in_one_line(text)
 
 

@@ -59,11 +59,11 @@ def test_values_without_meaning_are_refused(differences, confidence):
         ),
         (
             Interval(0.28, 0.28, 0.28, 6),
-            "every split gave the same difference (+0.3 points): no interval; one test image is 0.28 points",
+            "every split gave the same difference (+0.3 points): no interval; one image is 0.28 points",
         ),
         (
             Interval(0.0, 0.0, 0.0, 9),
-            "every split gave the same difference (+0.0 points): no interval; one test image is 0.28 points",
+            "every split gave the same difference (+0.0 points): no interval; one image is 0.28 points",
         ),
         (
             Interval(-0.04, math.nan, math.nan, 1),
@@ -73,7 +73,7 @@ def test_values_without_meaning_are_refused(differences, confidence):
             Interval(1.0, 1.0, 1.0, 5),
             "too few splits (n = 5; run at least 6): +1.0 points, every split gave the same difference",
         ),
-        (Interval(math.nan, math.nan, math.nan, 0), "nothing to compare: no split has a test result on both sides"),
+        (Interval(math.nan, math.nan, math.nan, 0), "nothing to compare: no split has a result on both sides"),
     ],
 )
 def test_verdict_says_what_the_interval_says(interval, sentence):

@@ -1,13 +1,14 @@
 """The comparison: which trials of a study stand against which, and what the differences are.
 
 A *configuration* is an arm together with the values of the factors that the study sweeps. A *contrast* compares two
-configurations that differ in the arm alone, pair by pair; which arms are compared is fixed before any number is seen.
+configurations that differ in one thing alone, pair by pair: in the arm, or in a setting that the study names. What is
+compared is fixed before any number is seen.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +19,13 @@ from gan_augment.study.trials import (
     ARM,
     BALANCED,
     CONTENT,
+    IMBALANCE,
     LABELLED_RATIO,
+    NUM_IMAGES,
     PER_CLASS,
     RARE,
     SEEDS,
     SPLIT,
-    TEST_IMAGES,
-    TEST_RATIO,
     TRAINING_SEED,
     VERSIONS,
     Study,
@@ -65,9 +66,9 @@ class Configuration:
         return self.trials[self.trials["status"] == "ok"]
 
     @property
-    def tested(self) -> pd.DataFrame:
-        """The trials with a test result."""
-        return _tested(self.trials)
+    def judged(self) -> pd.DataFrame:
+        """The trials with a result."""
+        return _judged(self.trials)
 
     def label(self, said: Iterable[str] = ()) -> str:
         """Name the configuration, less the factors that are `said` elsewhere."""
@@ -75,8 +76,8 @@ class Configuration:
 
     def points(self, metrics: list[str], by: str) -> pd.DataFrame:
         """Mean of metrics in points, a row for every split or training seed; nan where a metric is unknown."""
-        tested = self.tested
-        return (100 * tested.reindex(columns=metrics).astype(float)).groupby(tested[by].astype(str)).mean()
+        judged = self.judged
+        return (100 * judged.reindex(columns=metrics).astype(float)).groupby(judged[by].astype(str)).mean()
 
     def count(self, status: str) -> int:
         """How many trials ended in a status."""
@@ -85,11 +86,11 @@ class Configuration:
 
 @dataclass(frozen=True)
 class Contrast:
-    """One configuration against another that differs in the arm alone, in one metric.
+    """One configuration against another that differs in the arm, or in one setting, alone; in one metric.
 
     Attributes:
         title: For example `gan (loss=hinge) against none`, with the metric if it is not accuracy.
-        metric: Which test result is compared, one of `METRICS`.
+        metric: Which result is compared, one of `METRICS`.
         interval: Difference in that metric, in points.
         sentence: The verdict.
         per_class: Class -> difference in that class's accuracy, in points; of the contrast in accuracy only.
@@ -103,8 +104,8 @@ class Contrast:
 
 
 def has_unequal_classes(study: Study) -> bool:
-    """Whether the classes of any tested trial differ so much in number, labelled or test, that accuracy may mislead."""
-    ratios = _tested(study.trials).reindex(columns=[LABELLED_RATIO, TEST_RATIO]).astype(float)
+    """Whether the classes of any judged trial differ so much in number that accuracy may mislead."""
+    ratios = _judged(study.trials).reindex(columns=[LABELLED_RATIO, IMBALANCE]).astype(float)
     return bool((ratios >= UNEQUAL).any(axis=None))
 
 
@@ -115,14 +116,14 @@ def metrics_to_compare(study: Study) -> list[str]:
         study: The study.
 
     Returns:
-        Accuracy. With unequal classes also balanced accuracy, unless the test images make the two one and the same,
+        Accuracy. With unequal classes also balanced accuracy, unless the judged images make the two one and the same,
         and the recall of the rare classes, if there are any.
     """
     if not has_unequal_classes(study):
         return [ACCURACY]
-    tested = _tested(study.trials).reindex(columns=[BALANCED, RARE, TEST_RATIO])
-    known = [metric for metric in (BALANCED, RARE) if tested[metric].notna().any()]
-    return [ACCURACY, *(metric for metric in known if metric != BALANCED or (tested[TEST_RATIO] != 1).any())]
+    judged = _judged(study.trials).reindex(columns=[BALANCED, RARE, IMBALANCE])
+    known = [metric for metric in (BALANCED, RARE) if judged[metric].notna().any()]
+    return [ACCURACY, *(metric for metric in known if metric != BALANCED or (judged[IMBALANCE] != 1).any())]
 
 
 def configurations(study: Study) -> list[Configuration]:
@@ -136,9 +137,14 @@ def configurations(study: Study) -> list[Configuration]:
     """
     trials = study.trials
     swept = [c for c in columns_of(trials, "factors.") if c != ARM and not c.startswith(SEEDS) and _is_swept(trials, c)]
-    # What a choice brings along need not be said beside it: loss=hinge says the learning rates that come with it.
-    chosen = [ARM, *(c for c in swept if "." not in c.removeprefix("factors."))]
-    swept = [c for c in swept if c in chosen or (trials.groupby(chosen, dropna=False)[c].nunique() > 1).any()]
+    # What a choice brings along need not be said beside it: loss=hinge says the learning rates that come with it, and
+    # loss=relativistic the penalty.
+    settings = [c for c in swept if "." not in c.removeprefix("factors.")]
+    groups_first = [c for c in settings if columns_of(trials, f"{c}.")] + [c for c in swept if c not in settings]
+    for column in sorted(groups_first, key=lambda c: (c in settings, trials[c].nunique())):
+        others = [c for c in settings if c in swept and c != column]
+        if not (trials.groupby([ARM, *others], dropna=False)[column].nunique() > 1).any():
+            swept.remove(column)
     groups: dict[tuple[Any, ...], list[int]] = {}
     for position, row in enumerate(trials[[ARM, *swept]].itertuples(index=False, name=None)):
         groups.setdefault(tuple(value if value == value else None for value in row), []).append(position)
@@ -149,7 +155,9 @@ def configurations(study: Study) -> list[Configuration]:
     return sorted(found, key=lambda c: (_arm_order(c.arm), [(k, natural(v)) for k, v in c.setting.items()]))
 
 
-def contrasts(found: list[Configuration], metrics: Sequence[str] = (ACCURACY,)) -> list[Contrast]:
+def contrasts(
+    found: list[Configuration], metrics: Sequence[str] = (ACCURACY,), against: Mapping[str, str] | None = None
+) -> list[Contrast]:
     """Compare the configurations, pair by pair.
 
     The unit of a pair is the split; repeats under one split are averaged first. Where all trials of a contrast share
@@ -158,13 +166,14 @@ def contrasts(found: list[Configuration], metrics: Sequence[str] = (ACCURACY,)) 
     Args:
         found: The configurations of a study.
         metrics: What to compare, of `METRICS`.
+        against: Settings with the values that all their others are compared with.
 
     Returns:
-        The planned contrasts of which both sides were tested, metric by metric.
+        The planned contrasts of which both sides were judged, metric by metric.
     """
-    pairs = [(one, base) for one, _, bases in _planned(found) for base in bases]
+    pairs = [(one, base) for one, _, bases in _planned(found, against or {}) for base in bases]
     made = [_contrast(one, base, metric) for metric in metrics for one, base in pairs]
-    # A trial with a test result has an accuracy, but no recall of rare classes where no class is rare.
+    # A trial with a result has an accuracy, but no recall of rare classes where no class is rare.
     return [contrast for contrast in made if contrast.metric == ACCURACY or contrast.interval.num_pairs]
 
 
@@ -186,9 +195,9 @@ def warnings(study: Study) -> list[str]:
     lost = [f"{n} {status}" for status in ("diverged", "failed") if (n := int((trials["status"] == status).sum()))]
     if lost:
         said.append(f"{' and '.join(lost)} of {len(trials)} trials: the differences are between those that ended well")
-    for one, base_arm, bases in _planned(configurations(study)):
+    for one, base_name, bases in _planned(configurations(study), study.against):
         if not bases:
-            said.append(f"{one.label()} is not compared with {base_arm}: no tested trials at the same setting")
+            said.append(f"{one.label()} is not compared with {base_name}: no trials with a result at the same setting")
     # A reused stage may have been made by other code than the trial's own.
     made = [c for c in columns_of(trials, "provenance.made.") if c.endswith(".commit")]
     named = {
@@ -211,21 +220,30 @@ def warnings(study: Study) -> list[str]:
     return said
 
 
-def _planned(found: list[Configuration]) -> list[tuple[Configuration, str, list[Configuration]]]:
-    """Each tested configuration with the arm to compare it with and that arm's configurations at the same setting."""
-    tested = [c for c in found if len(c.tested)]
-    arms = dict.fromkeys(c.arm for c in tested)
+def _planned(
+    found: list[Configuration], against: Mapping[str, str]
+) -> list[tuple[Configuration, str, list[Configuration]]]:
+    """Each configuration with results, what to compare it with, and the configurations that are this and no other."""
+    judged = [c for c in found if len(c.judged)]
+    arms = dict.fromkeys(c.arm for c in judged)
     pairs = [*CONTRASTS, *((arm, "none") for arm in arms if arm not in ARMS)]
-
-    def agree(one: Configuration, base: Configuration) -> bool:
-        return all(base.setting.get(name, value) == value for name, value in one.setting.items())
-
-    return [
-        (one, base_arm, [base for base in tested if base.arm == base_arm and agree(one, base)])
+    planned = [
+        (one, base_arm, [base for base in judged if base.arm == base_arm and _agree(one, base)])
         for arm, base_arm in pairs
-        for one in tested
+        for one in judged
         if one.arm == arm and base_arm in arms
     ]
+    for name, value in against.items():
+        sides = [(str(c.setting[name]) == value, c) for c in judged if name in c.setting]
+        for one in [c for is_base, c in sides if not is_base]:
+            bases = [c for is_base, c in sides if is_base and c.arm == one.arm and _agree(one, c, less=name)]
+            planned.append((one, f"{name}={value}", bases))
+    return planned
+
+
+def _agree(one: Configuration, base: Configuration, less: str | None = None) -> bool:
+    """Whether two configurations have the same settings, as far as they have them, less one."""
+    return all(base.setting.get(name, value) == value for name, value in one.setting.items() if name != less)
 
 
 def _is_swept(trials: pd.DataFrame, column: str) -> bool:
@@ -238,14 +256,15 @@ def _is_swept(trials: pd.DataFrame, column: str) -> bool:
 def _contrast(one: Configuration, base: Configuration, metric: str) -> Contrast:
     by, unit = pair_unit([one, base])
     is_accuracy = metric == ACCURACY
-    classes = columns_of(one.tested, PER_CLASS) if is_accuracy else []
+    classes = columns_of(one.judged, PER_CLASS) if is_accuracy else []
     differences = one.points([metric, *classes], by) - base.points([metric, *classes], by)
     intervals = {name: paired_interval(values.dropna().to_numpy()) for name, values in differences.items()}
-    resolution = 100 / float(one.tested[TEST_IMAGES].astype(float).mean()) if is_accuracy else math.nan
+    resolution = 100 / float(one.judged[NUM_IMAGES].astype(float).mean()) if is_accuracy else math.nan
+    said = [name for name, value in one.setting.items() if base.setting.get(name) == value]
     sentence = verdict(intervals[metric], unit, resolution)
     lost = [f"{n} {status}" for status in ("diverged", "failed") if (n := one.count(status) + base.count(status))]
     return Contrast(
-        title=f"{one.label()} against {base.label(said=one.setting)}" + ("" if is_accuracy else f", {METRICS[metric]}"),
+        title=f"{one.label()} against {base.label(said)}" + ("" if is_accuracy else f", {METRICS[metric]}"),
         metric=metric,
         interval=intervals[metric],
         sentence=sentence + (f"; left out: {', '.join(lost)}" if lost else ""),
@@ -255,7 +274,7 @@ def _contrast(one: Configuration, base: Configuration, metric: str) -> Contrast:
 
 def pair_unit(compared: list[Configuration]) -> tuple[str, str]:
     """The column whose values are the independent pairs, and its name."""
-    splits, seeds = ({value for c in compared for value in c.tested[column]} for column in (SPLIT, TRAINING_SEED))
+    splits, seeds = ({value for c in compared for value in c.judged[column]} for column in (SPLIT, TRAINING_SEED))
     return (TRAINING_SEED, "training seed") if len(splits) == 1 and len(seeds) > 1 else (SPLIT, "split")
 
 
@@ -265,7 +284,7 @@ def named(name: str, setting: dict[str, Any]) -> str:
     return f"{name} ({values})" if name and values else name or values
 
 
-def _tested(trials: pd.DataFrame) -> pd.DataFrame:
+def _judged(trials: pd.DataFrame) -> pd.DataFrame:
     return trials[(trials["status"] == "ok") & trials[ACCURACY].notna()]
 
 

@@ -10,7 +10,7 @@ GAN_PARTS = (
     *("seeds.gan", "seeds.synthesis"),
 )
 TRANSFORM_PARTS = ("data.classical",)
-CLASSIFIER_PARTS = ("augmentation", "classifier", "seeds.classifier", *TRANSFORM_PARTS)
+CLASSIFIER_PARTS = ("augmentation", "classifier", "open_test", "seeds.classifier", *TRANSFORM_PARTS)
 # Where things lie, how they are read and how fast they are computed is no factor of a result. That the images differ
 # the report sees by their fingerprints.
 NOT_A_FACTOR = (
@@ -60,6 +60,6 @@ def trial_factors(
         visit(part, choice)
         if isinstance(settings[part], Mapping):
             visit(part, settings[part])
-    for name in ("labels_per_class", "label_fraction", "imbalance", "validation_per_class", "seeds"):
+    for name in ("labels_per_class", "label_fraction", "imbalance", "validation_per_class", "open_test", "seeds"):
         visit(name, settings[name])
     return factors

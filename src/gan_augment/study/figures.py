@@ -20,12 +20,13 @@ MAX_PANELS = 6
 MAX_CLASSES = 40
 
 
-def arms_figure(panels: Mapping[str, Mapping[str, "pd.Series"]], unit: str) -> bytes:
-    """Draw test accuracy by arm: a point a pair, thin lines that follow one pair through the arms, the mean as a bar.
+def arms_figure(panels: Mapping[str, Mapping[str, "pd.Series"]], unit: str, part: str = "test") -> bytes:
+    """Draw accuracy by arm: a point a pair, thin lines that follow one pair through the arms, the mean as a bar.
 
     Args:
         panels: Title -> arm -> accuracy in points, indexed by pair. At most `MAX_PANELS` are drawn.
         unit: What a point is: `split` or `training seed`.
+        part: The images that it is on: `test` or `validation`.
 
     Returns:
         The figure as PNG.
@@ -48,9 +49,9 @@ def arms_figure(panels: Mapping[str, Mapping[str, "pd.Series"]], unit: str) -> b
             axes.plot([series.mean()] * 2, [row - 0.28, row + 0.28], color=colour, linewidth=3.5, zorder=3)
         axes.set_yticks(range(len(arms)), list(arms), parse_math=False)
         axes.set_ylim(len(arms) - 0.5, -0.5)
-        axes.set_title(title or "Test accuracy by arm", loc="left", fontsize=10, parse_math=False)
+        axes.set_title(title or f"{part.capitalize()} accuracy by arm", loc="left", fontsize=10, parse_math=False)
         _tidy(axes)
-    grid[-1].set_xlabel(f"test accuracy (points); a dot is one {unit}, a bar the mean{_cap('settings', panels)}")
+    grid[-1].set_xlabel(f"{part} accuracy (points); a dot is one {unit}, a bar the mean{_cap('settings', panels)}")
     return _png(figure)
 
 

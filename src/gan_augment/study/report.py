@@ -30,12 +30,13 @@ from gan_augment.study.trials import (
     ACCURACY,
     ARM,
     BALANCED,
+    IMBALANCE,
     LABELLED_IMAGES,
     LABELLED_RATIO,
+    NUM_IMAGES,
+    RESULT,
     SEEDS,
     SPLIT,
-    TEST_IMAGES,
-    TEST_RATIO,
     VERSIONS,
     Study,
     collect,
@@ -53,7 +54,6 @@ MAX_CLASSES = 100  # of the table; all are in results.csv
 MAX_NAMED = 20  # rare classes
 GAN_METRICS = "metrics.gan."
 SECONDS = "costs.seconds."
-BALANCED_TEST = "Every class has the same number of test images, so accuracy is balanced accuracy as well."
 
 
 def write_report(folders: Sequence[Path | str], output: Path | str | None = None) -> Path:
@@ -85,7 +85,7 @@ def print_report(study: Study, console: Console, path: Path | None = None) -> No
     from rich.table import Table
 
     found, metrics = configurations(study), metrics_to_compare(study)
-    title = f"{study.title}: {_results_in_words(metrics)} (points) and seconds a trial"
+    title = f"{study.title}: {_results_in_words(study, metrics)} (points) and seconds a trial"
     table = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     rows = [{heading: value for heading, value in _arm_row(c, metrics).items() if heading != "trials"} for c in found]
     for heading in rows[0]:
@@ -95,8 +95,8 @@ def print_report(study: Study, console: Console, path: Path | None = None) -> No
     for row in rows:
         table.add_row(*(escape(value) for value in row.values()))
     console.print(table)
-    lines = _verdicts(study, contrasts(found, metrics))
-    lines += [BALANCED_TEST] if _is_balanced(study, metrics) else []
+    lines = _verdicts(study, contrasts(found, metrics, study.against))
+    lines += _remarks(study, metrics)
     lines += [f"warning: {warning}" for warning in warnings(study)] + [f"note: {note}" for note in _notes(study)]
     for line in lines:
         console.print(line, markup=False, highlight=False)
@@ -131,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _verdicts(study: Study, compared: list[Contrast]) -> list[str]:
-    reason = "no two arms that differ in the arm alone have test results"
+    reason = "no two arms that differ in the arm alone have results"
     if study.trials[ARM].isna().all():
         reason = "no trial has a classifier, the study trained generators alone"
     return [f"{c.title}: {c.sentence}" for c in compared] or [f"Nothing is compared: {reason}."]
@@ -145,13 +145,20 @@ def _notes(study: Study) -> list[str]:
     ]
 
 
-def _results_in_words(metrics: list[str]) -> str:
-    return "test accuracy" if len(metrics) == 1 else "test results"
+def _results_in_words(study: Study, metrics: list[str]) -> str:
+    return f"{study.part} {'accuracy' if len(metrics) == 1 else 'results'}"
 
 
-def _is_balanced(study: Study, metrics: list[str]) -> bool:
-    """Whether accuracy needs the remark that it is balanced accuracy as well."""
-    return has_unequal_classes(study) and BALANCED not in metrics
+def _remarks(study: Study, metrics: list[str]) -> list[str]:
+    """Say what a reader must know of the results as such."""
+    said = []
+    if study.part == "validation" and study.trials[ACCURACY].notna().any():
+        said.append("No trial opened the test images: these results choose settings, and flatter the chosen ones.")
+    if has_unequal_classes(study) and BALANCED not in metrics:
+        said.append(
+            f"Every class has the same number of {study.part} images, so accuracy is balanced accuracy as well."
+        )
+    return said
 
 
 def _arm_row(configuration: Configuration, metrics: list[str]) -> dict[str, str]:
@@ -180,13 +187,13 @@ def _write(study: Study, output: Path) -> Path:
     from gan_augment.study import figures
 
     found, metrics = configurations(study), metrics_to_compare(study)
-    compared = contrasts(found, metrics)
+    compared = contrasts(found, metrics, study.against)
     output.mkdir(parents=True, exist_ok=True)
 
     images: dict[str, bytes] = {}
-    panels, unit = _panels([c for c in found if len(c.tested)])
+    panels, unit = _panels([c for c in found if len(c.judged)])
     if panels:
-        images["arms"] = figures.arms_figure(panels, unit)
+        images["arms"] = figures.arms_figure(panels, unit, study.part)
     by_class = {c.title: c.per_class for c in compared if c.per_class}
     class_rows = _class_rows(by_class)
     if by_class:
@@ -204,8 +211,9 @@ def _write(study: Study, output: Path) -> Path:
     page = environment.get_template("report.html.jinja").render(
         title=study.title,
         verdicts=_verdicts(study, compared),
-        results=_results_in_words(metrics),
-        balanced=BALANCED_TEST if _is_balanced(study, metrics) else "",
+        results=_results_in_words(study, metrics),
+        part=study.part,
+        remarks=_remarks(study, metrics),
         explained=[METRICS[metric] for metric in metrics],
         arms=[_arm_row(c, metrics) for c in found],
         generators=[row for row in (_generator_row(c) for c in found) if len(row) > 1],
@@ -221,17 +229,18 @@ def _write(study: Study, output: Path) -> Path:
         costs=[_cost_row(c, study) for c in found],
         trials=[_trial_row({str(k): v for k, v in row.items()}) for row in study.trials.to_dict("records")],
     )
-    write_whole(study.trials.to_csv(index=False, lineterminator="\n").encode(), output / "results.csv")
+    records = study.trials.drop(columns=columns_of(study.trials, RESULT))
+    write_whole(records.to_csv(index=False, lineterminator="\n").encode(), output / "results.csv")
     path = output / "report.html"
     write_whole(page.encode(), path)
     return path
 
 
-def _panels(tested: list[Configuration]) -> tuple[dict[str, dict[str, pd.Series]], str]:
+def _panels(judged: list[Configuration]) -> tuple[dict[str, dict[str, pd.Series]], str]:
     """Accuracies for the arms figure, a panel for every setting of the factors that all arms have, and their unit."""
-    shared = [name for name in tested[0].setting if all(name in c.setting for c in tested)] if tested else []
+    shared = [name for name in judged[0].setting if all(name in c.setting for c in judged)] if judged else []
     groups: dict[str, list[Configuration]] = {}
-    for c in tested:
+    for c in judged:
         groups.setdefault(named("", {name: c.setting[name] for name in shared}), []).append(c)
     units = sorted({pair_unit(group)[1] for group in groups.values()})
     panels = {
@@ -327,7 +336,7 @@ def _facts(study: Study) -> dict[str, str]:
         "labels per class": [*numbers, *(f"{100 * float(fraction):g} % of each class" for fraction in fractions)],
         "labelled images": _amounts(trials, LABELLED_IMAGES, LABELLED_RATIO) if LABELLED_RATIO in trials else [],
         "rare classes": _rare_classes(study),
-        "test images": _amounts(trials, TEST_IMAGES, TEST_RATIO),
+        f"{study.part} images": _amounts(trials, NUM_IMAGES, IMBALANCE),
         "splits": [value[:8] for value in values_of(trials, SPLIT)],
         "classifier": values_of(trials, "factors.classifier"),
         "versions": [f"{name} {' or '.join(values)}" for name, values in versions.items() if values],

@@ -99,12 +99,12 @@ def in_words(interval: Interval) -> tuple[str, str]:
 
 
 def verdict(interval: Interval, unit: str, resolution: float) -> str:
-    """Say in one sentence what a 95 % interval of a difference in test results allows, and no more.
+    """Say in one sentence what a 95 % interval of a difference in results allows, and no more.
 
     Args:
         interval: The 95 % interval of the difference, in points.
         unit: What a pair is: `split`, or `training seed` where all trials share one split.
-        resolution: What one test image is worth, in points; left unsaid where it is nan,
+        resolution: What one image is worth, in points; left unsaid where it is nan,
             as for means over classes, in which an image of a small class is worth more than another.
 
     Returns:
@@ -120,7 +120,7 @@ def verdict(interval: Interval, unit: str, resolution: float) -> str:
     """
     n = interval.num_pairs
     if n == 0:
-        return f"nothing to compare: no {unit} has a test result on both sides"
+        return f"nothing to compare: no {unit} has a result on both sides"
     mean, bounds = in_words(interval)
     pairs = f"{n} {unit}{'s' if n > 1 else ''}"
     if n < MIN_PAIRS:
@@ -130,7 +130,7 @@ def verdict(interval: Interval, unit: str, resolution: float) -> str:
     elif interval.has_no_spread:
         sentence = f"every {unit} gave the same difference ({mean} points): no interval"
         if resolution > 0:
-            sentence += f"; one test image is {float(f'{resolution:.2g}'):g} points"
+            sentence += f"; one image is {float(f'{resolution:.2g}'):g} points"
     elif round(interval.low, 6) > 0 or round(interval.high, 6) < 0:
         word = "better" if interval.mean > 0 else "worse"
         sentence = f"{word} by {mean[1:]} points, 95 % interval {bounds}, {pairs}"

@@ -16,22 +16,25 @@ if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `
 
 GROUPS = ("trial", "status", "error", "factors", "metrics", "saw", "provenance", "", "costs")  # "": all other columns
 ARM = "factors.augmentation"
-ACCURACY = "metrics.test.accuracy"
-BALANCED = "metrics.test.balanced_accuracy"
-RARE = "metrics.test.rare_recall"
-PER_CLASS = "metrics.test.per_class."
+# The results by which trials are compared: those on the test images, or on the validation images while settings are
+# chosen and no trial has opened the test images. These columns are made here.
+RESULT = "result."
+ACCURACY = "result.accuracy"
+BALANCED = "result.balanced_accuracy"
+RARE = "result.rare_recall"
+PER_CLASS = "result.per_class."
+NUM_IMAGES = "result.images"
+IMBALANCE = "result.imbalance_ratio"
 SPLIT = "provenance.split"
 FINGERPRINT = "provenance.fingerprint"
 CONTENT = "factors.images"  # made here
 TRAINING_SEED = "factors.seeds.classifier"
 LABELLED_IMAGES = "saw.labelled"
 LABELLED_RATIO = "saw.imbalance_ratio"
-TEST_IMAGES = "provenance.test_images"
-TEST_RATIO = "provenance.test_imbalance_ratio"
 VERSIONS = "provenance.versions."
 SEEDS = "factors.seeds."
 # What the report reads by name; a study without them, for example of generators alone, has empty columns.
-NEEDED = ("status", "error", ARM, TRAINING_SEED, ACCURACY, SPLIT, TEST_IMAGES)
+NEEDED = ("status", "error", ARM, TRAINING_SEED, ACCURACY, SPLIT, NUM_IMAGES)
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,9 @@ class Study:
         trials: One flattened record a row, sorted by trial.
         missing: Trials that were asked for and have no record.
         folders: Trial -> its folder.
+        part: The images that its results are on: `test`, or `validation` where no trial opened the test images.
         commands: The commands that launched the studies.
+        against: Settings with the values that all their others are compared with.
         notes: What the trials note about images and classifier -> how many trials note it.
         rare_classes: The distinct lists of rare classes that trials had.
     """
@@ -52,7 +57,9 @@ class Study:
     trials: pd.DataFrame
     missing: list[str]
     folders: dict[str, Path]
+    part: str
     commands: list[str]
+    against: dict[str, str]
     notes: dict[str, int]
     rare_classes: list[list[str]]
 
@@ -76,6 +83,7 @@ def collect(folders: Sequence[Path | str]) -> Study:
     found: dict[str, tuple[dict[str, Any], Path]] = {}
     wanted: set[str] = set()
     titles, commands = set(), set()
+    against: dict[str, str] = {}
     for folder in sorted({Path(folder) for folder in folders}):
         paths = sorted(folder.glob("trials/*/record.json"))
         if not paths:
@@ -85,6 +93,7 @@ def collect(folders: Sequence[Path | str]) -> Study:
         wanted |= {path.parent.name for path in paths} if requested is None else set(requested)
         titles.add(str(launch.get("study") or folder.resolve().name))
         commands |= {str(launch["command"])} if launch.get("command") else set()
+        against |= read_against(launch.get("against"))
         for path in paths:
             name = path.parent.name
             record = {**read_record(path), "trial": name}
@@ -96,6 +105,8 @@ def collect(folders: Sequence[Path | str]) -> Study:
     records = [found[name][0] for name in covered]
     rows = [flatten(record) for record in records]
     rare = [record["saw"]["rare_classes"] for record in records if "rare_classes" in record.get("saw", {})]
+    part = "test" if any(record["metrics"].get("test") for record in records) else "validation"
+    rows = [row | _results(row, part) for row in rows]
     columns = dict.fromkeys([column for row in rows for column in row] + list(NEEDED))
     trials = pd.DataFrame(rows, columns=sorted(columns, key=_group), dtype=object)  # whole numbers stay whole
     return Study(
@@ -103,12 +114,35 @@ def collect(folders: Sequence[Path | str]) -> Study:
         trials=_with_contents(trials),
         missing=sorted(wanted - set(found)),
         folders={name: found[name][1] for name in covered},
+        part=part,
         commands=sorted(commands),
+        against=against,
         notes=Counter(
             note for record in records for note in dict.fromkeys(record.get("notes", []) + record.get("warnings", []))
         ),
         rare_classes=[names for position, names in enumerate(rare) if names not in rare[:position]],
     )
+
+
+def read_against(setting: str | None) -> dict[str, str]:
+    """Read what all else is compared with, such as `loss=hinge`; nothing if that is null.
+
+    Raises:
+        ValueError: If it is not a setting and a value.
+    """
+    if setting is None:
+        return {}
+    name, equals, value = str(setting).partition("=")
+    if not (name and equals and value):
+        raise ValueError(f"against={setting}: use a setting and a value, such as against='loss=hinge'")
+    return {name: value}
+
+
+def _results(row: dict[str, Any], part: str) -> dict[str, Any]:
+    """Return the columns of the results on one part of the images."""
+    found = {c.removeprefix(f"metrics.{part}."): c for c in row if c.startswith(f"metrics.{part}.")}
+    found |= {name: c for name in ("images", "imbalance_ratio") if (c := f"provenance.{part}_{name}") in row}
+    return {RESULT + name: row[column] for name, column in found.items()}
 
 
 def _with_contents(trials: pd.DataFrame) -> pd.DataFrame:
