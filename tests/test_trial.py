@@ -9,6 +9,7 @@ import yaml
 
 from gan_augment.app import CONF
 from gan_augment.augmentation.arm import Arm
+from gan_augment.data.image_set import ImageSet
 from gan_augment.data.split import LabelBudget, draw_split
 from gan_augment.stages import StageStore
 from gan_augment.systems.classifier import predict
@@ -33,6 +34,10 @@ def run(trial, folder):
     """Run a trial with a store of its own; return its record."""
     folder.mkdir()
     return run_trial(trial, folder, StageStore(folder / "store"), "trial")
+
+
+def stage_keys(trial):
+    return {name: stage.key for name, stage in trial.stages.items()}
 
 
 def test_the_same_seeds_give_the_same_result_bit_for_bit(trial, tmp_path):
@@ -75,7 +80,7 @@ def test_the_record_says_what_was_found_and_what_it_cost(trial, tmp_path):
     assert seconds["total"]["spent"] == pytest.approx(
         sum(seconds[name]["spent"] for name in ("gan", "synthesis", "classifier"))
     )
-    assert record["provenance"]["stages"] == {stage.name: stage.key for stage in planned.stages}
+    assert record["provenance"]["stages"] == {name: stage.key for name, stage in planned.stages.items()}
     assert json.loads(json.dumps(record)) == record
 
 
@@ -126,7 +131,7 @@ def trained(monkeypatch):
     monkeypatch.setattr(Hardware, "fit", lambda self, system, data, folder, **settings: notes.append((system, data)))
 
     def note(planned, folder):
-        StageStore(folder).fetch(planned.stages[-1])
+        StageStore(folder).fetch(planned.stages["classifier"])
         return notes[-1]
 
     return note
@@ -152,7 +157,7 @@ def test_arms_of_one_seed_share_split_initial_weights_and_the_order_of_real_imag
 def test_a_trial_that_does_not_open_the_test_images_says_nothing_of_them(trial, tmp_path):
     opened, closed = trial("augmentation=none"), trial("augmentation=none", "open_test=false")
     assert opened.name != closed.name
-    assert [stage.key for stage in opened.stages] == [stage.key for stage in closed.stages]
+    assert stage_keys(opened) == stage_keys(closed)
     records = [run(one, tmp_path / one.name) for one in (opened, closed)]
     assert records[1]["metrics"] == {name: records[0]["metrics"][name] for name in ("validation", "gan")}
     assert records[1]["provenance"]["test_opened"] is None
@@ -162,6 +167,53 @@ def test_a_trial_that_does_not_open_the_test_images_says_nothing_of_them(trial, 
 def test_a_classifier_that_nothing_judges_is_refused(trial):
     with pytest.raises(ValueError, match="open_test=false, but there are no validation images"):
         trial("augmentation=none", "open_test=false", "validation_per_class=0")
+
+
+@pytest.fixture
+def generator_alone(plain_settings):
+    def plan(*overrides):
+        return plan_trial(plain_settings(*overrides) | {"classifier": {"network": None}})
+
+    return plan
+
+
+def test_a_teacher_is_the_classifier_that_the_arm_would_have_without_a_gan(trial, generator_alone):
+    taught = trial("augmentation=gan_classical", "conditioning=pseudo_label")
+    assert list(taught.stages) == ["teacher", "gan", "synthesis", "classifier"]
+    assert taught.stages["teacher"].key == trial("augmentation=classical").stages["classifier"].key
+    alone = generator_alone("augmentation=gan", "conditioning=none")
+    assert taught.stages["gan"].key == alone.stages["gan"].key  # the GAN does not know what becomes of its images
+
+
+def test_the_threshold_is_the_teachers_and_not_the_gans(trial):
+    keys = [
+        stage_keys(trial("augmentation=gan", "conditioning=pseudo_label", f"conditioning.threshold={threshold}"))
+        for threshold in (0.5, 0.6)
+    ]
+    assert [name for name in keys[0] if keys[0][name] != keys[1][name]] == ["synthesis", "classifier"]
+
+
+def test_pseudo_labels_go_through_a_whole_trial(trial, tmp_path, monkeypatch):
+    def in_turns(*given, **settings):  # a generator of a few steps does not make every class
+        (images,) = [one for one in given if isinstance(one, ImageSet)]
+        return torch.eye(10)[torch.arange(len(images)) % 10]
+
+    monkeypatch.setattr("gan_augment.trial.predict", in_turns)
+    record = run(trial("augmentation=gan", "conditioning=pseudo_label"), tmp_path / "trial")
+    assert record["status"] == "ok"
+    assert set(record["costs"]["seconds"]) == {"teacher", "gan", "synthesis", "classifier", "total"}
+    assert set(record["metrics"]["gan"]["diversity_per_class"]) == set("0123456789")
+
+
+def test_images_without_labels_teach_no_classifier(trial, generator_alone):
+    with pytest.raises(ValueError, match="conditioning=none makes images without labels"):
+        trial("augmentation=gan", "conditioning=none")
+    assert list(generator_alone("augmentation=gan", "conditioning=none").stages) == ["gan", "synthesis"]
+
+
+def test_without_a_classifier_there_is_no_teacher(generator_alone):
+    with pytest.raises(ValueError, match="conditioning=pseudo_label needs a classifier"):
+        generator_alone("augmentation=gan", "conditioning=pseudo_label")
 
 
 def test_another_seed_starts_from_other_weights_and_another_order(trial, trained, tmp_path):
@@ -204,7 +256,7 @@ def all_weights(plain_settings, cpu, folder, change=None):
         split = draw_split(source, settings["seeds"]["split"], LabelBudget(settings["labels_per_class"]))
         split = split if change is None else change(split)
         store = StageStore(folder)
-        for stage in trial_stages(settings, Arm(**settings["augmentation"]), split, cpu):
+        for stage in trial_stages(settings, Arm(**settings["augmentation"]), split, cpu).values():
             output = store.fetch(stage)
             if (output.folder / "weights.pt").exists():
                 for network, state in torch.load(output.folder / "weights.pt", weights_only=True).items():
@@ -278,7 +330,7 @@ def test_the_strength_of_transforms_names_classical_arms_alone(trial):
 def test_where_things_lie_and_how_fast_they_go_names_no_trial(trial, arm, change):
     planned, moved = trial(f"augmentation={arm}"), trial(f"augmentation={arm}", change)
     assert moved.name == planned.name
-    assert [stage.key for stage in moved.stages] == [stage.key for stage in planned.stages]
+    assert stage_keys(moved) == stage_keys(planned)
 
 
 def test_a_data_set_may_be_moved(trial, mnist_folder, tmp_path):
@@ -290,9 +342,8 @@ def test_a_data_set_may_be_moved(trial, mnist_folder, tmp_path):
 
 def test_arms_with_a_gan_share_the_generator(trial):
     gan, both = trial("augmentation=gan"), trial("augmentation=gan_classical")
-    assert [stage.name for stage in gan.stages] == ["gan", "synthesis", "classifier"]
-    assert [stage.key for stage in gan.stages[:2]] == [stage.key for stage in both.stages[:2]]
-    assert gan.stages[2].key != both.stages[2].key
+    assert list(gan.stages) == ["gan", "synthesis", "classifier"]
+    assert [name for name, key in stage_keys(gan).items() if stage_keys(both)[name] != key] == ["classifier"]
 
 
 @pytest.mark.parametrize("name", ["test_share", "classical"])
@@ -305,4 +356,4 @@ def test_a_data_set_that_leaves_something_out_is_told(plain_settings, name):
 
 def test_a_trial_is_named_for_the_reader(trial):
     assert trial("augmentation=gan", "seed=3").name.startswith("gan-seed3-")
-    assert [stage.name for stage in trial("augmentation=none").stages] == ["classifier"]
+    assert list(trial("augmentation=none").stages) == ["classifier"]

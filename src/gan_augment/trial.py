@@ -1,15 +1,15 @@
 """One trial: one split, one seed, one arm, one GAN configuration -> one test result.
 
-    image set -> split -> [ gan -> synthesis ] -> [ classifier -> test once ] -> record
+    image set -> split -> [ [teacher] -> gan -> synthesis ] -> [ classifier -> test once ] -> record
 
 `plan_trial` checks the settings and lays out the stages; `run_trial` carries them out.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +21,20 @@ from gan_augment.augmentation.arm import Arm
 from gan_augment.callbacks.progress import titled
 from gan_augment.data.copies import copy_notes, find_copies
 from gan_augment.data.image_set import ImageSet, imbalance_ratio, rare_classes
-from gan_augment.data.source import Source
+from gan_augment.data.source import Modes, Source
 from gan_augment.data.split import LabelBudget, Split, draw_split
 from gan_augment.metrics.classification import classification_metrics, confusion_matrix
 from gan_augment.metrics.signals import generator_signals
+from gan_augment.networks.conditioning import PseudoLabel, Unconditional
 from gan_augment.settings import build, check_integer, check_names, settings_from
 from gan_augment.stages import Output, Stage, StageStore, digest
 from gan_augment.study.factors import NULL, trial_factors
 from gan_augment.study.provenance import code_provenance
 from gan_augment.study.record import SCHEMA
 from gan_augment.synthesis.pictures import draw_confusion_matrix, draw_side_by_side
-from gan_augment.synthesis.sampling import read_synthetic, synthesis_stage
+from gan_augment.synthesis.sampling import Teacher, read_synthetic, synthesis_stage
 from gan_augment.systems.classifier import classifier_notes, classifier_stage, predict
-from gan_augment.systems.design import DESIGN
+from gan_augment.systems.design import DESIGN, GANDesign
 from gan_augment.systems.gan import gan_stage
 from gan_augment.systems.hardware import Events, Hardware
 from gan_augment.systems.memory import peak_memory, reset_peak_memory
@@ -45,6 +46,7 @@ SETTINGS = (
     *("seed", "seeds", "study", "against", "paths", "choices"),
 )
 SUMMARY = ("accuracy", "balanced_accuracy", "macro_f1", "nll")  # what TensorBoard shows of a trial
+UNCONDITIONAL = {"_target_": f"{Unconditional.__module__}.{Unconditional.__name__}"}
 NOT_OF_THE_SOURCE = ("test_share", "classical")  # all else in a data node describes where the images come from
 
 
@@ -58,7 +60,8 @@ class Trial:
         fingerprint: Names the image set.
         split: The images.
         hardware: Where it runs.
-        stages: What to do, in order; the last one trains the classifier, if there is one.
+        stages: What to do, by name and in order; the last one trains the classifier, if there is one.
+        modes: The density that the images were drawn from, where it is known.
         notes: What whoever reads the result must know, a sentence each.
         copies: Names of identical images, a group each.
     """
@@ -68,7 +71,8 @@ class Trial:
     fingerprint: str
     split: Split
     hardware: Hardware
-    stages: tuple[Stage, ...]
+    stages: Mapping[str, Stage]
+    modes: Modes | None = None
     notes: tuple[str, ...] = ()
     copies: tuple[tuple[str, ...], ...] = ()
 
@@ -76,7 +80,7 @@ class Trial:
     def name(self) -> str:
         """The trial's folder: arm and seed for the reader, and a hash of all that the result depends on."""
         factors = {name: value for name, value in self.factors.items() if value not in (None, NULL)}
-        key = digest([factors, self.fingerprint, self.split.hash, [stage.key for stage in self.stages]])
+        key = digest([factors, self.fingerprint, self.split.hash, [stage.key for stage in self.stages.values()]])
         return f"{self.factors['augmentation'] or 'generator'}-seed{self.factors['seeds.split']}-{key[:8]}"
 
 
@@ -124,33 +128,56 @@ def plan_trial(settings: Mapping[str, Any]) -> Trial:
         split,
         hardware,
         trial_stages(settings, arm, split, hardware),
+        source.modes,
         (*notes, *classifier_notes(settings["classifier"], split.labelled)),
         copies,
     )
 
 
-def trial_stages(settings: Mapping[str, Any], arm: Arm, split: Split, hardware: Hardware) -> tuple[Stage, ...]:
-    """Lay out the stages of a trial; each is given what the arm may see, and nothing else."""
+def trial_stages(settings: Mapping[str, Any], arm: Arm, split: Split, hardware: Hardware) -> dict[str, Stage]:
+    """Lay out the stages of a trial, by name; each is given what the arm may see, and nothing else."""
     seeds, labelled = settings["seeds"], split.labelled
-    design = {name: settings[name] for name in DESIGN}
-    gan = synthesis = classifier = None
-    if arm.needs_gan:
-        gan = gan_stage(labelled, design, seeds["gan"], hardware)
-        synthesis = synthesis_stage(gan, labelled, design, settings["synthesis"], seeds["synthesis"], hardware)
-    if settings["classifier"] is not None:
-        classifier = classifier_stage(
+    stages: dict[str, Stage] = {}
+
+    def classifier(arm: Arm) -> Stage:
+        return classifier_stage(
             labelled,
             split.validation,
-            synthesis,
+            stages.get("synthesis"),
             arm,
             settings["data"]["classical"],
             settings["classifier"],
             seeds["classifier"],
             hardware,
         )
+
+    if arm.needs_gan:
+        design = {name: settings[name] for name in DESIGN}
+        conditioning, teacher = GANDesign.read(design).conditioning, None
+        if isinstance(conditioning, PseudoLabel):
+            if settings["classifier"] is None:
+                raise ValueError(
+                    "conditioning=pseudo_label labels images by the classifier, but there is none: choose one"
+                )
+            stages["teacher"] = classifier(replace(arm, extra="none", share=None))
+            says = partial(predict, classifier=settings["classifier"], hardware=hardware)
+            teacher = Teacher(stages["teacher"], says, labelled.class_names, conditioning.threshold)
+            design["conditioning"] = UNCONDITIONAL  # the same GAN under any threshold
+        elif settings["classifier"] is not None and not conditioning.knows_classes:
+            raise ValueError(
+                "conditioning=none makes images without labels, and a classifier cannot learn from them: use another "
+                "conditioning, or classifier=none"
+            )
+        seen = labelled if conditioning.knows_classes else labelled.as_one_class()
+        stages["gan"] = gan_stage(seen, design, seeds["gan"], hardware)
+        stages["synthesis"] = synthesis_stage(
+            stages["gan"], seen, design, settings["synthesis"], seeds["synthesis"], hardware, teacher
+        )
+    if settings["classifier"] is not None:
+        stages["classifier"] = classifier(arm)
     elif not arm.needs_gan:
         raise ValueError("classifier=none trains a generator alone, but this arm has none: use augmentation=gan")
-    return tuple(stage for stage in (gan, synthesis, classifier) if stage is not None)
+    return stages
 
 
 def run_trial(trial: Trial, folder: Path, store: StageStore, title: str) -> dict[str, Any]:
@@ -168,20 +195,22 @@ def run_trial(trial: Trial, folder: Path, store: StageStore, title: str) -> dict
     trial.hardware.use_threads()
     reset_peak_memory()
     outputs: dict[str, Output] = {}
-    for stage in trial.stages:
-        with titled(f"{title}: {stage.name}"):
-            outputs[stage.name] = output = store.fetch(stage, events=folder / "tensorboard" / stage.name)
+    for name, stage in trial.stages.items():
+        with titled(f"{title}: {name}"):
+            outputs[name] = output = store.fetch(stage, events=folder / "tensorboard" / name)
         if output.diverged is not None:
-            return make_record(trial, "diverged", outputs, error=f"{stage.name}: {output.diverged}")
+            return make_record(trial, "diverged", outputs, error=f"{name}: {output.diverged}")
 
     signals: dict[str, Any] = {}
     warnings: list[str] = []
     if "synthesis" in outputs:
-        labelled = trial.split.labelled
-        synthetic = read_synthetic(outputs["synthesis"].folder, labelled.class_names)
-        draw_side_by_side(labelled, synthetic, folder / "samples.png")
-        augmentation = build(trial.settings["discriminator_augmentation"])
-        signals, warnings = generator_signals(labelled, synthetic, augmentation.cutout if augmentation.is_on else None)
+        real, design = trial.split.labelled, GANDesign.read(trial.settings)
+        if trial.settings["classifier"] is None and not design.conditioning.knows_classes:
+            real = real.as_one_class()
+        synthetic = read_synthetic(outputs["synthesis"].folder, real.class_names)
+        draw_side_by_side(real, synthetic, folder / "samples.png")
+        cutout = design.augmentation.cutout if design.augmentation.is_on else None
+        signals, warnings = generator_signals(real, synthetic, cutout, trial.modes)
 
     if "classifier" not in outputs:
         return make_record(trial, "ok", outputs, metrics={"gan": signals}, warnings=warnings)
@@ -305,7 +334,7 @@ def make_record(
             "test_images": len(trial.split.test),
             "test_imbalance_ratio": imbalance_ratio(trial.split.test),
             "copies": [list(names) for names in trial.copies],
-            "stages": {stage.name: stage.key for stage in trial.stages},
+            "stages": {name: stage.key for name, stage in trial.stages.items()},
             "made": {name: {kind: one.made[kind] for kind in ("commit", "clean")} for name, one in outputs.items()},
             "test_opened": test_opened,
             **code_provenance(),

@@ -3,7 +3,15 @@ import dataclasses
 import pytest
 import torch
 
-from gan_augment.data.image_set import ImageSet, ImageShape, imbalance_ratio, rare_classes, to_float, to_uint8
+from gan_augment.data.image_set import (
+    ImageSet,
+    ImageShape,
+    from_float,
+    imbalance_ratio,
+    rare_classes,
+    to_float,
+    to_uint8,
+)
 
 
 def test_every_pixel_value_survives_the_way_to_float_and_back():
@@ -134,3 +142,26 @@ def test_how_unequal_the_classes_are(counts, ratio, rare):
 def test_images_without_a_label_are_in_no_class():
     images = ImageSet(torch.zeros(3, 1, 1, 1, dtype=torch.uint8), torch.tensor([-1, 0, -1]), ["a"])
     assert images.class_counts.tolist() == [1]
+
+
+def test_points_are_floats_and_stay_as_they_are():
+    points = torch.tensor([[0.1234567, -0.9], [0.3, 0.2]])[:, :, None, None]
+    images = ImageSet(points, torch.zeros(2, dtype=torch.int64), ["points"])
+    assert images.shape.is_point
+    assert torch.equal(to_float(images.images), points)
+    assert torch.equal(from_float(to_float(images.images), images.dtype), points)
+    nudged = ImageSet(points.nextafter(torch.tensor(1.0)), images.labels, ["points"])
+    assert nudged.fingerprint != images.fingerprint
+
+
+def test_pictures_are_no_floats():
+    with pytest.raises(ValueError, match="use uint8"):
+        ImageSet(torch.zeros(2, 1, 8, 8), torch.zeros(2, dtype=torch.int64), ["any"])
+
+
+def test_without_classes_the_images_are_the_same(image_set):
+    images = image_set()
+    merged = images.as_one_class()
+    assert merged.images is images.images
+    assert merged.class_counts.tolist() == [len(images)]
+    assert merged.class_names == ["any"]

@@ -6,6 +6,7 @@ import torch
 from gan_augment.augmentation.discriminator import DiffAugment
 from gan_augment.data.image_set import to_float, to_uint8
 from gan_augment.data.standard_sets import digits
+from gan_augment.data.toy import ring
 from gan_augment.metrics.signals import generator_signals
 
 
@@ -28,6 +29,39 @@ def test_a_generator_that_repeats_itself_is_warned_of(halves):
     metrics, (warning,) = generator_signals(real, other.subset(first[other.labels]), cutout=None)
     assert metrics["diversity"] == 0
     assert warning.startswith("Mode collapse in 10 of 10 classes (0, 1, 2")
+
+
+def test_diversity_is_told_class_by_class(halves):
+    real, other = halves
+    sevens = (other.labels == 7).nonzero().squeeze(1)
+    collapsed = torch.arange(len(other))
+    collapsed[sevens] = sevens[0]
+    metrics, (warning,) = generator_signals(real, other.subset(collapsed), cutout=None)
+    ratios = metrics["diversity_per_class"]
+    assert ratios.pop("7") == 0
+    assert list(ratios.values()) == pytest.approx([1] * 9, abs=0.1)
+    assert metrics["diversity"] == pytest.approx(sum(ratios.values()) / 10)
+    assert warning.startswith("Mode collapse in 1 of 10 classes (7)")
+
+
+def test_a_class_that_cannot_be_compared_has_no_ratio(halves):
+    real, other = halves
+    one = torch.cat([(real.labels != 3).nonzero().squeeze(1), (real.labels == 3).nonzero()[0]])
+    metrics, _ = generator_signals(real.subset(one), other, cutout=None)
+    assert metrics["diversity_per_class"]["3"] is None
+    assert metrics["diversity"] == pytest.approx(1, abs=0.05)
+
+
+def test_a_dropped_mode_is_warned_of():
+    source = ring(2500)
+    assert source.modes is not None
+    metrics, warnings = generator_signals(source.images, source.images, None, source.modes)
+    assert metrics["modes_found"] == 8
+    assert warnings == []
+    right = (source.images.images[:, 0, 0, 0] > -0.1).nonzero().squeeze(1)
+    metrics, warnings = generator_signals(source.images, source.images.subset(right), None, source.modes)
+    assert metrics["modes_found"] == 5
+    assert warnings == ["Mode collapse: 3 of 8 modes have no sample"]
 
 
 def test_traces_of_the_augmentation_are_warned_of_where_there_is_one(halves):
@@ -54,4 +88,4 @@ def test_images_in_a_file_give_the_same_signals(halves, mapped):
 
 def test_one_image_a_class_has_no_diversity(image_set):
     metrics, warnings = generator_signals(image_set(), image_set(per_class=1), cutout=None)
-    assert (metrics, warnings) == ({"diversity": None}, [])
+    assert (metrics["diversity"], set(metrics["diversity_per_class"].values()), warnings) == (None, {None}, [])

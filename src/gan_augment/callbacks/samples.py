@@ -1,29 +1,36 @@
-"""Sample grids over the course of a GAN's training."""
+"""Sample grids over the course of a GAN's training, and how much the samples differ from each other."""
 
 from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
-from torchvision.utils import make_grid
 
+from gan_augment.data.image_set import ImageSet, from_float
+from gan_augment.metrics.signals import class_diversity
 from gan_augment.randomness import Stream
+from gan_augment.synthesis.pictures import MOST_CLASSES, lay_out, num_shown
 
-MOST_CLASSES = 20  # in one grid
+FEWEST = 16  # samples of a class whose diversity is measured: 120 pairs
 
 
 class SampleGrid(Callback):
     """Show what the averaged generator makes of the same latents over time, one row a class.
 
+    Beside each grid stand the curves `diversity/<class>`: the pairwise diversity of the class's samples over that of
+    its real images, about 1 where they are as diverse and near 0 where the generator has collapsed.
+
     Args:
+        real: What the GAN learns from.
         seed: Decides the latents.
-        num_columns: Images a class.
         num_grids: How many grids to draw over the whole training, the last at its end.
     """
 
-    def __init__(self, seed: int, num_columns: int = 8, num_grids: int = 12) -> None:
-        self.num_columns = num_columns
+    def __init__(self, real: ImageSet, seed: int, num_grids: int = 12) -> None:
         self.num_grids = num_grids
+        self._num_classes = min(real.num_classes, MOST_CLASSES)
+        self._real = real
+        self._diversity = None if real.shape.is_point else class_diversity(real)
         self._stream = Stream(seed, "grid")
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -31,9 +38,16 @@ class SampleGrid(Callback):
         done, total = batch_idx + 1, int(trainer.num_training_batches)
         if done * self.num_grids // total == batch_idx * self.num_grids // total:
             return
-        labels = torch.arange(min(pl_module.num_classes, MOST_CLASSES)).repeat_interleave(self.num_columns)
+        per_class = max(FEWEST, num_shown(self._real.shape, self._num_classes))
+        labels = torch.arange(self._num_classes).repeat_interleave(per_class)
         latents = torch.randn(len(labels), pl_module.latent_dim, generator=self._stream.at(0))
         with torch.no_grad():
             images = pl_module.ema(latents.to(pl_module.device), labels.to(pl_module.device)).float()
-        grid = make_grid(images.nan_to_num().add(1).div(2), nrow=self.num_columns, padding=1)
-        trainer.logger.experiment.add_image("samples", grid, pl_module.images_seen(batch_idx))  # type: ignore[union-attr]
+        images = from_float(images.nan_to_num(), self._real.dtype).cpu()
+        samples, step = ImageSet(images, labels, self._real.class_names), pl_module.images_seen(batch_idx)
+        logger: Any = trainer.logger
+        logger.experiment.add_image("samples", lay_out(samples, self._num_classes), step)
+        if self._diversity is not None:
+            ratios = zip(samples.class_names, (class_diversity(samples) / self._diversity).tolist(), strict=True)
+            known = {f"diversity/{name}": ratio for name, ratio in ratios if abs(ratio) < float("inf")}
+            logger.log_metrics(known, step)

@@ -22,6 +22,11 @@ class ImageShape:
     width: int
 
     @property
+    def is_point(self) -> bool:
+        """Whether an image is no picture but a point in as many dimensions as it has channels."""
+        return self.height == self.width == 1
+
+    @property
     def size(self) -> int:
         """The side of a square image, in pixels.
 
@@ -76,7 +81,8 @@ class ImageSet:
     A whole data set is one, and so is each part of a split: whoever holds a part can see nothing else.
 
     Attributes:
-        images: uint8 `[N, C, H, W]`, in memory or in a file; some of them are `images[indices]` either way.
+        images: uint8 `[N, C, H, W]`, in memory or in a file; some of them are `images[indices]` either way. Points,
+            `[N, D, 1, 1]`, are float32 in [-1, 1]: 256 levels are too coarse for them.
         labels: int64 `[N]`, each an index into `class_names`, or -1 for an image without a label.
         class_names: One name a class.
     """
@@ -87,8 +93,10 @@ class ImageSet:
 
     def __post_init__(self) -> None:
         """Refuse what the rest of the code must be able to rely on."""
-        if isinstance(self.images, Tensor) and (self.images.dtype != torch.uint8 or self.images.ndim != 4):
-            raise ValueError(f"images are {self.images.dtype} {list(self.images.shape)}: use uint8 [N, C, H, W]")
+        if isinstance(self.images, Tensor):
+            points = self.images.shape[2:] == (1, 1) and self.images.dtype == torch.float32
+            if self.images.ndim != 4 or not (points or self.images.dtype == torch.uint8):
+                raise ValueError(f"images are {self.images.dtype} {list(self.images.shape)}: use uint8 [N, C, H, W]")
         if self.labels.shape != (len(self.images),):
             raise ValueError(f"{len(self.images)} images but labels of shape {list(self.labels.shape)}")
 
@@ -99,6 +107,11 @@ class ImageSet:
     def shape(self) -> ImageShape:
         """Channels, height and width of each image."""
         return ImageShape(*self.images.shape[1:])
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the pixels' values."""
+        return self.images.dtype if isinstance(self.images, Tensor) else torch.uint8
 
     @property
     def num_classes(self) -> int:
@@ -134,6 +147,10 @@ class ImageSet:
         """Return the images at some indices, int64 `[M]`, as a set of their own."""
         images = self.images[indices] if isinstance(self.images, Tensor) else self.images.subset(indices)
         return ImageSet(images, self.labels[indices], self.class_names)
+
+    def as_one_class(self, name: str = "any") -> "ImageSet":
+        """Return the same images without their classes: all are of one."""
+        return ImageSet(self.images, torch.zeros_like(self.labels), [name])
 
 
 def imbalance_ratio(images: ImageSet) -> float | None:
@@ -173,8 +190,8 @@ def hash_image(image: np.ndarray) -> bytes:
 
 
 def to_float(images: Tensor) -> Tensor:
-    """Turn uint8 pixels in [0, 255] into floats in [-1, 1], the range of every network here."""
-    return images.float().div_(127.5).sub_(1.0)
+    """Turn uint8 pixels in [0, 255] into floats in [-1, 1], the range of every network here; floats are in it."""
+    return images if images.is_floating_point() else images.float().div_(127.5).sub_(1.0)
 
 
 def to_uint8(images: Tensor) -> Tensor:
@@ -185,3 +202,8 @@ def to_uint8(images: Tensor) -> Tensor:
         [0, 1, 128, 255]
     """
     return images.add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def from_float(images: Tensor, dtype: torch.dtype) -> Tensor:
+    """Turn a network's floats in [-1, 1] into what an image set of a type holds."""
+    return to_uint8(images) if dtype == torch.uint8 else images

@@ -18,6 +18,19 @@ PARTS = {
 
 
 @dataclass(frozen=True, eq=False)
+class Modes:
+    """A density that is known: Gaussians of one standard deviation in every direction, equally likely.
+
+    Attributes:
+        centres: Their means, float `[M, D]`.
+        std: Their standard deviation.
+    """
+
+    centres: Tensor
+    std: float
+
+
+@dataclass(frozen=True, eq=False)
 class Source:
     """An image set, and what its makers say of it.
 
@@ -27,6 +40,7 @@ class Source:
         validation: Indices of its own validation images, likewise.
         names: What a user calls each image, such as its file; None if they have no names.
         notes: What whoever reads a result on these images must know, a sentence each.
+        modes: The density that they were drawn from, where it is known.
     """
 
     images: ImageSet
@@ -34,6 +48,7 @@ class Source:
     validation: Tensor | None = None
     names: Sequence[str] | None = None
     notes: Sequence[str] = ()
+    modes: Modes | None = None
 
     def name(self, index: int) -> str:
         """Say what an image is called."""

@@ -1,4 +1,4 @@
-"""Signals of a generator that has gone wrong: collapse, and traces of the discriminator's augmentation."""
+"""Signals of a generator that has gone wrong: collapse, and traces of the augmentation."""
 
 from typing import Any
 
@@ -6,13 +6,17 @@ import torch
 from torch import Tensor
 
 from gan_augment.data.image_set import ImageSet
+from gan_augment.data.source import Modes
 from gan_augment.metrics.diversity import MAX_IMAGES, collapse_warning, pairwise_diversity
 from gan_augment.metrics.leak import leaks
+from gan_augment.metrics.modes import mode_metrics
 
 FEWEST_REAL = 10  # below, the leak check gives false alarms
 
 
-def generator_signals(real: ImageSet, synthetic: ImageSet, cutout: float | None) -> tuple[dict[str, Any], list[str]]:
+def generator_signals(
+    real: ImageSet, synthetic: ImageSet, cutout: float | None, modes: Modes | None = None
+) -> tuple[dict[str, Any], list[str]]:
     """Compare generated images with those that their generator learned from.
 
     Args:
@@ -20,14 +24,28 @@ def generator_signals(real: ImageSet, synthetic: ImageSet, cutout: float | None)
         synthetic: Generated ones, with the labels that they are meant to show.
         cutout: Sides of the hole in the discriminator's augmentation, as a share of the image's; 0 for an augmentation
             without a hole, None for no augmentation.
+        modes: The density that the real ones were drawn from, where it is known: then they are points.
 
     Returns:
-        Metrics: `diversity`, the mean over the classes of the generated images' pairwise diversity over that of the
-        real ones, 1 where they are as diverse; None where no class has two different real images and two generated
-        ones. And warnings, a sentence each.
+        Metrics: of points those of `mode_metrics`. Of images `diversity`, the mean over the classes of the generated
+        images' pairwise diversity over that of the real ones, 1 where they are as diverse, and `diversity_per_class` by
+        name; None where no class, or not this one, has two different real images and two generated ones. And warnings,
+        a sentence each.
     """
-    there, made = (_diversity(images) for images in (real, synthetic))
-    ratios = (made / there)[(there > 0) & made.isfinite()]
+    if modes is not None:
+        points = synthetic.images[torch.arange(len(synthetic))].flatten(1)
+        metrics: dict[str, Any] = mode_metrics(points, modes)
+        dropped = len(modes.centres) - metrics["modes_found"]
+        return metrics, [f"Mode collapse: {dropped} of {len(modes.centres)} modes have no sample"] if dropped else []
+    there, made = (class_diversity(images) for images in (real, synthetic))
+    ratios = (made / there).where(there > 0, torch.nan).tolist()
+    known = [ratio for ratio in ratios if ratio == ratio]
+    metrics = {
+        "diversity": sum(known) / len(known) if known else None,
+        "diversity_per_class": {
+            name: ratio if ratio == ratio else None for name, ratio in zip(real.class_names, ratios, strict=True)
+        },
+    }
     collapse = collapse_warning(there, made, real.class_names)
     warnings = [collapse] if collapse else []
     if cutout is not None and len(real) >= FEWEST_REAL:
@@ -36,10 +54,11 @@ def generator_signals(real: ImageSet, synthetic: ImageSet, cutout: float | None)
         images = synthetic.images[_first(synthetic, counts)]
         traces = leaks(real.images[torch.arange(len(real))], images, **({"cutout": cutout} if cutout else {}))
         warnings += [f"Leak of the discriminator's augmentation: {trace}" for trace in traces]
-    return {"diversity": float(ratios.mean()) if len(ratios) else None}, warnings
+    return metrics, warnings
 
 
-def _diversity(images: ImageSet) -> Tensor:
+def class_diversity(images: ImageSet) -> Tensor:
+    """Measure the pairwise diversity of a set's first images of each class, float64 `[K]`; NaN without a pair."""
     some = _first(images, images.class_counts.clamp_max(MAX_IMAGES))
     return pairwise_diversity(images.images[some], images.labels[some], images.num_classes)
 

@@ -8,11 +8,17 @@ from torch import Tensor, nn
 
 from gan_augment.data.image_set import ImageShape
 from gan_augment.networks.architecture import Architecture, FeatureExtractor
-from gan_augment.settings import check_integer
+from gan_augment.settings import check_integer, check_number
 
 
 class Conditioning(ABC):
-    """What makes whole networks, which take labels, of an architecture's bodies, which do not."""
+    """What makes whole networks, which take labels, of an architecture's bodies, which do not.
+
+    Attributes:
+        knows_classes: Whether an image shows the class that it is made for; else the GAN is trained without classes.
+    """
+
+    knows_classes: bool = True
 
     @abstractmethod
     def generator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
@@ -70,6 +76,8 @@ class Concat(_LabelBehindLatent):
 class Unconditional(Conditioning):
     """Labels are ignored: the images show any class (Goodfellow et al. 2014)."""
 
+    knows_classes = False
+
     def generator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
         """Return the architecture's body behind the latent alone."""
         return WithoutLabel(architecture.generator(shape, architecture.latent_dim))
@@ -77,6 +85,26 @@ class Unconditional(Conditioning):
     def discriminator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
         """Return the architecture's body under a linear head."""
         return WithoutLabel(_judge(architecture, shape))
+
+
+@dataclass(frozen=True)
+class PseudoLabel(Unconditional):
+    """An unconditional GAN whose images a teacher labels, as far as it is sure (Lee 2013).
+
+    The teacher is the classifier of the trial, trained on the labelled images alone, as it would be without the GAN.
+
+    Attributes:
+        threshold: Probability of its class from which on an image is taken; below 1.
+
+    Raises:
+        ValueError: If it is out of range.
+    """
+
+    threshold: float = 0.9
+
+    def __post_init__(self) -> None:
+        """Refuse a threshold that no image or any image meets."""
+        check_number("conditioning.threshold", self.threshold, 0, 0.9999)
 
 
 class PerClass(Conditioning):

@@ -280,7 +280,7 @@ def _class_rows(by_class: dict[str, dict[str, Interval]]) -> list[dict[str, str]
 
 def _generator_row(configuration: Configuration) -> dict[str, str]:
     trials = configuration.trials
-    columns = columns_of(trials, GAN_METRICS)
+    columns = [c for c in columns_of(trials, GAN_METRICS) if "." not in c.removeprefix(GAN_METRICS)]
     if not trials[columns].notna().any(axis=None):
         return {"arm": configuration.label()}
     means = trials[columns].astype(float).mean()

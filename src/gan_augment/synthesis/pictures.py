@@ -7,14 +7,16 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from gan_augment.data.image_set import ImageSet
+from gan_augment.data.image_set import ImageSet, ImageShape
 
-NUM_COLUMNS = 8
+NUM_COLUMNS = 8  # and images a class, unless there is one class only
 MOST_CLASSES = 20
+MOST_POINTS = 2500
+MAP_SIZE = 200  # pixels
 
 
 def draw_side_by_side(real: ImageSet, synthetic: ImageSet, path: Path) -> None:
-    """Draw real images beside synthetic ones, one row a class, into a PNG.
+    """Draw real images beside synthetic ones, one row a class, into a PNG; points as a map of where they lie.
 
     Args:
         real: Labelled images.
@@ -22,27 +24,51 @@ def draw_side_by_side(real: ImageSet, synthetic: ImageSet, path: Path) -> None:
         path: The file to write.
     """
     num_rows = min(real.num_classes, MOST_CLASSES)
-    figure = Figure(figsize=(7, 0.6 + 0.36 * num_rows), layout="constrained")
+    figure = Figure(figsize=(7, 3.8 if num_rows == 1 else 0.6 + 0.36 * num_rows), layout="constrained")
     for axes, images, title in zip(figure.subplots(1, 2), (real, synthetic), ("real", "synthetic"), strict=True):
-        grid = make_grid(_rows(images, num_rows), nrow=NUM_COLUMNS, padding=1, pad_value=96)
-        height = images.shape.height + 1
-        axes.imshow(grid.permute(1, 2, 0).numpy(), interpolation="nearest")
+        axes.imshow(lay_out(images, num_rows, pad_value=96).permute(1, 2, 0).numpy(), interpolation="nearest")
         axes.set_title(title)
         axes.set_xticks([])
-        axes.set_yticks(
-            [height * row + height / 2 for row in range(num_rows)], real.class_names[:num_rows], parse_math=False
-        )
+        height = images.shape.height + 1
+        ticks = [height * row + height / 2 for row in range(num_rows)] if num_rows > 1 else []
+        axes.set_yticks(ticks, real.class_names[: len(ticks)], parse_math=False)
         axes.tick_params(length=0)
     figure.savefig(path, dpi=150, metadata={"Software": None})
 
 
-def _rows(images: ImageSet, num_rows: int) -> Tensor:
-    rows = []
-    for label in range(num_rows):
-        members = images.images[(images.labels == label).nonzero().squeeze(1)[:NUM_COLUMNS]]
-        missing = NUM_COLUMNS - len(members)
-        rows.append(torch.cat([members, members.new_full((missing, *members.shape[1:]), 96)]))
-    return torch.cat(rows)
+def num_shown(shape: ImageShape, num_classes: int) -> int:
+    """Say how many images of a class a picture shows: a row, or a page of a single class, or a cloud of points."""
+    return MOST_POINTS if shape.is_point else NUM_COLUMNS if num_classes > 1 else NUM_COLUMNS**2
+
+
+def lay_out(images: ImageSet, num_classes: int, pad_value: int = 0) -> Tensor:
+    """Lay images out in one picture, a row a class, or draw points as a map of where they lie.
+
+    Args:
+        images: The set.
+        num_classes: How many of its classes are shown.
+        pad_value: What is around the images, in [0, 255].
+
+    Returns:
+        uint8 `[3, H, W]`.
+    """
+    number, shown = num_shown(images.shape, num_classes), []
+    for label in range(num_classes):
+        members = images.images[(images.labels == label).nonzero().squeeze(1)[:number]]
+        missing = 0 if images.shape.is_point else number - len(members)
+        shown.append(torch.cat([members, members.new_full((missing, *members.shape[1:]), pad_value)]))
+    if images.shape.is_point:
+        return _map(torch.cat(shown))
+    return make_grid(torch.cat(shown), nrow=NUM_COLUMNS, padding=1, pad_value=pad_value)
+
+
+def _map(points: Tensor) -> Tensor:
+    """Draw points `[N, 2, 1, 1]` in [-1, 1] as white pixels, uint8 `[3, S, S]`."""
+    places = points.flatten(1).nan_to_num().add(1).mul(MAP_SIZE / 2).long()
+    places = places[(places >= 0).all(dim=1) & (places < MAP_SIZE).all(dim=1)]
+    picture = torch.zeros(3, MAP_SIZE, MAP_SIZE, dtype=torch.uint8)
+    picture[:, MAP_SIZE - 1 - places[:, 1], places[:, 0]] = 255  # the second coordinate points up
+    return picture
 
 
 def draw_confusion_matrix(counts: Tensor, class_names: list[str]) -> Figure:

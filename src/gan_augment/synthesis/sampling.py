@@ -1,6 +1,6 @@
 """Synthetic sets: labelled images to exact quotas, each traceable to generator, seed and label."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gan_augment.data.image_set import ImageSet, ImageShape, to_uint8
+from gan_augment.data.image_set import ImageSet, from_float
 from gan_augment.networks.weights import load_weights
 from gan_augment.randomness import Stream
 from gan_augment.settings import check_integer, settings_from
@@ -22,6 +22,7 @@ VERSION = 1  # raise it when the same seed makes other images
 
 IMAGES = "images.npz"
 BATCH_SIZE = 256
+MAX_CANDIDATES = 50  # that a teacher looks at, for every image that is asked for
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class SynthesisSettings:
     """How a synthetic set is made.
 
     Attributes:
-        per_class: Images a class.
+        per_class: Images a class; of a generator that knows no classes, images in all.
     """
 
     per_class: int
@@ -54,28 +55,84 @@ def latents(seed: int, indices: Sequence[int], latent_dim: int) -> Tensor:
 
 
 @torch.no_grad()
-def synthesise(
-    generator: nn.Module, latent_dim: int, num_classes: int, per_class: int, seed: int
-) -> tuple[Tensor, Tensor]:
-    """Make exactly `per_class` images of each class.
+def generate(
+    generator: nn.Module, latent_dim: int, labels: Tensor, first: int, seed: int, dtype: torch.dtype = torch.uint8
+) -> Tensor:
+    """Make images of given labels.
 
     Args:
         generator: (latents `[B, latent_dim]`, labels `[B]`) -> images `[B, C, H, W]` in [-1, 1].
         latent_dim: Length of a latent vector.
-        num_classes: Number of classes.
-        per_class: Images a class.
+        labels: int64 `[N]`.
+        first: The number of the first one's latent vector; the others follow.
         seed: Decides the latents.
+        dtype: What the images are made of: uint8, or floats as they come.
 
     Returns:
-        Images, uint8 `[N, C, H, W]`, and labels, int64 `[N]`, class after class.
+        Images `[N, C, H, W]`, on the CPU.
     """
-    labels = torch.arange(num_classes).repeat_interleave(per_class)
-    device = next(generator.parameters()).device
-    images = []
+    device, images = next(generator.parameters()).device, []
     for indices in torch.arange(len(labels)).split(BATCH_SIZE):
-        drawn = latents(seed, indices.tolist(), latent_dim)
-        images.append(to_uint8(generator(drawn.to(device), labels[indices].to(device)).float()).cpu())
-    return torch.cat(images), labels
+        drawn = latents(seed, (first + indices).tolist(), latent_dim)
+        images.append(from_float(generator(drawn.to(device), labels[indices].to(device)).float(), dtype).cpu())
+    return torch.cat(images)
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A classifier that says what the images of an unconditional generator show (Lee 2013, pseudo-labels).
+
+    Attributes:
+        stage: The stage that trains it, on labelled images.
+        says: (the stage's folder, images) -> probabilities `[N, K]`.
+        class_names: K names.
+        threshold: Probability of its class from which on an image is taken.
+    """
+
+    stage: Stage
+    says: Callable[[Path, ImageSet], Tensor]
+    class_names: Sequence[str]
+    threshold: float
+
+    def choose(self, make: Callable[[int, int], Tensor], folder: Path, per_class: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Take the first `per_class` images of each class that the teacher is sure of.
+
+        Args:
+            make: (number of the first candidate, number of candidates) -> images `[n, C, H, W]`.
+            folder: The teacher's stage folder.
+            per_class: Images a class.
+
+        Returns:
+            Images `[N, C, H, W]`, labels and the numbers of the candidates, int64 `[N]`; class after class.
+
+        Raises:
+            ValueError: If after 50 times as many candidates as images are asked for a class still lacks some.
+        """
+        num_images = per_class * len(self.class_names)
+        found: list[tuple[Tensor, Tensor, Tensor]] = []
+        for start in range(0, MAX_CANDIDATES * num_images, num_images):
+            images = make(start, num_images)
+            anything = ImageSet(images, torch.full((num_images,), -1), self.class_names)
+            sureness, labels = self.says(folder, anything).max(dim=1)
+            sure = sureness >= self.threshold
+            found.append((images[sure], labels[sure], torch.arange(start, start + num_images)[sure]))
+            counts = torch.cat([one[1] for one in found]).bincount(minlength=len(self.class_names))
+            if bool((counts >= per_class).all()):
+                break
+        else:
+            few = [
+                f"{name!r} has {count}"
+                for name, count in zip(self.class_names, counts.tolist(), strict=True)
+                if count < per_class
+            ]
+            raise ValueError(
+                f"of {MAX_CANDIDATES * num_images} generated images the teacher takes too few: class {', '.join(few)} "
+                f"of {per_class}; lower conditioning.threshold={self.threshold} or synthesis.per_class, or take "
+                "conditioning=per_class"
+            )
+        images, labels, numbers = (torch.cat(tensors) for tensors in zip(*found, strict=True))
+        chosen = torch.cat([(labels == label).nonzero().squeeze(1)[:per_class] for label in range(len(counts))])
+        return images[chosen], labels[chosen], numbers[chosen]
 
 
 def synthesis_stage(
@@ -85,6 +142,7 @@ def synthesis_stage(
     synthesis: Mapping[str, Any],
     seed: int,
     hardware: Hardware,
+    teacher: Teacher | None = None,
 ) -> Stage:
     """Lay out the stage that samples a trained GAN.
 
@@ -95,37 +153,54 @@ def synthesis_stage(
         synthesis: Configuration node of the `SynthesisSettings`.
         seed: Decides the latents.
         hardware: Where to compute.
+        teacher: Who labels the images of a generator that knows no classes; None keeps the generator's own.
 
     Raises:
         ValueError: If a setting is out of range.
     """
     settings = settings_from(SynthesisSettings, "synthesis", synthesis)
+    inputs, chosen = {"gan": gan}, {}
+    if teacher is not None:
+        inputs, chosen = {"gan": gan, "teacher": teacher.stage}, {"threshold": teacher.threshold}
     return Stage(
         name="synthesis",
         version=VERSION,
-        settings={**synthesis, **hardware.identity},
-        inputs={"gan": gan},
+        settings={**synthesis, **chosen, **hardware.identity},
+        inputs=inputs,
         seed=seed,
-        compute=partial(
-            write_synthetic, images.shape, images.num_classes, GANDesign.read(design), settings, seed, hardware.device
-        ),
+        compute=partial(write_synthetic, images, GANDesign.read(design), settings, seed, hardware.device, teacher),
     )
 
 
 def write_synthetic(
-    shape: ImageShape,
-    num_classes: int,
+    real: ImageSet,
     design: GANDesign,
     settings: SynthesisSettings,
     seed: int,
     device: torch.device,
+    labels_by: Teacher | None,
     folder: Path,
     gan: Path,
+    teacher: Path | None = None,
 ) -> None:
-    """Sample the averaged generator in a GAN's stage folder, and write the set into a folder."""
-    generator = load_weights(gan, "ema", design.generator(shape, num_classes)).to(device)
-    images, labels = synthesise(generator, design.architecture.latent_dim, num_classes, settings.per_class, seed)
-    np.savez(folder / IMAGES, images=images.numpy(), labels=labels.numpy())
+    """Sample the averaged generator in a GAN's stage folder, and write the set into a folder.
+
+    Each image's number is that of its latent vector: with the seed it names the image.
+    """
+    network = load_weights(gan, "ema", design.generator(real.shape, real.num_classes)).to(device)
+
+    def make(labels: Tensor, first: int = 0) -> Tensor:
+        return generate(network, design.architecture.latent_dim, labels, first, seed, real.dtype)
+
+    if labels_by is None:
+        labels = torch.arange(real.num_classes).repeat_interleave(settings.per_class)
+        images, numbers = make(labels), torch.arange(len(labels))
+    else:
+        assert teacher is not None
+        images, labels, numbers = labels_by.choose(
+            lambda first, number: make(torch.zeros(number, dtype=torch.int64), first), teacher, settings.per_class
+        )
+    np.savez(folder / IMAGES, images=images.numpy(), labels=labels.numpy(), numbers=numbers.numpy())
 
 
 def read_synthetic(folder: Path, class_names: Sequence[str]) -> ImageSet:

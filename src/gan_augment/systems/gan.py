@@ -277,5 +277,5 @@ def train_gan(labelled: ImageSet, design: GANDesign, seed: int, hardware: Hardwa
         seed,
     )
     data = ImageBatches([Part(labelled, settings.batch_size, "order")], settings.num_steps, seed)
-    hardware.fit(system, data, folder, callbacks=(SampleGrid(seed),))
+    hardware.fit(system, data, folder, callbacks=(SampleGrid(labelled, seed),))
     save_weights(folder, ema=system.ema, generator=system.generator, discriminator=system.discriminator)
