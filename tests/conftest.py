@@ -40,6 +40,7 @@ GAN_NODES = {
         "generator_learning_rate": 0.002,
         "discriminator_learning_rate": 0.002,
         "betas": [0.5, 0.999],
+        "decay": False,
         "ema_half_life": 1000,
         "ema_ramp_up": 0.05,
     },

@@ -19,7 +19,7 @@ def ring(num_points: int = 100_000) -> Source:
         num_points: Points to train on.
     """
     angles = torch.arange(8) * (2 * math.pi / 8)
-    return _draw(torch.stack([angles.cos(), angles.sin()], dim=1), 0.01, half_width=1.25, num_points=num_points)
+    return _draw(torch.stack([angles.cos(), angles.sin()], dim=1), 0.01, half_width=1.1, num_points=num_points)
 
 
 def grid(num_points: int = 100_000) -> Source:
@@ -29,7 +29,7 @@ def grid(num_points: int = 100_000) -> Source:
         num_points: Points to train on.
     """
     steps = torch.arange(-4.0, 5.0, 2.0)
-    return _draw(torch.cartesian_prod(steps, steps), 0.05, half_width=5.0, num_points=num_points)
+    return _draw(torch.cartesian_prod(steps, steps), 0.05, half_width=4.5, num_points=num_points)
 
 
 def _draw(centres: torch.Tensor, std: float, half_width: float, num_points: int) -> Source:

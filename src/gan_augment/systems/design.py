@@ -26,6 +26,7 @@ class GANSettings:
         generator_learning_rate: Of Adam.
         discriminator_learning_rate: Of Adam.
         betas: Of both Adams.
+        decay: Whether both learning rates fall to 0 along a half cosine; else they stay.
         ema_half_life: Half-life of the generator's running average, in images.
         ema_ramp_up: The half-life is at most this share of the images seen so far, so that the average
             forgets the random start.
@@ -37,6 +38,7 @@ class GANSettings:
     generator_learning_rate: float
     discriminator_learning_rate: float
     betas: tuple[float, float]
+    decay: bool
     ema_half_life: int
     ema_ramp_up: float
 
@@ -52,6 +54,8 @@ class GANSettings:
             raise ValueError(f"gan.betas={self.betas}: use a list of two numbers")
         for beta in self.betas:
             check_number("gan.betas", beta, 0, 0.99999)
+        if not isinstance(self.decay, bool):
+            raise ValueError(f"gan.decay={self.decay}: use true or false")
         check_integer("gan.ema_half_life", self.ema_half_life, low=1)
         check_number("gan.ema_ramp_up", self.ema_ramp_up, 0, 1, open_low=True)
 

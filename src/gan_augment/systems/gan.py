@@ -1,6 +1,7 @@
 """The GAN: a generator and a discriminator that train against each other."""
 
 import copy
+import math
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -76,13 +77,16 @@ class GAN(L.LightningModule):
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Return one Adam for the discriminator and one for the generator."""
         betas = (self.settings.betas[0], self.settings.betas[1])
+        rates = self.learning_rates(0)
         return [
             torch.optim.Adam(network.parameters(), lr=rate, betas=betas, fused=True)
-            for network, rate in (
-                (self.discriminator, self.settings.discriminator_learning_rate),
-                (self.generator, self.settings.generator_learning_rate),
-            )
+            for network, rate in zip((self.discriminator, self.generator), rates, strict=True)
         ]
+
+    def learning_rates(self, step: int) -> tuple[float, float]:
+        """Return the discriminator's and the generator's learning rate in a step."""
+        share = (1 + math.cos(math.pi * step / self.settings.num_steps)) / 2 if self.settings.decay else 1.0
+        return share * self.settings.discriminator_learning_rate, share * self.settings.generator_learning_rate
 
     def on_fit_start(self) -> None:
         """Open the streams on the device."""
@@ -138,6 +142,10 @@ class GAN(L.LightningModule):
     def training_step(self, batch: Batch, step: int) -> None:
         """Let the discriminator take a step, and the generator when it is its turn."""
         discriminator_optimizer, generator_optimizer = cast("list[LightningOptimizer]", self.optimizers())
+        for optimizer, rate in zip(
+            (discriminator_optimizer, generator_optimizer), self.learning_rates(step), strict=True
+        ):
+            optimizer.param_groups[0]["lr"] = rate
 
         with self.toggled_optimizer(discriminator_optimizer):
             with torch.no_grad():
