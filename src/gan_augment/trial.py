@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -160,8 +160,12 @@ def trial_stages(settings: Mapping[str, Any], arm: Arm, split: Split, hardware: 
                     "conditioning=pseudo_label labels images by the classifier, but there is none: choose one"
                 )
             stages["teacher"] = classifier(replace(arm, extra="none", share=None))
-            says = partial(predict, classifier=settings["classifier"], hardware=hardware)
-            teacher = Teacher(stages["teacher"], says, labelled.class_names, conditioning.threshold)
+            teacher = Teacher(
+                stages["teacher"],
+                lambda folder, images: predict(folder, settings["classifier"], images, hardware),
+                labelled.class_names,
+                conditioning.threshold,
+            )
             design["conditioning"] = UNCONDITIONAL  # the same GAN under any threshold
         elif settings["classifier"] is not None and not conditioning.knows_classes:
             raise ValueError(

@@ -141,11 +141,10 @@ class GAN(L.LightningModule):
 
     def training_step(self, batch: Batch, step: int) -> None:
         """Let the discriminator take a step, and the generator when it is its turn."""
-        discriminator_optimizer, generator_optimizer = cast("list[LightningOptimizer]", self.optimizers())
-        for optimizer, rate in zip(
-            (discriminator_optimizer, generator_optimizer), self.learning_rates(step), strict=True
-        ):
+        optimizers = cast("list[LightningOptimizer]", self.optimizers())
+        for optimizer, rate in zip(optimizers, self.learning_rates(step), strict=True):
             optimizer.param_groups[0]["lr"] = rate
+        discriminator_optimizer, generator_optimizer = optimizers
 
         with self.toggled_optimizer(discriminator_optimizer):
             with torch.no_grad():
