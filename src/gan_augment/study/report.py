@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import base64
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gan_augment.study.comparison import (
     METRICS,
@@ -49,15 +50,16 @@ if TYPE_CHECKING:  # the heavy imports wait until there is something to compute,
     from rich.console import Console
 
 LAST_STAGES = ("classifier", "total")
-MAX_SAMPLES = 4
+MAX_SAMPLES = 12
 MAX_CLASSES = 100  # of the table; all are in results.csv
 MAX_NAMED = 20  # rare classes
 GAN_METRICS = "metrics.gan."
 SECONDS = "costs.seconds."
+IMAGES_SEEN = "factors.gan.images_seen"
 
 
 def write_report(folders: Sequence[Path | str], output: Path | str | None = None) -> Path:
-    """Write `report.html`, `results.csv` and the figures of one or more study folders.
+    """Write `report.html`, `results.csv`, the figures and some samples of one or more study folders.
 
     Args:
         folders: Study folders; their trials are merged.
@@ -201,6 +203,11 @@ def _write(study: Study, output: Path) -> Path:
     for name, image in images.items():
         write_whole(image, output / f"{name}.png")
 
+    samples = _samples(study, found)
+    for sample in samples:
+        (output / "samples").mkdir(exist_ok=True)
+        write_whole(sample.picture, output / "samples" / f"{sample.slug}.png")
+
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -225,7 +232,7 @@ def _write(study: Study, output: Path) -> Path:
         notes=_notes(study),
         classes=class_rows,
         num_classes=len({name for classes in by_class.values() for name in classes}),
-        samples=_samples(study, found),
+        samples=[{"image": _embedded(one.picture), "arm": one.arm, "trial": one.trial} for one in samples],
         costs=[_cost_row(c, study) for c in found],
         trials=[_trial_row({str(k): v for k, v in row.items()}) for row in study.trials.to_dict("records")],
     )
@@ -306,8 +313,17 @@ def _cost_row(configuration: Configuration, study: Study) -> dict[str, str]:
             f"{stage} (s)": _seconds(_mean_cost(trials, stage))
             for stage in sorted(stages, key=lambda s: LAST_STAGES.index(s) if s in LAST_STAGES else -1)
         },
+        **_speed(trials),
         "peak memory (MiB)": f"{peak.dropna().max():.0f}" if peak is not None and peak.notna().any() else "-",
     }
+
+
+def _speed(trials: pd.DataFrame) -> dict[str, str]:
+    """How many real images a second a GAN's discriminator saw; nothing where no trial says how many it saw."""
+    if IMAGES_SEEN not in trials:
+        return {}
+    seen, seconds = trials[IMAGES_SEEN].astype(float).mean(), _mean_cost(trials, "gan")
+    return {"GAN images/s": f"{seen / seconds:.0f}" if seconds and seen == seen else "-"}
 
 
 def _trial_row(row: dict[str, Any]) -> dict[str, str]:
@@ -368,15 +384,27 @@ def _rare_classes(study: Study) -> list[str]:
     return [listed] if names else []
 
 
-def _samples(study: Study, found: list[Configuration]) -> list[dict[str, str]]:
-    """Real beside synthetic images, from the first trial of each configuration that has them."""
+class Sample(NamedTuple):
+    """Real beside synthetic images of one configuration, as PNG, and the trial that they are from."""
+
+    picture: bytes
+    arm: str
+    trial: str
+
+    @property
+    def slug(self) -> str:
+        """The configuration's name as the name of a file."""
+        return re.sub(r"[^A-Za-z0-9_.]+", "-", self.arm).strip("-")
+
+
+def _samples(study: Study, found: list[Configuration]) -> list[Sample]:
+    """Return the samples of the first trial of each configuration that has them."""
     samples = []
     for configuration in found:
         paths = [study.folders[name] / "samples.png" for name in configuration.trials["trial"]]
         path = next((path for path in paths if path.exists()), None)
         if path:
-            image = _embedded(path.read_bytes())
-            samples.append({"image": image, "arm": configuration.label(), "trial": path.parent.name})
+            samples.append(Sample(path.read_bytes(), configuration.label(), path.parent.name))
     return samples[:MAX_SAMPLES]
 
 
