@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `
 ARMS = ("none", "classical", "gan", "gan_classical")
 CONTRASTS = (("classical", "none"), ("gan", "none"), ("gan_classical", "none"), ("gan_classical", "classical"))
 
+PENALTY = "factors.penalty"
 METRICS = {ACCURACY: "accuracy", BALANCED: "balanced accuracy", RARE: "recall of rare classes"}
 # From this ratio of the largest class to the smallest on, classes are called unequal. Below it, accuracy and balanced
 # accuracy differ by about a tenth of the difference between the best and the worst recall of a class, at most.
@@ -139,10 +140,8 @@ def configurations(study: Study) -> list[Configuration]:
     swept = [c for c in columns_of(trials, "factors.") if c != ARM and not c.startswith(SEEDS) and _is_swept(trials, c)]
     # What a choice brings along need not be said beside it: loss=hinge says the learning rates that come with it, and
     # loss=relativistic the penalty.
-    settings = [c for c in swept if "." not in c.removeprefix("factors.")]
-    groups_first = [c for c in settings if columns_of(trials, f"{c}.")] + [c for c in swept if c not in settings]
-    for column in sorted(groups_first, key=lambda c: (c in settings, trials[c].nunique())):
-        others = [c for c in settings if c in swept and c != column]
+    for column in [c for c in swept if "." in c.removeprefix("factors.") or c == PENALTY]:
+        others = [c for c in swept if c != column and "." not in c.removeprefix("factors.")]
         if not (trials.groupby([ARM, *others], dropna=False)[column].nunique() > 1).any():
             swept.remove(column)
     groups: dict[tuple[Any, ...], list[int]] = {}
