@@ -193,6 +193,12 @@ def test_the_threshold_is_the_teachers_and_not_the_gans(trial):
     assert [name for name in keys[0] if keys[0][name] != keys[1][name]] == ["synthesis", "classifier"]
 
 
+def test_the_weights_of_generator_and_discriminator_lie_with_the_trial(trial, tmp_path):
+    run(trial("augmentation=gan"), tmp_path / "trial")
+    weights = torch.load(tmp_path / "trial" / "gan.pt", weights_only=True)
+    assert set(weights) == {"ema", "generator", "discriminator"}
+
+
 def test_pseudo_labels_go_through_a_whole_trial(trial, tmp_path, monkeypatch):
     def in_turns(*given, **settings):  # a generator of a few steps does not make every class
         (images,) = [one for one in given if isinstance(one, ImageSet)]

@@ -112,11 +112,13 @@ class StageStore:
             folder.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(folder.with_suffix(".lock")):
                 if not folder.exists():  # another process may have made it while this one waited
-                    _link(events, partial / "tensorboard")
+                    if events is not None:
+                        put_link(events, partial / "tensorboard")
                     self._make(stage, partial, inputs)
                     partial.rename(folder)
                     reused = False
-        _link(events, folder / "tensorboard")
+        if events is not None:
+            put_link(events, folder / "tensorboard")
         made = json.loads((folder / "stage.json").read_text(encoding="utf-8"))
         return Output(folder, made["seconds"], reused, made["made"], made["diverged"])
 
@@ -146,11 +148,10 @@ def digest(content: Any) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def _link(link: Path | None, target: Path) -> None:
-    if link is None:
-        return
+def put_link(link: Path, target: Path) -> None:
+    """Make a relative link to a file or folder, in place of any earlier one."""
     link.parent.mkdir(parents=True, exist_ok=True)
     fresh = link.with_name(f"{link.name}.{os.getpid()}")
     fresh.unlink(missing_ok=True)  # of a killed process with the same number
-    fresh.symlink_to(os.path.relpath(target, link.parent), target_is_directory=True)
+    fresh.symlink_to(os.path.relpath(target, link.parent), target_is_directory=target.is_dir())
     fresh.replace(link)

@@ -26,8 +26,9 @@ from gan_augment.data.split import LabelBudget, Split, draw_split
 from gan_augment.metrics.classification import classification_metrics, confusion_matrix
 from gan_augment.metrics.signals import generator_signals
 from gan_augment.networks.conditioning import PseudoLabel, Unconditional
+from gan_augment.networks.weights import FILE as WEIGHTS
 from gan_augment.settings import build, check_integer, check_names, settings_from
-from gan_augment.stages import Output, Stage, StageStore, digest
+from gan_augment.stages import Output, Stage, StageStore, digest, put_link
 from gan_augment.study.factors import NULL, trial_factors
 from gan_augment.study.provenance import code_provenance
 from gan_augment.study.record import SCHEMA
@@ -205,6 +206,8 @@ def run_trial(trial: Trial, folder: Path, store: StageStore, title: str) -> dict
         if output.diverged is not None:
             return make_record(trial, "diverged", outputs, error=f"{name}: {output.diverged}")
 
+    if "gan" in outputs:
+        put_link(folder / "gan.pt", outputs["gan"].folder / WEIGHTS)
     signals: dict[str, Any] = {}
     warnings: list[str] = []
     if "synthesis" in outputs:

@@ -97,6 +97,23 @@ def test_a_player_without_a_gradient_stands_still_while_the_other_moves(image_se
     assert moved == ({"generator", "ema"} if loser == "discriminator" else {"discriminator"})
 
 
+def test_learning_rates_stay_or_fall_to_nothing_along_a_half_cosine(image_set):
+    rates = {"discriminator_learning_rate": 0.4, "generator_learning_rate": 0.2, "images_seen": 16 * 10}
+    steady, falling = (make_system(image_set(), decay=decay, batch_size=16, **rates) for decay in (False, True))
+    assert steady.learning_rates(0) == steady.learning_rates(9) == (0.4, 0.2)
+    assert falling.learning_rates(0) == (0.4, 0.2)
+    assert falling.learning_rates(5) == pytest.approx((0.2, 0.1))
+    assert falling.learning_rates(9) == pytest.approx((0.4 * 0.0244717, 0.2 * 0.0244717), rel=1e-5)
+
+
+def test_a_step_is_taken_at_its_own_learning_rate(image_set, cpu, tmp_path):
+    images = image_set()
+    system = make_system(images, decay=True, images_seen=16 * 4)
+    fit(system, images, cpu, tmp_path, num_steps=3)
+    rates = [optimizer.param_groups[0]["lr"] for optimizer in system.trainer.optimizers]
+    assert rates == pytest.approx(system.learning_rates(2))
+
+
 @pytest.mark.parametrize(("discriminator_steps", "expected"), [(1, "dg" * 6), (2, "ddg" * 3), (4, "ddddgdd")])
 def test_so_many_discriminator_steps_come_before_a_generator_step(
     image_set, cpu, tmp_path, discriminator_steps, expected
@@ -262,6 +279,7 @@ def test_golden_numbers(image_set, cpu, tmp_path):
         ({"betas": [0.5]}, r"gan.betas=\[0.5\]: use a list of two numbers"),
         ({"betas": [0.5, 1.0]}, "gan.betas=1.0: use a number from 0 to 0.99999"),
         ({"ema_half_life": 0}, "gan.ema_half_life=0: use a whole number of at least 1"),
+        ({"decay": 1}, "gan.decay=1: use true or false"),
         ({"ema_ramp_up": 0}, "gan.ema_ramp_up=0: use a number above 0 and at most 1"),
     ],
     ids=str,
