@@ -33,7 +33,8 @@ class Launch(Callback):
         with user_errors():
             check_writable(study_folder(config), store_folder(config))
         if config.hydra.sweeper.get("params"):
-            print(f"experiment={config.study} is a study of many trials: -m runs them all. This runs one of them.")
+            recipe = config.hydra.runtime.choices.experiment
+            print(f"experiment={recipe} is a study of many trials: -m runs them all. This runs one of them.")
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check every trial of a study, and write down which ones it consists of."""

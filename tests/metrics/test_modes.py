@@ -14,8 +14,10 @@ SQUARE = Modes(torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), s
 
 def test_a_sample_counts_within_three_standard_deviations_and_not_beyond():
     near, far = torch.tensor([[0.299, 0.0]]), torch.tensor([[0.301, 0.0]])
-    assert mode_metrics(near, SQUARE) == {"modes_found": 1, "high_quality": 1.0, "reverse_kl": math.log(4)}
-    assert mode_metrics(far, SQUARE) == {"modes_found": 0, "high_quality": 0.0, "reverse_kl": math.inf}
+    found = mode_metrics(near, SQUARE)
+    assert (found["modes_found"], found["high_quality"], found["reverse_kl"]) == (1, 1.0, math.log(4))
+    nothing = {"modes_found": 0, "high_quality": 0.0, "reverse_kl": math.inf, "spread": 0.0}
+    assert mode_metrics(far, SQUARE) == nothing
 
 
 def test_the_divergence_is_that_of_the_histogram_of_good_samples_from_a_uniform_one():
@@ -38,8 +40,20 @@ def test_the_density_itself_has_all_its_modes_and_what_the_closed_form_says(dens
     found = mode_metrics(source.images.images.flatten(1), source.modes)
     assert found["modes_found"] == num_modes
     assert found["high_quality"] == pytest.approx(stats.chi2(2).cdf(9), abs=0.004)
+    assert found["spread"] == pytest.approx(1, abs=0.01)
     # 2N times the divergence of N draws is chi^2 with M - 1 degrees of freedom.
     assert 2 * len(source.images) * found["reverse_kl"] < stats.chi2(num_modes - 1).ppf(0.999)
+
+
+def test_the_spread_is_that_of_the_samples_near_a_mode_over_the_densitys():
+    assert mode_metrics(SQUARE.centres, SQUARE)["spread"] == 0
+    narrow = SQUARE.centres[0] + 0.02 * torch.randn(5000, 2, generator=torch.Generator().manual_seed(0))
+    within = stats.truncnorm  # of one coordinate there is a closed form in SciPy
+    line = Modes(torch.zeros(1, 1), std=0.1)
+    points = torch.linspace(-0.299, 0.299, 20_001)[:, None]
+    expected = points.double().square().mean().sqrt() / 0.1 / within(-3, 3).std()
+    assert mode_metrics(points, line)["spread"] == pytest.approx(float(expected), rel=1e-4)
+    assert mode_metrics(narrow, SQUARE)["spread"] == pytest.approx(0.2 * 2**0.5 / 1.8989**0.5, rel=0.02)
 
 
 def test_a_generator_that_makes_half_of_the_modes_is_log_2_away():
