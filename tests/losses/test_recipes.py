@@ -35,6 +35,11 @@ def test_every_penalty_is_built(penalty):
     assert build(composed(f"penalty={penalty}").penalty).are_on == (penalty != "none")
 
 
+def test_another_loss_on_a_toy_density_comes_without_the_penalties_of_the_recipe():
+    assert weights(composed("experiment=grid")) == (0, 0.02, 0.02)
+    assert weights(composed("experiment=grid", "loss=minimax")) == (0, 0, 0)
+
+
 def test_what_the_losses_bring_along():
     config = composed("loss=wasserstein_gp")
     assert (config.gan.discriminator_steps, config.gan.betas) == (5, [0, 0.9])

@@ -59,8 +59,11 @@ def generator_signals(
 
 def class_diversity(images: ImageSet) -> Tensor:
     """Measure the pairwise diversity of a set's first images of each class, float64 `[K]`; NaN without a pair."""
-    some = _first(images, images.class_counts.clamp_max(MAX_IMAGES))
-    return pairwise_diversity(images.images[some], images.labels[some], images.num_classes)
+    found = []
+    for label in range(images.num_classes):  # one at a time: the images may lie in a file and be many
+        members = images.images[(images.labels == label).nonzero().squeeze(1)[:MAX_IMAGES]]
+        found.append(pairwise_diversity(members, torch.zeros(len(members)), 1))
+    return torch.cat(found)
 
 
 def _first(images: ImageSet, counts: Tensor) -> Tensor:
