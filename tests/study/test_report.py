@@ -13,7 +13,8 @@ from rich.console import Console
 from scipy import stats
 
 from gan_augment.study.comparison import configurations, contrasts, metrics_to_compare, warnings
-from gan_augment.study.report import main, print_report, write_report
+from gan_augment.study.report import main, write_report
+from gan_augment.study.terminal import print_report
 from gan_augment.study.trials import collect
 
 SEEDS = range(8)

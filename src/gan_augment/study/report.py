@@ -1,4 +1,4 @@
-"""The report of a study: tables, figures and a page, computed from trial folders and from nothing else."""
+"""The report of a study as a page with tables and figures, from trial folders and from nothing else."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import base64
 import os
 import re
 import sys
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,7 +17,6 @@ from gan_augment.study.comparison import (
     Contrast,
     configurations,
     contrasts,
-    has_unequal_classes,
     metrics_to_compare,
     named,
     pair_unit,
@@ -29,8 +27,6 @@ from gan_augment.study.record import write_whole
 from gan_augment.study.statistics import Interval, in_words
 from gan_augment.study.trials import (
     ACCURACY,
-    ARM,
-    BALANCED,
     IMBALANCE,
     LABELLED_IMAGES,
     LABELLED_RATIO,
@@ -44,17 +40,25 @@ from gan_augment.study.trials import (
     columns_of,
     values_of,
 )
+from gan_augment.study.wording import (
+    SECONDS,
+    arm_row,
+    in_seconds,
+    mean_cost,
+    notes,
+    remarks,
+    results_in_words,
+    verdicts,
+)
 
 if TYPE_CHECKING:  # the heavy imports wait until there is something to compute, so that `--help` answers at once
     import pandas as pd
-    from rich.console import Console
 
 LAST_STAGES = ("classifier", "total")
 MAX_SAMPLES = 12
 MAX_CLASSES = 100  # of the table; all are in results.csv
 MAX_NAMED = 20  # rare classes
 GAN_METRICS = "metrics.gan."
-SECONDS = "costs.seconds."
 IMAGES_SEEN = "factors.gan.images_seen"
 
 
@@ -72,38 +76,6 @@ def write_report(folders: Sequence[Path | str], output: Path | str | None = None
         ValueError: If the folders hold no readable trial records.
     """
     return _write(collect(folders), Path(output) if output else Path(folders[0]) / "report")
-
-
-def print_report(study: Study, console: Console, path: Path | None = None) -> None:
-    """Print the arms and the verdicts.
-
-    Args:
-        study: The study.
-        console: Where to print.
-        path: The page to point to.
-    """
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table
-
-    found, metrics = configurations(study), metrics_to_compare(study)
-    title = f"{study.title}: {_results_in_words(study, metrics)} (points) and seconds a trial"
-    table = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    rows = [{heading: value for heading, value in _arm_row(c, metrics).items() if heading != "trials"} for c in found]
-    for heading in rows[0]:
-        first = heading == "arm"
-        narrow = textwrap.fill(heading, 8)  # for 80 columns
-        table.add_column(narrow, justify="left" if first else "right", overflow="fold", no_wrap=not first)
-    for row in rows:
-        table.add_row(*(escape(value) for value in row.values()))
-    console.print(table)
-    lines = _verdicts(study, contrasts(found, metrics, study.against))
-    lines += _remarks(study, metrics)
-    lines += [f"warning: {warning}" for warning in warnings(study)] + [f"note: {note}" for note in _notes(study)]
-    for line in lines:
-        console.print(line, markup=False, highlight=False)
-    if path:
-        console.print(f"\nreport: {path}", markup=False, highlight=False, soft_wrap=True)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -129,58 +101,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(1)
     from rich.console import Console
 
+    from gan_augment.study.terminal import print_report
+
     print_report(study, Console(), path)
-
-
-def _verdicts(study: Study, compared: list[Contrast]) -> list[str]:
-    reason = "no two arms that differ in the arm alone have results"
-    if study.trials[ARM].isna().all():
-        reason = "no trial has a classifier, the study trained generators alone"
-    return [f"{c.title}: {c.sentence}" for c in compared] or [f"Nothing is compared: {reason}."]
-
-
-def _notes(study: Study) -> list[str]:
-    num_trials = len(study.trials)
-    return [
-        note + (f" ({number} of {num_trials} trials)" if number < num_trials else "")
-        for note, number in study.notes.items()
-    ]
-
-
-def _results_in_words(study: Study, metrics: list[str]) -> str:
-    return f"{study.part} {'accuracy' if len(metrics) == 1 else 'results'}"
-
-
-def _remarks(study: Study, metrics: list[str]) -> list[str]:
-    """Say what a reader must know of the results as such."""
-    said = []
-    if study.part == "validation" and study.trials[ACCURACY].notna().any():
-        said.append("No trial opened the test images: these results choose settings, and flatter the chosen ones.")
-    if has_unequal_classes(study) and BALANCED not in metrics:
-        said.append(
-            f"Every class has the same number of {study.part} images, so accuracy is balanced accuracy as well."
-        )
-    return said
-
-
-def _arm_row(configuration: Configuration, metrics: list[str]) -> dict[str, str]:
-    means = configuration.points(metrics, pair_unit([configuration])[0]).mean()
-    return {
-        "arm": configuration.label(),
-        **{METRICS[metric]: f"{means[metric]:.1f}" if means[metric] == means[metric] else "-" for metric in metrics},
-        "splits": str(configuration.ended[SPLIT].nunique()),
-        "trials": str(len(configuration.trials)),
-        "diverged": str(configuration.count("diverged")),
-        "failed": str(configuration.count("failed")),
-        "seconds": _seconds(_mean_cost(configuration.trials, "total")),
-    }
-
-
-def _mean_cost(trials: pd.DataFrame, stage: str) -> float | None:
-    """Mean seconds a trial needs for a stage, whether it ran it or reused it; None where no trial has the stage."""
-    parts = trials.reindex(columns=[f"{SECONDS}{stage}.{part}" for part in ("spent", "reused")]).astype(float)
-    seconds = parts.sum(axis=1, min_count=1).mean()
-    return float(seconds) if seconds == seconds else None
 
 
 def _write(study: Study, output: Path) -> Path:
@@ -217,19 +140,19 @@ def _write(study: Study, output: Path) -> Path:
     )
     page = environment.get_template("report.html.jinja").render(
         title=study.title,
-        verdicts=_verdicts(study, compared),
-        results=_results_in_words(study, metrics),
+        verdicts=verdicts(study, compared),
+        results=results_in_words(study, metrics),
         part=study.part,
-        remarks=_remarks(study, metrics),
+        remarks=remarks(study, metrics),
         explained=[METRICS[metric] for metric in metrics],
-        arms=[_arm_row(c, metrics) for c in found],
+        arms=[arm_row(c, metrics) for c in found],
         generators=[row for row in (_generator_row(c) for c in found) if len(row) > 1],
         contrasts=[_contrast_row(c) for c in compared],
         images={name: _embedded(image) for name, image in images.items()},
         facts=_facts(study),
         saw=[_saw_row(c) for c in found],
         warnings=warnings(study),
-        notes=_notes(study),
+        notes=notes(study),
         classes=class_rows,
         num_classes=len({name for classes in by_class.values() for name in classes}),
         samples=[{"image": _embedded(one.picture), "arm": one.arm, "trial": one.trial} for one in samples],
@@ -310,7 +233,7 @@ def _cost_row(configuration: Configuration, study: Study) -> dict[str, str]:
     return {
         "arm": configuration.label(),
         **{
-            f"{stage} (s)": _seconds(_mean_cost(trials, stage))
+            f"{stage} (s)": in_seconds(mean_cost(trials, stage))
             for stage in sorted(stages, key=lambda s: LAST_STAGES.index(s) if s in LAST_STAGES else -1)
         },
         **_speed(trials),
@@ -322,7 +245,7 @@ def _speed(trials: pd.DataFrame) -> dict[str, str]:
     """How many real images a second a GAN's discriminator saw; nothing where no trial says how many it saw."""
     if IMAGES_SEEN not in trials:
         return {}
-    seen, seconds = trials[IMAGES_SEEN].astype(float).mean(), _mean_cost(trials, "gan")
+    seen, seconds = trials[IMAGES_SEEN].astype(float).mean(), mean_cost(trials, "gan")
     return {"GAN images/s": f"{seen / seconds:.0f}" if seconds and seen == seen else "-"}
 
 
@@ -406,10 +329,6 @@ def _samples(study: Study, found: list[Configuration]) -> list[Sample]:
         if path:
             samples.append(Sample(path.read_bytes(), configuration.label(), path.parent.name))
     return samples[:MAX_SAMPLES]
-
-
-def _seconds(seconds: float | None) -> str:
-    return "-" if seconds is None else f"{seconds:.1f}" if seconds < 100 else f"{seconds:.0f}"
 
 
 def _embedded(image: bytes) -> str:

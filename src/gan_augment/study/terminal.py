@@ -1,0 +1,46 @@
+"""The report of a study in the terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gan_augment.study.comparison import configurations, contrasts, metrics_to_compare, warnings
+from gan_augment.study.trials import Study
+from gan_augment.study.wording import arm_row, notes, remarks, results_in_words, verdicts
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def print_report(study: Study, console: Console, path: Path | None = None) -> None:
+    """Print the arms and the verdicts.
+
+    Args:
+        study: The study.
+        console: Where to print.
+        path: The page to point to.
+    """
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    found, metrics = configurations(study), metrics_to_compare(study)
+    title = f"{study.title}: {results_in_words(study, metrics)} (points) and seconds a trial"
+    table = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    rows = [{heading: value for heading, value in arm_row(c, metrics).items() if heading != "trials"} for c in found]
+    for heading in rows[0]:
+        first = heading == "arm"
+        narrow = textwrap.fill(heading, 8)  # for 80 columns
+        table.add_column(narrow, justify="left" if first else "right", overflow="fold", no_wrap=not first)
+    for row in rows:
+        table.add_row(*(escape(value) for value in row.values()))
+    console.print(table)
+    lines = verdicts(study, contrasts(found, metrics, study.against))
+    lines += remarks(study, metrics)
+    lines += [f"warning: {warning}" for warning in warnings(study)] + [f"note: {note}" for note in notes(study)]
+    for line in lines:
+        console.print(line, markup=False, highlight=False)
+    if path:
+        console.print(f"\nreport: {path}", markup=False, highlight=False, soft_wrap=True)
