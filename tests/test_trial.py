@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gan_augment.app import CONF
 from gan_augment.augmentation.arm import Arm
@@ -197,6 +198,21 @@ def test_the_weights_of_generator_and_discriminator_lie_with_the_trial(trial, tm
     run(trial("augmentation=gan"), tmp_path / "trial")
     weights = torch.load(tmp_path / "trial" / "gan.pt", weights_only=True)
     assert set(weights) == {"ema", "generator", "discriminator"}
+
+
+def test_the_record_says_where_the_curves_of_the_gan_ended(trial, tmp_path):
+    record = run(trial("augmentation=gan", "gan.images_seen=6400"), tmp_path / "trial")
+    training = record["metrics"]["gan"]["training"]
+    assert set(training) == {
+        *("loss_discriminator", "loss_generator", "output_real", "output_fake", "accuracy_real", "accuracy_fake"),
+        *("gradient_norm_discriminator", "gradient_norm_generator"),
+    }
+    events = EventAccumulator(str(tmp_path / "trial" / "tensorboard" / "gan")).Reload()
+    for name, value in training.items():
+        last = events.Scalars(name.replace("_", "/") if "norm" not in name else f"gradient_norm/{name[14:]}")[-1]
+        assert (last.step, last.value) == (6400, pytest.approx(value))
+    assert 0 < training["accuracy_real"] <= 1
+    assert training["gradient_norm_generator"] > 0
 
 
 def test_pseudo_labels_go_through_a_whole_trial(trial, tmp_path, monkeypatch):

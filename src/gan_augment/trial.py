@@ -36,7 +36,7 @@ from gan_augment.synthesis.pictures import draw_confusion_matrix, draw_side_by_s
 from gan_augment.synthesis.sampling import Teacher, read_synthetic, synthesis_stage
 from gan_augment.systems.classifier import classifier_notes, classifier_stage, predict
 from gan_augment.systems.design import DESIGN, GANDesign
-from gan_augment.systems.gan import gan_stage
+from gan_augment.systems.gan import SIGNALS, gan_stage
 from gan_augment.systems.hardware import Events, Hardware
 from gan_augment.systems.memory import peak_memory, reset_peak_memory
 
@@ -206,19 +206,7 @@ def run_trial(trial: Trial, folder: Path, store: StageStore, title: str) -> dict
         if output.diverged is not None:
             return make_record(trial, "diverged", outputs, error=f"{name}: {output.diverged}")
 
-    if "gan" in outputs:
-        put_link(folder / "gan.pt", outputs["gan"].folder / WEIGHTS)
-    signals: dict[str, Any] = {}
-    warnings: list[str] = []
-    if "synthesis" in outputs:
-        real, design = trial.split.labelled, GANDesign.read(trial.settings)
-        if trial.settings["classifier"] is None and not design.conditioning.knows_classes:
-            real = real.as_one_class()
-        synthetic = read_synthetic(outputs["synthesis"].folder, real.class_names)
-        draw_side_by_side(real, synthetic, folder / "samples.png")
-        cutout = design.augmentation.cutout if design.augmentation.is_on else None
-        signals, warnings = generator_signals(real, synthetic, cutout, trial.modes)
-
+    signals, warnings = look_at_generator(trial, outputs, folder) if "gan" in outputs else ({}, [])
     if "classifier" not in outputs:
         return make_record(trial, "ok", outputs, metrics={"gan": signals}, warnings=warnings)
 
@@ -246,6 +234,23 @@ def run_trial(trial: Trial, folder: Path, store: StageStore, title: str) -> dict
     return make_record(
         trial, "ok", outputs, metrics=metrics | {"gan": signals}, warnings=warnings, test_opened=test_opened
     )
+
+
+def look_at_generator(trial: Trial, outputs: Mapping[str, Output], folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """Put a trial's generator and a picture of its images into the trial's folder, and look for what went wrong.
+
+    Returns:
+        Metrics, `training` among them: where the curves of its training ended; and warnings, a sentence each.
+    """
+    gan, real, design = outputs["gan"].folder, trial.split.labelled, GANDesign.read(trial.settings)
+    if trial.settings["classifier"] is None and not design.conditioning.knows_classes:
+        real = real.as_one_class()
+    synthetic = read_synthetic(outputs["synthesis"].folder, real.class_names)
+    put_link(folder / "gan.pt", gan / WEIGHTS)
+    draw_side_by_side(real, synthetic, folder / "samples.png")
+    cutout = design.augmentation.cutout if design.augmentation.is_on else None
+    metrics, warnings = generator_signals(real, synthetic, cutout, trial.modes)
+    return metrics | {"training": json.loads((gan / SIGNALS).read_text(encoding="utf-8"))}, warnings
 
 
 def load_source(data: Mapping[str, Any]) -> tuple[Source, tuple[str, ...], tuple[tuple[str, ...], ...]]:

@@ -19,10 +19,13 @@ from gan_augment.data.image_set import ImageSet
 from gan_augment.networks.weights import save_weights
 from gan_augment.randomness import Stream, initialised
 from gan_augment.stages import Stage
+from gan_augment.study.record import write_json
 from gan_augment.systems.design import GANDesign
 from gan_augment.systems.hardware import Hardware
 
 VERSION = 2  # raise it when the mathematics of the training changes
+
+SIGNALS = "signals.json"  # the last point of each curve, in a stage's folder
 
 
 class GAN(L.LightningModule):
@@ -35,6 +38,9 @@ class GAN(L.LightningModule):
         class_counts: Real images a class, int64 `[K]`; generated labels are drawn in the same proportions.
         seed: Decides latents and labels of the generated images.
         log_every_n_steps: Steps between two points of the curves.
+
+    Attributes:
+        signals: The last point of each curve.
     """
 
     CURVES = (
@@ -66,6 +72,7 @@ class GAN(L.LightningModule):
         self.num_classes = len(class_counts)
         self.seed = seed
         self.log_every_n_steps = min(log_every_n_steps, self.settings.num_steps)
+        self.signals: dict[str, float] = {}
         self.register_buffer("finite", torch.tensor(True))
         self.register_buffer("labels", labels_in_turns(class_counts), persistent=False)
         self.register_buffer("sums", torch.zeros(len(self.CURVES)), persistent=False)
@@ -212,11 +219,10 @@ class GAN(L.LightningModule):
     def _draw_curves(self, step: int) -> None:
         now = time.perf_counter()
         means = (self.sums / self.log_every_n_steps).tolist()
+        self.signals = dict(zip(self.CURVES, means, strict=True))
         speed = self.log_every_n_steps * self.settings.batch_size / (now - self._clock)
         assert self.logger is not None
-        self.logger.log_metrics(
-            dict(zip(self.CURVES, means, strict=True)) | {"images_per_second": speed}, step=self.images_seen(step)
-        )
+        self.logger.log_metrics(self.signals | {"images_per_second": speed}, step=self.images_seen(step))
         self.sums.zero_()
         self._clock = now
 
@@ -263,7 +269,7 @@ def gan_stage(labelled: ImageSet, design: Mapping[str, Mapping[str, Any]], seed:
 
 
 def train_gan(labelled: ImageSet, design: GANDesign, seed: int, hardware: Hardware, folder: Path) -> None:
-    """Train a GAN and leave its weights in a stage's folder.
+    """Train a GAN and leave its weights, and how the training stood at its end, in a stage's folder.
 
     Args:
         labelled: The images it learns from.
@@ -285,4 +291,5 @@ def train_gan(labelled: ImageSet, design: GANDesign, seed: int, hardware: Hardwa
     )
     data = ImageBatches([Part(labelled, settings.batch_size, "order")], settings.num_steps, seed)
     hardware.fit(system, data, folder, callbacks=(SampleGrid(labelled, seed),))
+    write_json({name.replace("/", "_"): value for name, value in system.signals.items()}, folder / SIGNALS)
     save_weights(folder, ema=system.ema, generator=system.generator, discriminator=system.discriminator)
