@@ -632,6 +632,21 @@ def test_a_sweep_over_parts_of_a_gan_is_compared_part_by_part(cli, tmp_path):
     assert "gan (loss=hinge, discriminator_augmentation=diffaugment" in page
 
 
+@pytest.mark.parametrize(
+    ("against", "reason"),
+    [
+        ("{loss: hinge}", "against={loss: hinge}, but of loss the study has non_saturating: sweep it"),
+        ("{los: hinge}", "against={los: hinge}, but of los the study has none of this name"),
+        ("{augmentation: mixup}", "of augmentation the study has classical, gan, gan_classical, none"),
+        ("loss", "against=loss: use settings and values, such as 'against={loss: hinge}'"),
+        ("{loss: hinge},{loss: minimax}", "against cannot be swept"),
+    ],
+)
+def test_a_comparison_with_what_a_study_does_not_hold_is_refused(cli, tmp_path, against, reason):
+    ended = cli("-m", "experiment=digits", "seed=0", f"against={against}", f"paths.output_dir={tmp_path}")
+    assert_refused(ended, tmp_path, reason)
+
+
 def test_there_are_members_to_test():
     assert {member.split("=")[0] for member in MEMBERS} >= {
         "data",

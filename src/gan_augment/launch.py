@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,32 +39,36 @@ class Launch(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check every trial of a study, and write down which ones it consists of."""
         from gan_augment.study.provenance import code_provenance
-        from gan_augment.study.trials import read_against
         from gan_augment.trial import plan_trial
 
         with user_errors():
             folder = study_folder(config)
             check_writable(folder, store_folder(config))
-            read_against(config.against)
             jobs = planned_jobs(config)
             if {study_folder(job) for job in jobs or []} - {folder}:
                 raise ValueError("study and paths.output_dir cannot be swept: one launch is one study")
-            trials = (
-                None if jobs is None else [(trial.name, trial.notes) for trial in map(plan_trial, map(plain, jobs))]
-            )
-            names = None if trials is None else list(dict.fromkeys(name for name, _ in trials))
+            if any(job.against != config.against for job in jobs or []):
+                raise ValueError("against cannot be swept: it says what the whole study is compared with")
+            against = config.against or {}
+            if isinstance(against, DictConfig):
+                against = OmegaConf.to_container(against, resolve=True)
+            trials = None
+            if jobs is not None:
+                trials = [(trial.name, trial.notes, trial.factors) for trial in map(plan_trial, map(plain, jobs))]
+                check_against(against, [factors for _, _, factors in trials])
+            names = None if trials is None else list(dict.fromkeys(name for name, _, _ in trials))
             for path in (folder / "study.json", *(folder / "trials" / name / "record.json" for name in names or [])):
                 finished(path)  # refuses what a newer version wrote
             request = {
                 "schema": SCHEMA,
                 "study": config.study,
                 "requested": names,
-                "against": config.against,
+                "against": against,
                 "command": code_provenance()["command"],
             }
             write_json(request, folder / "study.json")
         print(f"study {config.study}: {'trials as the sweeper goes' if names is None else f'{len(names)} trials'}")
-        for note in dict.fromkeys(note for _, notes in trials or [] for note in notes):
+        for note in dict.fromkeys(note for _, notes, _ in trials or [] for note in notes):
             print(f"note: {note}")
         Launch.study_folder = folder
 
@@ -135,6 +139,28 @@ def planned_jobs(config: DictConfig) -> list[DictConfig] | None:
     overrides = OverridesParser.create(config_loader=loader).parse_overrides(params + list(config.hydra.overrides.task))
     (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
     return [loader.load_sweep_config(config, job) for job in jobs]
+
+
+def check_against(against: Any, factors: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse a comparison with what the study does not hold.
+
+    Args:
+        against: Settings and the values that all their others are to be compared with.
+        factors: Those of every trial.
+
+    Raises:
+        ValueError: If no setting has such a name, or the study does not sweep it or leaves this value out.
+    """
+    if not isinstance(against, Mapping):
+        raise ValueError(f"against={against}: use settings and values, such as 'against={{loss: hinge}}'")
+    for name, value in against.items():
+        found = {trial[name] for trial in factors if trial.get(name) is not None}
+        if value not in found or len(found) < 2:
+            known = ", ".join(sorted(map(str, found))) or "none of this name"
+            raise ValueError(
+                f"against={{{name}: {value}}}, but of {name} the study has {known}: sweep it, this value included, or "
+                "say against=null"
+            )
 
 
 def study_folder(config: DictConfig) -> Path:

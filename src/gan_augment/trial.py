@@ -140,11 +140,11 @@ def trial_stages(settings: Mapping[str, Any], arm: Arm, split: Split, hardware: 
     seeds, labelled = settings["seeds"], split.labelled
     stages: dict[str, Stage] = {}
 
-    def classifier(arm: Arm) -> Stage:
+    def classifier(arm: Arm, synthesis: Stage | None) -> Stage:
         return classifier_stage(
             labelled,
             split.validation,
-            stages.get("synthesis"),
+            synthesis,
             arm,
             settings["data"]["classical"],
             settings["classifier"],
@@ -160,7 +160,7 @@ def trial_stages(settings: Mapping[str, Any], arm: Arm, split: Split, hardware: 
                 raise ValueError(
                     "conditioning=pseudo_label labels images by the classifier, but there is none: choose one"
                 )
-            stages["teacher"] = classifier(replace(arm, extra="none", share=None))
+            stages["teacher"] = classifier(replace(arm, extra="none", share=None), synthesis=None)
             teacher = Teacher(
                 stages["teacher"],
                 lambda folder, images: predict(folder, settings["classifier"], images, hardware),
@@ -179,7 +179,7 @@ def trial_stages(settings: Mapping[str, Any], arm: Arm, split: Split, hardware: 
             stages["gan"], seen, design, settings["synthesis"], seeds["synthesis"], hardware, teacher
         )
     if settings["classifier"] is not None:
-        stages["classifier"] = classifier(arm)
+        stages["classifier"] = classifier(arm, stages.get("synthesis"))
     elif not arm.needs_gan:
         raise ValueError("classifier=none trains a generator alone, but this arm has none: use augmentation=gan")
     return stages
@@ -276,12 +276,7 @@ def log_summary(
 ) -> None:
     """Write the trial's factors and results for TensorBoard's HPARAMS tab, and the test images' confusion matrix."""
     logger = Events(folder)
-    results = {
-        f"{part}/{name}": found[name]
-        for part, found in metrics.items()
-        for name in (SUMMARY if part == "test" else SUMMARY[:1])
-        if found
-    }
+    results = {f"{part}/{name}": found[name] for part, found in metrics.items() for name in SUMMARY if found}
     factors = {name: "-" if value is None else value for name, value in trial.factors.items()}
     logger.log_hyperparams(factors, results)
     if counts is not None:

@@ -61,7 +61,7 @@ def test_a_dropped_mode_is_warned_of():
     right = (source.images.images[:, 0, 0, 0] > -0.1).nonzero().squeeze(1)
     metrics, warnings = generator_signals(source.images, source.images.subset(right), None, source.modes)
     assert metrics["modes_found"] == 5
-    assert warnings == ["Mode collapse: 3 of 8 modes have no sample"]
+    assert warnings == ["Mode collapse: 3 of 8 modes have no sample near them"]
 
 
 def test_traces_of_the_augmentation_are_warned_of_where_there_is_one(halves):

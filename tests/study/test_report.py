@@ -337,10 +337,7 @@ def chosen_on_validation(folder, against=None, **settings):
         one["metrics"] = {"validation": one["metrics"]["test"]}
         one["provenance"] |= {"validation_images": 200, "test_opened": None}
         one["factors"]["penalty.r1"] = float(one["factors"]["loss"] == "relativistic")  # as any group has settings
-    folder = study(folder, records)
-    launch = json.loads((folder / "study.json").read_text()) | {"against": against}
-    (folder / "study.json").write_text(json.dumps(launch))
-    return folder
+    return name_base(study(folder, records), against)
 
 
 def test_without_test_results_those_on_validation_are_compared_and_that_is_said(tmp_path):
@@ -351,7 +348,8 @@ def test_without_test_results_those_on_validation_are_compared_and_that_is_said(
     assert "validation accuracy (points)" in text
     assert "<dt>validation images</dt><dd>200</dd>" in page
     assert "test accuracy" not in page + text
-    assert not any("result." in column for column in (folder / "report" / "results.csv").read_text().split("\n")[0])
+    header = (folder / "report" / "results.csv").read_text().split("\n")[0].split(",")
+    assert not [column for column in header if column.startswith("result.")]
 
 
 def test_one_test_result_is_enough_for_a_report_on_test_images(tmp_path):
@@ -365,7 +363,7 @@ def test_one_test_result_is_enough_for_a_report_on_test_images(tmp_path):
 
 
 def test_a_setting_is_compared_with_the_one_that_the_study_names(tmp_path):
-    compared = compare(chosen_on_validation(tmp_path, against="loss=hinge"))
+    compared = compare(chosen_on_validation(tmp_path, against={"loss": "hinge"}))
     (title,) = compared
     assert title == "synthetic_only (loss=relativistic) against synthetic_only (loss=hinge)"
     assert compared[title].interval.mean == pytest.approx(5, abs=0.6)
@@ -373,7 +371,7 @@ def test_a_setting_is_compared_with_the_one_that_the_study_names(tmp_path):
 
 def test_settings_are_compared_at_the_same_values_of_the_others(tmp_path):
     folders = [
-        chosen_on_validation(tmp_path / str(labels), against="loss=hinge", labels_per_class=labels)
+        chosen_on_validation(tmp_path / str(labels), against={"loss": "hinge"}, labels_per_class=labels)
         for labels in (5, 10)
     ]
     assert sorted(compare(*folders)) == [
@@ -383,14 +381,65 @@ def test_settings_are_compared_at_the_same_values_of_the_others(tmp_path):
 
 
 def test_a_setting_without_a_counterpart_is_named(tmp_path):
-    folder = chosen_on_validation(tmp_path, against="loss=minimax")
+    folder = chosen_on_validation(tmp_path, against={"loss": "minimax"})
     assert sum("is not compared with loss=minimax" in said for said in warnings(collect([folder]))) == 2
 
 
-@pytest.mark.parametrize("against", ["loss", "=hinge", "loss="])
-def test_what_to_compare_with_is_a_setting_and_a_value(tmp_path, against):
-    with pytest.raises(ValueError, match=re.escape(f"against={against}: use a setting and a value")):
-        collect([chosen_on_validation(tmp_path, against=against)])
+def name_base(folder, against):
+    """Make a study compare with some values."""
+    launch = json.loads((folder / "study.json").read_text()) | {"against": against}
+    (folder / "study.json").write_text(json.dumps(launch))
+    return folder
+
+
+@pytest.mark.parametrize(("base", "other"), [(True, False), (64, 32)])
+def test_a_setting_may_be_a_number_or_a_truth(tmp_path, base, other):
+    records = [
+        record("synthetic_only", seed, 0.5 + 0.1 * (value is base), **{"gan.odd": value})
+        for seed in SEEDS
+        for value in (base, other)
+    ]
+    compared = compare(name_base(study(tmp_path, records), {"gan.odd": base}))
+    title = f"synthetic_only (gan.odd={other}) against synthetic_only (gan.odd={base})"
+    assert list(compared) == [title]
+    assert compared[title].interval.mean == pytest.approx(-10)
+
+
+def test_a_penalty_that_a_loss_brings_along_is_not_compared_alone(tmp_path):
+    folder = chosen_on_validation(tmp_path, against={"penalty": "none"})
+    assert compare(folder) == {}  # no two configurations differ in the penalty and in nothing else
+    assert any("is not compared with penalty=none" in said for said in warnings(collect([folder])))
+
+
+def test_budgets_of_one_seed_are_pairs_though_their_splits_differ(tmp_path):
+    records = [
+        record("none", seed, 0.8 + labels / 1000, split=f"split{seed}-{labels}", labels_per_class=labels)
+        for seed in SEEDS
+        for labels in (5, 10)
+    ]
+    folder = name_base(study(tmp_path, records), {"labels_per_class": 5})
+    interval = compare(folder)["none (labels_per_class=10) against none (labels_per_class=5)"].interval
+    assert (interval.num_pairs, interval.mean) == (len(SEEDS), pytest.approx(0.5))
+
+
+def test_trials_that_kept_the_test_images_closed_are_counted_beside_others(tmp_path):
+    said = warnings(collect([study(tmp_path, [record("none", 0, 0.9), record("gan", 0, None)])]))
+    assert "1 of 2 trials have no test results and are not compared" in said
+
+
+def test_samples_are_written_beside_the_page_and_earlier_ones_go(tmp_path):
+    names = "/é".join(["a" * 40] * 3)  # as long as the names of some classes
+    records = [record("gan", seed, 0.9) for seed in (0, 1)]
+    for seed, one in enumerate(records):
+        one["factors"]["x"] = f"{seed}{names}"
+    folder = study(tmp_path, records)
+    for number, path in enumerate(sorted(folder.glob("trials/*"))):
+        (path / "samples.png").write_bytes(b"%d" % number)
+    (folder / "report" / "samples").mkdir(parents=True)
+    (folder / "report" / "samples" / "old.png").touch()
+    write_report([folder])
+    found = sorted(path.name for path in (folder / "report" / "samples").iterdir())
+    assert [name[:10] for name in found] == ["01-gan-x-0", "02-gan-x-1"]
 
 
 def test_the_terminal_shows_arms_and_verdicts_in_80_columns(tmp_path):

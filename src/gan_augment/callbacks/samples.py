@@ -30,7 +30,7 @@ class SampleGrid(Callback):
         self.num_grids = num_grids
         self._num_classes = min(real.num_classes, MOST_CLASSES)
         self._real = real
-        self._diversity = None if real.shape.is_point else class_diversity(real)
+        self._diversity = None if real.shape.is_point else class_diversity(real, self._num_classes)
         self._stream = Stream(seed, "grid")
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -48,6 +48,7 @@ class SampleGrid(Callback):
         logger: Any = trainer.logger
         logger.experiment.add_image("samples", lay_out(samples, self._num_classes), step)
         if self._diversity is not None:
-            ratios = zip(samples.class_names, (class_diversity(samples) / self._diversity).tolist(), strict=True)
-            known = {f"diversity/{name}": ratio for name, ratio in ratios if abs(ratio) < float("inf")}
+            ratios = (class_diversity(samples, self._num_classes) / self._diversity).tolist()
+            named = zip(samples.class_names, ratios, strict=False)
+            known = {f"diversity/{name}": ratio for name, ratio in named if abs(ratio) < float("inf")}
             logger.log_metrics(known, step)

@@ -148,9 +148,9 @@ class ImageSet:
         images = self.images[indices] if isinstance(self.images, Tensor) else self.images.subset(indices)
         return ImageSet(images, self.labels[indices], self.class_names)
 
-    def as_one_class(self, name: str = "any") -> "ImageSet":
+    def as_one_class(self) -> "ImageSet":
         """Return the same images without their classes: all are of one."""
-        return ImageSet(self.images, torch.zeros_like(self.labels), [name])
+        return ImageSet(self.images, torch.zeros_like(self.labels), ["any"])
 
 
 def imbalance_ratio(images: ImageSet) -> float | None:
@@ -175,7 +175,7 @@ def hash_images(images: Tensor) -> np.ndarray:
     """Hash the pixels of each image.
 
     Args:
-        images: uint8 `[N, C, H, W]`.
+        images: `[N, C, H, W]`, of uint8 or, points, of float32.
 
     Returns:
         uint8 `[N, 16]`.
@@ -185,7 +185,7 @@ def hash_images(images: Tensor) -> np.ndarray:
 
 
 def hash_image(image: np.ndarray) -> bytes:
-    """Hash the pixels of one image, uint8 `[C, H, W]`."""
+    """Hash the pixels of one image, `[C, H, W]`."""
     return hashlib.blake2b(image.data, digest_size=HASH_BYTES).digest()
 
 

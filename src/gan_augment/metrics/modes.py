@@ -1,6 +1,7 @@
 """How much of a known density a generator covers."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from gan_augment.data.source import Modes
 NEAR = 3.0  # standard deviations from a mode within which a sample is of high quality
 
 
-def mode_metrics(samples: Tensor, modes: Modes) -> dict[str, float]:
+def mode_metrics(samples: Tensor, modes: Modes) -> dict[str, Any]:
     """Count the modes that samples come from, and how evenly (Lin et al. 2018, section 4.1).
 
     Args:
@@ -21,7 +22,7 @@ def mode_metrics(samples: Tensor, modes: Modes) -> dict[str, float]:
         `modes_found`: modes with at least one sample of high quality, less than 3 standard deviations from it; of M.
         `high_quality`: the share of samples that are, in [0, 1]; of the density itself .989 in two dimensions.
         `reverse_kl`: the Kullback-Leibler divergence in nats of their histogram over the modes from the uniform one,
-        log M - H, at least 0; infinite without any.
+        log M - H, at least 0; None without any.
         `spread`: the RMS distance of the samples of high quality from their modes, over that of the density's own; 1
         where a mode is as wide as it should be, 0 where it is a point; 0 without any.
 
@@ -46,6 +47,6 @@ def mode_metrics(samples: Tensor, modes: Modes) -> dict[str, float]:
     return {
         "modes_found": int((counts > 0).sum()),
         "high_quality": float(high.double().mean()),
-        "reverse_kl": max(0.0, divergence) if high.any() else math.inf,
+        "reverse_kl": max(0.0, divergence) if high.any() else None,
         "spread": float(spread.sqrt()) if high.any() else 0.0,
     }

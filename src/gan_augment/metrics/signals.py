@@ -1,4 +1,4 @@
-"""Signals of a generator that has gone wrong: collapse, and traces of the augmentation."""
+"""Signals of a generator that has gone wrong: collapse, and traces of an augmentation."""
 
 from typing import Any
 
@@ -36,7 +36,8 @@ def generator_signals(
         points = synthetic.images[torch.arange(len(synthetic))].flatten(1)
         metrics: dict[str, Any] = mode_metrics(points, modes)
         dropped = len(modes.centres) - metrics["modes_found"]
-        return metrics, [f"Mode collapse: {dropped} of {len(modes.centres)} modes have no sample"] if dropped else []
+        collapse = f"Mode collapse: {dropped} of {len(modes.centres)} modes have no sample near them"
+        return metrics, [collapse] if dropped else []
     there, made = (class_diversity(images) for images in (real, synthetic))
     ratios = (made / there).where(there > 0, torch.nan).tolist()
     known = [ratio for ratio in ratios if ratio == ratio]
@@ -46,8 +47,8 @@ def generator_signals(
             name: ratio if ratio == ratio else None for name, ratio in zip(real.class_names, ratios, strict=True)
         },
     }
-    collapse = collapse_warning(there, made, real.class_names)
-    warnings = [collapse] if collapse else []
+    collapsed = collapse_warning(there, made, real.class_names)
+    warnings = [collapsed] if collapsed else []
     if cutout is not None and len(real) >= FEWEST_REAL:
         shares = synthetic.class_counts / real.class_counts.clamp_min(1)
         counts = (real.class_counts * shares[real.class_counts > 0].min()).long()  # of both the same proportions
@@ -57,10 +58,13 @@ def generator_signals(
     return metrics, warnings
 
 
-def class_diversity(images: ImageSet) -> Tensor:
-    """Measure the pairwise diversity of a set's first images of each class, float64 `[K]`; NaN without a pair."""
+def class_diversity(images: ImageSet, num_classes: int | None = None) -> Tensor:
+    """Measure the pairwise diversity of the first images of each class, or of some classes, float64 `[K]`.
+
+    It is NaN for a class with fewer than two images.
+    """
     found = []
-    for label in range(images.num_classes):  # one at a time: the images may lie in a file and be many
+    for label in range(num_classes or images.num_classes):  # one at a time: they may lie in a file and be many
         members = images.images[(images.labels == label).nonzero().squeeze(1)[:MAX_IMAGES]]
         found.append(pairwise_diversity(members, torch.zeros(len(members)), 1))
     return torch.cat(found)

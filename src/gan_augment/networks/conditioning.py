@@ -103,7 +103,7 @@ class PseudoLabel(Unconditional):
     threshold: float = 0.9
 
     def __post_init__(self) -> None:
-        """Refuse a threshold that no image or any image meets."""
+        """Refuse a threshold that no image meets."""
         check_number("conditioning.threshold", self.threshold, 0, 0.9999)
 
 

@@ -8,7 +8,7 @@ compared is fixed before any number is seen.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ from gan_augment.study.trials import (
     RARE,
     SEEDS,
     SPLIT,
+    SPLIT_SEED,
     TRAINING_SEED,
     VERSIONS,
     Study,
@@ -140,7 +141,8 @@ def configurations(study: Study) -> list[Configuration]:
     swept = [c for c in columns_of(trials, "factors.") if c != ARM and not c.startswith(SEEDS) and _is_swept(trials, c)]
     # What a choice brings along need not be said beside it: loss=hinge says the learning rates that come with it, and
     # loss=relativistic the penalty.
-    for column in [c for c in swept if "." in c.removeprefix("factors.") or c == PENALTY]:
+    named = [f"factors.{name}" for name, _ in study.against]
+    for column in [c for c in swept if ("." in c.removeprefix("factors.") or c == PENALTY) and c not in named]:
         others = [c for c in swept if c != column and "." not in c.removeprefix("factors.")]
         if not (trials.groupby([ARM, *others], dropna=False)[column].nunique() > 1).any():
             swept.remove(column)
@@ -155,7 +157,7 @@ def configurations(study: Study) -> list[Configuration]:
 
 
 def contrasts(
-    found: list[Configuration], metrics: Sequence[str] = (ACCURACY,), against: Mapping[str, str] | None = None
+    found: list[Configuration], metrics: Sequence[str] = (ACCURACY,), against: Sequence[tuple[str, Any]] = ()
 ) -> list[Contrast]:
     """Compare the configurations, pair by pair.
 
@@ -170,7 +172,7 @@ def contrasts(
     Returns:
         The planned contrasts of which both sides were judged, metric by metric.
     """
-    pairs = [(one, base) for one, _, bases in _planned(found, against or {}) for base in bases]
+    pairs = [(one, base) for one, _, bases in _planned(found, against) for base in bases]
     made = [_contrast(one, base, metric) for metric in metrics for one, base in pairs]
     # A trial with a result has an accuracy, but no recall of rare classes where no class is rare.
     return [contrast for contrast in made if contrast.metric == ACCURACY or contrast.interval.num_pairs]
@@ -192,6 +194,8 @@ def warnings(study: Study) -> list[str]:
         names = ", ".join(study.missing[:5]) + (", ..." if len(study.missing) > 5 else "")
         said.append(f"requested trials without a record: {len(study.missing)} ({names})")
     lost = [f"{n} {status}" for status in ("diverged", "failed") if (n := int((trials["status"] == status).sum()))]
+    if closed := len(ok) - len(_judged(trials)) if len(_judged(trials)) else 0:
+        said.append(f"{closed} of {len(ok)} trials have no {study.part} results and are not compared")
     if lost:
         said.append(f"{' and '.join(lost)} of {len(trials)} trials: the differences are between those that ended well")
     for one, base_name, bases in _planned(configurations(study), study.against):
@@ -220,7 +224,7 @@ def warnings(study: Study) -> list[str]:
 
 
 def _planned(
-    found: list[Configuration], against: Mapping[str, str]
+    found: list[Configuration], against: Sequence[tuple[str, Any]]
 ) -> list[tuple[Configuration, str, list[Configuration]]]:
     """Each configuration with results, what to compare it with, and the configurations that are this and no other."""
     judged = [c for c in found if len(c.judged)]
@@ -232,8 +236,8 @@ def _planned(
         for one in judged
         if one.arm == arm and base_arm in arms
     ]
-    for name, value in against.items():
-        sides = [(str(c.setting[name]) == value, c) for c in judged if name in c.setting]
+    for name, value in against:
+        sides = [(c.setting[name] == value, c) for c in judged if name in c.setting]
         for one in [c for is_base, c in sides if not is_base]:
             bases = [c for is_base, c in sides if is_base and c.arm == one.arm and _agree(one, c, less=name)]
             planned.append((one, f"{name}={value}", bases))
@@ -273,8 +277,12 @@ def _contrast(one: Configuration, base: Configuration, metric: str) -> Contrast:
 
 def pair_unit(compared: list[Configuration]) -> tuple[str, str]:
     """The column whose values are the independent pairs, and its name."""
-    splits, seeds = ({value for c in compared for value in c.judged[column]} for column in (SPLIT, TRAINING_SEED))
-    return (TRAINING_SEED, "training seed") if len(splits) == 1 and len(seeds) > 1 else (SPLIT, "split")
+    splits, seeds = ([set(c.judged[column]) for c in compared] for column in (SPLIT, TRAINING_SEED))
+    if len(set.union(*splits)) == 1 and len(set.union(*seeds)) > 1:
+        return TRAINING_SEED, "training seed"
+    if len(compared) > 1 and not set.intersection(*splits):
+        return SPLIT_SEED, "split"  # of two budgets: the labelled images of the smaller lie within the larger's
+    return SPLIT, "split"
 
 
 def named(name: str, setting: dict[str, Any]) -> str:

@@ -116,7 +116,7 @@ def _write(study: Study, output: Path) -> Path:
     output.mkdir(parents=True, exist_ok=True)
 
     images: dict[str, bytes] = {}
-    panels, unit = _panels([c for c in found if len(c.judged)])
+    panels, unit = _panels([c for c in found if len(c.judged)], [name for name, _ in study.against])
     if panels:
         images["arms"] = figures.arms_figure(panels, unit, study.part)
     by_class = {c.title: c.per_class for c in compared if c.per_class}
@@ -127,9 +127,11 @@ def _write(study: Study, output: Path) -> Path:
         write_whole(image, output / f"{name}.png")
 
     samples = _samples(study, found)
-    for sample in samples:
+    for earlier in (output / "samples").glob("*.png"):
+        earlier.unlink()
+    for number, sample in enumerate(samples, start=1):
         (output / "samples").mkdir(exist_ok=True)
-        write_whole(sample.picture, output / "samples" / f"{sample.slug}.png")
+        write_whole(sample.picture, output / "samples" / f"{number:02}-{sample.slug}.png")
 
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -166,9 +168,10 @@ def _write(study: Study, output: Path) -> Path:
     return path
 
 
-def _panels(judged: list[Configuration]) -> tuple[dict[str, dict[str, pd.Series]], str]:
-    """Accuracies for the arms figure, a panel for every setting of the factors that all arms have, and their unit."""
-    shared = [name for name in judged[0].setting if all(name in c.setting for c in judged)] if judged else []
+def _panels(judged: list[Configuration], compared: list[str]) -> tuple[dict[str, dict[str, pd.Series]], str]:
+    """Accuracies for the arms figure, a panel a setting that all have and none is compared by, and their unit."""
+    first = judged[0].setting if judged else {}
+    shared = [name for name in first if name not in compared and all(name in c.setting for c in judged)]
     groups: dict[str, list[Configuration]] = {}
     for c in judged:
         groups.setdefault(named("", {name: c.setting[name] for name in shared}), []).append(c)
@@ -236,7 +239,7 @@ def _cost_row(configuration: Configuration, study: Study) -> dict[str, str]:
             f"{stage} (s)": in_seconds(mean_cost(trials, stage))
             for stage in sorted(stages, key=lambda s: LAST_STAGES.index(s) if s in LAST_STAGES else -1)
         },
-        **_speed(trials),
+        **_speed(configuration.ended),
         "peak memory (MiB)": f"{peak.dropna().max():.0f}" if peak is not None and peak.notna().any() else "-",
     }
 
@@ -316,8 +319,8 @@ class Sample(NamedTuple):
 
     @property
     def slug(self) -> str:
-        """The configuration's name as the name of a file."""
-        return re.sub(r"[^A-Za-z0-9_.]+", "-", self.arm).strip("-")
+        """The configuration's name as part of the name of a file."""
+        return re.sub(r"[^A-Za-z0-9_.]+", "-", self.arm)[:80].strip("-")
 
 
 def _samples(study: Study, found: list[Configuration]) -> list[Sample]:

@@ -28,13 +28,14 @@ IMBALANCE = "result.imbalance_ratio"
 SPLIT = "provenance.split"
 FINGERPRINT = "provenance.fingerprint"
 CONTENT = "factors.images"  # made here
+SPLIT_SEED = "factors.seeds.split"
 TRAINING_SEED = "factors.seeds.classifier"
 LABELLED_IMAGES = "saw.labelled"
 LABELLED_RATIO = "saw.imbalance_ratio"
 VERSIONS = "provenance.versions."
 SEEDS = "factors.seeds."
 # What the report reads by name; a study without them, for example of generators alone, has empty columns.
-NEEDED = ("status", "error", ARM, TRAINING_SEED, ACCURACY, SPLIT, NUM_IMAGES)
+NEEDED = ("status", "error", ARM, SPLIT_SEED, TRAINING_SEED, ACCURACY, SPLIT, NUM_IMAGES)
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Study:
     folders: dict[str, Path]
     part: str
     commands: list[str]
-    against: dict[str, str]
+    against: list[tuple[str, Any]]
     notes: dict[str, int]
     rare_classes: list[list[str]]
 
@@ -83,7 +84,7 @@ def collect(folders: Sequence[Path | str]) -> Study:
     found: dict[str, tuple[dict[str, Any], Path]] = {}
     wanted: set[str] = set()
     titles, commands = set(), set()
-    against: dict[str, str] = {}
+    against: dict[tuple[str, Any], None] = {}
     for folder in sorted({Path(folder) for folder in folders}):
         paths = sorted(folder.glob("trials/*/record.json"))
         if not paths:
@@ -93,7 +94,7 @@ def collect(folders: Sequence[Path | str]) -> Study:
         wanted |= {path.parent.name for path in paths} if requested is None else set(requested)
         titles.add(str(launch.get("study") or folder.resolve().name))
         commands |= {str(launch["command"])} if launch.get("command") else set()
-        against |= read_against(launch.get("against"))
+        against |= dict.fromkeys((launch.get("against") or {}).items())
         for path in paths:
             name = path.parent.name
             record = {**read_record(path), "trial": name}
@@ -116,26 +117,12 @@ def collect(folders: Sequence[Path | str]) -> Study:
         folders={name: found[name][1] for name in covered},
         part=part,
         commands=sorted(commands),
-        against=against,
+        against=list(against),
         notes=Counter(
             note for record in records for note in dict.fromkeys(record.get("notes", []) + record.get("warnings", []))
         ),
         rare_classes=[names for position, names in enumerate(rare) if names not in rare[:position]],
     )
-
-
-def read_against(setting: str | None) -> dict[str, str]:
-    """Read what all else is compared with, such as `loss=hinge`; nothing if that is null.
-
-    Raises:
-        ValueError: If it is not a setting and a value.
-    """
-    if setting is None:
-        return {}
-    name, equals, value = str(setting).partition("=")
-    if not (name and equals and value):
-        raise ValueError(f"against={setting}: use a setting and a value, such as against='loss=hinge'")
-    return {name: value}
 
 
 def _results(row: dict[str, Any], part: str) -> dict[str, Any]:

@@ -22,6 +22,7 @@ VERSION = 1  # raise it when the same seed makes other images
 
 IMAGES = "images.npz"
 BATCH_SIZE = 256
+MOST_NAMED = 10  # classes in an error
 MAX_CANDIDATES = 50  # that a teacher looks at, for every image that is asked for
 
 
@@ -30,7 +31,7 @@ class SynthesisSettings:
     """How a synthetic set is made.
 
     Attributes:
-        per_class: Images a class; of a generator that knows no classes, images in all.
+        per_class: Images a class; of conditioning=none, which knows no classes, images in all.
     """
 
     per_class: int
@@ -108,31 +109,30 @@ class Teacher:
         Raises:
             ValueError: If after 50 times as many candidates as images are asked for a class still lacks some.
         """
-        num_images = per_class * len(self.class_names)
+        num_images, num_classes = per_class * len(self.class_names), len(self.class_names)
+        missing = torch.full((num_classes,), per_class)
         found: list[tuple[Tensor, Tensor, Tensor]] = []
         for start in range(0, MAX_CANDIDATES * num_images, num_images):
             images = make(start, num_images)
             anything = ImageSet(images, torch.full((num_images,), -1), self.class_names)
             sureness, labels = self.says(folder, anything).max(dim=1)
             sure = sureness >= self.threshold
-            found.append((images[sure], labels[sure], torch.arange(start, start + num_images)[sure]))
-            counts = torch.cat([one[1] for one in found]).bincount(minlength=len(self.class_names))
-            if bool((counts >= per_class).all()):
+            first = [(sure & (labels == label)).nonzero().squeeze(1)[: missing[label]] for label in range(num_classes)]
+            taken = torch.cat(first)
+            found.append((images[taken], labels[taken], start + taken))
+            missing -= labels[taken].bincount(minlength=num_classes)
+            if not missing.any():
                 break
         else:
-            few = [
-                f"{name!r} has {count}"
-                for name, count in zip(self.class_names, counts.tolist(), strict=True)
-                if count < per_class
-            ]
+            short = [name for name, lacks in zip(self.class_names, missing.tolist(), strict=True) if lacks]
             raise ValueError(
-                f"of {MAX_CANDIDATES * num_images} generated images the teacher takes too few: class {', '.join(few)} "
-                f"of {per_class}; lower conditioning.threshold={self.threshold} or synthesis.per_class, or take "
-                "conditioning=per_class"
+                f"of {MAX_CANDIDATES * num_images} generated images the teacher takes fewer than {per_class} for class "
+                f"{', '.join(map(repr, short[:MOST_NAMED]))}{', ...' if len(short) > MOST_NAMED else ''}; lower "
+                f"conditioning.threshold={self.threshold} or synthesis.per_class, or take conditioning=per_class"
             )
         images, labels, numbers = (torch.cat(tensors) for tensors in zip(*found, strict=True))
-        chosen = torch.cat([(labels == label).nonzero().squeeze(1)[:per_class] for label in range(len(counts))])
-        return images[chosen], labels[chosen], numbers[chosen]
+        order = labels.argsort(stable=True)
+        return images[order], labels[order], numbers[order]
 
 
 def synthesis_stage(

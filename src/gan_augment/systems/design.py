@@ -120,6 +120,8 @@ class GANDesign:
             ValueError: If that is so.
         """
         self.architecture.check(shape)
+        if shape.is_point and self.augmentation.is_on:
+            raise ValueError("discriminator_augmentation changes pictures, but these are points: leave it none")
         self.penalties.check(self.discriminator(shape, num_classes))
 
     @property
