@@ -33,8 +33,9 @@ format: .venv/installed-test  ## rewrite the code in the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-benchmark: .venv/installed  ## speed and memory, side by side: a folder of 20,000 photographs (4 GB of disk)
+benchmark: .venv/installed  ## speed and memory, side by side: a folder of 20,000 photographs (4 GB of disk), and every GAN
 	$(BIN)/python benchmarks/own_images.py
+	$(BIN)/python benchmarks/gans.py
 
 tensorboard: .venv/installed  ## open TensorBoard on every study under outputs/
 	$(BIN)/tensorboard --logdir outputs/studies
