@@ -1,8 +1,8 @@
 """Images a second of every loss and every architecture, side by side.
 
 Trains each for 10 and for 30 steps of 64 on noise of 28x28 pixels in ten classes, in turns, three times over: the
-difference is what 20 steps take, without the start. Prints the median of the three, and its ratio to the default. Run on
-a machine that does nothing else:
+difference is what 20 steps take, without the start. Prints the median of the three, and its ratio to the default. Run
+it on a machine that does nothing else:
 
     python benchmarks/gans.py
 """
