@@ -196,15 +196,17 @@ def trained(images, cpu, folder, architecture=None, **changes):
 def test_curves_and_samples_are_drawn_over_images_seen(image_set, cpu, tmp_path):
     trained(image_set(), cpu, tmp_path, images_seen=16 * 120)
     events = EventAccumulator(str(tmp_path / "tensorboard"), size_guidance={"images": 0}).Reload()  # 0: all
-    assert set(events.Tags()["scalars"]) == {*GAN.CURVES, "images_per_second"}
+    diversities = {f"diversity/class{label}" for label in range(3)}
+    grids = [16 * 10 * k for k in range(1, 13)]
+    assert set(events.Tags()["scalars"]) == {*GAN.CURVES, "images_per_second", *diversities}
     for tag in events.Tags()["scalars"]:
         points = events.Scalars(tag)
-        assert [point.step for point in points] == [16 * 50, 16 * 100]
+        assert [point.step for point in points] == (grids if tag in diversities else [16 * 50, 16 * 100])
         assert all(math.isfinite(point.value) for point in points)
     for tag in ("output/real", "output/fake"):
         assert all(0 < point.value < 1 for point in events.Scalars(tag))
     assert events.Tags()["images"] == ["samples"]
-    assert [image.step for image in events.Images("samples")] == [16 * 10 * k for k in range(1, 13)]
+    assert [image.step for image in events.Images("samples")] == grids
 
 
 def test_a_curve_s_point_is_the_mean_since_the_last_point(image_set, cpu, tmp_path):
