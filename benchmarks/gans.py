@@ -58,7 +58,7 @@ def main() -> None:
     hardware = Hardware(accelerator="cpu", precision="32-true", num_threads=None)
     pairs = dict.fromkeys([DEFAULT, *((DEFAULT[0], loss) for loss in members("loss") if loss != "relativistic_points")])
     pairs |= dict.fromkeys((name, DEFAULT[1]) for name in members("architecture") if name != "points")
-    pairs |= {("r3gan", "relativistic"): None}  # which it is made for
+    pairs |= {(name, "relativistic"): None for name in ("mlp", "resnet", "r3gan")}
     speeds: dict[tuple[str, str], list[float]] = {pair: [] for pair in pairs}
     for number in range(ROUNDS):
         for pair in pairs:
