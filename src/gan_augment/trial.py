@@ -158,7 +158,7 @@ def trial_stages(settings: Mapping[str, Any], arm: Arm, split: Split, hardware: 
         if isinstance(conditioning, PseudoLabel):
             if settings["classifier"] is None:
                 raise ValueError(
-                    "conditioning=pseudo_label labels images by the classifier, but there is none: choose one"
+                    "conditioning=pseudo_label needs a classifier to label its images, but there is none: choose one"
                 )
             stages["teacher"] = classifier(replace(arm, extra="none", share=None), synthesis=None)
             teacher = Teacher(
