@@ -186,7 +186,7 @@ def trial_stages(settings: Mapping[str, Any], arm: Arm, split: Split, hardware: 
 
 
 def run_trial(trial: Trial, folder: Path, store: StageStore, title: str) -> dict[str, Any]:
-    """Carry a trial's stages out, and open the test set once.
+    """Carry a trial's stages out, and open the test set once, unless it stays closed.
 
     Args:
         trial: What to do.
