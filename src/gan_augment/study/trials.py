@@ -106,7 +106,8 @@ def collect(folders: Sequence[Path | str]) -> Study:
     records = [found[name][0] for name in covered]
     rows = [flatten(record) for record in records]
     rare = [record["saw"]["rare_classes"] for record in records if "rare_classes" in record.get("saw", {})]
-    part = "test" if any(record["metrics"].get("test") for record in records) else "validation"
+    judged = {part for record in records for part in ("test", "validation") if record["metrics"].get(part)}
+    part = "validation" if judged == {"validation"} else "test"
     rows = [row | _results(row, part) for row in rows]
     columns = dict.fromkeys([column for row in rows for column in row] + list(NEEDED))
     trials = pd.DataFrame(rows, columns=sorted(columns, key=_group), dtype=object)  # whole numbers stay whole
