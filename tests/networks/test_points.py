@@ -6,6 +6,7 @@ import torch
 
 from gan_augment.data.image_set import ImageShape
 from gan_augment.networks.conditioning import Unconditional
+from gan_augment.networks.mlp import MLP
 from gan_augment.networks.points import FourierFeatures, Points
 
 PLANE = ImageShape(2, 1, 1)
@@ -40,6 +41,11 @@ def test_images_are_refused():
     with pytest.raises(ValueError, match="architecture Points makes points, not images of 8x8 pixels"):
         Points().check(ImageShape(1, 8, 8))
     Points().check(PLANE)
+
+
+def test_architectures_of_images_send_points_here():
+    with pytest.raises(ValueError, match="these are points: use architecture=points"):
+        MLP().check(PLANE)
 
 
 @pytest.mark.parametrize("setting", ["latent_dim", "width", "num_frequencies", "bandwidth"])

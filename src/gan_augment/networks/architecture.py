@@ -53,6 +53,8 @@ class Architecture(ABC):
             ValueError: If they are not square, or of a size or a number of channels outside the family's.
         """
         name, (low, high) = type(self).__name__, self.image_sizes
+        if shape.is_point:
+            raise ValueError(f"architecture {name} makes images, but these are points: use architecture=points")
         if not low <= shape.size <= high:
             raise ValueError(
                 f"architecture {name} makes images of {low} to {high} pixels a side, not {shape.size}: "
