@@ -20,6 +20,9 @@ TINY = (
     "trainer.num_threads=1",
     "architecture.channels=8",
     "classifier.network.channels=4",
+    "judge.num_steps=20",
+    "judge.network.channels=4",
+    "judge.network.num_features=8",
 )
 
 
@@ -43,6 +46,8 @@ GAN_NODES = {
         "decay": False,
         "ema_half_life": 1000,
         "ema_ramp_up": 0.05,
+        "judge_every": None,
+        "best_by": None,
     },
 }
 

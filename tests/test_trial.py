@@ -13,7 +13,7 @@ from gan_augment.augmentation.arm import Arm
 from gan_augment.data.image_set import ImageSet
 from gan_augment.data.split import LabelBudget, draw_split
 from gan_augment.stages import StageStore
-from gan_augment.systems.classifier import predict
+from gan_augment.systems.classifier import TrainedClassifier
 from gan_augment.systems.hardware import Hardware
 from gan_augment.trial import load_source, plan_trial, run_trial, trial_stages
 
@@ -71,16 +71,16 @@ def test_the_record_says_what_was_found_and_what_it_cost(trial, tmp_path):
         "labelled": 50,
         "pool_images": 0,
         "pool_labels": 0,
+        "validation": 0,
         "imbalance_ratio": 1.0,
         "rare_classes": [],
     }
     assert record["costs"]["threads"] == 1
     assert record["costs"]["peak_memory_mib"] > 50
     seconds = record["costs"]["seconds"]
-    assert set(seconds) == {"gan", "synthesis", "classifier", "total"}
-    assert seconds["total"]["spent"] == pytest.approx(
-        sum(seconds[name]["spent"] for name in ("gan", "synthesis", "classifier"))
-    )
+    stages = ("teacher", "judge", "gan", "synthesis", "classifier")
+    assert set(seconds) == {*stages, "total"}
+    assert seconds["total"]["spent"] == pytest.approx(sum(seconds[name]["spent"] for name in stages))
     assert record["provenance"]["stages"] == {name: stage.key for name, stage in planned.stages.items()}
     assert json.loads(json.dumps(record)) == record
 
@@ -97,13 +97,13 @@ def test_a_reused_stage_costs_nothing_now(trial, tmp_path):
 
 def test_the_test_images_are_judged_with_the_threads_that_the_record_names(trial, tmp_path, monkeypatch):
     """Also when the classifier was trained by a process that was killed before it wrote the record."""
-    threads = []
+    threads, probabilities = [], TrainedClassifier.probabilities
 
     def noted(*arguments):
         threads.append(torch.get_num_threads())
-        return predict(*arguments)
+        return probabilities(*arguments)
 
-    monkeypatch.setattr("gan_augment.trial.predict", noted)
+    monkeypatch.setattr(TrainedClassifier, "probabilities", noted)
     store = StageStore(tmp_path / "store")
     before = torch.get_num_threads()
     try:
@@ -180,7 +180,7 @@ def generator_alone(plain_settings):
 
 def test_a_teacher_is_the_classifier_that_the_arm_would_have_without_a_gan(trial, generator_alone):
     taught = trial("augmentation=gan_classical", "conditioning=pseudo_label")
-    assert list(taught.stages) == ["teacher", "gan", "synthesis", "classifier"]
+    assert list(taught.stages) == ["teacher", "judge", "gan", "synthesis", "classifier"]
     assert taught.stages["teacher"].key == trial("augmentation=classical").stages["classifier"].key
     alone = generator_alone("augmentation=gan", "conditioning=none")
     assert taught.stages["gan"].key == alone.stages["gan"].key  # the GAN does not know what becomes of its images
@@ -188,7 +188,7 @@ def test_a_teacher_is_the_classifier_that_the_arm_would_have_without_a_gan(trial
 
 def test_the_threshold_is_the_teachers_and_not_the_gans(trial):
     keys = [
-        stage_keys(trial("augmentation=gan", "conditioning=pseudo_label", f"conditioning.threshold={threshold}"))
+        stage_keys(trial("augmentation=gan", "conditioning=pseudo_label", f"synthesis.threshold={threshold}"))
         for threshold in (0.5, 0.6)
     ]
     assert [name for name in keys[0] if keys[0][name] != keys[1][name]] == ["synthesis", "classifier"]
@@ -196,7 +196,7 @@ def test_the_threshold_is_the_teachers_and_not_the_gans(trial):
 
 def test_the_weights_of_generator_and_discriminator_lie_with_the_trial(trial, tmp_path):
     run(trial("augmentation=gan"), tmp_path / "trial")
-    weights = torch.load(tmp_path / "trial" / "gan.pt", weights_only=True)
+    weights = torch.load(tmp_path / "trial" / "gan.pt", weights_only=True)["networks"]
     assert set(weights) == {"ema", "generator", "discriminator"}
 
 
@@ -216,25 +216,24 @@ def test_the_record_says_where_the_curves_of_the_gan_ended(trial, tmp_path):
 
 
 def test_pseudo_labels_go_through_a_whole_trial(trial, tmp_path, monkeypatch):
-    def in_turns(*given, **settings):  # a generator of a few steps does not make every class
-        (images,) = [one for one in given if isinstance(one, ImageSet)]
+    def in_turns(self, images):  # a generator of a few steps does not make every class
         return torch.eye(10)[torch.arange(len(images)) % 10]
 
-    monkeypatch.setattr("gan_augment.trial.predict", in_turns)
+    monkeypatch.setattr(TrainedClassifier, "probabilities", in_turns)
     record = run(trial("augmentation=gan", "conditioning=pseudo_label"), tmp_path / "trial")
     assert record["status"] == "ok"
-    assert set(record["costs"]["seconds"]) == {"teacher", "gan", "synthesis", "classifier", "total"}
+    assert set(record["costs"]["seconds"]) == {"teacher", "judge", "gan", "synthesis", "classifier", "total"}
     assert set(record["metrics"]["gan"]["diversity_per_class"]) == set("0123456789")
 
 
 def test_images_without_labels_teach_no_classifier(trial, generator_alone):
     with pytest.raises(ValueError, match="conditioning=none makes images without labels"):
         trial("augmentation=gan", "conditioning=none")
-    assert list(generator_alone("augmentation=gan", "conditioning=none").stages) == ["gan", "synthesis"]
+    assert list(generator_alone("augmentation=gan", "conditioning=none").stages) == ["judge", "gan", "synthesis"]
 
 
 def test_without_a_classifier_there_is_no_teacher(generator_alone):
-    with pytest.raises(ValueError, match="conditioning=pseudo_label needs a classifier"):
+    with pytest.raises(ValueError, match=r"synthesis\.selection=confident needs a classifier"):
         generator_alone("augmentation=gan", "conditioning=pseudo_label")
 
 
@@ -278,10 +277,10 @@ def all_weights(plain_settings, cpu, folder, change=None):
         split = draw_split(source, settings["seeds"]["split"], LabelBudget(settings["labels_per_class"]))
         split = split if change is None else change(split)
         store = StageStore(folder)
-        for stage in trial_stages(settings, Arm(**settings["augmentation"]), split, cpu).values():
+        for name, stage in trial_stages(settings, Arm(**settings["augmentation"]), split, cpu).items():
             output = store.fetch(stage)
-            if (output.folder / "weights.pt").exists():
-                for network, state in torch.load(output.folder / "weights.pt", weights_only=True).items():
+            if name != "judge" and (output.folder / "weights.pt").exists():  # it knows more, and only measures
+                for network, state in torch.load(output.folder / "weights.pt", weights_only=True)["networks"].items():
                     content = b"".join(value.numpy().tobytes() for value in state.values())
                     found[arm, network] = hashlib.sha256(content).hexdigest()
     return found
@@ -364,8 +363,9 @@ def test_a_data_set_may_be_moved(trial, mnist_folder, tmp_path):
 
 def test_arms_with_a_gan_share_the_generator(trial):
     gan, both = trial("augmentation=gan"), trial("augmentation=gan_classical")
-    assert list(gan.stages) == ["gan", "synthesis", "classifier"]
-    assert [name for name, key in stage_keys(gan).items() if stage_keys(both)[name] != key] == ["classifier"]
+    assert list(gan.stages) == ["teacher", "judge", "gan", "synthesis", "classifier"]
+    differ = [name for name, key in stage_keys(gan).items() if stage_keys(both)[name] != key]
+    assert differ == ["teacher", "classifier"]
 
 
 @pytest.mark.parametrize("name", ["test_share", "classical"])

@@ -60,14 +60,18 @@ def check_choice(name: str, value: Any, allowed: Collection[str]) -> None:
         raise ValueError(f"{name}={value}: use one of {', '.join(allowed)}")
 
 
-def build(node: Mapping[str, Any]) -> Any:
+def build(node: Mapping[str, Any], within: str = "gan_augment") -> Any:
     """Turn a configuration node with a `_target_` into its object.
+
+    Args:
+        node: The plain configuration node.
+        within: The package that the target must lie in.
 
     Raises:
         ValueError: If the object refuses its settings.
     """
     try:
-        return instantiate(node, _execution_whitelist_=["gan_augment.*"])
+        return instantiate(node, _execution_whitelist_=[f"{within}.*"])
     except TypeError as error:  # a setting that the object does not have, or lacks
         raise ValueError(f"{node['_target_'].split('.')[-1]}: {error}") from error
 

@@ -1,6 +1,6 @@
 """One trial: one split, one seed, one arm, one GAN configuration -> one test result.
 
-    image set -> split -> [ [teacher] -> gan -> synthesis ] -> [ classifier -> test once ] -> record
+    image set -> split -> [ [teacher] -> [judge] -> gan -> synthesis ] -> [ classifier -> test once ] -> record
 
 `plan_trial` checks the settings and lays out the stages; `run_trial` carries them out.
 """
@@ -25,29 +25,30 @@ from gan_augment.data.source import Modes, Source
 from gan_augment.data.split import LabelBudget, Split, draw_split
 from gan_augment.metrics.classification import classification_metrics, confusion_matrix
 from gan_augment.metrics.signals import generator_signals
-from gan_augment.networks.conditioning import PseudoLabel, Unconditional
 from gan_augment.networks.weights import FILE as WEIGHTS
+from gan_augment.networks.weights import read_about
 from gan_augment.settings import build, check_integer, check_names, settings_from
 from gan_augment.stages import Output, Stage, StageStore, digest, put_link
 from gan_augment.study.factors import NULL, trial_factors
 from gan_augment.study.provenance import code_provenance
 from gan_augment.study.record import SCHEMA
 from gan_augment.synthesis.pictures import draw_confusion_matrix, draw_side_by_side
-from gan_augment.synthesis.sampling import Teacher, read_synthetic, synthesis_stage
-from gan_augment.systems.classifier import classifier_notes, classifier_stage, predict
+from gan_augment.synthesis.sampling import SynthesisSettings, chosen, synthesis_stage
+from gan_augment.synthesis.synthetic_set import SyntheticSet
+from gan_augment.systems.classifier import TrainedClassifier, classifier_notes, classifier_stage
 from gan_augment.systems.design import DESIGN, GANDesign
 from gan_augment.systems.gan import SIGNALS, gan_stage
 from gan_augment.systems.hardware import Events, Hardware
+from gan_augment.systems.judge import judge_images, lay_out_judge
 from gan_augment.systems.memory import peak_memory, reset_peak_memory
 
-GROUPS = ("data", *DESIGN, "synthesis", "augmentation", "classifier", "trainer")
+GROUPS = ("data", *DESIGN, "synthesis", "augmentation", "classifier", "judge", "trainer")
 SETTINGS = (
     *GROUPS,
     *("labels_per_class", "label_fraction", "imbalance", "validation_per_class", "open_test"),
     *("seed", "seeds", "study", "against", "paths", "choices"),
 )
 SUMMARY = ("accuracy", "balanced_accuracy", "macro_f1", "nll")  # what TensorBoard shows of a trial
-UNCONDITIONAL = {"_target_": f"{Unconditional.__module__}.{Unconditional.__name__}"}
 NOT_OF_THE_SOURCE = ("test_share", "classical")  # all else in a data node describes where the images come from
 
 
@@ -103,9 +104,10 @@ def plan_trial(settings: Mapping[str, Any]) -> Trial:
     check_names("imbalance", imbalance, ("classes", "share"))
     if missing := [name for name in NOT_OF_THE_SOURCE if name not in data]:
         raise ValueError(f"data lacks {', '.join(missing)}: a member of conf/data/ says them beside its source")
-    if settings["classifier"].get("network") is None:
-        check_names("classifier", settings["classifier"], ("network",))
-        settings = {**settings, "classifier": None}
+    for name in ("classifier", "judge"):
+        if settings[name].get("network") is None:
+            check_names(name, settings[name], ("network",))
+            settings = {**settings, name: None}
     for name, seed in seeds.items():
         check_integer(f"seeds.{name}", seed, low=0)
     if not isinstance(settings["open_test"], bool):
@@ -153,30 +155,35 @@ def trial_stages(settings: Mapping[str, Any], arm: Arm, split: Split, hardware: 
         )
 
     if arm.needs_gan:
-        design = {name: settings[name] for name in DESIGN}
-        conditioning, teacher = GANDesign.read(design).conditioning, None
-        if isinstance(conditioning, PseudoLabel):
-            if settings["classifier"] is None:
-                raise ValueError(
-                    "conditioning=pseudo_label needs a classifier to label its images, but there is none: choose one"
-                )
-            stages["teacher"] = classifier(replace(arm, extra="none", share=None), synthesis=None)
-            teacher = Teacher(
-                stages["teacher"],
-                lambda folder, images: predict(folder, settings["classifier"], images, hardware),
-                labelled.class_names,
-                conditioning.threshold,
+        design, judge = {name: settings[name] for name in DESIGN}, settings["judge"]
+        knows_classes = GANDesign.read(design).conditioning.knows_classes
+        selects = settings_from(SynthesisSettings, "synthesis", settings["synthesis"]).asks_teacher
+        if settings["classifier"] is None and selects:
+            raise ValueError(
+                "synthesis.selection=confident needs a classifier that says what the images show, but there is none: "
+                "choose one"
             )
-            design["conditioning"] = UNCONDITIONAL  # the same GAN under any threshold
-        elif settings["classifier"] is not None and not conditioning.knows_classes:
+        if settings["classifier"] is not None and not knows_classes and not selects:
             raise ValueError(
                 "conditioning=none makes images without labels, and a classifier cannot learn from them: use another "
-                "conditioning, or classifier=none"
+                "conditioning, let a teacher label them (synthesis=confident), or train the generator alone with "
+                "classifier=none"
             )
-        seen = labelled if conditioning.knows_classes else labelled.as_one_class()
-        stages["gan"] = gan_stage(seen, design, seeds["gan"], hardware)
+        if settings["classifier"] is not None and (selects or judge is not None):
+            stages["teacher"] = classifier(replace(arm, extra="none", share=None), synthesis=None)
+        looks_by = None
+        if judge is not None:
+            looks_by = lay_out_judge(split.training, split.validation, settings["data"]["classical"], judge, hardware)
+            stages["judge"] = looks_by.stage
+        seen = labelled if knows_classes else labelled.as_one_class()
+        stages["gan"] = gan_stage(seen, design, seeds["gan"], hardware, looks_by)
         stages["synthesis"] = synthesis_stage(
-            stages["gan"], seen, design, settings["synthesis"], seeds["synthesis"], hardware, teacher
+            stages["gan"],
+            stages["teacher"] if selects else None,
+            labelled if selects else seen,
+            settings["synthesis"],
+            seeds["synthesis"],
+            hardware,
         )
     if settings["classifier"] is not None:
         stages["classifier"] = classifier(arm, stages.get("synthesis"))
@@ -210,16 +217,18 @@ def run_trial(trial: Trial, folder: Path, store: StageStore, title: str) -> dict
     if "classifier" not in outputs:
         return make_record(trial, "ok", outputs, metrics={"gan": signals}, warnings=warnings)
 
-    def judge(images: ImageSet) -> tuple[Tensor, dict[str, Any]]:
-        says = predict(outputs["classifier"].folder, trial.settings["classifier"], images, trial.hardware)
+    classifier = TrainedClassifier.load(outputs["classifier"].folder / WEIGHTS, trial.hardware.device)
+
+    def examine(images: ImageSet) -> tuple[Tensor, dict[str, Any]]:
+        says = classifier.probabilities(images)
         return says, classification_metrics(says, images.labels, images.class_names, rare_classes(trial.split.labelled))
 
-    validation = judge(trial.split.validation)[1] if len(trial.split.validation) else {}
+    validation = examine(trial.split.validation)[1] if len(trial.split.validation) else {}
     if not trial.settings["open_test"]:
         log_summary(trial, folder, {"validation": validation})
         return make_record(trial, "ok", outputs, metrics={"validation": validation, "gan": signals}, warnings=warnings)
     test_opened = datetime.now(UTC).isoformat(timespec="seconds")
-    probabilities, test = judge(trial.split.test)
+    probabilities, test = examine(trial.split.test)
     counts = confusion_matrix(probabilities, trial.split.test.labels)
 
     np.savez_compressed(
@@ -237,19 +246,31 @@ def run_trial(trial: Trial, folder: Path, store: StageStore, title: str) -> dict
 
 
 def look_at_generator(trial: Trial, outputs: Mapping[str, Output], folder: Path) -> tuple[dict[str, Any], list[str]]:
-    """Put a trial's generator and a picture of its images into the trial's folder, and look for what went wrong.
+    """Put a trial's generator and pictures of its images into its folder, judge it, and look for what went wrong.
 
     Returns:
         Metrics, `training` among them: where the curves of its training ended; and warnings, a sentence each.
     """
-    gan, real, design = outputs["gan"].folder, trial.split.labelled, GANDesign.read(trial.settings)
+    gan, split, design = outputs["gan"].folder, trial.split, GANDesign.read(trial.settings)
+    real, device = split.labelled, trial.hardware.device
     if trial.settings["classifier"] is None and not design.conditioning.knows_classes:
         real = real.as_one_class()
-    synthetic = read_synthetic(outputs["synthesis"].folder, real.class_names)
-    put_link(folder / "gan.pt", gan / WEIGHTS)
+    synthetic = SyntheticSet.read(outputs["synthesis"].folder, real.class_names).images
+    teacher = outputs["teacher"].folder / WEIGHTS if "teacher" in outputs else None
+    put_link(folder / "gan.pt", chosen(gan))
+    if teacher is not None:
+        put_link(folder / "teacher.pt", teacher)
     draw_side_by_side(real, synthetic, folder / "samples.png")
     cutout = design.augmentation.cutout if design.augmentation.is_on else None
     metrics, warnings = generator_signals(real, synthetic, cutout, trial.modes)
+    if "judge" in outputs:
+        judge = TrainedClassifier.load(outputs["judge"].folder / WEIGHTS, device)
+        asked = None if teacher is None else TrainedClassifier.load(teacher, device)
+        inception = trial.settings["judge"]["inception"]
+        judged, refused = judge_images(judge, synthetic, split.validation, split.training, asked, inception)
+        metrics, warnings = metrics | judged, [*warnings, *refused]
+    if best_by := design.settings.best_by:
+        warnings.append(f"The generator is the best of its looks by {best_by}: results on validation images flatter it")
     return metrics | {"training": json.loads((gan / SIGNALS).read_text(encoding="utf-8"))}, warnings
 
 
@@ -285,6 +306,18 @@ def log_summary(
     logger.experiment.close()
 
 
+def saw_beside(trial: Trial) -> dict[str, int]:
+    """Count the images that had a part in training or selection beside the labelled ones.
+
+    A generator that is kept for its looks has been selected with the validation images; by any metric but the
+    classification accuracy score also with what the judge knows: the labels of the pool.
+    """
+    best_by = trial.settings["gan"]["best_by"] if "gan" in trial.stages else None
+    others = len(trial.split.training) - len(trial.split.labelled)
+    pool = others if best_by not in (None, "cas_validation") else 0
+    return {"pool_images": pool, "pool_labels": pool, "validation": len(trial.split.validation) if best_by else 0}
+
+
 def with_notes(record: Mapping[str, Any], trial: Trial) -> dict[str, Any] | None:
     """Return a trial's earlier record with what is noted of its images now; None if that is what it says.
 
@@ -310,6 +343,10 @@ def make_record(
         name: {"spent": 0.0 if one.reused else one.seconds, "reused": one.seconds if one.reused else 0.0}
         for name, one in outputs.items()
     }
+    checkpoint = None
+    if "synthesis" in outputs:
+        about = read_about(chosen(outputs["gan"].folder), "gan")
+        checkpoint = {"images_seen": about["images_seen"], "chosen_by": about.get("chosen_by")}
     seconds["total"] = {kind: sum(one[kind] for one in seconds.values()) for kind in ("spent", "reused")}
     return {
         "schema": SCHEMA,
@@ -326,8 +363,7 @@ def make_record(
         },
         "saw": {
             "labelled": len(trial.split.labelled),
-            "pool_images": 0,
-            "pool_labels": 0,
+            **saw_beside(trial),
             "imbalance_ratio": imbalance_ratio(trial.split.labelled),
             "rare_classes": rare_classes(trial.split.labelled),
         },
@@ -343,6 +379,7 @@ def make_record(
             "copies": [list(names) for names in trial.copies],
             "stages": {name: stage.key for name, stage in trial.stages.items()},
             "made": {name: {kind: one.made[kind] for kind in ("commit", "clean")} for name, one in outputs.items()},
+            "checkpoint": checkpoint,
             "test_opened": test_opened,
             **code_provenance(),
         },

@@ -1,153 +1,250 @@
-import numpy as np
+import json
+from functools import partial
+
 import pytest
 import torch
 
 from conftest import GAN_NODES
-from gan_augment.data.image_set import ImageSet
+from gan_augment.data.image_set import ImageShape
+from gan_augment.networks.cnn import CNN
 from gan_augment.networks.conditioning import Projection
 from gan_augment.networks.dcgan import DCGAN
-from gan_augment.networks.mlp import MLP
 from gan_augment.networks.weights import save_weights
 from gan_augment.stages import Stage, StageStore
-from gan_augment.synthesis.sampling import Teacher, generate, latents, read_synthetic, synthesis_stage
+from gan_augment.synthesis.generator import Generator
+from gan_augment.synthesis.sampling import SynthesisSettings, chosen, synthesis_stage, synthesize
+from gan_augment.synthesis.synthetic_set import SyntheticSet
+from gan_augment.systems.classifier import TrainedClassifier
 
 DESIGN = GAN_NODES | {"architecture": {"_target_": "gan_augment.networks.dcgan.DCGAN", "latent_dim": 5, "channels": 4}}
+NODE = {"per_class": 4, "quotas": "balanced", "truncation": None, "selection": "all", "threshold": None}
+CONFIDENT = {"selection": "confident", "threshold": 0.9}
+CPU = torch.device("cpu")
+NAMES = ["dark", "middle", "bright"]
+EQUAL = torch.tensor([5, 5, 5])
 
 
-class ShowLabel(torch.nn.Module):
-    """Shows the label in the first pixel and the first number of the latent vector in the second."""
+def settings(**changes):
+    return SynthesisSettings(**NODE | changes)
+
+
+class Anything(torch.nn.Module):
+    """Shows the latent's first number as brightness, whatever the label."""
 
     def __init__(self):
         super().__init__()
         self.scale = torch.nn.Parameter(torch.ones(()))
 
     def forward(self, latents, labels):
-        pixels = torch.stack([labels / 127.5 - 1, latents[:, 0].tanh()], dim=1)
-        return self.scale * pixels[:, None, None]
+        return self.scale * latents[:, :1, None, None].expand(-1, 1, 8, 8).tanh()
 
 
-def test_images_are_made_for_their_labels():
-    labels = torch.tensor([2, 0, 1] * 100)
-    images = generate(ShowLabel(), 5, labels, first=0, seed=0)
-    assert images.shape == (300, 1, 1, 2)
-    assert images.dtype == torch.uint8
-    assert images[:, 0, 0, 0].tolist() == labels.tolist()
+class Brightness(torch.nn.Module):
+    """A teacher that is surer the closer a pixel is to its class's own level: -1, 0 or 1."""
+
+    def forward(self, images):
+        return -8 * (images.flatten(1)[:, :1] - torch.tensor([-1.0, 0.0, 1.0])).abs()
 
 
-def test_later_images_are_those_of_later_latents():
-    labels = torch.zeros(300, dtype=torch.int64)
-    assert torch.equal(generate(ShowLabel(), 5, labels, 0, 3)[40:], generate(ShowLabel(), 5, labels[40:], 40, 3))
+def generator(knows_classes, network=None):
+    names = NAMES if knows_classes else ["any"]
+    shape = ImageShape(1, 8, 8)
+    return Generator(network or Anything(), 5, shape, torch.uint8, names, knows_classes, {}, "0" * 16)
 
 
-def test_points_stay_as_fine_as_they_are():
-    points = generate(ShowLabel(), 5, torch.zeros(4, dtype=torch.int64), 0, seed=0, dtype=torch.float32)
-    assert points[:, 0, 0, 1].tolist() == pytest.approx(latents(0, range(4), 5)[:, 0].tanh().tolist())
+TEACHER = TrainedClassifier(Brightness(), ImageShape(1, 8, 8), NAMES, 64, CPU)
 
 
-@pytest.mark.parametrize("architecture", [MLP(5, 8), DCGAN(5, 4)], ids=["mlp", "dcgan"])
-def test_an_image_can_be_made_again_without_the_others(image_set, architecture):
-    generator = Projection().generator(architecture, image_set().shape, 3).eval()
-    labels = torch.arange(3).repeat_interleave(100)
-    images = generate(generator, 5, labels, first=0, seed=7)
-    for index in (0, 128, 299):
-        alone = latents(7, [index], 5)
-        assert torch.equal(alone, latents(7, range(300), 5)[[index]])
-        image = generator(alone, labels[[index]]).add(1).mul(127.5)
-        # The last bit of a sum depends on the size of the batch; a level more or less is rounding.
-        torch.testing.assert_close(images[[index]].float(), image.detach(), atol=0.51, rtol=0)
+@pytest.mark.parametrize(
+    ("quotas", "per_class", "counts", "wanted"),
+    [
+        ("balanced", 7, [1, 2, 3], [7, 7, 7]),
+        ("proportional", 7, [1, 2, 4], [3, 6, 12]),
+        ("proportional", 5, [1, 1, 1], [5, 5, 5]),
+        (
+            "proportional",
+            1,
+            [1, 1, 5],
+            [1, 0, 2],
+        ),  # 3 images: .43, .43 and 2.14, and a rest of 1 to the first of equals
+        ("top_up", 7, [1, 7, 30], [6, 0, 0]),
+    ],
+)
+def test_quotas(quotas, per_class, counts, wanted):
+    assert settings(quotas=quotas, per_class=per_class).count(torch.tensor(counts)).tolist() == wanted
 
 
-def test_latents_are_standard_normal_and_follow_the_seed():
-    drawn = latents(0, range(400), 50)
-    assert drawn.mean().item() == pytest.approx(0, abs=0.03)
-    assert drawn.std().item() == pytest.approx(1, abs=0.03)
-    assert len({tuple(row.tolist()) for row in drawn}) == 400
-    assert not torch.equal(latents(1, range(400), 50), drawn)
+def test_proportional_quotas_are_as_many_in_all_as_balanced_ones():
+    counts = torch.tensor([3, 1, 17, 5, 11])
+    for per_class in range(1, 50):
+        wanted = settings(quotas="proportional", per_class=per_class).count(counts)
+        assert wanted.sum() == 5 * per_class
+        assert (wanted - 5 * per_class * counts / counts.sum()).abs().max() < 1
 
 
-@pytest.fixture
-def gan(image_set):
+@pytest.mark.parametrize("quotas", ["balanced", "proportional", "top_up"])
+@pytest.mark.parametrize("change", [{}, CONFIDENT], ids=["all", "confident"])
+def test_the_set_fills_its_quotas_exactly(quotas, change):
+    made = synthesize(
+        generator(True), settings(quotas=quotas, **change), torch.tensor([1, 2, 9]), 0, TEACHER if change else None
+    )
+    expected = {"balanced": [4, 4, 4], "proportional": [1, 2, 9], "top_up": [3, 2, 0]}[quotas]
+    assert made.images.class_counts.tolist() == expected
+    assert made.images.labels.tolist() == sorted(made.images.labels.tolist())
+    assert len(made.numbers) == len(made.sureness) == sum(expected)
+
+
+def test_without_a_teacher_the_first_images_of_every_label_are_taken():
+    made = synthesize(generator(True), settings(truncation=0.5), EQUAL, seed=3)
+    assert made.numbers.tolist() == [0, 1, 2, 3] * 3
+    assert made.sureness.isnan().all()
+    assert made.candidates == 12
+    for label in range(3):
+        expected = generator(True).images(label, torch.arange(4), 3, truncation=0.5)
+        assert torch.equal(made.images.images[made.images.labels == label], expected)
+
+
+def test_more_images_a_class_hold_the_fewer_ones():
+    few, many = (synthesize(generator(True), settings(per_class=n), EQUAL, 0).images for n in (4, 90))
+    assert torch.equal(many.subset(torch.tensor([0, 1, 2, 3, 90, 91, 92, 93])).images, few.images[:8])
+
+
+@pytest.mark.parametrize("knows_classes", [True, False])
+def test_a_teacher_takes_the_first_images_that_it_is_sure_of(knows_classes):
+    source = generator(knows_classes)
+    made = synthesize(source, settings(**CONFIDENT), EQUAL, 0, TEACHER)
+    for label in range(3):
+        one = label if knows_classes else 0
+        candidates = source.images(one, torch.arange(300), 0)
+        levels = candidates[:, 0, 0, 0].float() / 127.5 - 1
+        says = (-8 * (levels[:, None] - torch.tensor([-1.0, 0.0, 1.0])).abs()).softmax(dim=1)
+        sure = ((says[:, label] >= 0.9) & (says.argmax(dim=1) == label)).nonzero().squeeze(1)[:4]
+        members = made.images.labels == label
+        assert made.numbers[members].tolist() == sure.tolist()
+        assert torch.equal(made.images.images[members], candidates[sure])
+        assert made.sureness[members].tolist() == pytest.approx(says[sure, label].tolist())
+    assert made.candidates >= int(made.numbers.max()) + 1
+
+
+class Dark(Anything):
+    def forward(self, latents, labels):
+        return super().forward(latents, labels) * 0 - 1
+
+
+@pytest.mark.parametrize("knows_classes", [True, False])
+def test_a_class_that_the_generator_does_not_make_is_named(knows_classes):
+    names = "'middle'" if knows_classes else "'middle', 'bright'"
+    with pytest.raises(ValueError, match=f"the teacher takes too few for class {names}; lower synthesis.threshold=0.9"):
+        synthesize(generator(knows_classes, Dark()), settings(**CONFIDENT), EQUAL, 0, TEACHER)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"per_class": 0}, "synthesis.per_class=0: use a whole number of at least 1"),
+        ({"quotas": "some"}, "synthesis.quotas=some: use one of balanced, proportional, top_up"),
+        ({"truncation": 0}, "synthesis.truncation=0: use a number above 0 and at most 10"),
+        ({"selection": "best"}, "synthesis.selection=best: use one of all, confident"),
+        ({"selection": "confident"}, "synthesis.selection=confident.*threshold.*such as 0.9"),
+        (
+            {"threshold": 0.5},
+            "synthesis.threshold=0.5, but synthesis.selection=all takes every image: leave it null, .*",
+        ),
+        ({"selection": "confident", "threshold": 1}, "synthesis.threshold=1: use a number from 0 to 0.9999"),
+    ],
+    ids=str,
+)
+def test_settings_out_of_range_are_refused(change, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        settings(**change)
+
+
+def test_nothing_to_top_up_is_said():
+    with pytest.raises(ValueError, match=r"top_up to synthesis\.per_class=4, but every class has as many labelled"):
+        settings(quotas="top_up").count(EQUAL)
+
+
+def gan_stage(image_set, best=False):
     """A stage that leaves the untrained weights of a GAN; the averaged generator differs from the other."""
-    architecture = DCGAN(latent_dim=5, channels=4)
+    images = image_set()
 
     def compute(folder):
-        generators = {name: Projection().generator(architecture, image_set().shape, 3) for name in ("ema", "generator")}
-        save_weights(folder, **generators)
+        about = {
+            "kind": "gan",
+            "design": DESIGN,
+            "shape": [1, 8, 8],
+            "class_names": images.class_names,
+            "class_counts": images.class_counts.tolist(),
+        }
+        for name in ("weights.pt", "best.pt")[: 2 if best else 1]:
+            kinds = ("ema", "generator")
+            networks = {kind: Projection().generator(DCGAN(5, 4), images.shape, 3) for kind in kinds}
+            save_weights(folder / name, about, **networks)
 
-    return Stage("gan", 1, {}, {}, 0, compute)
-
-
-def test_the_stage_samples_the_averaged_generator(tmp_path, image_set, gan, cpu):
-    store = StageStore(tmp_path)
-    stage = synthesis_stage(gan, image_set(), DESIGN, {"per_class": 4}, seed=3, hardware=cpu)
-    found = read_synthetic(store.fetch(stage).folder, ["a", "b", "c"])
-    weights = torch.load(store.folder(gan) / "weights.pt", weights_only=True)
-    generator = Projection().generator(DCGAN(latent_dim=5, channels=4), image_set().shape, 3)
-    generator.load_state_dict(weights["ema"])
-    labels = torch.arange(3).repeat_interleave(4)
-    assert torch.equal(found.images, generate(generator.eval(), 5, labels, 0, seed=3))
-    assert found.labels.tolist() == labels.tolist()
-    assert found.class_names == ["a", "b", "c"]
+    return Stage("gan", 1, {"best": best}, {}, 0, compute)
 
 
-def test_no_images_a_class_are_refused(image_set, gan, cpu):
-    with pytest.raises(ValueError, match=r"^synthesis\.per_class=0: use a whole number of at least 1$"):
-        synthesis_stage(gan, image_set(), DESIGN, {"per_class": 0}, seed=3, hardware=cpu)
+@pytest.mark.parametrize("best", [False, True])
+def test_the_stage_samples_the_averaged_generator(tmp_path, image_set, cpu, best):
+    store, gan = StageStore(tmp_path), gan_stage(image_set, best)
+    stage = synthesis_stage(gan, None, image_set(), NODE, seed=3, hardware=cpu)
+    found = SyntheticSet.read(store.fetch(stage).folder, ["a", "b", "c"])
+    checkpoint = store.folder(gan) / ("best.pt" if best else "weights.pt")
+    assert chosen(store.folder(gan)) == checkpoint
+    expected = synthesize(Generator.load(checkpoint, CPU), settings(), image_set().class_counts, seed=3)
+    assert torch.equal(found.images.images, expected.images.images)
+    assert found.images.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    assert found.images.class_names == ["a", "b", "c"]
+    assert found.numbers.tolist() == [0, 1, 2, 3] * 3
 
 
-def brightness(folder, images):
-    """A teacher of three classes, dark, middle and bright, which is surer the closer a pixel is to its class's own."""
-    levels = images.images.flatten(1)[:, :1].float() / 127.5
-    return (-8 * (levels - torch.arange(3.0)).abs()).softmax(dim=1)
+def test_the_stage_asks_its_teacher(tmp_path, image_set, cpu):
+    node = {
+        "network": {"_target_": "gan_augment.networks.cnn.CNN", "_partial_": True, "channels": 4},
+        "num_steps": 1,
+        "batch_size": 16,
+        "learning_rate": 0.1,
+        "weight_decay": 0.0,
+    }
+
+    def compute(folder):
+        network = CNN(ImageShape(1, 8, 8), 3, 4)
+        torch.nn.init.zeros_(network.layers[-1].weight)
+        network.layers[-1].bias.data = torch.tensor([0.0, 5.0, 0.0])  # whatever it is shown, it is sure of the second
+        save_weights(
+            folder / "weights.pt",
+            {"kind": "classifier", "classifier": node, "shape": [1, 8, 8], "class_names": NAMES},
+            classifier=network,
+        )
+
+    labelled = image_set(per_class=2).subset(torch.tensor([0, 1, 4, 5]))  # two of the first and the third class
+    teacher, store = Stage("classifier", 1, {}, {}, 0, compute), StageStore(tmp_path)
+    asked = NODE | CONFIDENT | {"quotas": "top_up", "per_class": 2}
+    make = partial(synthesis_stage, gan_stage(image_set), teacher, labelled, seed=3, hardware=cpu)
+    found = SyntheticSet.read(store.fetch(make(asked)).folder, NAMES)
+    assert found.images.labels.tolist() == [1, 1]
+    assert found.sureness.tolist() == pytest.approx([0.9867] * 2, abs=1e-3)
+    assert make(asked).key != make(asked | {"threshold": 0.8}).key
 
 
-def candidates(first, number):
-    """Images whose brightness rises with their number, over and over."""
-    return ((torch.arange(first, first + number) * 17) % 256).to(torch.uint8).view(-1, 1, 1, 1)
+def test_the_number_of_labelled_images_decides_no_more_than_quotas_do(image_set, cpu):
+    def key(per_class, **changes):
+        images = image_set(per_class=per_class)
+        return synthesis_stage(gan_stage(image_set), None, images, NODE | changes, seed=3, hardware=cpu).key
+
+    assert key(5) == key(6)
+    assert key(1, quotas="top_up") != key(2, quotas="top_up")
 
 
-def teacher(threshold, says=brightness):
-    return Teacher(Stage("teacher", 1, {}, {}, 0, lambda folder: None), says, ["dark", "middle", "bright"], threshold)
+def test_quotas_are_checked_before_anything_is_trained(image_set, cpu):
+    with pytest.raises(ValueError, match="every class has as many labelled images already"):
+        synthesis_stage(gan_stage(image_set), None, image_set(), NODE | {"quotas": "top_up"}, seed=3, hardware=cpu)
 
 
-def test_a_teacher_takes_the_first_images_that_it_is_sure_of(tmp_path):
-    images, labels, numbers = teacher(0.99).choose(candidates, tmp_path, per_class=5)
-    assert labels.tolist() == [0] * 5 + [1] * 5 + [2] * 5
-    everything = candidates(0, int(numbers.max()) + 1)
-    says = brightness(None, ImageSet(everything, torch.zeros(len(everything)).long(), ["any"]))
-    for label in range(3):
-        sure = ((says[:, label] >= 0.99) & (says.argmax(dim=1) == label)).nonzero().squeeze(1)
-        assert numbers[labels == label].tolist() == sure[:5].tolist()
-    assert torch.equal(images, everything[numbers])
-
-
-def test_without_a_threshold_every_image_is_taken(tmp_path):
-    _, labels, numbers = teacher(0.0).choose(candidates, tmp_path, per_class=4)
-    assert labels.bincount().tolist() == [4, 4, 4]
-    assert sorted(numbers.tolist())[:4] == [0, 1, 2, 3]
-
-
-def test_a_class_that_the_generator_does_not_make_is_named(tmp_path):
-    def dark(first, number):
-        return torch.zeros(number, 1, 1, 1, dtype=torch.uint8)
-
-    with pytest.raises(ValueError, match=r"of 300 .* fewer than 2 for class 'middle', 'bright'; lower"):
-        teacher(0.9).choose(dark, tmp_path, per_class=2)
-
-
-def test_the_stage_asks_the_teacher_and_keeps_the_numbers(tmp_path, image_set, gan, cpu):
-    store, seen = StageStore(tmp_path), []
-
-    def says(folder, images):
-        seen.append(folder)
-        return torch.eye(3)[torch.arange(len(images)) % 3]
-
-    asked = teacher(0.5, says)
-    stage = synthesis_stage(gan, image_set(), DESIGN, {"per_class": 4}, seed=3, hardware=cpu, teacher=asked)
-    folder = store.fetch(stage).folder
-    assert seen == [store.folder(asked.stage)]
-    with np.load(folder / "images.npz") as stored:
-        assert stored["labels"].tolist() == [0] * 4 + [1] * 4 + [2] * 4
-        assert stored["numbers"].tolist() == [0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11]
-    keys = {synthesis_stage(gan, image_set(), DESIGN, {"per_class": 4}, 3, cpu, teacher(t)).key for t in (0.5, 0.9)}
-    assert len(keys | {stage.key}) == 2
+def test_stored_sets_say_how_many_candidates_there_were(tmp_path):
+    made = synthesize(generator(False), settings(**CONFIDENT), EQUAL, 0, TEACHER)
+    made.write(tmp_path)
+    found = SyntheticSet.read(tmp_path, NAMES)
+    assert found.candidates == made.candidates > 12
+    assert torch.equal(found.sureness, made.sureness)
+    assert json.dumps(found.candidates)  # a plain number

@@ -9,8 +9,8 @@ from gan_augment.augmentation.arm import Arm
 from gan_augment.augmentation.classical import ClassicalTransform
 from gan_augment.networks.cnn import CNN
 from gan_augment.stages import DivergedError
-from gan_augment.synthesis.sampling import IMAGES
-from gan_augment.systems.classifier import classifier_stage, predict, read_classifier, train_classifier
+from gan_augment.synthesis.synthetic_set import SyntheticSet
+from gan_augment.systems.classifier import TrainedClassifier, classifier_stage, read_classifier, train_classifier
 from gan_augment.systems.hardware import Hardware
 
 NODE = {
@@ -28,18 +28,20 @@ def train(images, cpu, folder, validation=None, transform=None, synthesis=None, 
     folder.mkdir(exist_ok=True)
     validation = images if validation is None else validation
     arm, node = Arm(**NONE | dict(arm)), NODE | changes
-    train_classifier(images, validation, arm, transform, read_classifier(node), seed, cpu, folder, synthesis)
-    return torch.load(folder / "weights.pt", weights_only=True)["classifier"]
+    train_classifier(images, validation, arm, transform, node, seed, cpu, folder, synthesis)
+    return torch.load(folder / "weights.pt", weights_only=True)["networks"]["classifier"]
+
+
+def says(folder, images):
+    return TrainedClassifier.load(folder / "weights.pt", torch.device("cpu")).probabilities(images)
 
 
 @pytest.fixture
 def synthetic_folder(tmp_path, image_set):
-    import numpy as np
-
     folder = tmp_path / "synthetic"
     folder.mkdir()
     images = image_set(per_class=20, seed=5)
-    np.savez(folder / IMAGES, images=images.images.numpy(), labels=images.labels.numpy())
+    SyntheticSet(images, torch.arange(60), torch.full((60,), math.nan), 60).write(folder)
     return folder
 
 
@@ -88,13 +90,13 @@ def test_the_rate_decays_to_nothing_along_a_half_cosine(image_set, cpu, tmp_path
 def test_it_learns(image_set, cpu, tmp_path):
     images, others = image_set(), image_set(seed=1)
     train(images, cpu, tmp_path, num_steps=60)
-    probabilities = predict(tmp_path, NODE, others, cpu)
+    probabilities = says(tmp_path, others)
     assert (probabilities.argmax(dim=1) == others.labels).float().mean() > 0.9
 
 
 def test_predictions_are_probabilities_of_every_class(image_set, cpu, tmp_path):
     train(image_set(), cpu, tmp_path)
-    probabilities = predict(tmp_path, NODE, image_set(per_class=400, seed=1), cpu)
+    probabilities = says(tmp_path, image_set(per_class=400, seed=1))
     assert probabilities.shape == (1200, 3)
     assert probabilities.dtype == torch.float32
     assert probabilities.min() >= 0
@@ -106,7 +108,7 @@ def test_predictions_come_from_the_stored_weights(image_set, cpu, tmp_path):
     network = CNN(others.shape, 3, channels=4)
     network.load_state_dict(weights)
     expected = network(others.images.float() / 127.5 - 1).softmax(dim=1)
-    torch.testing.assert_close(predict(tmp_path, NODE, others, cpu), expected.detach(), atol=1e-6, rtol=0)
+    torch.testing.assert_close(says(tmp_path, others), expected.detach(), atol=1e-6, rtol=0)
 
 
 def test_the_transform_is_applied_to_real_and_synthetic_images(image_set, cpu, tmp_path, synthetic_folder):
@@ -169,7 +171,7 @@ GOLDEN = [-1.01214, -1.1027, -1.1888, -1.21668, -1.10027, -0.991531, -1.6747, -1
 
 def test_golden_numbers(image_set, cpu, tmp_path):
     train(image_set(), cpu, tmp_path, transform=ClassicalTransform(**CLASSICAL), num_steps=6)
-    found = predict(tmp_path, NODE, image_set(), cpu).log()[::10].flatten().tolist()
+    found = says(tmp_path, image_set()).log()[::10].flatten().tolist()
     assert found == pytest.approx(GOLDEN, rel=1e-3), (
         "the mathematics of the classifier's training has changed: "
         f"raise VERSION in systems/classifier.py; numbers are now {found}"

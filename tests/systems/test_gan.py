@@ -190,7 +190,7 @@ def trained(images, cpu, folder, architecture=None, **changes):
     parts = design(architecture=architecture, **changes)
     folder.mkdir(exist_ok=True)
     train_gan(images, parts, 0, cpu, folder)
-    return load_weights(folder, "ema", parts.generator(images.shape, images.num_classes))
+    return load_weights(folder / "weights.pt", "ema", parts.generator(images.shape, images.num_classes))
 
 
 def test_curves_and_samples_are_drawn_over_images_seen(image_set, cpu, tmp_path):
@@ -259,7 +259,7 @@ def test_golden_numbers(image_set, cpu, tmp_path):
     architecture = DCGAN(latent_dim=5, channels=4)
     generator = trained(images, cpu, tmp_path, architecture, images_seen=16 * 6)
     discriminator = load_weights(
-        tmp_path, "discriminator", design(architecture=architecture).discriminator(images.shape, 3)
+        tmp_path / "weights.pt", "discriminator", design(architecture=architecture).discriminator(images.shape, 3)
     )
     latents = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
     made = generator(latents, torch.tensor([0, 1, 2]))
@@ -364,7 +364,7 @@ def test_a_penalty_and_batch_norm_in_the_discriminator_are_refused(image_set):
 def test_clipped_weights_stay_within_their_bound(image_set, cpu, tmp_path):
     images, parts = image_set(), sound("wasserstein", images_seen=16 * 4)
     train_gan(images, parts, 0, cpu, tmp_path)
-    discriminator = load_weights(tmp_path, "discriminator", parts.discriminator(images.shape, 3))
+    discriminator = load_weights(tmp_path / "weights.pt", "discriminator", parts.discriminator(images.shape, 3))
     assert max(weight.abs().max() for weight in discriminator.parameters()) <= 0.01
 
 

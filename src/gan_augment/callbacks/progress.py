@@ -10,12 +10,12 @@ from lightning.pytorch.callbacks import Callback
 
 from gan_augment.progress import Meter
 
-_title: ContextVar[str] = ContextVar("title", default="training")
+_title: ContextVar[str | None] = ContextVar("title", default="training")
 
 
 @contextmanager
-def titled(title: str) -> Iterator[None]:
-    """Say of every training inside this context what it is, such as `trial 3/32 gan-seed0: gan`."""
+def titled(title: str | None) -> Iterator[None]:
+    """Say of every training inside this context what it is, such as `trial 3/32 gan-seed0: gan`; None: say nothing."""
     token = _title.set(title)
     try:
         yield
@@ -28,16 +28,19 @@ class Progress(Callback):
 
     def __init__(self) -> None:
         self._shown = ExitStack()  # a training begins and ends in hooks, where no `with` can span it
+        self._meter: Meter | None = None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Show the meter."""
-        self._meter = self._shown.enter_context(Meter(_title.get(), int(trainer.num_training_batches), "steps"))
+        if title := _title.get():
+            self._meter = self._shown.enter_context(Meter(title, int(trainer.num_training_batches), "steps"))
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Move the meter."""
-        self._meter.update(batch_idx + 1)
+        if self._meter is not None:
+            self._meter.update(batch_idx + 1)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Take the meter away."""

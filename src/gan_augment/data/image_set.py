@@ -171,6 +171,24 @@ def rare_classes(images: ImageSet) -> list[str]:
     return [name for name, is_rare in zip(images.class_names, few.tolist(), strict=True) if is_rare]
 
 
+def in_proportion(images: ImageSet, counts: Tensor) -> ImageSet:
+    """Return the first images of each class, in the proportions of some counts, as many as there are.
+
+    Args:
+        images: The set.
+        counts: Images a class, int64 `[K]`; a class with none is left out.
+
+    Example:
+        >>> images = ImageSet(torch.zeros(6, 1, 1, 1, dtype=torch.uint8), torch.tensor([0, 0, 0, 1, 1, 1]), ["a", "b"])
+        >>> in_proportion(images, torch.tensor([10, 20])).labels.tolist()
+        [0, 1, 1, 1]
+    """
+    shares = images.class_counts[counts > 0] / counts[counts > 0]
+    wanted = (counts * shares.min()).long() if len(shares) else counts
+    chosen = [(images.labels == label).nonzero().squeeze(1)[:count] for label, count in enumerate(wanted.tolist())]
+    return images.subset(torch.cat(chosen))
+
+
 def hash_images(images: Tensor) -> np.ndarray:
     """Hash the pixels of each image.
 

@@ -109,6 +109,7 @@ class Split:
         pool: Training images whose labels nobody may see, unless an arm says so.
         validation: For reporting and for hyperparameter search.
         test: Opened once, at the end of a trial.
+        training: All images with a label outside validation and test, whatever the budget: a judge learns from them.
         test_indices: Where the test images stand in the source, int64 `[N]`.
         hash: Names the four index sets.
     """
@@ -117,6 +118,7 @@ class Split:
     pool: ImageSet
     validation: ImageSet
     test: ImageSet
+    training: ImageSet
     test_indices: Tensor
     hash: str
 
@@ -195,11 +197,14 @@ def draw_split(
     indices |= {part: indices[part][labels[indices[part]] >= 0] for part in PARTS if part != "pool"}
     indices |= {} if source.test is None else {"test": source.test}
     indices |= {} if source.validation is None else {"validation": source.validation}
+    held_out = torch.isin(part_of[first], torch.tensor([PARTS.index(part) for part in ("validation", "test")]))
+    training = (free & (labels >= 0) & ~held_out).nonzero().squeeze(1)
     digest = hashlib.blake2b(digest_size=16)
     for part in sorted(indices):
         digest.update(part.encode() + indices[part].numpy().tobytes())
     return Split(
         **{part: images.subset(index) for part, index in indices.items()},
+        training=images.subset(training),
         test_indices=indices["test"],
         hash=digest.hexdigest(),
     )

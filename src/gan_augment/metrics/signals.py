@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gan_augment.data.image_set import ImageSet
+from gan_augment.data.image_set import ImageSet, in_proportion
 from gan_augment.data.source import Modes
 from gan_augment.metrics.diversity import MAX_IMAGES, collapse_warning, pairwise_diversity
 from gan_augment.metrics.leak import leaks
@@ -50,10 +50,9 @@ def generator_signals(
     collapsed = collapse_warning(there, made, real.class_names)
     warnings = [collapsed] if collapsed else []
     if cutout is not None and len(real) >= FEWEST_REAL:
-        shares = synthetic.class_counts / real.class_counts.clamp_min(1)
-        counts = (real.class_counts * shares[real.class_counts > 0].min()).long()  # of both the same proportions
-        images = synthetic.images[_first(synthetic, counts)]
-        traces = leaks(real.images[torch.arange(len(real))], images, **({"cutout": cutout} if cutout else {}))
+        alike = in_proportion(synthetic, real.class_counts)
+        there, made = (images.images[torch.arange(len(images))] for images in (real, alike))
+        traces = leaks(there, made, **({"cutout": cutout} if cutout else {}))
         warnings += [f"Leak of the discriminator's augmentation: {trace}" for trace in traces]
     return metrics, warnings
 
@@ -68,9 +67,3 @@ def class_diversity(images: ImageSet, num_classes: int | None = None) -> Tensor:
         members = images.images[(images.labels == label).nonzero().squeeze(1)[:MAX_IMAGES]]
         found.append(pairwise_diversity(members, torch.zeros(len(members)), 1))
     return torch.cat(found)
-
-
-def _first(images: ImageSet, counts: Tensor) -> Tensor:
-    """Return the indices of the first so many images of each class, int64 `[M]`."""
-    chosen = [(images.labels == label).nonzero().squeeze(1)[:count] for label, count in enumerate(counts.tolist())]
-    return torch.cat(chosen)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from gan_augment.data.image_set import ImageShape
 from gan_augment.networks.architecture import Architecture, FeatureExtractor
-from gan_augment.settings import check_integer, check_number
+from gan_augment.settings import check_integer
 
 
 class Conditioning(ABC):
@@ -85,26 +85,6 @@ class Unconditional(Conditioning):
     def discriminator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
         """Return the architecture's body under a linear head."""
         return WithoutLabel(_judge(architecture, shape))
-
-
-@dataclass(frozen=True)
-class PseudoLabel(Unconditional):
-    """An unconditional GAN whose images a teacher labels, as far as it is sure (Lee 2013).
-
-    The teacher is the classifier of the trial, trained on the labelled images alone, as it would be without the GAN.
-
-    Attributes:
-        threshold: Probability of its class from which on an image is taken; below 1.
-
-    Raises:
-        ValueError: If it is out of range.
-    """
-
-    threshold: float = 0.9
-
-    def __post_init__(self) -> None:
-        """Refuse a threshold that no image meets."""
-        check_number("conditioning.threshold", self.threshold, 0, 0.9999)
 
 
 class PerClass(Conditioning):

@@ -7,7 +7,7 @@ from typing import Any
 # Parts of the configuration that only a trial with generated images, with transforms or with a classifier reads.
 GAN_PARTS = (
     *("architecture", "conditioning", "loss", "penalty", "discriminator_augmentation", "gan", "synthesis"),
-    *("seeds.gan", "seeds.synthesis"),
+    *("judge", "seeds.gan", "seeds.synthesis"),
 )
 TRANSFORM_PARTS = ("data.classical",)
 CLASSIFIER_PARTS = ("augmentation", "classifier", "open_test", "seeds.classifier", *TRANSFORM_PARTS)

@@ -1,27 +1,28 @@
-"""Synthetic sets: labelled images to exact quotas, each traceable to generator, seed and label."""
+"""Sampling: labelled images from a trained generator, to exact quotas."""
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from gan_augment.data.image_set import ImageSet, from_float
-from gan_augment.networks.weights import load_weights
-from gan_augment.randomness import Stream
-from gan_augment.settings import check_integer, settings_from
+from gan_augment.data.image_set import ImageSet
+from gan_augment.networks.weights import BEST, FILE
+from gan_augment.settings import check_choice, check_integer, check_number, settings_from
 from gan_augment.stages import Stage
-from gan_augment.systems.design import GANDesign
+from gan_augment.synthesis.generator import Generator
+from gan_augment.synthesis.synthetic_set import SyntheticSet
+from gan_augment.systems.classifier import TrainedClassifier
 from gan_augment.systems.hardware import Hardware
 
-VERSION = 1  # raise it when the same seed makes other images
+VERSION = 2  # raise it when the same seed makes other images
 
-IMAGES = "images.npz"
-BATCH_SIZE = 256
+QUOTAS = ("balanced", "proportional", "top_up")
+SELECTIONS = ("all", "confident")
 MOST_NAMED = 10  # classes in an error
 MAX_CANDIDATES = 50  # that a teacher looks at, for every image that is asked for
 
@@ -31,179 +32,197 @@ class SynthesisSettings:
     """How a synthetic set is made.
 
     Attributes:
-        per_class: Images a class; of conditioning=none, which knows no classes, images in all.
+        per_class: Images a class; of a generator that knows no classes, images in all.
+        quotas: `balanced`, as many of each class; `proportional`, as many in all, shared out as the labelled images
+            are; or `top_up`, what each class's labelled images lack to that number.
+        truncation: Largest size of a latent's numbers, above 0: smaller makes images more typical and less diverse;
+            None for no bound.
+        selection: `all`; or `confident`, those alone of which a teacher is sure that they show their label.
+        threshold: Probability of the label from which on the teacher is sure, in [0, 1); None where none is asked.
     """
 
     per_class: int
+    quotas: str
+    truncation: float | None
+    selection: str
+    threshold: float | None
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
         check_integer("synthesis.per_class", self.per_class, low=1)
+        check_choice("synthesis.quotas", self.quotas, QUOTAS)
+        if self.truncation is not None:
+            check_number("synthesis.truncation", self.truncation, 0, 10, open_low=True)
+        check_choice("synthesis.selection", self.selection, SELECTIONS)
+        if self.asks_teacher:
+            if self.threshold is None:
+                raise ValueError(
+                    "synthesis.selection=confident, but no threshold: set synthesis.threshold, such as 0.9"
+                )
+            check_number("synthesis.threshold", self.threshold, 0, 0.9999)
+        elif self.threshold is not None:
+            raise ValueError(
+                f"synthesis.threshold={self.threshold}, but synthesis.selection=all takes every image: leave it null, "
+                "or set synthesis.selection=confident"
+            )
 
+    @property
+    def asks_teacher(self) -> bool:
+        """Whether a teacher selects."""
+        return self.selection == "confident"
 
-def latents(seed: int, indices: Sequence[int], latent_dim: int) -> Tensor:
-    """Return the latent vectors `[N, latent_dim]` of some images of a synthetic set.
-
-    Each is drawn for itself, so image i can be made again without the others.
-
-    Args:
-        seed: The seed of the synthetic set.
-        indices: Where the images stand in the set.
-        latent_dim: Length of a latent vector.
-    """
-    stream = Stream(seed, "synthesis")
-    return torch.stack([torch.randn(latent_dim, generator=stream.at(index)) for index in indices])
-
-
-@torch.no_grad()
-def generate(
-    generator: nn.Module, latent_dim: int, labels: Tensor, first: int, seed: int, dtype: torch.dtype = torch.uint8
-) -> Tensor:
-    """Make images of given labels.
-
-    Args:
-        generator: (latents `[B, latent_dim]`, labels `[B]`) -> images `[B, C, H, W]` in [-1, 1].
-        latent_dim: Length of a latent vector.
-        labels: int64 `[N]`.
-        first: The number of the first one's latent vector; the others follow.
-        seed: Decides the latents.
-        dtype: What the images are made of: uint8, or floats as they come.
-
-    Returns:
-        Images `[N, C, H, W]`, on the CPU.
-    """
-    device, images = next(generator.parameters()).device, []
-    for indices in torch.arange(len(labels)).split(BATCH_SIZE):
-        drawn = latents(seed, (first + indices).tolist(), latent_dim)
-        images.append(from_float(generator(drawn.to(device), labels[indices].to(device)).float(), dtype).cpu())
-    return torch.cat(images)
-
-
-@dataclass(frozen=True)
-class Teacher:
-    """A classifier that says what the images of an unconditional generator show (Lee 2013, pseudo-labels).
-
-    Attributes:
-        stage: The stage that trains it, on labelled images.
-        says: (the stage's folder, images) -> probabilities `[N, K]`.
-        class_names: K names.
-        threshold: Probability of its class from which on an image is taken.
-    """
-
-    stage: Stage
-    says: Callable[[Path, ImageSet], Tensor]
-    class_names: Sequence[str]
-    threshold: float
-
-    def choose(self, make: Callable[[int, int], Tensor], folder: Path, per_class: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Take the first `per_class` images of each class that the teacher is sure of.
+    def count(self, class_counts: Tensor) -> Tensor:
+        """Return how many images of each class to make, int64 `[K]`.
 
         Args:
-            make: (number of the first candidate, number of candidates) -> images `[n, C, H, W]`.
-            folder: The teacher's stage folder.
-            per_class: Images a class.
-
-        Returns:
-            Images `[N, C, H, W]`, labels and the numbers of the candidates, int64 `[N]`; class after class.
+            class_counts: Labelled images a class, int64 `[K]`.
 
         Raises:
-            ValueError: If after 50 times as many candidates as images are asked for a class still lacks some.
+            ValueError: If there is none to make.
+
+        Example:
+            >>> counts = torch.tensor([1, 3])
+            >>> [SynthesisSettings(4, kind, None, "all", None).count(counts).tolist() for kind in QUOTAS]
+            [[4, 4], [2, 6], [3, 1]]
         """
-        num_images, num_classes = per_class * len(self.class_names), len(self.class_names)
-        missing = torch.full((num_classes,), per_class)
-        found: list[tuple[Tensor, Tensor, Tensor]] = []
-        for start in range(0, MAX_CANDIDATES * num_images, num_images):
-            images = make(start, num_images)
-            anything = ImageSet(images, torch.full((num_images,), -1), self.class_names)
-            sureness, labels = self.says(folder, anything).max(dim=1)
-            sure = sureness >= self.threshold
-            first = [(sure & (labels == label)).nonzero().squeeze(1)[: missing[label]] for label in range(num_classes)]
-            taken = torch.cat(first)
-            found.append((images[taken], labels[taken], start + taken))
-            missing -= labels[taken].bincount(minlength=num_classes)
-            if not missing.any():
-                break
-        else:
-            short = [name for name, lacks in zip(self.class_names, missing.tolist(), strict=True) if lacks]
-            raise ValueError(
-                f"of {MAX_CANDIDATES * num_images} generated images the teacher takes fewer than {per_class} for class "
-                f"{', '.join(map(repr, short[:MOST_NAMED]))}{', ...' if len(short) > MOST_NAMED else ''}; lower "
-                f"conditioning.threshold={self.threshold} or synthesis.per_class, or take conditioning=per_class"
-            )
-        images, labels, numbers = (torch.cat(tensors) for tensors in zip(*found, strict=True))
-        order = labels.argsort(stable=True)
-        return images[order], labels[order], numbers[order]
+        if self.quotas == "balanced":
+            return torch.full_like(class_counts, self.per_class)
+        if self.quotas == "top_up":
+            if not (wanted := (self.per_class - class_counts).clamp_min(0)).any():
+                raise ValueError(
+                    f"synthesis.quotas=top_up to synthesis.per_class={self.per_class}, but every class has as many "
+                    "labelled images already: use a larger number"
+                )
+            return wanted
+        exact = self.per_class * len(class_counts) * class_counts.double() / class_counts.sum()
+        wanted = exact.floor().long()
+        left = self.per_class * len(class_counts) - int(wanted.sum())
+        wanted[(wanted - exact).argsort(stable=True)[:left]] += 1  # those that rounding took most from
+        return wanted
+
+
+def synthesize(
+    generator: Generator,
+    settings: SynthesisSettings,
+    class_counts: Tensor,
+    seed: int,
+    teacher: TrainedClassifier | None = None,
+) -> SyntheticSet:
+    """Make a synthetic set.
+
+    Args:
+        generator: Makes the images.
+        settings: How many, and which.
+        class_counts: Labelled images a class, int64 `[K]`.
+        seed: Decides the latents.
+        teacher: A classifier that was trained on labelled images, where the settings ask for one. It also labels the
+            images of a generator that knows no classes (Lee 2013, pseudo-labels).
+
+    Raises:
+        ValueError: If a class still lacks images after 50 times as many candidates.
+    """
+    wanted, class_names = settings.count(class_counts), generator.class_names
+    if teacher is None:
+        numbers = [torch.arange(count) for count in wanted.tolist()]
+        made = [
+            generator.images(label, some, seed, settings.truncation) for label, some in enumerate(numbers) if len(some)
+        ]
+        labels = torch.arange(len(wanted)).repeat_interleave(wanted)
+        images = ImageSet(torch.cat(made), labels, class_names)
+        return SyntheticSet(images, torch.cat(numbers), torch.full((len(images),), math.nan), len(images))
+    if generator.knows_classes:
+        each = [wanted.where(torch.arange(len(wanted)) == label, 0) for label in range(len(wanted))]
+        parts = [_select(generator, label, one, settings, seed, teacher) for label, one in enumerate(each) if one.any()]
+    else:
+        parts = [_select(generator, 0, wanted, settings, seed, teacher)]
+    pixels, labels, found, sureness = (torch.cat([part[column] for part, _ in parts]) for column in range(4))
+    order = labels.argsort(stable=True)
+    taken = ImageSet(pixels[order], labels[order], teacher.class_names)
+    return SyntheticSet(taken, found[order], sureness[order], sum(candidates for _, candidates in parts))
+
+
+def _select(
+    generator: Generator, label: int, wanted: Tensor, settings: SynthesisSettings, seed: int, teacher: TrainedClassifier
+) -> tuple[tuple[Tensor, ...], int]:
+    """Take the first images of one of the generator's labels that the teacher is sure of, so many of each class.
+
+    Returns:
+        Pixels, the teacher's labels, numbers and the teacher's sureness; and how many images it looked at.
+    """
+    missing, num_images = wanted.clone(), int(wanted.sum())
+    assert settings.threshold is not None
+    found: list[tuple[Tensor, ...]] = []
+    for start in range(0, MAX_CANDIDATES * num_images, num_images):
+        numbers = torch.arange(start, start + num_images)
+        pixels = generator.images(label, numbers, seed, settings.truncation)
+        nothing = torch.full((num_images,), -1)
+        sureness, seen = teacher.probabilities(ImageSet(pixels, nothing, teacher.class_names)).max(dim=1)
+        sure = sureness >= settings.threshold
+        first = [(sure & (seen == one)).nonzero().squeeze(1)[:count] for one, count in enumerate(missing.tolist())]
+        taken = torch.cat(first)
+        found.append((pixels[taken], seen[taken], numbers[taken], sureness[taken]))
+        missing -= seen[taken].bincount(minlength=len(missing))
+        if not missing.any():
+            return tuple(torch.cat(tensors) for tensors in zip(*found, strict=True)), start + num_images
+    short = [name for name, lacks in zip(teacher.class_names, missing.tolist(), strict=True) if lacks]
+    raise ValueError(
+        f"of {MAX_CANDIDATES * num_images} generated images the teacher takes too few for class "
+        f"{', '.join(map(repr, short[:MOST_NAMED]))}{', ...' if len(short) > MOST_NAMED else ''}; lower "
+        f"synthesis.threshold={settings.threshold} or synthesis.per_class={settings.per_class}, or take "
+        "synthesis.selection=all or conditioning=per_class"
+    )
 
 
 def synthesis_stage(
     gan: Stage,
-    images: ImageSet,
-    design: Mapping[str, Mapping[str, Any]],
+    teacher: Stage | None,
+    labelled: ImageSet,
     synthesis: Mapping[str, Any],
     seed: int,
     hardware: Hardware,
-    teacher: Teacher | None = None,
 ) -> Stage:
     """Lay out the stage that samples a trained GAN.
 
     Args:
         gan: The stage that trains it.
-        images: A set with the shape and the classes it is trained for.
-        design: The configuration nodes of its parts, as it is trained with.
+        teacher: The stage that trains the classifier that selects, where one does.
+        labelled: The images that quotas refer to.
         synthesis: Configuration node of the `SynthesisSettings`.
         seed: Decides the latents.
         hardware: Where to compute.
-        teacher: Who labels the images of a generator that knows no classes; None keeps the generator's own.
 
     Raises:
         ValueError: If a setting is out of range.
     """
-    settings = settings_from(SynthesisSettings, "synthesis", synthesis)
-    inputs, chosen = {"gan": gan}, {}
-    if teacher is not None:
-        inputs, chosen = {"gan": gan, "teacher": teacher.stage}, {"threshold": teacher.threshold}
+    settings, class_counts = settings_from(SynthesisSettings, "synthesis", synthesis), labelled.class_counts
+    wanted = settings.count(class_counts)
+    inputs = {"gan": gan} if teacher is None else {"gan": gan, "teacher": teacher}
     return Stage(
         name="synthesis",
         version=VERSION,
-        settings={**synthesis, **chosen, **hardware.identity},
+        settings={**synthesis, "images": wanted.tolist(), **hardware.identity},
         inputs=inputs,
         seed=seed,
-        compute=partial(write_synthetic, images, GANDesign.read(design), settings, seed, hardware.device, teacher),
+        compute=partial(write_synthetic, settings, class_counts, seed, hardware.device),
     )
 
 
 def write_synthetic(
-    real: ImageSet,
-    design: GANDesign,
     settings: SynthesisSettings,
+    class_counts: Tensor,
     seed: int,
     device: torch.device,
-    labels_by: Teacher | None,
     folder: Path,
     gan: Path,
     teacher: Path | None = None,
 ) -> None:
-    """Sample the averaged generator in a GAN's stage folder, and write the set into a folder.
-
-    Each image's number is that of its latent vector: with the seed it names the image.
-    """
-    network = load_weights(gan, "ema", design.generator(real.shape, real.num_classes)).to(device)
-
-    def make(labels: Tensor, first: int = 0) -> Tensor:
-        return generate(network, design.architecture.latent_dim, labels, first, seed, real.dtype)
-
-    if labels_by is None:
-        labels = torch.arange(real.num_classes).repeat_interleave(settings.per_class)
-        images, numbers = make(labels), torch.arange(len(labels))
-    else:
-        assert teacher is not None
-        images, labels, numbers = labels_by.choose(
-            lambda first, number: make(torch.zeros(number, dtype=torch.int64), first), teacher, settings.per_class
-        )
-    np.savez(folder / IMAGES, images=images.numpy(), labels=labels.numpy(), numbers=numbers.numpy())
+    """Sample the generator in a GAN's stage folder, and write the set into a folder."""
+    generator = Generator.load(chosen(gan), device)
+    asked = None if teacher is None else TrainedClassifier.load(teacher / FILE, device)
+    synthesize(generator, settings, class_counts, seed, asked).write(folder)
 
 
-def read_synthetic(folder: Path, class_names: Sequence[str]) -> ImageSet:
-    """Read the synthetic set in a stage's folder."""
-    with np.load(folder / IMAGES, allow_pickle=False) as stored:
-        return ImageSet(torch.from_numpy(stored["images"]), torch.from_numpy(stored["labels"]), class_names)
+def chosen(gan: Path) -> Path:
+    """Return the checkpoint in a GAN's stage folder that images are made with: the best, where one was kept."""
+    best = gan / BEST
+    return best if best.exists() else gan / FILE

@@ -1,8 +1,8 @@
 """The classifier: the network whose accuracy is in question."""
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import InitVar, asdict, astuple, dataclass, fields
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,14 @@ from gan_augment.augmentation.arm import Arm
 from gan_augment.augmentation.classical import ClassicalTransform
 from gan_augment.data.batches import Batch, ImageBatches, Part
 from gan_augment.data.image_set import ImageSet, ImageShape, to_float
-from gan_augment.networks.weights import load_weights, save_weights
+from gan_augment.networks.weights import FILE, load_weights, read_about, save_weights
 from gan_augment.randomness import Stream, initialised, stream_seed
-from gan_augment.settings import build, check_integer, check_number, settings_from
+from gan_augment.settings import build, check_integer, check_names, check_number
 from gan_augment.stages import Stage
-from gan_augment.synthesis.sampling import read_synthetic
+from gan_augment.synthesis.synthetic_set import SyntheticSet
 from gan_augment.systems.hardware import Hardware
 
-VERSION = 1  # raise it when the mathematics of the training changes
+VERSION = 2  # raise it when the mathematics of the training changes
 
 NUM_LOOKS = 10  # at the validation images, over the whole training
 
@@ -39,6 +39,7 @@ class ClassifierSettings:
         batch_size: Images a step, real and extra ones together.
         learning_rate: Of AdamW, at the start; it decays to 0 along a half cosine.
         weight_decay: Of AdamW.
+        where: Where these settings stand in the configuration.
     """
 
     network: Callable[..., nn.Module]
@@ -46,13 +47,14 @@ class ClassifierSettings:
     batch_size: int
     learning_rate: float
     weight_decay: float
+    where: InitVar[str] = "classifier"
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, where: str) -> None:
         """Refuse values out of range."""
-        check_integer("classifier.num_steps", self.num_steps, low=1)
-        check_integer("classifier.batch_size", self.batch_size, low=1)
-        check_number("classifier.learning_rate", self.learning_rate, 0, 1, open_low=True)
-        check_number("classifier.weight_decay", self.weight_decay, 0, 1)
+        check_integer(f"{where}.num_steps", self.num_steps, low=1)
+        check_integer(f"{where}.batch_size", self.batch_size, low=1)
+        check_number(f"{where}.learning_rate", self.learning_rate, 0, 1, open_low=True)
+        check_number(f"{where}.weight_decay", self.weight_decay, 0, 1)
 
     def num_extra(self, arm: Arm) -> int:
         """Return how many images of a batch come from the arm's extra set."""
@@ -167,7 +169,7 @@ def classifier_stage(
         },
         inputs=inputs,
         seed=seed,
-        compute=partial(train_classifier, labelled, validation, arm, transform, settings, seed, hardware),
+        compute=partial(train_classifier, labelled, validation, arm, transform, classifier, seed, hardware),
     )
 
 
@@ -184,9 +186,15 @@ def _origin(classifier: str, shape: ImageShape, num_classes: int) -> str | None:
     return getattr(network, "origin", None)
 
 
-def read_classifier(node: Mapping[str, Any]) -> ClassifierSettings:
-    """Turn a configuration node into the `ClassifierSettings`."""
-    return settings_from(ClassifierSettings, "classifier", {**node, "network": build(node["network"])})
+def read_classifier(node: Mapping[str, Any], where: str = "classifier") -> ClassifierSettings:
+    """Turn a configuration node into the `ClassifierSettings`.
+
+    Args:
+        node: The plain configuration node.
+        where: Where it stands in the configuration.
+    """
+    check_names(where, node, [field.name for field in fields(ClassifierSettings)])
+    return ClassifierSettings(**{**node, "network": build(node["network"], "gan_augment.networks")}, where=where)
 
 
 def train_classifier(
@@ -194,7 +202,7 @@ def train_classifier(
     validation: ImageSet,
     arm: Arm,
     transform: ClassicalTransform | None,
-    settings: ClassifierSettings,
+    classifier: Mapping[str, Any],
     seed: int,
     hardware: Hardware,
     folder: Path,
@@ -207,7 +215,7 @@ def train_classifier(
         validation: Images to report on while training; they change no weight.
         arm: What is mixed into the batches.
         transform: Applied to every training image, real or not; None for none.
-        settings: How it is trained.
+        classifier: Configuration node of the `ClassifierSettings`.
         seed: The seed of all its streams, shared by the arms.
         hardware: Where it is trained.
         folder: Where to write.
@@ -216,34 +224,68 @@ def train_classifier(
     Raises:
         DivergedError: If a loss or a weight stops being finite.
     """
+    settings = read_classifier(classifier)
     num_extra = settings.num_extra(arm)
     parts = [Part(labelled, settings.batch_size - num_extra, "order")]
     if synthesis is not None:
-        parts.append(Part(read_synthetic(synthesis, labelled.class_names), num_extra, "order/extra"))
+        parts.append(Part(SyntheticSet.read(synthesis, labelled.class_names).images, num_extra, "order/extra"))
     parts = [part for part in parts if part.num_per_batch]
     data = ImageBatches(parts, settings.num_steps, seed, validation, validation_batch_size=settings.batch_size)
     network = initialised(lambda: settings.network(labelled.shape, labelled.num_classes), seed)
     system = Classifier(network, settings, transform, seed)
     look_every = max(1, settings.num_steps // NUM_LOOKS) if len(validation) else None
     hardware.fit(system, data, folder, validate_every=look_every)
-    save_weights(folder, classifier=network)
+    about = {
+        "kind": "classifier",
+        "classifier": classifier,
+        "shape": [*astuple(labelled.shape)],
+        "class_names": [*labelled.class_names],
+    }
+    save_weights(folder / FILE, about, classifier=network)
 
 
-@torch.no_grad()
-def predict(folder: Path, classifier: Mapping[str, Any], images: ImageSet, hardware: Hardware) -> Tensor:
-    """Return what a trained classifier says of images.
+@dataclass(frozen=True, eq=False)
+class TrainedClassifier:
+    """A classifier from its checkpoint.
 
-    Args:
-        folder: The classifier's stage folder.
-        classifier: The configuration node that it was trained with.
-        images: What to classify.
-        hardware: Where to compute.
-
-    Returns:
-        Probabilities, float32 `[N, K]`, on the CPU.
+    Attributes:
+        network: Images `[B, C, H, W]` in [-1, 1] -> logits `[B, K]`; frozen.
+        shape: The images that it takes.
+        class_names: K names.
+        batch_size: Images at a time: as many as in training, and so no more memory.
+        device: Where it computes.
     """
-    settings, device = read_classifier(classifier), hardware.device
-    network = load_weights(folder, "classifier", settings.network(images.shape, images.num_classes)).to(device)
-    # As many images at a time as in training, and so no more memory.
-    chunks = torch.arange(len(images)).split(settings.batch_size)
-    return torch.cat([network(to_float(images.images[chunk].to(device))).softmax(dim=1).cpu() for chunk in chunks])
+
+    network: nn.Module
+    shape: ImageShape
+    class_names: Sequence[str]
+    batch_size: int
+    device: torch.device
+
+    @classmethod
+    def load(cls, checkpoint: Path, device: torch.device) -> "TrainedClassifier":
+        """Read a classifier.
+
+        Raises:
+            ValueError: If the file is no checkpoint of a classifier.
+        """
+        about = read_about(checkpoint, "classifier", ("shape", "class_names", "classifier"))
+        shape, class_names, node = ImageShape(*about["shape"]), about["class_names"], about["classifier"]
+        network = load_weights(checkpoint, "classifier", read_classifier(node).network(shape, len(class_names)))
+        return cls(network.to(device), shape, class_names, node["batch_size"], device)
+
+    def probabilities(self, images: ImageSet) -> Tensor:
+        """Return what it says of images: probabilities, float32 `[N, K]`, on the CPU."""
+        return self.outputs(self.network, images).softmax(dim=1)
+
+    @torch.no_grad()
+    def outputs(self, part: nn.Module, images: ImageSet) -> Tensor:
+        """Return what a part of the network makes of images, `[N, ...]`, on the CPU.
+
+        Raises:
+            ValueError: If it was trained on images of another shape.
+        """
+        if images.shape != self.shape:
+            raise ValueError(f"the classifier takes {self.shape}, but these images are {images.shape}")
+        chunks = torch.arange(len(images)).split(self.batch_size)
+        return torch.cat([part(to_float(images.images[chunk].to(self.device))).cpu() for chunk in chunks])

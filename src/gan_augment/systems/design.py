@@ -10,9 +10,12 @@ from gan_augment.augmentation.discriminator import DiffAugment
 from gan_augment.data.image_set import ImageShape
 from gan_augment.losses.adversarial import AdversarialLoss
 from gan_augment.losses.penalties import Penalties
+from gan_augment.metrics.fidelity import METRICS
 from gan_augment.networks.architecture import Architecture
 from gan_augment.networks.conditioning import Conditioning
-from gan_augment.settings import build, check_integer, check_number, settings_from
+from gan_augment.settings import build, check_choice, check_integer, check_number, settings_from
+
+LOOKED_AT = tuple(name for name in METRICS if name != "gan_test")  # while a GAN trains
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class GANSettings:
         ema_half_life: Half-life of the generator's running average, in images.
         ema_ramp_up: The half-life is at most this share of the images seen so far, so that the average
             forgets the random start.
+        judge_every: Images seen between two looks of the judge; None for no look.
+        best_by: The judge's metric whose best look gives the generator that is used; None for the one of the last step.
     """
 
     images_seen: int
@@ -41,6 +46,8 @@ class GANSettings:
     decay: bool
     ema_half_life: int
     ema_ramp_up: float
+    judge_every: int | None
+    best_by: str | None
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
@@ -58,6 +65,15 @@ class GANSettings:
             raise ValueError(f"gan.decay={self.decay}: use true or false")
         check_integer("gan.ema_half_life", self.ema_half_life, low=1)
         check_number("gan.ema_ramp_up", self.ema_ramp_up, 0, 1, open_low=True)
+        if self.judge_every is not None:
+            check_integer("gan.judge_every", self.judge_every, low=self.batch_size)
+        if self.best_by is not None:
+            check_choice("gan.best_by", self.best_by, LOOKED_AT)
+            if self.judge_every is None:
+                raise ValueError(
+                    f"gan.best_by={self.best_by}, but nothing looks while the GAN trains: set gan.judge_every, such as "
+                    "10000"
+                )
 
     @property
     def num_steps(self) -> int:

@@ -4,26 +4,30 @@ import copy
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import astuple
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import lightning as L
 import torch
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 
+from gan_augment.callbacks.looks import Looks
 from gan_augment.callbacks.samples import SampleGrid
 from gan_augment.data.batches import Batch, ImageBatches, Part
 from gan_augment.data.image_set import ImageSet
-from gan_augment.networks.weights import save_weights
+from gan_augment.networks.weights import FILE, save_weights
 from gan_augment.randomness import Stream, initialised
 from gan_augment.stages import Stage
 from gan_augment.study.record import write_json
 from gan_augment.systems.design import GANDesign
 from gan_augment.systems.hardware import Hardware
+from gan_augment.systems.judge import Judge
 
-VERSION = 2  # raise it when the mathematics of the training changes
+VERSION = 3  # raise it when the mathematics of the training changes
 
 SIGNALS = "signals.json"  # the last point of each curve, in a stage's folder
 
@@ -37,6 +41,7 @@ class GAN(L.LightningModule):
         design: What both minimise, and how they are trained.
         class_counts: Real images a class, int64 `[K]`; generated labels are drawn in the same proportions.
         seed: Decides latents and labels of the generated images.
+        about: What its checkpoints say of it.
         log_every_n_steps: Steps between two points of the curves.
 
     Attributes:
@@ -59,6 +64,7 @@ class GAN(L.LightningModule):
         design: GANDesign,
         class_counts: Tensor,
         seed: int,
+        about: Mapping[str, Any] | None = None,
         log_every_n_steps: int = 50,
     ) -> None:
         super().__init__()
@@ -71,6 +77,7 @@ class GAN(L.LightningModule):
         self.latent_dim = design.architecture.latent_dim
         self.num_classes = len(class_counts)
         self.seed = seed
+        self.about = about or {}
         self.log_every_n_steps = min(log_every_n_steps, self.settings.num_steps)
         self.signals: dict[str, float] = {}
         self.register_buffer("finite", torch.tensor(True))
@@ -216,6 +223,11 @@ class GAN(L.LightningModule):
         for average, current in zip(self.ema.buffers(), self.generator.buffers(), strict=True):
             average.copy_(current)
 
+    def save(self, path: Path, **more: Any) -> None:
+        """Write a checkpoint, and into it what more there is to say of it."""
+        networks = {"ema": self.ema, "generator": self.generator, "discriminator": self.discriminator}
+        save_weights(path, {**self.about, **more}, **networks)
+
     def _draw_curves(self, step: int) -> None:
         now = time.perf_counter()
         means = (self.sums / self.log_every_n_steps).tolist()
@@ -244,7 +256,13 @@ def gradient_norm(network: nn.Module) -> Tensor:
     return torch.nn.utils.get_total_norm([weight.grad for weight in network.parameters() if weight.grad is not None])
 
 
-def gan_stage(labelled: ImageSet, design: Mapping[str, Mapping[str, Any]], seed: int, hardware: Hardware) -> Stage:
+def gan_stage(
+    labelled: ImageSet,
+    design: Mapping[str, Mapping[str, Any]],
+    seed: int,
+    hardware: Hardware,
+    judge: Judge | None = None,
+) -> Stage:
     """Lay out the stage that trains a GAN.
 
     Args:
@@ -252,23 +270,57 @@ def gan_stage(labelled: ImageSet, design: Mapping[str, Mapping[str, Any]], seed:
         design: The configuration nodes of its parts, by the names in `DESIGN`.
         seed: The seed of all its streams.
         hardware: Where it is trained.
+        judge: Who looks at it meanwhile, where `gan.judge_every` asks for that.
 
     Raises:
         ValueError: If a setting is out of range, the architecture cannot make such images, or parts do not go together.
     """
     parts = GANDesign.read(design)
     parts.check(labelled.shape, labelled.num_classes)
+    about = {
+        "kind": "gan",
+        "design": design,
+        "shape": [*astuple(labelled.shape)],
+        "class_names": [*labelled.class_names],
+        "class_counts": labelled.class_counts.tolist(),
+        "trained_on": labelled.fingerprint,
+        "seed": seed,
+    }
+    inputs: dict[str, Stage | str] = {"labelled": labelled.fingerprint}
+    if parts.settings.judge_every is None:
+        judge = None
+    elif judge is None or not len(judge.validation):
+        raise ValueError(
+            f"gan.judge_every={parts.settings.judge_every}, but there is "
+            + (
+                "no judge: choose one, such as judge=cnn"
+                if judge is None
+                else "no validation image for it to compare with"
+            )
+        )
+    else:
+        judge.check_best_by(parts.settings.best_by, parts.conditioning.knows_classes)
+        inputs["judge"] = judge.stage
     return Stage(
         name="gan",
         version=VERSION,
         settings={**design, **hardware.identity},
-        inputs={"labelled": labelled.fingerprint},
+        inputs=inputs,
         seed=seed,
-        compute=partial(train_gan, labelled, parts, seed, hardware),
+        compute=partial(train_gan, labelled, parts, seed, hardware, about=about, looks_by=judge),
     )
 
 
-def train_gan(labelled: ImageSet, design: GANDesign, seed: int, hardware: Hardware, folder: Path) -> None:
+def train_gan(
+    labelled: ImageSet,
+    design: GANDesign,
+    seed: int,
+    hardware: Hardware,
+    folder: Path,
+    about: Mapping[str, Any] | None = None,
+    looks_by: Judge | None = None,
+    judge: Path | None = None,
+) -> None:
     """Train a GAN and leave its weights, and how the training stood at its end, in a stage's folder.
 
     Args:
@@ -277,6 +329,9 @@ def train_gan(labelled: ImageSet, design: GANDesign, seed: int, hardware: Hardwa
         seed: The seed of all its streams.
         hardware: Where it is trained.
         folder: Where to write.
+        about: What its checkpoints say of it.
+        looks_by: Who looks at it meanwhile.
+        judge: The folder of that judge.
 
     Raises:
         DivergedError: If a loss or a weight stops being finite.
@@ -288,8 +343,14 @@ def train_gan(labelled: ImageSet, design: GANDesign, seed: int, hardware: Hardwa
         design,
         labelled.class_counts,
         seed,
+        about,
     )
     data = ImageBatches([Part(labelled, settings.batch_size, "order")], settings.num_steps, seed)
-    hardware.fit(system, data, folder, callbacks=(SampleGrid(labelled, seed),))
+    watching: list[Callback] = [SampleGrid(labelled, seed)]
+    if looks_by is not None:
+        assert judge is not None
+        assert settings.judge_every is not None
+        watching.append(Looks(looks_by, judge, settings.judge_every, seed, settings.best_by, folder))
+    hardware.fit(system, data, folder, callbacks=tuple(watching))
     write_json({name.replace("/", "_"): value for name, value in system.signals.items()}, folder / SIGNALS)
-    save_weights(folder, ema=system.ema, generator=system.generator, discriminator=system.discriminator)
+    system.save(folder / FILE, images_seen=settings.num_steps * settings.batch_size)

@@ -1,0 +1,366 @@
+"""How close generated images are to real ones, in the features of a judge: a classifier that only measures."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torchmetrics.functional.classification import multiclass_confusion_matrix
+from torchmetrics.image.fid import FrechetInceptionDistance
+from torchmetrics.image.kid import poly_kernel
+
+SUBSET_SIZE = 1000  # images of each kind whose kernel distance is computed at once, and
+NUM_SUBSETS = 10  # how many times where there are more
+NEIGHBOURS = 5  # k of precision, recall, density and coverage (Naeem et al. 2020)
+MAX_IMAGES = 5000  # of each kind for them: 25 million distances, four times, are 4 seconds on a core
+CHUNK = 500  # rows of a matrix of distances at once: 20 MB beside 5,000 images
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a metric says.
+
+    Attributes:
+        name: Its key in the results.
+        better: Which of two values is the better one.
+        low: The smallest value it can have.
+        high: The largest.
+        meaning: A sentence, with the value that real images would have.
+        source: Authors and year.
+    """
+
+    name: str
+    better: Literal["lower", "higher"]
+    low: float
+    high: float
+    meaning: str
+    source: str
+
+
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric(
+            "judge_frechet_distance",
+            "lower",
+            0,
+            math.inf,
+            "How far mean and covariance of the judge's features are from those of real images; of other real images 0 "
+            "where they are many, more where they are few.",
+            "Heusel et al. 2017",
+        ),
+        Metric(
+            "judge_kernel_distance",
+            "lower",
+            -math.inf,
+            math.inf,
+            "How far the distribution of the judge's features is from that of real images; of other real images "
+            "0 on average, however few, so a value can be negative.",
+            "Binkowski et al. 2018",
+        ),
+        Metric(
+            "precision",
+            "higher",
+            0,
+            1,
+            "Share of the generated images that lie among the real ones; of other real images .7 to 1.",
+            "Kynkaanniemi et al. 2019",
+        ),
+        Metric(
+            "recall",
+            "higher",
+            0,
+            1,
+            "Share of the real images that lie among the generated ones; of other real images .7 to 1.",
+            "Kynkaanniemi et al. 2019",
+        ),
+        Metric(
+            "density",
+            "higher",
+            0,
+            math.inf,
+            "How densely real images lie around the generated ones; of other real images 1 on average.",
+            "Naeem et al. 2020",
+        ),
+        Metric(
+            "coverage",
+            "higher",
+            0,
+            1,
+            "Share of the real images with a generated one close by; of other real images .97.",
+            "Naeem et al. 2020",
+        ),
+        Metric(
+            "label_agreement",
+            "higher",
+            0,
+            1,
+            "Share of the generated images that the judge sees as what they are meant to show; of real images the "
+            "judge's accuracy.",
+            "Odena et al. 2017",
+        ),
+        Metric(
+            "gan_test",
+            "higher",
+            0,
+            1,
+            "Accuracy on generated images of the classifier that learned from the same labelled images as the GAN; "
+            "of real images its accuracy on new ones.",
+            "Shmelkov et al. 2018",
+        ),
+        Metric(
+            "cas_validation",
+            "higher",
+            0,
+            1,
+            "Accuracy on real validation images of a classifier that learned from generated ones alone; of real "
+            "images that of one that learned from as many real ones.",
+            "Ravuri and Vinyals 2019",
+        ),
+    )
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What a judge makes of N images of K classes.
+
+    Attributes:
+        features: Float `[N, F]`.
+        predicted: The classes that it sees, int64 `[N]` in [0, K).
+        labels: The true classes, or those that generated images are meant to show, int64 `[N]` in [0, K).
+    """
+
+    features: Tensor
+    predicted: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def of_class(self, label: int) -> "Features":
+        """Return those of the images of one class."""
+        members = self.labels == label
+        return Features(self.features[members], self.predicted[members], self.labels[members])
+
+
+def judge_metrics(real: Features, generated: Features, class_names: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Measure how close generated images are to real ones that neither they nor their judge have learned from.
+
+    The images are compared as they come: generated ones with other class proportions than the real ones pay for it in
+    all metrics over all images.
+
+    Args:
+        real: Real images.
+        generated: Generated ones.
+        class_names: K names. A single one is that of images without classes: then labels play no part, and there are no
+            metrics by class.
+
+    Returns:
+        Metrics: those of `METRICS` that need the judge alone, over all images and in `per_class` by name, None for one
+        that is refused; `judged_real` and `judged_generated`, the numbers of images; `confusion_matrix`, the `[K][K]`
+        counts of generated images, a row a class that they are meant to show, a column one that the judge sees. And
+        the refusals, a sentence each: of metrics with too few images, of either kind, or with features that are not
+        finite.
+    """
+    num_classes = len(class_names)
+    classes = [(real.of_class(label), generated.of_class(label)) for label in range(num_classes)]
+    metrics: dict[str, Any] = _measure(real, generated)
+    metrics["judged_real"], metrics["judged_generated"] = len(real), len(generated)
+    if num_classes == 1:
+        del metrics["label_agreement"]
+    else:
+        metrics["per_class"] = {name: _measure(*pair) for name, pair in zip(class_names, classes, strict=True)}
+        confusion = multiclass_confusion_matrix(generated.predicted, generated.labels, num_classes)
+        metrics["confusion_matrix"] = confusion.tolist()
+
+    refusals, needs = [], fewest_images(real.features.shape[1])
+    for fewest in dict.fromkeys(needs.values()):
+        names = [name for name, needed in needs.items() if needed == fewest]
+        refused = _refusal(names, fewest, [(len(real), len(generated))], by_class=False)
+        if not refused and num_classes > 1:
+            refused = _refusal(names, fewest, [(len(there), len(made)) for there, made in classes], by_class=True)
+        refusals += refused
+    broken_real, broken_generated = (int((~kind.features.isfinite()).any(1).sum()) for kind in (real, generated))
+    if broken_real or broken_generated:
+        refusals.append(
+            f"{_listed(list(needs))} are refused where the judge's features are not finite: over all images, and in "
+            f"the classes of these {broken_real} real and {broken_generated} generated ones; check the judge"
+        )
+    return metrics, refusals
+
+
+def frechet_distance(real: Tensor, generated: Tensor) -> float:
+    """Measure how far two samples' means and covariances are apart (Heusel et al. 2017, equation 6).
+
+    For normal distributions with means m, n and covariances C, D: |m - n|^2 + tr(C + D - 2 (C D)^(1/2)).
+
+    Args:
+        real: Float `[N, F]`; N at least 2, better 2 F, below which the covariance is mostly noise.
+        generated: Float `[M, F]`, likewise.
+
+    Returns:
+        The distance, at least 0, in squared units of the features; computed in float64.
+
+    Raises:
+        ValueError: If a feature is not finite.
+    """
+    if not (real.isfinite().all() and generated.isfinite().all()):  # the eigenvalues' library would end the process
+        raise ValueError("features of real or generated images are not finite; check the network that they are from")
+    # The class sums squares, whose difference loses digits where means are large beside spreads; the distance is the
+    # same from wherever it is measured. It computes in float64 and answers in the type of the features.
+    real, generated = real.double(), generated.double()
+    origin = real.mean(dim=0)
+    metric = FrechetInceptionDistance(feature=_AsTheyAre(real.shape[1])).to(real.device)
+    metric.update(real - origin, real=True)
+    metric.update(generated - origin, real=False)
+    return float(metric.compute().clamp_min(0))  # rounding takes equal samples just below
+
+
+def kernel_distance(real: Tensor, generated: Tensor) -> float:
+    """Estimate the squared maximum mean discrepancy without bias (Binkowski et al. 2018, section 4).
+
+    With k(x, y) = (xy / F + 1)^3 over different images: mean k(x, x') + mean k(y, y') - 2 mean k(x, y). Of more than
+    1,000 images of a kind it is the mean over 10 subsets of 1,000, always the same ones.
+
+    Args:
+        real: Float `[N, F]`, N at least 2.
+        generated: Float `[M, F]`, M at least 2.
+
+    Returns:
+        The estimate, 0 on average for two samples of one distribution, so it can be negative; computed in float64.
+    """
+    generator = torch.Generator().manual_seed(0)
+    num_subsets = NUM_SUBSETS if max(len(real), len(generated)) > SUBSET_SIZE else 1
+    real, generated, estimates = real.double(), generated.double(), []
+    for _ in range(num_subsets):
+        x, y = (_draw(features, SUBSET_SIZE, generator) for features in (real, generated))
+        # torchmetrics' own `poly_mmd` is right for equal numbers only: it divides every sum by the number of x.
+        within = sum((k.sum() - k.trace()) / (len(k) * (len(k) - 1)) for k in (poly_kernel(x, x), poly_kernel(y, y)))
+        estimates.append(within - 2 * poly_kernel(x, y).mean())
+    return float(torch.stack(estimates).mean())
+
+
+def precision_recall(real: Tensor, generated: Tensor, k: int = NEIGHBOURS) -> dict[str, float]:
+    """Measure how real generated images are, and how much of the real ones' variety they have.
+
+    An image's ball reaches to its k-th nearest neighbour of its own kind. Precision is the share of generated images in
+    the ball of a real one, recall that of real images in the ball of a generated one (Kynkaanniemi et al. 2019,
+    equations 1 and 2); density is the mean number of real balls that a generated image is in, over k, and coverage the
+    share of real balls with a generated image (Naeem et al. 2020, section 3).
+
+    As many of both kinds are compared, for balls shrink as a sample grows: n of each, the smaller number, at most
+    5,000. Where there are more they are drawn, always the same ones: the first ones may all be of one class.
+
+    Args:
+        real: Float `[N, F]`.
+        generated: Float `[M, F]`.
+        k: Neighbours.
+
+    Returns:
+        `precision`, `recall` and `coverage` in [0, 1]; `density`, at least 0, 1 on average for two samples of one
+        distribution. Their coverage is 1 - 2^-k on average, .97 for k = 5.
+
+    Raises:
+        ValueError: If there are not more than k images of each kind.
+    """
+    size = min(len(real), len(generated), MAX_IMAGES)
+    if size <= k:
+        raise ValueError(
+            f"k={k}, but there are {len(real)} real and {len(generated)} generated images; "
+            f"use at least {k + 1} of each kind"
+        )
+    generator = torch.Generator().manual_seed(0)
+    real, generated = (_draw(features.double(), size, generator) for features in (real, generated))
+    in_real_balls = _in_balls(generated, real, k)  # [generated, real]
+    in_generated_balls = _in_balls(real, generated, k)  # [real, generated]
+    return {
+        "precision": float(in_real_balls.any(dim=1).double().mean()),
+        "recall": float(in_generated_balls.any(dim=1).double().mean()),
+        "density": float(in_real_balls.sum()) / (k * size),
+        "coverage": float(in_real_balls.any(dim=0).double().mean()),
+    }
+
+
+class _AsTheyAre(torch.nn.Identity):
+    """The feature network of features; torchmetrics asks it for their number."""
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.num_features = num_features
+
+
+def _draw(features: Tensor, size: int, generator: torch.Generator) -> Tensor:
+    """Draw so many rows without replacement; all of them, in their order, where there are no more."""
+    if len(features) <= size:
+        return features
+    return features[torch.randperm(len(features), generator=generator)[:size].to(features.device)]
+
+
+def _in_balls(points: Tensor, centres: Tensor, k: int) -> Tensor:
+    """Say which points `[N, F]` lie in which centre's ball to its k-th neighbour among centres `[M, F]`: `[N, M]`."""
+    # The nearest of the k + 1 is the centre itself, at distance 0.
+    nearest = [_distances(rows, centres).topk(k + 1, largest=False).values for rows in centres.split(CHUNK)]
+    radii = torch.cat(nearest)[:, -1]
+    return torch.cat([_distances(rows, centres) <= radii for rows in points.split(CHUNK)])
+
+
+def _distances(x: Tensor, y: Tensor) -> Tensor:
+    # A matrix product would be faster, and put equal points at a small distance from each other.
+    return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def fewest_images(num_features: int) -> dict[str, int]:
+    """Return how many images of each kind the metrics of features need at least."""
+    # A covariance of fewer than twice as many images as dimensions is mostly noise; a ball should hold few of all.
+    neighbours = dict.fromkeys(("precision", "recall", "density", "coverage"), 10 * NEIGHBOURS)
+    return {"judge_frechet_distance": 2 * num_features, "judge_kernel_distance": 20, **neighbours}
+
+
+def _measure(real: Features, generated: Features) -> dict[str, float | None]:
+    """Compute the judge's metrics, None for each that is refused."""
+    kinds = real.features, generated.features
+    fewest = fewest_images(real.features.shape[1])
+    metrics: dict[str, float | None] = dict.fromkeys(fewest)
+    images = min(len(real), len(generated)) if all(kind.isfinite().all() for kind in kinds) else 0
+    if images >= fewest["judge_frechet_distance"]:
+        metrics["judge_frechet_distance"] = frechet_distance(*kinds)
+    if images >= fewest["judge_kernel_distance"]:
+        metrics["judge_kernel_distance"] = kernel_distance(*kinds)
+    if images >= fewest["precision"]:
+        metrics.update(precision_recall(*kinds))
+    agrees = (generated.predicted == generated.labels).double()
+    metrics["label_agreement"] = float(agrees.mean()) if len(agrees) else None
+    return metrics
+
+
+def _refusal(names: list[str], fewest: int, counts: list[tuple[int, int]], by_class: bool) -> list[str]:
+    """Say what is refused given the (real, generated) images there are; nothing where there are enough."""
+    refused = [pair for pair in counts if min(pair) < fewest]
+    if not refused:
+        return []
+    real, generated = zip(*refused, strict=True)
+    settings = {"validation_per_class": real, "synthesis.per_class": generated}
+    be, need = ("are", "they need") if len(names) > 1 else ("is", "it needs")
+    scope, among, have = (
+        (" by class", f" for {len(refused)} of {len(counts)} classes", "the classes have")
+        if by_class
+        else ("", "", "there are")
+    )
+    return [
+        f"{_listed(names)}{scope} {be} refused{among}: {need} {fewest} images of each kind, {have} {_range(real)} real "
+        f"and {_range(generated)} generated ones; raise "
+        + " and ".join(setting for setting, numbers in settings.items() if min(numbers) < fewest)
+    ]
+
+
+def _listed(names: list[str]) -> str:
+    """Return `a, b and c`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def _range(counts: Sequence[int]) -> str:
+    low, high = min(counts), max(counts)
+    return f"{low}" if low == high else f"{low} to {high}"

@@ -1,0 +1,60 @@
+"""The features of Inception, by which papers compare generators."""
+
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gan_augment.data.image_set import ImageSet
+from gan_augment.metrics.fidelity import fewest_images, frechet_distance, kernel_distance
+
+CHUNK = 64  # images at a time
+
+
+@lru_cache(maxsize=1)
+def inception_network() -> Any:
+    """Return uint8 images `[B, 3, H, W]` -> features `[B, 2048]`, Inception v3 as in the paper of the distance.
+
+    Heusel et al. 2017; the weights, 91 MB, are downloaded by torch-fidelity when absent.
+
+    Raises:
+        ValueError: If the weights, or torch-fidelity, cannot be had.
+    """
+    try:
+        from torchmetrics.image.fid import NoTrainInceptionV3
+
+        return NoTrainInceptionV3(name="inception-v3-compat", features_list=["2048"])
+    except Exception as error:  # of many kinds: a missing library, the network, a broken file
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(
+            f"judge.inception=true, but Inception cannot be had ({reason}): pip install torch-fidelity, make sure that "
+            "the weights can be downloaded, or leave judge.inception=false"
+        ) from error
+
+
+@torch.no_grad()
+def inception_features(images: ImageSet, device: torch.device) -> Tensor:
+    """Return Inception's features of images, float `[N, 2048]`, on the CPU; of grey ones in three equal channels."""
+    network, found = inception_network().to(device), []
+    for chunk in torch.arange(len(images)).split(CHUNK):
+        pixels = images.images[chunk].to(device)
+        found.append(network(pixels.expand(-1, 3, -1, -1)).cpu())
+    return torch.cat(found)
+
+
+def inception_distances(real: Tensor, generated: Tensor) -> dict[str, float | None]:
+    """Measure the Frechet and the kernel Inception distance between features of real and generated images.
+
+    Args:
+        real: Float `[N, 2048]`.
+        generated: Float `[M, 2048]`.
+
+    Returns:
+        `frechet_inception_distance` and `kernel_inception_distance`; None for one that has too few images: 4,096 and 20
+        of each kind are needed.
+    """
+    needs, images = fewest_images(real.shape[1]), min(len(real), len(generated))
+    frechet = frechet_distance(real, generated) if images >= needs["judge_frechet_distance"] else None
+    kernel = kernel_distance(real, generated) if images >= needs["judge_kernel_distance"] else None
+    return {"frechet_inception_distance": frechet, "kernel_inception_distance": kernel}

@@ -1,0 +1,108 @@
+"""A trained generator: images by their numbers, the same bits whenever they are asked for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import file_digest
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gan_augment.data.image_set import ImageShape, from_float
+from gan_augment.networks.weights import load_weights, read_about
+from gan_augment.randomness import stream_seed
+from gan_augment.settings import build
+
+BLOCK = 64  # images at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Generator:
+    """The averaged generator of a GAN, from its checkpoint.
+
+    The latent vector of an image is a function of (seed, label, number). How sums are rounded depends on the size of a
+    batch, so images are computed in blocks of 64 with one label and consecutive numbers, whichever of them are asked
+    for: an image has the same bits alone as among thousands, on one kind of device, with equal threads and versions.
+
+    Attributes:
+        network: (latents `[B, latent_dim]`, labels `[B]`) -> images `[B, C, H, W]` in [-1, 1]; frozen.
+        latent_dim: Length of a latent vector.
+        shape: Of its images.
+        dtype: What its images are made of: uint8, or float32 for points.
+        class_names: K names; a single one where it knows no classes.
+        knows_classes: Whether it makes images of a class that one names.
+        about: Everything that the checkpoint says.
+        hash: Of the checkpoint's file, 16 hexadecimal digits.
+    """
+
+    network: nn.Module
+    latent_dim: int
+    shape: ImageShape
+    dtype: torch.dtype
+    class_names: Sequence[str]
+    knows_classes: bool
+    about: Mapping[str, Any]
+    hash: str
+
+    @classmethod
+    def load(cls, checkpoint: Path, device: torch.device) -> "Generator":
+        """Read a generator.
+
+        Raises:
+            ValueError: If the file is no checkpoint of a GAN, of another schema, or damaged.
+        """
+        about = read_about(checkpoint, "gan", ("shape", "class_names", "class_counts", "design"))
+        shape, class_names, design = ImageShape(*about["shape"]), about["class_names"], about["design"]
+        architecture, conditioning = (
+            build(design[name], "gan_augment.networks") for name in ("architecture", "conditioning")
+        )
+        network = load_weights(checkpoint, "ema", conditioning.generator(architecture, shape, len(class_names)))
+        with checkpoint.open("rb") as file:
+            name = file_digest(file, "blake2b").hexdigest()[:16]
+        return cls(
+            network.to(device),
+            architecture.latent_dim,
+            shape,
+            torch.float32 if shape.is_point else torch.uint8,
+            class_names,
+            conditioning.knows_classes,
+            about,
+            name,
+        )
+
+    @torch.no_grad()
+    def images(self, label: int, numbers: Tensor, seed: int, truncation: float | None = None) -> Tensor:
+        """Make some of the images of a label.
+
+        Args:
+            label: In [0, K).
+            numbers: Which ones, int64 `[N]`, each at least 0.
+            seed: Decides the latent vectors.
+            truncation: Largest size of a latent's numbers (Brock et al. 2019), above 0; None for no bound.
+
+        Returns:
+            Images `[N, C, H, W]`, on the CPU.
+        """
+        device = next(self.network.parameters()).device
+        labels = torch.full((BLOCK,), label, device=device)
+        blocks, which = (numbers // BLOCK).unique(return_inverse=True)
+        made = []
+        for block in blocks.tolist():
+            whole = range(block * BLOCK, (block + 1) * BLOCK)
+            drawn = torch.stack([self.latent(label, number, seed, truncation) for number in whole])
+            made.append(from_float(self.network(drawn.to(device), labels).float(), self.dtype).cpu())
+        return torch.cat(made)[which * BLOCK + numbers % BLOCK]
+
+    def latent(self, label: int, number: int, seed: int, truncation: float | None = None) -> Tensor:
+        """Return the latent vector `[latent_dim]` of an image."""
+        random = torch.Generator().manual_seed(latent_seed(seed, label, number))
+        if truncation is None:
+            return torch.randn(self.latent_dim, generator=random)
+        empty = torch.empty(self.latent_dim)
+        return nn.init.trunc_normal_(empty, a=-truncation, b=truncation, generator=random)
+
+
+def latent_seed(seed: int, label: int, number: int) -> int:
+    """Return the seed of the generator of random numbers from which an image's latent vector is drawn."""
+    return stream_seed(seed, f"synthesis/{label}", number)

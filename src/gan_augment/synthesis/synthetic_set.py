@@ -1,0 +1,51 @@
+"""Synthetic sets: generated images with labels, each traceable to generator, seed and number."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gan_augment.data.image_set import ImageSet
+
+FILE = "images.npz"
+
+
+@dataclass(frozen=True, eq=False)
+class SyntheticSet:
+    """Generated images, class after class.
+
+    Attributes:
+        images: The images, with the labels they are meant to show.
+        numbers: Which of the generator's images of its label each is, int64 `[N]`.
+        sureness: The teacher's probability of the label, float32 `[N]`; not a number where no teacher was asked.
+        candidates: How many images were made to find these.
+    """
+
+    images: ImageSet
+    numbers: Tensor
+    sureness: Tensor
+    candidates: int
+
+    def write(self, folder: Path) -> None:
+        """Write the set into a folder."""
+        assert isinstance(self.images.images, Tensor)
+        np.savez(
+            folder / FILE,
+            images=self.images.images.numpy(),
+            labels=self.images.labels.numpy(),
+            numbers=self.numbers.numpy(),
+            sureness=self.sureness.numpy(),
+            candidates=self.candidates,
+        )
+
+    @classmethod
+    def read(cls, folder: Path, class_names: Sequence[str]) -> "SyntheticSet":
+        """Read the set in a folder."""
+        with np.load(folder / FILE, allow_pickle=False) as stored:
+            images, labels, numbers, sureness = (
+                torch.from_numpy(stored[name]) for name in ("images", "labels", "numbers", "sureness")
+            )
+            return cls(ImageSet(images, labels, class_names), numbers, sureness, int(stored["candidates"]))

@@ -1,0 +1,170 @@
+"""The judge: a classifier that only measures. One for all trials on a data set; it has no part in any training."""
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gan_augment.augmentation.arm import Arm
+from gan_augment.callbacks.progress import titled
+from gan_augment.data.image_set import ImageSet, in_proportion
+from gan_augment.metrics.fidelity import METRICS, Features, fewest_images, judge_metrics
+from gan_augment.metrics.inception import inception_distances, inception_features, inception_network
+from gan_augment.networks.judge import Judge as JudgeNetwork
+from gan_augment.networks.weights import FILE
+from gan_augment.settings import build
+from gan_augment.stages import Stage
+from gan_augment.systems.classifier import VERSION, TrainedClassifier, read_classifier, train_classifier
+from gan_augment.systems.hardware import Hardware
+
+SEED = 0  # of every judge: trials with other seeds are measured alike
+ARM = Arm(sees="labelled", extra="none", share=None, transform="classical", learner="classifier")
+
+
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """A judge that is laid out, and what it compares generated images with.
+
+    Attributes:
+        stage: The stage that trains it.
+        settings: Configuration node of its `ClassifierSettings`.
+        validation: Real images that nothing was trained on.
+        num_features: By which it compares images.
+        hardware: Where it computes.
+    """
+
+    stage: Stage
+    settings: Mapping[str, Any]
+    validation: ImageSet
+    num_features: int
+    hardware: Hardware
+
+    def load(self, folder: Path) -> TrainedClassifier:
+        """Read the judge in its stage's folder."""
+        return TrainedClassifier.load(folder / FILE, self.hardware.device)
+
+    def check_best_by(self, metric: str | None, knows_classes: bool) -> None:
+        """Refuse to choose a generator by a metric that will not be there.
+
+        Raises:
+            ValueError: If it needs classes and the generator knows none, or more validation images.
+        """
+        if metric in ("label_agreement", "cas_validation") and not knows_classes:
+            raise ValueError(f"gan.best_by={metric}, but the generator knows no classes: use a metric without labels")
+        needs = fewest_images(self.num_features)
+        if metric in needs and len(self.validation) < needs[metric]:
+            raise ValueError(
+                f"gan.best_by={metric} needs {needs[metric]} validation images, but there are {len(self.validation)}: "
+                "raise validation_per_class"
+            )
+
+    def cas(self, generated: ImageSet) -> float:
+        """Train the judge's network on generated images alone; return its accuracy on the validation images, in [0, 1].
+
+        The classification accuracy score (Ravuri and Vinyals 2019), on validation. The global random state is left as
+        it was.
+        """
+        with tempfile.TemporaryDirectory() as name, torch.random.fork_rng(devices=[]), titled(None):
+            folder, nothing = Path(name), self.validation.subset(torch.empty(0, dtype=torch.int64))
+            train_classifier(generated, nothing, ARM, None, self.settings, SEED, self.hardware, folder)
+            says = self.load(folder).probabilities(self.validation)
+        return float((says.argmax(dim=1) == self.validation.labels).double().mean())
+
+
+def lay_out_judge(
+    training: ImageSet, validation: ImageSet, classical: Mapping[str, Any], judge: Mapping[str, Any], hardware: Hardware
+) -> Judge:
+    """Lay out a judge.
+
+    Args:
+        training: What it learns from: all labelled images outside validation and test.
+        validation: What it compares generated images with.
+        classical: Configuration node of the data set's `ClassicalTransform`, which its images go through.
+        judge: Configuration node of its `ClassifierSettings`, and whether to ask Inception too.
+        hardware: Where it is trained.
+
+    Raises:
+        ValueError: If a setting is out of range, there is nothing to tell apart, or Inception cannot be had.
+    """
+    if training.num_classes < 2 or training.shape.is_point:
+        what = "points" if training.shape.is_point else f"of one class, {training.class_names[0]!r}"
+        raise ValueError(f"these images are {what}: there is nothing for a judge to tell apart; use judge=none")
+    judge = {**judge}
+    inception = judge.pop("inception", False)
+    if not isinstance(inception, bool):
+        raise ValueError(f"judge.inception={inception}: use true or false")
+    if inception:
+        inception_network()
+    network = read_classifier(judge, "judge").network(training.shape, training.num_classes)
+    if not isinstance(network, JudgeNetwork):
+        raise ValueError(f"judge.network is a {type(network).__name__}: use gan_augment.networks.judge.Judge")
+    stage = Stage(
+        name="judge",
+        version=VERSION,
+        settings={"judge": judge, "classical": classical, **hardware.identity},
+        inputs={"training": training.fingerprint, "validation": validation.fingerprint},
+        seed=SEED,
+        compute=partial(train_classifier, training, validation, ARM, build(classical), judge, SEED, hardware),
+    )
+    return Judge(stage, judge, validation, network.num_features, hardware)
+
+
+def look(judge: TrainedClassifier, images: ImageSet) -> Features:
+    """Return what a judge sees in images."""
+    network = judge.network
+    assert isinstance(network, JudgeNetwork)
+    features = judge.outputs(network.body, images)
+    with torch.no_grad():
+        logits = network.head(features.to(judge.device)).cpu()
+    return Features(features, logits.argmax(dim=1), images.labels)
+
+
+def judge_images(
+    judge: TrainedClassifier,
+    synthetic: ImageSet,
+    validation: ImageSet,
+    training: ImageSet,
+    teacher: TrainedClassifier | None = None,
+    inception: bool = False,
+) -> tuple[dict[str, Any], list[str]]:
+    """Measure generated images against real ones that nothing has seen.
+
+    Of all sets the first images of each class are taken, in the same proportions.
+
+    Args:
+        judge: Looks at the images.
+        synthetic: Generated images, with the labels they are meant to show.
+        validation: Real images that neither judge nor generator nor teacher was trained on.
+        training: Real images that the judge was trained on.
+        teacher: The classifier that was trained on the labelled images alone, where there is one.
+        inception: Whether to compare them by the features of Inception too.
+
+    Returns:
+        Metrics: those of `judge_metrics`; `gan_test`, the teacher's accuracy on the generated images; `judge_accuracy`
+        on the validation images; `real`, what as many training images score, and so a generator that copied them. And
+        what is refused, a sentence each.
+    """
+    if synthetic.num_classes == 1:  # of a generator that knows no classes
+        validation, training, teacher = validation.as_one_class(), training.as_one_class(), None
+    there = validation.class_counts.where(synthetic.class_counts > 0, 0)
+    generated = in_proportion(synthetic, there) if len(validation) else synthetic
+    real = in_proportion(validation, there)
+    seen = look(judge, real)
+    metrics, refusals = judge_metrics(seen, look(judge, generated), validation.class_names)
+    if teacher is not None:
+        says = teacher.probabilities(synthetic).argmax(dim=1)
+        metrics["gan_test"] = float((says == synthetic.labels).double().mean())
+    copies = in_proportion(training, generated.class_counts)
+    copied, _ = judge_metrics(seen, look(judge, copies), validation.class_names)
+    if synthetic.num_classes > 1 and len(seen):
+        metrics["judge_accuracy"] = float((seen.predicted == seen.labels).double().mean())
+    metrics["real"] = {name: copied[name] for name in METRICS if name in copied}
+    if inception:
+        reference = inception_features(real, judge.device)
+        for found, images in ((metrics, generated), (metrics["real"], copies)):
+            found |= inception_distances(reference, inception_features(images, judge.device))
+    return metrics, refusals
