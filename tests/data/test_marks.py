@@ -1,0 +1,37 @@
+import json
+
+import pytest
+from PIL import Image
+
+from gan_augment.data.marks import KEY, MAKER, check_marked, png_mark, read_mark
+
+
+@pytest.mark.parametrize("label", ["cat", "größe 猫", 'a "b"\n/c'])
+def test_a_mark_is_read_back(tmp_path, label):
+    mark = png_mark(label, {"checkpoint": "c0ffee", "latent_seed": 7})
+    Image.new("L", (2, 2)).save(tmp_path / "image.png", pnginfo=mark)
+    with Image.open(tmp_path / "image.png") as image:
+        image.load()
+        assert json.loads(read_mark(image)) == {"label": label, "checkpoint": "c0ffee", "latent_seed": 7}
+        assert image.info["Software"] == MAKER
+        assert f"Synthetic image of class {label}" in image.info["Description"]
+        image.save(tmp_path / "again.png")
+    with Image.open(tmp_path / "again.png") as again:
+        again.load()
+        assert read_mark(again) is None
+
+
+def test_the_key_stays_as_it_is():
+    assert KEY == "gan-augment-synthetic"  # else sets that were written before would be taken for real ones
+
+
+@pytest.mark.parametrize(("number", "says"), [(1, "1 of 1,000 images says that it is"), (12, "12 of 1,000 images say")])
+def test_marked_images_are_refused_or_said(number, says):
+    assert check_marked("data.root=x", 0, 1000, "", allow_synthetic=False) == []
+    with pytest.raises(
+        ValueError, match=rf"^data\.root=x: {says}.* synthetic, for example a\.png: a test on them would"
+    ):
+        check_marked("data.root=x", number, 1000, "a.png", allow_synthetic=False)
+    (note,) = check_marked("data.root=x", number, 1000, "a.png", allow_synthetic=True)
+    assert note.startswith(says)
+    assert note.endswith("synthetic, made by gan-augment")
