@@ -45,6 +45,21 @@ def check_number(name: str, value: Any, low: float, high: float, open_low: bool 
         raise ValueError(f"{name}={value}: use a number {allowed}")
 
 
+def check_boolean(name: str, value: Any) -> None:
+    """Raise unless a setting is true or false.
+
+    Raises:
+        ValueError: If it is not.
+
+    Example:
+        >>> check_boolean("data.skip_broken", "yes")
+        Traceback (most recent call last):
+        ValueError: data.skip_broken=yes: use true or false
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f"{name}={value}: use true or false")
+
+
 def check_choice(name: str, value: Any, allowed: Collection[str]) -> None:
     """Raise unless a setting is one of the allowed words.
 

@@ -14,6 +14,7 @@ from PIL import Image
 from gan_augment.data import image_files
 from gan_augment.data.image_files import FITS, decode, decode_files
 from gan_augment.data.image_set import hash_images
+from gan_augment.data.marks import png_mark
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
@@ -28,7 +29,12 @@ def root(tmp_path):
 @pytest.fixture
 def read(root, tmp_path):
     """Read files through the cache: 2x2 pixels of RGB."""
-    return lambda *files, at=root: decode_files(at, list(files), 2, "stretch", 3, None, tmp_path / "cache")
+    return lambda *files, at=root: decode_files(at, list(files), 2, "stretch", 3, None, tmp_path / "cache")[:2]
+
+
+def pixels_of(*arguments):
+    pixels, _ = decode(*arguments)
+    return pixels
 
 
 def png(path, color, size=(2, 2)):
@@ -89,7 +95,7 @@ def test_every_mode_becomes_rgb(tmp_path, mode):
     image.save(tmp_path / "image", kind)
     with Image.open(tmp_path / "image") as saved:
         assert saved.mode == mode.split()[0]
-    pixels = decode(tmp_path / "image", image.width, "letterbox", 3)
+    pixels = pixels_of(tmp_path / "image", image.width, "letterbox", 3)
     assert pixels.shape == (3, image.width, image.width)
     assert pixels.dtype == np.uint8
     row = (image.width - 1) // 2
@@ -100,7 +106,7 @@ def test_every_mode_becomes_rgb(tmp_path, mode):
 
 def test_one_channel_is_luminance(tmp_path):
     png(tmp_path / "image", (255, 100, 3))
-    assert decode(tmp_path / "image", 2, "stretch", 1).tolist() == [
+    assert pixels_of(tmp_path / "image", 2, "stretch", 1).tolist() == [
         [[round(0.299 * 255 + 0.587 * 100 + 0.114 * 3)] * 2] * 2
     ]
 
@@ -123,7 +129,7 @@ def test_an_image_is_turned_as_its_exif_says(tmp_path, orientation, kind):
     exif[0x0112] = orientation
     lossless = {"lossless": True} if kind == "webp" else {}
     Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "image", kind, exif=exif, **lossless)
-    assert (decode(tmp_path / "image", 4, "stretch", 3) == upright.transpose(2, 0, 1)).all()
+    assert (pixels_of(tmp_path / "image", 4, "stretch", 3) == upright.transpose(2, 0, 1)).all()
 
 
 @pytest.mark.parametrize("kind", ["gif", "png", "webp", "tiff"])
@@ -131,7 +137,7 @@ def test_the_first_frame_of_several_counts(tmp_path, kind):
     frames = [Image.new("RGB", (2, 2), color) for color in (RED, GREEN, BLUE)]
     lossless = {"lossless": True} if kind == "webp" else {}
     frames[0].save(tmp_path / "image", kind, save_all=True, append_images=frames[1:], **lossless)
-    assert decode(tmp_path / "image", 1, "stretch", 3).ravel().tolist() == list(RED)
+    assert pixels_of(tmp_path / "image", 1, "stretch", 3).ravel().tolist() == list(RED)
 
 
 @pytest.fixture
@@ -145,7 +151,7 @@ def flag(tmp_path):
 
 
 def test_letterbox_keeps_all_between_black_bars(flag):
-    pixels = decode(flag, 6, "letterbox", 3)
+    pixels = pixels_of(flag, 6, "letterbox", 3)
     assert not pixels[:, [0, 1, 4, 5]].any()
     expected = np.array([RED, RED, GREEN, GREEN, BLUE, BLUE]).T
     assert (pixels[:, 2] == expected).all()
@@ -153,11 +159,11 @@ def test_letterbox_keeps_all_between_black_bars(flag):
 
 
 def test_crop_takes_the_middle(flag):
-    assert (decode(flag, 2, "crop", 3) == np.array(GREEN)[:, None, None]).all()
+    assert (pixels_of(flag, 2, "crop", 3) == np.array(GREEN)[:, None, None]).all()
 
 
 def test_stretch_takes_all_without_bars(flag):
-    assert decode(flag, 3, "stretch", 3)[:, 1].T.tolist() == [
+    assert pixels_of(flag, 3, "stretch", 3)[:, 1].T.tolist() == [
         pytest.approx(color, abs=70) for color in (RED, GREEN, BLUE)
     ]
 
@@ -165,14 +171,14 @@ def test_stretch_takes_all_without_bars(flag):
 def test_resizing_averages(tmp_path):
     chess = np.indices((64, 64)).sum(axis=0) % 2 * 255
     Image.fromarray(chess.astype(np.uint8)).save(tmp_path / "chess.png")
-    assert abs(decode(tmp_path / "chess.png", 8, "stretch", 1).astype(int) - 127.5).max() < 4
+    assert abs(pixels_of(tmp_path / "chess.png", 8, "stretch", 1).astype(int) - 127.5).max() < 4
 
 
 @pytest.mark.parametrize("fit", FITS)
 @pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1), (3, 2)])
 def test_images_of_any_shape_leave_their_color(tmp_path, fit, size):
     png(tmp_path / "image", WHITE, size)
-    pixels = decode(tmp_path / "image", 8, fit, 3)
+    pixels = pixels_of(tmp_path / "image", 8, fit, 3)
     assert pixels.shape == (3, 8, 8)
     assert pixels.max() == 255
     assert fit == "letterbox" or pixels.min() == 255
@@ -183,17 +189,17 @@ def test_pixels_without_a_known_range_are_refused(tmp_path, mode):
     of_pixels(mode, 1, 65536).save(tmp_path / "image", "tiff")
     reasons = {"F": "floating-point pixels have no stated range", "I": "pixels from 1 to 65536, not from 0 to 65535"}
     with pytest.raises(ValueError, match=reasons[mode]):
-        decode(tmp_path / "image", 2, "stretch", 3)
+        pixels_of(tmp_path / "image", 2, "stretch", 3)
 
 
 @pytest.mark.parametrize(("white", "expected"), [(4095, [0, 128, 255]), (65535, [0, 8, 16])])
 def test_what_is_white_in_sixteen_bits_can_be_said(tmp_path, white, expected):
     Image.fromarray(np.array([[0, 2056, 4095]], np.uint16)).save(tmp_path / "deep.png")
     with pytest.raises(ValueError, match="no pixel above 4095: say what is white, such as"):
-        decode(tmp_path / "deep.png", 3, "letterbox", 1)
-    assert decode(tmp_path / "deep.png", 3, "letterbox", 1, white)[0, 1].tolist() == expected
+        pixels_of(tmp_path / "deep.png", 3, "letterbox", 1)
+    assert pixels_of(tmp_path / "deep.png", 3, "letterbox", 1, white)[0, 1].tolist() == expected
     with pytest.raises(ValueError, match="pixels from 0 to 4095, not from 0 to 255"):
-        decode(tmp_path / "deep.png", 3, "letterbox", 1, 255)
+        pixels_of(tmp_path / "deep.png", 3, "letterbox", 1, 255)
 
 
 @pytest.mark.parametrize("error", [MemoryError(), OSError(errno.EMFILE, "Too many open files")])
@@ -376,7 +382,7 @@ def test_changed_content_is_decoded_again(filled, read):
 def test_other_settings_are_decoded_again(filled, tmp_path, monkeypatch, other):
     decoded = counting(monkeypatch, "decode")
     settings = {"image_size": 2, "fit": "stretch", "channels": 3, **other}
-    images, _ = decode_files(filled, ["a.png"], white=None, cache=tmp_path / "cache", **settings)
+    images, _, _ = decode_files(filled, ["a.png"], white=None, cache=tmp_path / "cache", **settings)
     assert images.shape == (1, settings["channels"], settings["image_size"], settings["image_size"])
     assert decoded == ["a.png"]
 
@@ -431,7 +437,7 @@ def test_a_cache_that_cannot_be_made_is_named(root, tmp_path):
 
 def test_the_cache_says_what_it_holds(filled, tmp_path):
     (files,) = (tmp_path / "cache").glob("*/files.json")
-    assert json.loads(files.read_text()) == {"files": ["a.png", "b.png", "c.png"], "broken": {}}
+    assert json.loads(files.read_text()) == {"files": ["a.png", "b.png", "c.png"], "broken": {}, "synthetic": []}
     assert np.load(files.with_name("images.npy")).shape == (3, 3, 2, 2)
 
 
@@ -441,3 +447,21 @@ def test_reading_is_shown(root, read, caplog):
     read("a.png")
     read("a.png")
     assert caplog.messages == ["looking for new images: 1 files", "reading images: 1 files"]
+
+
+@pytest.mark.parametrize("behind", [False, True])
+def test_files_that_say_that_they_are_synthetic_are_kept_in_mind(root, tmp_path, monkeypatch, behind):
+    """Wherever the text stands: some programs write it behind the pixels."""
+    png(root / "real.png", RED)
+    Image.new("RGB", (2, 2), BLUE).save(root / "made.png", pnginfo=png_mark("cat", {}))
+    if behind:
+        content = (root / "made.png").read_bytes()
+        start, end = content.index(b"tEXt") - 4, content.index(b"IDAT") - 4
+        (root / "made.png").write_bytes(content[:start] + content[end:-12] + content[start:end] + content[-12:])
+    decoded = counting(monkeypatch, "decode")
+    for _ in range(2):
+        files = ["made.png", "real.png"]
+        images, broken, synthetic = decode_files(root, files, 2, "stretch", 3, None, tmp_path / "cache")
+        assert images[torch.arange(2)][:, :, 0, 0].tolist() == [list(BLUE), list(RED)]
+        assert (broken, synthetic) == ({}, ["made.png"])
+    assert decoded == files

@@ -6,6 +6,7 @@ from PIL import Image
 
 from gan_augment.data import image_folder as module
 from gan_augment.data.image_folder import image_folder
+from gan_augment.data.marks import png_mark
 
 
 @pytest.fixture
@@ -19,7 +20,8 @@ def root(tmp_path):
 def read(root, tmp_path):
     """Read the folder as 2x2 pixels of grey."""
     settings = {"table": None, "image_size": 2, "fit": "stretch", "channels": 1, "white": None}
-    settings |= {"skip_broken": False, "follow_links": False, "cache": str(tmp_path / "cache")}
+    settings |= dict.fromkeys(("skip_broken", "follow_links", "allow_synthetic"), False)
+    settings["cache"] = str(tmp_path / "cache")
     return lambda **others: image_folder(**{"root": str(root), **settings, **others})
 
 
@@ -178,6 +180,7 @@ def test_a_root_may_lie_in_the_home_folder(put, read, root, monkeypatch):
         ({"channels": 2}, r"data\.channels=2: use one of 1, 3"),
         ({"skip_broken": "yes"}, r"data\.skip_broken=yes: use true or false"),
         ({"follow_links": 1}, r"data\.follow_links=1: use true or false"),
+        ({"allow_synthetic": "no"}, r"data\.allow_synthetic=no: use true or false"),
     ],
 )
 def test_settings_out_of_range_are_refused(read, setting, message):
@@ -212,6 +215,57 @@ def test_a_class_of_broken_files_alone_is_named(put, read, root):
     (root / "dogs" / "b.png").touch()
     with pytest.raises(ValueError, match="class 'dogs' has no image: add images"):
         read(skip_broken=True)
+
+
+@pytest.fixture
+def mark(root):
+    """Make an image say that it is synthetic, all else equal."""
+
+    def mark(name):
+        with Image.open(root / name) as image:
+            image.save(root / name, "PNG", pnginfo=png_mark("cats", {"latent_seed": 3}))
+
+    return mark
+
+
+@pytest.mark.parametrize("table", [False, True])
+@pytest.mark.parametrize("others", [{}, {"skip_broken": True}])
+def test_synthetic_images_are_refused_at_every_start(put, read, write, mark, table, others):
+    files = ["cats/a.png", "cats/b.png", "dogs/c.png", "dogs/d.png"]
+    put(*files)
+    others |= {"table": write("file,label", *(f"{file},{file[:4]}" for file in files))} if table else {}
+    real = read(**others)
+    mark("cats/b.png")
+    mark("dogs/c.png")
+    for _ in range(2):
+        with pytest.raises(
+            ValueError,
+            match=r"data\.root=.*photos: 2 of 4 images say that they are synthetic, for example cats/b\.png: a test on "
+            r"them would measure the generator; remove them, or set data\.allow_synthetic=true$",
+        ):
+            read(**others)
+    for _ in range(2):
+        source = read(**others, allow_synthetic=True)
+        assert seen(source) == seen(real)
+        assert list(source.notes) == ["2 of 4 images say that they are synthetic, made by gan-augment"]
+    assert list(real.notes) == []
+
+
+def test_synthetic_images_that_the_table_leaves_out_are_no_matter(put, read, write, mark):
+    put("cats/a.png", "cats/b.png", "dogs/c.png")
+    mark("cats/b.png")
+    source = read(table=write("file,label", "cats/a.png,cat", "dogs/c.png,dog"))
+    assert (list(source.names), list(source.notes)) == (["cats/a.png", "dogs/c.png"], [])
+
+
+def test_an_image_that_was_saved_without_its_mark_is_taken(put, read, root, mark):
+    put("cats/a.png", "dogs/b.png")
+    mark("cats/a.png")
+    with pytest.raises(ValueError, match="1 of 2 images says that it is synthetic"):
+        read()
+    with Image.open(root / "cats" / "a.png") as image:
+        image.save(root / "cats" / "a.png")
+    assert list(read().names) == ["cats/a.png", "dogs/b.png"]
 
 
 def test_many_images_stay_in_their_file(put, read, monkeypatch):

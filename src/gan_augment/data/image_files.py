@@ -25,11 +25,12 @@ from joblib import cpu_count
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from gan_augment.data.image_set import HASH_BYTES, MappedImages, hash_image
+from gan_augment.data.marks import read_mark
 from gan_augment.progress import Meter
 from gan_augment.stages import digest
 from gan_augment.study.record import write_json
 
-VERSION = 1  # raised by hand when decoding changes
+VERSION = 2  # raised by hand when decoding changes
 DEEP_WHITE = 65535  # what is white in a file of 16 bits, unless it is said
 FITS = ("letterbox", "crop", "stretch")
 # Troubles of the machine and not of a file: nothing that is kept may depend on them.
@@ -40,7 +41,7 @@ Result = TypeVar("Result")
 Shape = tuple[int, ...]
 
 
-def decode(path: Path, image_size: int, fit: str, channels: int, white: int | None = None) -> np.ndarray:
+def decode(path: Path, image_size: int, fit: str, channels: int, white: int | None = None) -> tuple[np.ndarray, bool]:
     """Read the first frame of an image file, upright, over black where it is transparent.
 
     16 bits become 8 as round(255 value / white). Pillow may warn.
@@ -53,7 +54,7 @@ def decode(path: Path, image_size: int, fit: str, channels: int, white: int | No
         white: What is white in a file of 16 bits; None for 65535, if that is plausible.
 
     Returns:
-        uint8 `[C, H, W]`.
+        uint8 `[C, H, W]`, and whether the file says that it is synthetic.
 
     Raises:
         ValueError: If the file is empty, or its pixels have no known range, are too many, or need another program.
@@ -68,10 +69,12 @@ def decode(path: Path, image_size: int, fit: str, channels: int, white: int | No
             raise ValueError(
                 f"{image.width}x{image.height} pixels, more than {Image.MAX_IMAGE_PIXELS}: save it smaller"
             )
-        image.load()
+        image.load()  # before the mark is looked for: a PNG may have texts behind its pixels
+        is_synthetic = read_mark(image) is not None
         picture = _to_rgb(_to_8_bit(_upright(image), white))
     picture = _resize(picture if channels == 3 else picture.convert("L"), image_size, fit)
-    return np.ascontiguousarray(np.asarray(picture).reshape(image_size, image_size, channels).transpose(2, 0, 1))
+    pixels = np.asarray(picture).reshape(image_size, image_size, channels).transpose(2, 0, 1)
+    return np.ascontiguousarray(pixels), is_synthetic
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -117,7 +120,7 @@ def _resize(image: Image.Image, side: int, fit: str) -> Image.Image:
 
 def decode_files(
     root: Path, files: list[str], image_size: int, fit: str, channels: int, white: int | None, cache: Path
-) -> tuple[MappedImages, dict[str, str]]:
+) -> tuple[MappedImages, dict[str, str], list[str]]:
     """Read many image files, from the cache if it has them.
 
     Args:
@@ -130,7 +133,8 @@ def decode_files(
         cache: Folder of what was decoded before, made when absent.
 
     Returns:
-        The images that can be read, in the order of their files, and why the other files cannot.
+        The images that can be read, in the order of their files; why the other files cannot; and which of those that
+        can say that they are synthetic.
 
     Raises:
         ValueError: If the cache cannot be written.
@@ -151,12 +155,12 @@ def decode_files(
                     _fill(cache / key, read, (channels, image_size, image_size), root, files)
             if all(content is not None for _, content in contents):  # else reading may work next time, all else equal
                 write_json({"content": key}, listing)
-        broken = json.loads((cache / key / "files.json").read_text(encoding="utf-8"))["broken"]
+        found = json.loads((cache / key / "files.json").read_text(encoding="utf-8"))
         hashes = np.load(cache / key / "hashes.npy", allow_pickle=False)
     except OSError as error:
         reason = error.strerror or error
         raise ValueError(f"data.cache={cache}: {reason}: make room there, or name another folder") from error
-    return MappedImages(cache / key / "images.npy", np.arange(len(hashes)), hashes), broken
+    return MappedImages(cache / key / "images.npy", np.arange(len(hashes)), hashes), found["broken"], found["synthetic"]
 
 
 def _stat(root: Path, file: str) -> tuple[str | int, ...]:
@@ -175,13 +179,15 @@ def _hash_file(path: Path) -> str | None:
         return None
 
 
-def _fill(folder: Path, read: Callable[[Path], np.ndarray], shape: Shape, root: Path, files: list[str]) -> None:
+def _fill(
+    folder: Path, read: Callable[[Path], tuple[np.ndarray, bool]], shape: Shape, root: Path, files: list[str]
+) -> None:
     """Decode files into a folder of the cache, which is there as a whole or not at all."""
 
-    def read_or_reason(path: Path) -> tuple[np.ndarray, bytes] | str:
+    def read_or_reason(path: Path) -> tuple[np.ndarray, bytes, bool] | str:
         try:
-            pixels = read(path)
-            return pixels, hash_image(pixels)
+            pixels, is_synthetic = read(path)
+            return pixels, hash_image(pixels), is_synthetic
         except Exception as error:  # a broken file can break a decoder in any way
             if isinstance(error, MemoryError) or getattr(error, "errno", None) in OF_THE_MACHINE:
                 raise ValueError(f"{path} could not be read now: {_reason(error)}: start again") from error
@@ -191,6 +197,7 @@ def _fill(folder: Path, read: Callable[[Path], np.ndarray], shape: Shape, root: 
     shutil.rmtree(unfinished, ignore_errors=True)  # of a killed process
     unfinished.mkdir()
     good: list[str] = []
+    synthetic: list[str] = []
     broken: dict[str, str] = {}
     hashes: list[bytes] = []
     try:
@@ -205,10 +212,12 @@ def _fill(folder: Path, read: Callable[[Path], np.ndarray], shape: Shape, root: 
                 good.append(file)
                 out.write(result[0].data)
                 hashes.append(result[1])
+                if result[2]:
+                    synthetic.append(file)
             out.seek(0)
             _write_header(out, (len(good), *shape))
         np.save(unfinished / "hashes.npy", np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, HASH_BYTES))
-        write_json({"files": good, "broken": broken}, unfinished / "files.json")
+        write_json({"files": good, "broken": broken, "synthetic": synthetic}, unfinished / "files.json")
     except (OSError, ValueError):
         shutil.rmtree(unfinished, ignore_errors=True)  # it may be what fills the disk
         raise

@@ -10,8 +10,9 @@ from PIL import Image
 
 from gan_augment.data.image_files import DEEP_WHITE, FITS, decode_files
 from gan_augment.data.image_set import ImageSet
+from gan_augment.data.marks import check_marked
 from gan_augment.data.source import PARTS, Source
-from gan_augment.settings import check_choice, check_integer
+from gan_augment.settings import check_boolean, check_choice, check_integer
 
 NOT_IMAGES = ("Thumbs.db", "desktop.ini")  # what file managers leave behind; hidden files are none either
 IN_MEMORY = 256 * 2**20  # bytes of pixels up to which they are kept in memory
@@ -30,6 +31,7 @@ def image_folder(
     white: int | None,
     skip_broken: bool,
     follow_links: bool,
+    allow_synthetic: bool,
     cache: str,
 ) -> Source:
     """Read a folder of labelled images.
@@ -45,23 +47,24 @@ def image_folder(
         white: What is white in files of 16 bits; None for 65535, and for refusing those that would all be dark.
         skip_broken: Whether to go on without files that cannot be read.
         follow_links: Whether files and symbolic links may lead out of `root`.
+        allow_synthetic: Whether files may say that they are synthetic, as those do that gan-augment writes.
         cache: Folder where decoded images are kept, made when absent.
 
     Returns:
         The images in the order of their files' names, classes in the order of theirs.
 
     Raises:
-        ValueError: If a setting is out of range, the folder or the table leaves open what is of which class, or files
-            cannot be read.
+        ValueError: If a setting is out of range, the folder or the table leaves open what is of which class, files
+            cannot be read, or they say that they are synthetic.
     """
     check_integer("data.image_size", image_size, low=1)
     check_choice("data.fit", fit, FITS)
     check_choice("data.channels", str(channels), ("1", "3"))
     if white is not None:
         check_integer("data.white", white, low=1, high=DEEP_WHITE)
-    for name, value in (("skip_broken", skip_broken), ("follow_links", follow_links)):
-        if not isinstance(value, bool):
-            raise ValueError(f"data.{name}={value}: use true or false")
+    check_boolean("data.skip_broken", skip_broken)
+    check_boolean("data.follow_links", follow_links)
+    check_boolean("data.allow_synthetic", allow_synthetic)
     folder = Path(str(root)).expanduser().resolve()
     if not folder.is_dir():
         raise ValueError(f"data.root={root}: {'this is a file' if folder.exists() else 'not found'}: name a folder")
@@ -73,7 +76,7 @@ def image_folder(
         expected = set(places.values())
     _check_classes(places, expected)
     store = Path(str(cache)).expanduser().resolve()
-    images, broken = decode_files(folder, sorted(places), image_size, fit, channels, white, store)
+    images, broken, synthetic = decode_files(folder, sorted(places), image_size, fit, channels, white, store)
     notes, reasons = [], [f"{_shown(file)} ({reason})" for file, reason in broken.items()]
     if broken and not skip_broken:
         head = f"{_count(broken, 'file')} cannot be read; data.skip_broken=true goes on without:"
@@ -82,6 +85,8 @@ def image_folder(
         some = reasons if len(reasons) <= MOST_NAMED else [*reasons[:MOST_NAMED], "..."]
         verb = "was" if len(broken) == 1 else "were"
         notes.append(f"{_count(broken, 'file')} could not be read and {verb} left out: {', '.join(some)}")
+    example = _shown(synthetic[0]) if synthetic else ""
+    notes += check_marked(f"data.root={root}", len(synthetic), len(images), example, allow_synthetic)
     places = {file: places[file] for file in sorted(places) if file not in broken}
     _check_classes(places, expected)
 

@@ -14,7 +14,8 @@ CLASSIFIER_PARTS = ("augmentation", "classifier", "open_test", "seeds.classifier
 # Where things lie, how they are read and how fast they are computed is no factor of a result. That the images differ
 # the report sees by their fingerprints.
 NOT_A_FACTOR = (
-    *("data.root", "data.table", "data.images", "data.labels", "data.cache", "data.skip_broken", "data.follow_links"),
+    *("data.root", "data.table", "data.images", "data.labels", "data.cache"),
+    *("data.skip_broken", "data.follow_links", "data.allow_synthetic"),
     *("trainer.accelerator", "trainer.num_threads"),
 )
 
