@@ -92,6 +92,7 @@ def test_a_layout_that_the_shape_leaves_open_is_asked_for(save):
         (COLOUR, {"layout": "HWC"}, "data.layout=HWC: use one of NHW, NHWC, NCHW"),
         (GREY, {"value_range": [0, 255]}, r"data.value_range=\[0, 255\], but the images are uint8"),
         (GREY, {"image_size": 0}, "data.image_size=0: use a whole number of at least 1"),
+        (GREY, {"allow_synthetic": 1}, "data.allow_synthetic=1: use true or false"),
         (GREY.astype(np.int64), {}, "the images are int64: save them as uint8"),
         (GREY > 100, {}, "the images are bool: save them as uint8"),
         (GREY.astype(str), {}, "the images are <U3: save them as uint8"),
@@ -250,6 +251,19 @@ def test_keys_that_are_not_read_are_refused(save):
         says = str(refusal(arrays, save(**named)))
         assert f"holds {', '.join(named)}: it must hold images, perhaps labels and split, and nothing else" in says
     assert "holds arr_0: it must hold labels and nothing else" in str(refusal(arrays, save(GREY), save(arr_0=LABELS)))
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_file_that_says_that_it_is_synthetic_is_refused_unless_allowed(save, labelled):
+    named = {"images": GREY} | ({"labels": LABELS} if labelled else {})
+    path, real = save(**named, synthetic=np.array("{}")), arrays(save(**named))
+    assert str(refusal(arrays, path)) == (
+        f"data.images={path}: 20 of 20 images say that they are synthetic, for example image 0: a test on them would "
+        "measure the generator; remove them, or set data.allow_synthetic=true"
+    )
+    source = arrays(path, allow_synthetic=True)
+    assert source.images.fingerprint == real.images.fingerprint
+    assert source.notes == ["20 of 20 images say that they are synthetic, made by gan-augment", *real.notes]
 
 
 def test_files_that_are_not_there_or_damaged_are_named(save, tmp_path):

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from gan_augment.data.image_set import ImageSet
+from gan_augment.data.marks import MEMBER, check_marked
 from gan_augment.data.source import PARTS, Source, resize
-from gan_augment.settings import check_choice, check_integer
+from gan_augment.settings import check_boolean, check_choice, check_integer
 
 KEYS = ("images", "labels", "split")  # of an npz
 NPY = b"\x93NUM"  # how the file of an array begins
@@ -25,6 +26,7 @@ def arrays(
     layout: str | None = None,
     value_range: Sequence[float] | None = None,
     image_size: int | None = None,
+    allow_synthetic: bool = False,
 ) -> Source:
     """Read images from a NumPy file.
 
@@ -37,16 +39,19 @@ def arrays(
         layout: `NHW`, `NHWC` or `NCHW`; None if only one of them fits the shape.
         value_range: For floats: the numbers that mean black and white. Each value becomes the nearest of 256 levels.
         image_size: Side to resize to, in pixels; None keeps what there is.
+        allow_synthetic: Whether a file may say that its images are synthetic, as those do that gan-augment writes.
 
     Returns:
         The images in the file's order, classes in the order of their numbers or names. Without any label they are all
         of one class, `unlabelled`.
 
     Raises:
-        ValueError: If a file cannot be read without running code, or leaves open what an image is or shows.
+        ValueError: If a file cannot be read without running code, leaves open what an image is or shows, or says that
+            the images are synthetic.
     """
     if image_size is not None:  # said before large files are read
         check_integer("data.image_size", image_size, low=1)
+    check_boolean("data.allow_synthetic", allow_synthetic)
     found = _load("data.images", images, KEYS)
     if labels is not None:
         if "labels" in found:
@@ -60,9 +65,10 @@ def arrays(
         if name in found:
             _check_one_an_image(name, found[name], len(pixels))
     indices, class_names = _read_labels(found.get("labels", np.full(len(pixels), -1)))
-    notes = []
+    num_marked = len(pixels) if MEMBER in found else 0
+    notes = check_marked(f"data.images={images}", num_marked, len(pixels), "image 0", allow_synthetic)
     if not class_names:
-        indices, class_names, notes = torch.zeros_like(indices), ["unlabelled"], [UNLABELLED]
+        indices, class_names, notes = torch.zeros_like(indices), ["unlabelled"], [*notes, UNLABELLED]
     parts = _read_split(found["split"], indices) if "split" in found else {}
     black, white = _find_value_range(pixels, value_range)
     return Source(
@@ -97,7 +103,7 @@ def _load(setting: str, path: str, known: Sequence[str]) -> dict[str, np.ndarray
         raise ValueError(f"{setting}={path} cannot be read ({error}): it may be damaged or cut off") from error
     if found is None:
         raise ValueError(f"{setting}={path} is not a NumPy file: save it with numpy.save or numpy.savez")
-    if known[0] not in found or set(found) - set(known):
+    if known[0] not in found or set(found) - {*known, MEMBER}:
         others = f", perhaps {' and '.join(known[1:])}," if known[1:] else ""
         raise ValueError(
             f"{setting}={path} holds {', '.join(found) or 'nothing'}: it must hold {known[0]}{others} and nothing else"
