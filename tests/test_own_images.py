@@ -12,6 +12,7 @@ from PIL import Image
 from torchvision import models
 
 from conftest import TINY
+from gan_augment.data.marks import png_mark
 
 CLASSES = ("ant", "bee", "cat")
 GENERATOR = [setting for setting in TINY if not setting.startswith("classifier.")]  # without a classifier's settings
@@ -218,6 +219,16 @@ def test_links_that_lead_out_are_refused_unless_allowed(trial, photos, tmp_path)
     assert "ant/link.png" in said
     assert "dog" in said
     assert trial(photos, "data.image_size=8", "data.follow_links=true").code == 0
+
+
+def test_synthetic_images_are_refused_unless_allowed(trial, photos, tmp_path):
+    path = next((photos / "bee").iterdir())
+    with Image.open(path) as image:
+        image.save(path, "PNG", pnginfo=png_mark("bee", {"latent_seed": 3}))
+    assert f"synthetic, for example bee/{path.name}: " in refused(trial(photos, "data.image_size=8"))
+    assert trial(photos, "data.image_size=8", "data.allow_synthetic=true").code == 0
+    (note,) = only_record(tmp_path)["notes"]
+    assert note.endswith("says that it is synthetic, made by gan-augment")
 
 
 def test_a_bomb_is_refused(trial, photos, monkeypatch):
