@@ -1,0 +1,228 @@
+"""Synthetic sets for others, written so that nobody can take them for real data.
+
+    images, rows, card -> out/<class>/<class>-00000.png, out/manifest.csv, out/data_card.md
+                       -> x.npz, x.manifest.csv, x.data_card.md
+
+Each image's row says where it comes from, the card what the generator learned from. Either is there as a whole or not
+at all.
+"""
+
+import csv
+import json
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain, count
+from pathlib import Path
+from typing import Any
+from unicodedata import normalize
+
+import numpy as np
+import torch
+import yaml
+from PIL import Image
+
+from gan_augment.data.image_set import ImageSet
+from gan_augment.data.marks import KEY, MAKER, MEMBER, png_mark
+from gan_augment.progress import Meter
+
+MANIFEST, CARD = "manifest.csv", "data_card.md"
+LONGEST_NAME = 50  # characters of a class's folder: with a file's number they stay below 255 bytes in any script
+NOT_IN_NAMES = '<>:"/\\|?*'  # on one file system or another
+DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # what Windows takes for a device
+
+Rows = Sequence[Mapping[str, Any]]
+Card = Mapping[str, Any]
+
+
+def write_folder(images: ImageSet, rows: Rows, card: Card, out: Path) -> None:
+    """Write a synthetic set as a folder with a sub-folder for each class that has images.
+
+    Each image is a PNG that says of itself that it is synthetic: greyscale of one channel, RGB of three.
+
+    Args:
+        images: uint8 `[N, C, H, W]` with labels and 1 or 3 channels.
+        rows: The provenance of each image: plain values, the same columns for all.
+        card: What the generator was trained on and how good it is: plain values, nested at will; `licence` is that of
+            the set.
+        out: A new or empty folder. What a killed process left in `<out>.partial` is deleted.
+
+    Raises:
+        ValueError: If the images are no pictures or have no labels, the rows do not fit them, or `out` is not empty.
+    """
+    out = out.resolve()
+    _check(images, rows, ("file", "label"))
+    if out.exists() and not (out.is_dir() and next(out.iterdir(), None) is None):
+        raise ValueError(f"{out} exists and is not empty: name another folder; nothing was written")
+    marked = f"Each PNG says so in its texts, under `{KEY}`; `{MANIFEST}` says where each comes from."
+    page = _card_page(images, card, marked)
+    pixels = images.images[torch.arange(len(images))].numpy()
+    names = folder_names(images.class_names)
+    numbers: Counter[int] = Counter()
+    files = []
+    with _unfinished(out) as folder, Meter("writing images", len(images), "files") as meter:
+        for image, label, row in zip(pixels, images.labels.tolist(), rows, strict=True):
+            file = f"{names[label]}/{names[label]}-{numbers[label]:05}.png"
+            (folder / names[label]).mkdir(exist_ok=True)
+            picture = Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0))
+            picture.save(folder / file, pnginfo=png_mark(images.class_names[label], row))
+            numbers[label] += 1
+            files.append(file)
+            meter.advance()
+        _write_manifest(folder / MANIFEST, "file", files, images, rows)
+        (folder / CARD).write_text(page, encoding="utf-8")
+        folder.rename(out)
+
+
+def write_npz(images: ImageSet, rows: Rows, card: Card, out: Path) -> None:
+    """Write a synthetic set as `x.npz`, with `x.manifest.csv` and `x.data_card.md` beside it.
+
+    The file holds `images`, uint8 `[N, C, H, W]`, `labels`, names `[N]`, and `synthetic`, the card as JSON.
+
+    Args:
+        images: As in `write_folder`.
+        rows: As in `write_folder`; the manifest calls an image by its `index` in the file.
+        card: As in `write_folder`.
+        out: The `.npz` file. What a killed process left in `<out>.partial` is deleted.
+
+    Raises:
+        ValueError: As of `write_folder`, or if `out` is no name of an `.npz` file, or one of the files is there.
+    """
+    out = out.resolve()
+    if out.suffix != ".npz":
+        raise ValueError(f"{out}: use a name that ends in .npz")
+    _check(images, rows, ("index", "label"))
+    manifest, page = (out.with_name(f"{out.stem}.{name}") for name in (MANIFEST, CARD))
+    if there := [path for path in (manifest, page, out) if path.exists()]:
+        raise ValueError(f"{there[0]} exists: name another file; nothing was written")
+    marked = f"The member `{MEMBER}` of `{out.name}` says so; `{manifest.name}` says where each comes from."
+    text = _card_page(images, card, marked)
+    with _unfinished(out) as folder:
+        _write_manifest(folder / manifest.name, "index", range(len(images)), images, rows)
+        (folder / page.name).write_text(text, encoding="utf-8")
+        members = {
+            "images": images.images[torch.arange(len(images))].numpy(),
+            "labels": np.array(images.class_names)[images.labels.numpy()],
+            MEMBER: np.array(json.dumps(card)),
+        }
+        np.savez(folder / out.name, **members)
+        for path in (manifest, page, out):  # the images last: they are never without the others
+            (folder / path.name).rename(path)
+
+
+def folder_names(class_names: Sequence[str]) -> list[str]:
+    """Give each class the name of a folder that every file system can hold: its own, or one like it.
+
+    No two differ in case alone.
+
+    Example:
+        >>> folder_names(["cat", "a/b", "Cat", "a_b"])
+        ['cat', 'a_b-2', 'Cat-2', 'a_b']
+    """
+    safe = [_safe_name(name) for name in class_names]
+    taken = {MANIFEST, CARD}
+    chosen: dict[int, str] = {}
+    for index in sorted(range(len(safe)), key=lambda index: safe[index] != class_names[index]):  # good names stay
+        candidates = chain([safe[index]], (f"{safe[index]}-{number}" for number in count(2)))
+        chosen[index] = next(name for name in candidates if name.casefold() not in taken)
+        taken.add(chosen[index].casefold())
+    return [chosen[index] for index in range(len(safe))]
+
+
+def _safe_name(name: str) -> str:
+    shown = (one if one.isprintable() and one not in NOT_IN_NAMES else "_" for one in normalize("NFC", name))
+    safe = "".join(shown)[:LONGEST_NAME].strip(" .")  # a dot hides it, and Windows drops either at the end
+    return f"_{safe}" if not safe or DEVICES.fullmatch(safe) else safe
+
+
+def _check(images: ImageSet, rows: Rows, own: Sequence[str]) -> None:
+    """Raise unless the images can be written as pictures, with one row each."""
+    if images.dtype != torch.uint8 or images.shape.channels not in (1, 3):
+        kind = f"{images.dtype} of {images.shape.channels} channels"
+        raise ValueError(f"the images are {kind}: only uint8 of 1 or 3 channels is written; points are no pictures")
+    if len(unlabelled := (images.labels < 0).nonzero()):
+        raise ValueError(f"{len(unlabelled)} of {len(images)} images have no label: leave them out")
+    if len(rows) != len(images):
+        raise ValueError(f"{len(rows)} rows for {len(images)} images: give one row an image")
+    columns = set(rows[0]) if rows else set()
+    if odd := [number for number, row in enumerate(rows) if set(row) != columns]:
+        raise ValueError(
+            f"row {odd[0]} has the columns {list(rows[odd[0]])}, row 0 {list(rows[0])}: use the same for all"
+        )
+    if columns & set(own):
+        raise ValueError(
+            f"rows have the columns {list(rows[0])}: {' and '.join(own)} are written besides, rename yours"
+        )
+
+
+@contextmanager
+def _unfinished(out: Path) -> Iterator[Path]:
+    """Make a folder beside `out` for what is not whole yet; it does not outlast the context."""
+    folder = out.with_name(f"{out.name}.partial")
+    shutil.rmtree(folder, ignore_errors=True)  # of a killed process
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write_manifest(path: Path, key: str, values: Iterable[str | int], images: ImageSet, rows: Rows) -> None:
+    with path.open("w", newline="", encoding="utf-8") as text:
+        table = csv.DictWriter(text, [key, "label", *(rows[0] if rows else ())])
+        table.writeheader()
+        for value, label, row in zip(values, images.labels.tolist(), rows, strict=True):
+            table.writerow({key: value, "label": images.class_names[label], **row})
+
+
+def _card_page(images: ImageSet, card: Card, marked: str) -> str:
+    """Write the card as a page of Markdown, with what programs read of it in front, as Hugging Face has it."""
+    counts = dict(zip(images.class_names, images.class_counts.tolist(), strict=True))
+    front = {
+        "license": card.get("licence") or "unknown",
+        "tags": ["synthetic", "gan-augment"],
+        "task_categories": ["image-classification"],
+        "gan_augment": {"num_images": len(images), "images_per_class": counts, "card": card},
+    }
+    channels, height, width = images.images.shape[1:]
+    general = {
+        "made by": MAKER,
+        "images": len(images),
+        "size in pixels": f"{width}x{height}",
+        "channels": channels,
+        **{name: value for name, value in card.items() if not isinstance(value, Mapping)},
+    }
+    nested = {name: value for name, value in card.items() if isinstance(value, Mapping)}
+    lines = [
+        *(
+            "---",
+            yaml.safe_dump(front, sort_keys=False, allow_unicode=True).strip(),
+            "---",
+            "",
+            "# Synthetic images",
+            "",
+        ),
+        f"The {len(images):,} images of this set are synthetic: {MAKER} made them, nobody photographed them. {marked} "
+        "A test on them would measure the generator: train with them, and test on real images.",
+    ]
+    for title, values in {"The set": general, **nested, "Images of each class": counts}.items():
+        lines += ["", f"## {_cell(title)}", "", "| what | value |", "| --- | --- |"]
+        lines += [f"| {_cell(name)} | {_cell(value)} |" for name, value in _flat(values)]
+    return "\n".join(lines) + "\n"
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Name the innermost values of a nested mapping with dots."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _cell(value: Any) -> str:
+    """Keep a value to one cell of a table."""
+    text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return " ".join(text.replace("\\", "\\\\").replace("|", "\\|").split())
