@@ -156,6 +156,21 @@ def configurations(study: Study) -> list[Configuration]:
     return sorted(found, key=lambda c: (_arm_order(c.arm), [(k, natural(v)) for k, v in c.setting.items()]))
 
 
+def pairs(
+    found: list[Configuration], against: Sequence[tuple[str, Any]] = ()
+) -> list[tuple[Configuration, Configuration]]:
+    """Say which configurations are compared.
+
+    Args:
+        found: The configurations of a study.
+        against: Settings with the values that all their others are compared with.
+
+    Returns:
+        Each configuration with results beside its base, arm by arm, then setting by setting.
+    """
+    return [(one, base) for one, _, bases in _planned(found, against) for base in bases]
+
+
 def contrasts(
     found: list[Configuration], metrics: Sequence[str] = (ACCURACY,), against: Sequence[tuple[str, Any]] = ()
 ) -> list[Contrast]:
@@ -172,8 +187,7 @@ def contrasts(
     Returns:
         The planned contrasts of which both sides were judged, metric by metric.
     """
-    pairs = [(one, base) for one, _, bases in _planned(found, against) for base in bases]
-    made = [_contrast(one, base, metric) for metric in metrics for one, base in pairs]
+    made = [_contrast(one, base, metric) for metric in metrics for one, base in pairs(found, against)]
     # A trial with a result has an accuracy, but no recall of rare classes where no class is rare.
     return [contrast for contrast in made if contrast.metric == ACCURACY or contrast.interval.num_pairs]
 

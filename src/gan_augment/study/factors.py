@@ -5,10 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 # Parts of the configuration that only a trial with generated images, with transforms or with a classifier reads.
-GAN_PARTS = (
-    *("architecture", "conditioning", "loss", "penalty", "discriminator_augmentation", "gan", "synthesis"),
-    *("judge", "seeds.gan", "seeds.synthesis"),
-)
+GENERATOR_PARTS = ("architecture", "conditioning", "loss", "penalty", "discriminator_augmentation", "gan")
+GAN_PARTS = (*GENERATOR_PARTS, "synthesis", "judge", "seeds.gan", "seeds.synthesis")
 TRANSFORM_PARTS = ("data.classical",)
 CLASSIFIER_PARTS = ("augmentation", "classifier", "open_test", "seeds.classifier", *TRANSFORM_PARTS)
 # Where things lie, how they are read and how fast they are computed is no factor of a result. That the images differ

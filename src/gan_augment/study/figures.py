@@ -1,8 +1,8 @@
-"""The two figures of the report. They draw what they are given, in points, and compute nothing."""
+"""The figures of the report. They draw what they are given, in points, and compute nothing."""
 
 import io
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
@@ -14,8 +14,11 @@ from gan_augment.study.statistics import Interval
 if TYPE_CHECKING:
     import pandas as pd
 
+    from gan_augment.study.prediction import Point
+
 # Okabe and Ito (2008), colours told apart by colour-blind readers; black and yellow left out.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
+MARKERS = ("o", "s", "^", "D", "v")  # five beside six colours: thirty generators that look different
 MAX_PANELS = 6
 MAX_CLASSES = 40
 
@@ -87,6 +90,46 @@ def classes_figure(panels: Mapping[str, Mapping[str, Interval]]) -> bytes:
     for axes in grid[len(shown) :]:
         axes.remove()
     figure.supxlabel(f"difference in class accuracy (points), 95 % intervals{_cap('contrasts', panels)}", fontsize=9)
+    return _png(figure)
+
+
+def prediction_figure(panels: Mapping[str, Sequence["Point"]], title: str) -> bytes:
+    """Draw the gain over a metric of the generator, a panel a metric, a line through the generators of one split.
+
+    Args:
+        panels: Metric -> its points, gains in points. At most `MAX_PANELS` are drawn.
+        title: The arm that gains and its base.
+
+    Returns:
+        The figure as PNG.
+    """
+    shown = list(panels.items())[:MAX_PANELS]
+    names = list(dict.fromkeys(point.generator for _, points in shown for point in points))
+    looks = dict(zip(names, zip(itertools.cycle(COLOURS), itertools.cycle(MARKERS), strict=False), strict=False))
+    rows, columns = -(-len(shown) // 3), min(3, len(shown))
+    in_a_row = max(1, 110 // (max(map(len, names)) + 6))
+    height = 2.5 * rows + 0.22 * -(-len(names) // in_a_row) + 0.4
+    figure = Figure(figsize=(8.6, height), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
+    for axes, (metric, points) in zip(grid, shown, strict=False):
+        for split in dict.fromkeys(point.split for point in points):
+            path = sorted((point.metric, point.gain) for point in points if point.split == split)
+            axes.plot(*zip(*path, strict=True), color="#d5d9df", linewidth=0.7, zorder=1)
+        for name, (colour, marker) in looks.items():
+            dots = [point for point in points if point.generator == name]
+            values, gains = [dot.metric for dot in dots], [dot.gain for dot in dots]
+            axes.scatter(values, gains, s=22, color=colour, marker=marker, label=name, linewidths=0, zorder=2)
+        axes.axhline(0, color="#555", linewidth=0.9, zorder=0)
+        axes.set_xlabel(metric.replace(" (", "\n("), fontsize=9, parse_math=False)
+        _tidy(axes)
+    for axes in grid[::columns]:
+        axes.set_ylabel("gain in accuracy (points)", fontsize=9)
+    for axes in grid[len(shown) :]:
+        axes.remove()
+    figure.suptitle(f"Gain of {title}{_cap('metrics', panels)}", x=0.01, ha="left", fontsize=10, parse_math=False)
+    figure.legend(
+        *grid[0].get_legend_handles_labels(), loc="outside lower left", ncols=in_a_row, fontsize=9, frameon=False
+    )
     return _png(figure)
 
 

@@ -23,10 +23,12 @@ from gan_augment.study.comparison import (
     warnings,
 )
 from gan_augment.study.factors import NULL
+from gan_augment.study.prediction import Prediction, predictions
 from gan_augment.study.record import write_whole
 from gan_augment.study.statistics import Interval, in_words
 from gan_augment.study.trials import (
     ACCURACY,
+    GAN_METRICS,
     IMBALANCE,
     LABELLED_IMAGES,
     LABELLED_RATIO,
@@ -58,7 +60,6 @@ LAST_STAGES = ("classifier", "total")
 MAX_SAMPLES = 12
 MAX_CLASSES = 100  # of the table; all are in results.csv
 MAX_NAMED = 20  # rare classes
-GAN_METRICS = "metrics.gan."
 IMAGES_SEEN = "factors.gan.images_seen"
 
 
@@ -123,6 +124,10 @@ def _write(study: Study, output: Path) -> Path:
     class_rows = _class_rows(by_class)
     if by_class:
         images["classes"] = figures.classes_figure(by_class)
+    predicted = predictions(found)
+    if predicted:
+        first = [p for p in predicted if p.title == predicted[0].title]
+        images["prediction"] = figures.prediction_figure({p.metric_in_words: p.points for p in first}, first[0].title)
     for name, image in images.items():
         write_whole(image, output / f"{name}.png")
 
@@ -151,6 +156,7 @@ def _write(study: Study, output: Path) -> Path:
         generators=[row for row in (_generator_row(c) for c in found) if len(row) > 1],
         contrasts=[_contrast_row(c) for c in compared],
         images={name: _embedded(image) for name, image in images.items()},
+        predictions=[_prediction_row(p) for p in predicted],
         facts=_facts(study),
         saw=[_saw_row(c) for c in found],
         warnings=warnings(study),
@@ -191,6 +197,19 @@ def _contrast_row(contrast: Contrast) -> dict[str, str]:
         "95 % interval": bounds or "-",
         "pairs": str(contrast.interval.num_pairs),
         "verdict": contrast.sentence,
+    }
+
+
+def _prediction_row(prediction: Prediction) -> dict[str, str]:
+    mean, bounds = in_words(prediction.interval, decimals=2)
+    n, left_out = prediction.interval.num_pairs, prediction.left_out
+    return {
+        "arm against base": prediction.title,
+        "metric": prediction.metric_in_words,
+        "mean rank correlation": mean or "-",
+        "95 % interval": bounds or "-",
+        "over": f"{n} {prediction.unit}{'s' * (n != 1)}" + (f", {left_out} left out" if left_out else ""),
+        "in words": prediction.sentence,
     }
 
 

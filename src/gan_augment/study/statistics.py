@@ -67,14 +67,15 @@ def paired_interval(differences: Sequence[float] | np.ndarray, confidence: float
     return Interval(mean, mean - half, mean + half, n)
 
 
-def in_words(interval: Interval) -> tuple[str, str]:
+def in_words(interval: Interval, decimals: int = 1) -> tuple[str, str]:
     """Round an interval for print.
 
     Bounds are rounded outwards, so that the print never excludes more than the interval does, and to as
     many decimals as it takes that a bound beside zero is not printed as zero.
 
     Args:
-        interval: In points.
+        interval: In any unit.
+        decimals: The fewest to print.
 
     Returns:
         The mean and the interval, empty where there is none.
@@ -89,10 +90,9 @@ def in_words(interval: Interval) -> tuple[str, str]:
     if interval.num_pairs == 0:
         return "", ""
     if interval.num_pairs == 1 or interval.has_no_spread:
-        return _signed(mean, _decimals(mean)), ""
-    decimals = _decimals(low, high)
-    if low <= 0 <= high:
-        decimals = min(decimals, 2)
+        return _signed(mean, max(decimals, _decimals(mean))), ""
+    most = 2 if low <= 0 <= high else 6
+    decimals = max(decimals, min(most, _decimals(low, high)))
     scale = 10**decimals
     low, high = math.floor(round(low * scale, 6)) / scale, math.ceil(round(high * scale, 6)) / scale
     return _signed(mean, decimals), f"{low + 0.0:.{decimals}f} to {high + 0.0:.{decimals}f}"

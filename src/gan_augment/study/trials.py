@@ -34,6 +34,7 @@ LABELLED_IMAGES = "saw.labelled"
 LABELLED_RATIO = "saw.imbalance_ratio"
 VERSIONS = "provenance.versions."
 SEEDS = "factors.seeds."
+GAN_METRICS = "metrics.gan."
 # What the report reads by name; a study without them, for example of generators alone, has empty columns.
 NEEDED = ("status", "error", ARM, SPLIT_SEED, TRAINING_SEED, ACCURACY, SPLIT, NUM_IMAGES)
 
