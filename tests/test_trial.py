@@ -10,7 +10,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from gan_augment.app import CONF
 from gan_augment.augmentation.arm import Arm
-from gan_augment.data.image_set import ImageSet
 from gan_augment.data.split import LabelBudget, draw_split
 from gan_augment.stages import StageStore
 from gan_augment.systems.classifier import TrainedClassifier

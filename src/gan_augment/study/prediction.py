@@ -18,12 +18,12 @@ if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `
 # Metric -> 1 if a higher value is better, -1 if a lower one is.
 PREDICTORS = {
     "judge_frechet_distance": -1,
+    "recall": 1,
+    "label_agreement": 1,
     "judge_kernel_distance": -1,
     "precision": 1,
-    "recall": 1,
-    "density": 1,
     "coverage": 1,
-    "label_agreement": 1,
+    "density": 1,
     "gan_test": 1,
     "diversity": 1,
 }
