@@ -32,6 +32,8 @@ from gan_augment.stages import Output, Stage, StageStore, digest, put_link
 from gan_augment.study.factors import NULL, trial_factors
 from gan_augment.study.provenance import code_provenance
 from gan_augment.study.record import SCHEMA
+from gan_augment.synthesis.generator import Generator
+from gan_augment.synthesis.looks import draw_looks
 from gan_augment.synthesis.pictures import draw_confusion_matrix, draw_side_by_side
 from gan_augment.synthesis.sampling import SynthesisSettings, chosen, synthesis_stage
 from gan_augment.synthesis.synthetic_set import SyntheticSet
@@ -261,6 +263,8 @@ def look_at_generator(trial: Trial, outputs: Mapping[str, Output], folder: Path)
     if teacher is not None:
         put_link(folder / "teacher.pt", teacher)
     draw_side_by_side(real, synthetic, folder / "samples.png")
+    if not real.shape.is_point:
+        draw_looks(Generator.load(chosen(gan), device), split.labelled, synthetic, folder)
     cutout = design.augmentation.cutout if design.augmentation.is_on else None
     metrics, warnings = generator_signals(real, synthetic, cutout, trial.modes)
     if "judge" in outputs:

@@ -52,7 +52,7 @@ def generator(knows_classes, network=None):
     return Generator(network or Anything(), 5, shape, torch.uint8, names, knows_classes, {}, "0" * 16)
 
 
-TEACHER = TrainedClassifier(Brightness(), ImageShape(1, 8, 8), NAMES, 64, CPU)
+TEACHER = TrainedClassifier(Brightness(), ImageShape(1, 8, 8), NAMES, [5, 5, 5], 64, CPU)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,13 @@ def test_the_stage_asks_its_teacher(tmp_path, image_set, cpu):
         network.layers[-1].bias.data = torch.tensor([0.0, 5.0, 0.0])  # whatever it is shown, it is sure of the second
         save_weights(
             folder / "weights.pt",
-            {"kind": "classifier", "classifier": node, "shape": [1, 8, 8], "class_names": NAMES},
+            {
+                "kind": "classifier",
+                "classifier": node,
+                "shape": [1, 8, 8],
+                "class_names": NAMES,
+                "class_counts": [5] * 3,
+            },
             classifier=network,
         )
 

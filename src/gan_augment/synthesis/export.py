@@ -54,8 +54,7 @@ def write_folder(images: ImageSet, rows: Rows, card: Card, out: Path) -> None:
     """
     out = out.resolve()
     _check(images, rows, ("file", "label"))
-    if out.exists() and not (out.is_dir() and next(out.iterdir(), None) is None):
-        raise ValueError(f"{out} exists and is not empty: name another folder; nothing was written")
+    check_free(out)
     marked = f"Each PNG says so in its texts, under `{KEY}`; `{MANIFEST}` says where each comes from."
     page = _card_page(images, card, marked)
     pixels = images.images[torch.arange(len(images))].numpy()
@@ -94,9 +93,8 @@ def write_npz(images: ImageSet, rows: Rows, card: Card, out: Path) -> None:
     if out.suffix != ".npz":
         raise ValueError(f"{out}: use a name that ends in .npz")
     _check(images, rows, ("index", "label"))
-    manifest, page = (out.with_name(f"{out.stem}.{name}") for name in (MANIFEST, CARD))
-    if there := [path for path in (manifest, page, out) if path.exists()]:
-        raise ValueError(f"{there[0]} exists: name another file; nothing was written")
+    check_free(out)
+    manifest, page = _beside(out)
     marked = f"The member `{MEMBER}` of `{out.name}` says so; `{manifest.name}` says where each comes from."
     text = _card_page(images, card, marked)
     with _unfinished(out) as folder:
@@ -110,6 +108,46 @@ def write_npz(images: ImageSet, rows: Rows, card: Card, out: Path) -> None:
         np.savez(folder / out.name, **members)
         for path in (manifest, page, out):  # the images last: they are never without the others
             (folder / path.name).rename(path)
+
+
+def check_free(out: Path) -> None:
+    """Raise unless a set can be written to a folder, or to a file whose name ends in .npz, and nothing is lost.
+
+    Raises:
+        ValueError: If there is something.
+    """
+    if out.suffix == ".npz":
+        if there := [path for path in (*_beside(out), out) if path.exists()]:
+            raise ValueError(f"{there[0]} exists: name another file; nothing was written")
+    elif out.exists() and not (out.is_dir() and next(out.iterdir(), None) is None):
+        raise ValueError(f"{out} exists and is not empty: name another folder; nothing was written")
+
+
+def read_manifest(out: Path) -> tuple[list[dict[str, str]], list[torch.Tensor]]:
+    """Read the manifest of a set that was written, and its images, uint8 `[C, H, W]`, row by row.
+
+    Raises:
+        ValueError: If there is no manifest, or an image of it is missing.
+    """
+    is_npz = out.suffix == ".npz"
+    manifest = _beside(out)[0] if is_npz else out / MANIFEST
+    try:
+        with manifest.open(newline="", encoding="utf-8") as text:
+            rows = list(csv.DictReader(text))
+        if is_npz:
+            with np.load(out, allow_pickle=False) as stored:
+                pixels = stored["images"]
+            return rows, [torch.from_numpy(pixels[int(row["index"])]) for row in rows]
+        pictures = [np.array(Image.open(out / row["file"])) for row in rows]
+    except (OSError, KeyError, IndexError) as error:
+        raise ValueError(f"{out} is no synthetic set that this program wrote: {error}") from error
+    images = [torch.from_numpy(picture) for picture in pictures]
+    return rows, [image[None] if image.ndim == 2 else image.permute(2, 0, 1) for image in images]
+
+
+def _beside(out: Path) -> tuple[Path, Path]:
+    """Return where the manifest and the card of an `.npz` file lie."""
+    return out.with_name(f"{out.stem}.{MANIFEST}"), out.with_name(f"{out.stem}.{CARD}")
 
 
 def folder_names(class_names: Sequence[str]) -> list[str]:

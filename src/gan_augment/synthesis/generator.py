@@ -71,7 +71,6 @@ class Generator:
             name,
         )
 
-    @torch.no_grad()
     def images(self, label: int, numbers: Tensor, seed: int, truncation: float | None = None) -> Tensor:
         """Make some of the images of a label.
 
@@ -84,15 +83,20 @@ class Generator:
         Returns:
             Images `[N, C, H, W]`, on the CPU.
         """
-        device = next(self.network.parameters()).device
-        labels = torch.full((BLOCK,), label, device=device)
         blocks, which = (numbers // BLOCK).unique(return_inverse=True)
-        made = []
+        labels, made = torch.full((BLOCK,), label), []
         for block in blocks.tolist():
             whole = range(block * BLOCK, (block + 1) * BLOCK)
-            drawn = torch.stack([self.latent(label, number, seed, truncation) for number in whole])
-            made.append(from_float(self.network(drawn.to(device), labels).float(), self.dtype).cpu())
+            made.append(
+                self.show(torch.stack([self.latent(label, number, seed, truncation) for number in whole]), labels)
+            )
         return torch.cat(made)[which * BLOCK + numbers % BLOCK]
+
+    @torch.no_grad()
+    def show(self, latents: Tensor, labels: Tensor) -> Tensor:
+        """Return the images `[N, C, H, W]` of latent vectors `[N, latent_dim]` and labels `[N]`, on the CPU."""
+        device = next(self.network.parameters()).device
+        return from_float(self.network(latents.to(device), labels.to(device)).float(), self.dtype).cpu()
 
     def latent(self, label: int, number: int, seed: int, truncation: float | None = None) -> Tensor:
         """Return the latent vector `[latent_dim]` of an image."""

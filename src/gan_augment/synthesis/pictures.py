@@ -1,5 +1,6 @@
 """Pictures for a person to look at."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -33,6 +34,28 @@ def draw_side_by_side(real: ImageSet, synthetic: ImageSet, path: Path) -> None:
         ticks = [height * row + height / 2 for row in range(num_rows)] if num_rows > 1 else []
         axes.set_yticks(ticks, real.class_names[: len(ticks)], parse_math=False)
         axes.tick_params(length=0)
+    figure.savefig(path, dpi=150, metadata={"Software": None})
+
+
+def draw_rows(images: Tensor, num_columns: int, names: Sequence[str], title: str, path: Path) -> None:
+    """Draw images in rows into a PNG.
+
+    Args:
+        images: uint8 `[rows x columns, C, H, W]`.
+        num_columns: Images a row.
+        names: What the rows are called; none for no names.
+        title: What is said above them.
+        path: The file to write.
+    """
+    num_rows, height = len(images) // num_columns, images.shape[2] + 1
+    figure = Figure(figsize=(1 + 0.36 * num_columns, 0.6 + 0.36 * num_rows), layout="constrained")
+    axes = figure.subplots()
+    grid = make_grid(images, nrow=num_columns, padding=1, pad_value=96)
+    axes.imshow(grid.permute(1, 2, 0).numpy(), interpolation="nearest")
+    axes.set_title(title, fontsize=9, parse_math=False)
+    axes.set_xticks([])
+    axes.set_yticks([height * row + height / 2 for row in range(len(names))], names, parse_math=False)
+    axes.tick_params(length=0)
     figure.savefig(path, dpi=150, metadata={"Software": None})
 
 

@@ -14,7 +14,7 @@ from gan_augment.data.image_set import ImageSet
 from gan_augment.networks.weights import BEST, FILE
 from gan_augment.settings import check_choice, check_integer, check_number, settings_from
 from gan_augment.stages import Stage
-from gan_augment.synthesis.generator import Generator
+from gan_augment.synthesis.generator import BLOCK, Generator
 from gan_augment.synthesis.synthetic_set import SyntheticSet
 from gan_augment.systems.classifier import TrainedClassifier
 from gan_augment.systems.hardware import Hardware
@@ -149,13 +149,13 @@ def _select(
     Returns:
         Pixels, the teacher's labels, numbers and the teacher's sureness; and how many images it looked at.
     """
-    missing, num_images = wanted.clone(), int(wanted.sum())
+    missing, at_once = wanted.clone(), math.ceil(int(wanted.sum()) / BLOCK) * BLOCK  # blocks are made as a whole
     assert settings.threshold is not None
     found: list[tuple[Tensor, ...]] = []
-    for start in range(0, MAX_CANDIDATES * num_images, num_images):
-        numbers = torch.arange(start, start + num_images)
+    for start in range(0, MAX_CANDIDATES * at_once, at_once):
+        numbers = torch.arange(start, start + at_once)
         pixels = generator.images(label, numbers, seed, settings.truncation)
-        nothing = torch.full((num_images,), -1)
+        nothing = torch.full((at_once,), -1)
         sureness, seen = teacher.probabilities(ImageSet(pixels, nothing, teacher.class_names)).max(dim=1)
         sure = sureness >= settings.threshold
         first = [(sure & (seen == one)).nonzero().squeeze(1)[:count] for one, count in enumerate(missing.tolist())]
@@ -163,10 +163,10 @@ def _select(
         found.append((pixels[taken], seen[taken], numbers[taken], sureness[taken]))
         missing -= seen[taken].bincount(minlength=len(missing))
         if not missing.any():
-            return tuple(torch.cat(tensors) for tensors in zip(*found, strict=True)), start + num_images
+            return tuple(torch.cat(tensors) for tensors in zip(*found, strict=True)), start + at_once
     short = [name for name, lacks in zip(teacher.class_names, missing.tolist(), strict=True) if lacks]
     raise ValueError(
-        f"of {MAX_CANDIDATES * num_images} generated images the teacher takes too few for class "
+        f"of {MAX_CANDIDATES * at_once} generated images the teacher takes too few for class "
         f"{', '.join(map(repr, short[:MOST_NAMED]))}{', ...' if len(short) > MOST_NAMED else ''}; lower "
         f"synthesis.threshold={settings.threshold} or synthesis.per_class={settings.per_class}, or take "
         "synthesis.selection=all or conditioning=per_class"

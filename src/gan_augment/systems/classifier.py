@@ -240,6 +240,7 @@ def train_classifier(
         "classifier": classifier,
         "shape": [*astuple(labelled.shape)],
         "class_names": [*labelled.class_names],
+        "class_counts": labelled.class_counts.tolist(),
     }
     save_weights(folder / FILE, about, classifier=network)
 
@@ -252,6 +253,7 @@ class TrainedClassifier:
         network: Images `[B, C, H, W]` in [-1, 1] -> logits `[B, K]`; frozen.
         shape: The images that it takes.
         class_names: K names.
+        class_counts: Images a class that it learned from.
         batch_size: Images at a time: as many as in training, and so no more memory.
         device: Where it computes.
     """
@@ -259,6 +261,7 @@ class TrainedClassifier:
     network: nn.Module
     shape: ImageShape
     class_names: Sequence[str]
+    class_counts: Sequence[int]
     batch_size: int
     device: torch.device
 
@@ -269,10 +272,10 @@ class TrainedClassifier:
         Raises:
             ValueError: If the file is no checkpoint of a classifier.
         """
-        about = read_about(checkpoint, "classifier", ("shape", "class_names", "classifier"))
+        about = read_about(checkpoint, "classifier", ("shape", "class_names", "class_counts", "classifier"))
         shape, class_names, node = ImageShape(*about["shape"]), about["class_names"], about["classifier"]
         network = load_weights(checkpoint, "classifier", read_classifier(node).network(shape, len(class_names)))
-        return cls(network.to(device), shape, class_names, node["batch_size"], device)
+        return cls(network.to(device), shape, class_names, about["class_counts"], node["batch_size"], device)
 
     def probabilities(self, images: ImageSet) -> Tensor:
         """Return what it says of images: probabilities, float32 `[N, K]`, on the CPU."""

@@ -39,7 +39,7 @@ class Looks(Callback):
         self._judge, self._every, self._best_by, self._output = judge, every, best_by, output
         self._network = judge.load(folder)
         self._stream = Stream(seed, "look")
-        self._best = math.nan
+        self._best: float | None = None
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Look when it is time."""
@@ -51,8 +51,8 @@ class Looks(Callback):
         logger.log_metrics({f"judge/{name}": value for name, value in found.items()}, now)
         if self._best_by is None:
             return
-        value, sign = found.get(self._best_by, math.nan), -1 if METRICS[self._best_by].better == "lower" else 1
-        if not sign * value <= sign * self._best:  # also while there is no best
+        value, sign = found[self._best_by], -1 if METRICS[self._best_by].better == "lower" else 1
+        if math.isfinite(value) and (self._best is None or sign * value > sign * self._best):
             self._best = value
             pl_module.save(self._output / BEST, images_seen=now, chosen_by=self._best_by, value=value)
 

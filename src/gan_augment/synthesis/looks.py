@@ -1,0 +1,93 @@
+"""Pictures of what a generator does: between latents, between classes, and beside what it learned from."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gan_augment.data.image_set import ImageSet
+from gan_augment.synthesis.generator import Generator
+from gan_augment.synthesis.pictures import MOST_CLASSES, NUM_COLUMNS, draw_rows
+
+CHUNK = 2000  # images at a time
+SEED = 0  # of the latents: the same for every generator
+
+
+def draw_looks(generator: Generator, labelled: ImageSet, synthetic: ImageSet, folder: Path) -> None:
+    """Draw `interpolation.png`, `nearest.png` and, of a generator that knows classes, `class_walk.png`.
+
+    Args:
+        generator: Makes pictures, not points.
+        labelled: What it learned from.
+        synthetic: Some of its images.
+        folder: Where to write.
+    """
+    draw_interpolation(generator, folder / "interpolation.png")
+    draw_nearest(synthetic, labelled, folder / "nearest.png")
+    if generator.knows_classes:
+        draw_class_walk(generator, folder / "class_walk.png")
+
+
+def draw_interpolation(generator: Generator, path: Path) -> None:
+    """Go from one latent vector to another along a great circle (White 2016), a row a class."""
+    names, rows = generator.class_names[:MOST_CLASSES], []
+    for label in range(len(names)):
+        start, end = (generator.latent(label, number, SEED) for number in (0, 1))
+        rows += [slerp(start, end, float(share)) for share in torch.linspace(0, 1, NUM_COLUMNS)]
+    labels = torch.arange(len(names)).repeat_interleave(NUM_COLUMNS)
+    draw_rows(generator.show(torch.stack(rows), labels), NUM_COLUMNS, names, "from one latent to another", path)
+
+
+def draw_class_walk(generator: Generator, path: Path) -> None:
+    """Keep a latent vector in each row and go through the classes."""
+    num_classes = min(len(generator.class_names), MOST_CLASSES)
+    latents = torch.stack([generator.latent(0, number, SEED) for number in range(NUM_COLUMNS)])
+    images = generator.show(
+        latents.repeat_interleave(num_classes, dim=0), torch.arange(num_classes).repeat(NUM_COLUMNS)
+    )
+    draw_rows(images, num_classes, (), "the same latent in every class, a row a latent", path)
+
+
+def draw_nearest(synthetic: ImageSet, labelled: ImageSet, path: Path) -> None:
+    """Draw beside generated images the labelled ones that are nearest to them, a row a class that has enough."""
+    number, names, rows = NUM_COLUMNS // 2, [], []
+    for label, name in enumerate(synthetic.class_names[:MOST_CLASSES]):
+        made = synthetic.images[(synthetic.labels == label).nonzero().squeeze(1)[:number]]
+        if len(made) == number:
+            there = labelled.images[nearest(made, labelled)]
+            names.append(name)
+            rows.append(torch.stack([made, there], dim=1).flatten(0, 1))
+    if rows:
+        title = "generated, and right of it the nearest labelled image"
+        draw_rows(torch.cat(rows), NUM_COLUMNS, names, title, path)
+
+
+def slerp(start: Tensor, end: Tensor, share: float) -> Tensor:
+    """Go some way from one vector to another along the great circle between them (Shoemake 1985).
+
+    Args:
+        start: `[D]`.
+        end: `[D]`.
+        share: How far to go, in [0, 1].
+
+    Example:
+        >>> slerp(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]), 0.5)
+        tensor([0.7071, 0.7071])
+    """
+    angle = torch.arccos(torch.nn.functional.cosine_similarity(start, end, dim=0).clamp(-1, 1))
+    if angle < 1e-4:  # where the formula divides by nothing
+        return torch.lerp(start, end, share)
+    return (torch.sin((1 - share) * angle) * start + torch.sin(share * angle) * end) / torch.sin(angle)
+
+
+def nearest(images: Tensor, among: ImageSet) -> Tensor:
+    """Return for each image the index of the one that is nearest to it, pixel by pixel, int64 `[N]`.
+
+    Args:
+        images: uint8 `[N, C, H, W]`.
+        among: Where to look; they may lie in a file.
+    """
+    pixels, distances = images.flatten(1).double(), []
+    for chunk in torch.arange(len(among)).split(CHUNK):
+        distances.append(torch.cdist(pixels, among.images[chunk].flatten(1).double()))
+    return torch.cat(distances, dim=1).argmin(dim=1)

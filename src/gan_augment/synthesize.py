@@ -1,0 +1,288 @@
+"""The command `gan-augment-synthesize`: labelled images from a trained generator, each with its provenance."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gan_augment.app import CONF
+from gan_augment.study.record import read_record
+
+if TYPE_CHECKING:  # the heavy imports wait until there is something to compute, so that `--help` answers at once
+    import torch
+
+    from gan_augment.synthesis.generator import Generator
+    from gan_augment.synthesis.sampling import SynthesisSettings
+    from gan_augment.synthesis.synthetic_set import SyntheticSet
+    from gan_augment.systems.classifier import TrainedClassifier
+
+OPTIONS = CONF / "synthesize.yaml"
+USAGE = """gan-augment-synthesize generator=TRIAL per_class=500 out=FOLDER
+
+Labelled images from a trained generator, in exact numbers, each with its provenance.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run `gan-augment-synthesize generator=... out=... [option=value ...]`.
+
+    Args:
+        arguments: Those of the command line by default.
+    """
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if not given or set(given) & {"-h", "--help"}:
+        print(f"{USAGE}\n{OPTIONS.read_text(encoding='utf-8')}")
+        return
+    try:
+        options = read_options(given)
+        print(check(options) if options["check"] is not None else export(options, given))
+    except (ValueError, OSError) as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        print(f"gan-augment-synthesize: {str(error).replace('synthesis.', '')}", file=sys.stderr)
+        sys.exit(1)
+
+
+def read_options(given: Sequence[str]) -> dict[str, Any]:
+    """Read the options of the command.
+
+    Raises:
+        ValueError: If one is unknown, has no value, or one that is needed is missing.
+    """
+    from omegaconf import OmegaConf
+
+    known = OmegaConf.load(OPTIONS)
+    if without := [one for one in given if "=" not in one]:
+        raise ValueError(f"{without[0]}: write option=value, with one of {', '.join(map(str, known))}")
+    chosen = OmegaConf.from_dotlist(list(given))
+    if unknown := sorted(map(str, set(chosen) - set(known))):
+        raise ValueError(f"no option {unknown[0]}: use {', '.join(map(str, known))}")
+    options = OmegaConf.to_container(OmegaConf.merge(known, chosen))
+    assert isinstance(options, dict)
+    if options["generator"] == "???":
+        raise ValueError("generator must be set: the folder of a trial or of a gan stage, or a checkpoint, gan.pt")
+    if (options["out"] is None) == (options["check"] is None):
+        raise ValueError("say out=FOLDER or out=FILE.npz, to write; or check=..., what was written; and not both")
+    return {str(name): value for name, value in options.items()}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a generator lies.
+
+    Attributes:
+        checkpoint: Its file.
+        record: The record of its trial; None if it is not known.
+        teacher: The checkpoint of that trial's teacher, if there is one.
+    """
+
+    checkpoint: Path
+    record: Mapping[str, Any] | None
+    teacher: Path | None
+
+    @classmethod
+    def find(cls, named: str) -> Origin:
+        """Find a generator by its trial, its stage or its file.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        from gan_augment.synthesis.sampling import chosen
+
+        path = Path(str(named)).expanduser()
+        if not path.exists():
+            raise ValueError(f"generator={named}: not found: name the folder of a trial or gan stage, or a checkpoint")
+        folder = path if path.is_dir() else path.parent
+        is_trial = (folder / "record.json").exists()
+        if path.is_dir():
+            path = folder / "gan.pt" if is_trial else chosen(folder)
+        if not path.exists():
+            what = "this trial has no generator" if is_trial else "there is no trial and no stage of a GAN"
+            raise ValueError(f"generator={named}: {what}: name another folder, or a checkpoint")
+        record = read_record(folder / "record.json") if is_trial else None
+        teacher = folder / "teacher.pt"
+        return cls(path, record, teacher if teacher.exists() else None)
+
+
+def export(options: Mapping[str, Any], given: Sequence[str]) -> str:
+    """Write a synthetic set; return what to say of it.
+
+    Raises:
+        ValueError: If an option is out of range, the generator cannot be read, or there is something at `out`.
+    """
+    from gan_augment.settings import check_integer
+    from gan_augment.synthesis.export import check_free, write_folder, write_npz
+    from gan_augment.synthesis.generator import Generator
+    from gan_augment.synthesis.sampling import SynthesisSettings, synthesize
+    from gan_augment.systems.classifier import TrainedClassifier
+
+    names = ("per_class", "quotas", "truncation", "selection", "threshold")
+    settings = SynthesisSettings(**{name: options[name] for name in names})
+    check_integer("seed", options["seed"], low=0)
+    out = Path(str(options["out"])).expanduser()
+    check_free(out)
+    origin, device = Origin.find(options["generator"]), _device(options)
+    generator, teacher = Generator.load(origin.checkpoint, device), None
+    if settings.asks_teacher:
+        path = origin.teacher if options["teacher"] is None else Path(str(options["teacher"])).expanduser()
+        if path is None:
+            raise ValueError(
+                "selection=confident, but there is no teacher.pt beside the generator: name one as teacher=..."
+            )
+        teacher = TrainedClassifier.load(path, device)
+    elif options["teacher"] is not None:
+        raise ValueError(f"teacher={options['teacher']}, but selection=all takes every image: set selection=confident")
+    made = synthesize(generator, settings, _class_counts(generator, teacher), options["seed"], teacher)
+    card = data_card(generator, origin, made, settings, options, given)
+    write = write_npz if out.suffix == ".npz" else write_folder
+    write(made.images, manifest_rows(generator, made, settings, options["seed"]), card, out)
+    return f"{len(made.images)} images: {out}"
+
+
+def check(options: Mapping[str, Any]) -> str:
+    """Make the images of a manifest again; return what to say if all are the same bit for bit.
+
+    Raises:
+        ValueError: If one is not, or the manifest is of another generator.
+    """
+    from gan_augment.synthesis.export import read_manifest
+    from gan_augment.synthesis.generator import Generator
+
+    path = Path(str(options["check"])).expanduser()
+    rows, images = read_manifest(path)
+    generator = Generator.load(Origin.find(options["generator"]).checkpoint, _device(options))
+    if others := {row["checkpoint"] for row in rows} - {generator.hash}:
+        raise ValueError(
+            f"{path} was made by checkpoint {others.pop()}, but generator={options['generator']} is {generator.hash}"
+        )
+    again = regenerate(generator, rows)
+    if differ := [row for row, one, other in zip(rows, again, images, strict=True) if not one.equal(other)]:
+        first = next(iter(differ[0].values()))
+        raise ValueError(f"{len(differ)} of {len(rows)} images of {path} come out differently, the first is {first}")
+    return f"{len(rows)} images of {path} come out again, bit for bit"
+
+
+def manifest_rows(
+    generator: Generator, made: SyntheticSet, settings: SynthesisSettings, seed: int
+) -> list[dict[str, Any]]:
+    """Say of each image how to make it again, and why it was taken."""
+    from gan_augment.synthesis.generator import latent_seed
+
+    rows = []
+    for label, number, sureness in zip(
+        made.images.labels.tolist(), made.numbers.tolist(), made.sureness.tolist(), strict=True
+    ):
+        given = label if generator.knows_classes else 0
+        rows.append(
+            {
+                "class_index": label,
+                "checkpoint": generator.hash,
+                "generator_label": given,
+                "seed": seed,
+                "number": number,
+                "latent_seed": latent_seed(seed, given, number),
+                "truncation": settings.truncation,
+                "selection": settings.selection,
+                "teacher_probability": None if sureness != sureness else round(sureness, 6),
+            }
+        )
+    return rows
+
+
+def regenerate(generator: Generator, rows: Sequence[Mapping[str, str]]) -> list[torch.Tensor]:
+    """Make the images of a manifest's rows again.
+
+    Args:
+        generator: The one that made them.
+        rows: Rows of the manifest, as text.
+
+    Returns:
+        An image `[C, H, W]` a row.
+    """
+    import torch
+
+    groups: dict[tuple[int, int, float | None], list[int]] = {}
+    for place, row in enumerate(rows):
+        truncation = float(row["truncation"]) if row["truncation"] else None
+        groups.setdefault((int(row["generator_label"]), int(row["seed"]), truncation), []).append(place)
+    made: dict[int, torch.Tensor] = {}
+    for (label, seed, truncation), places in groups.items():
+        numbers = torch.tensor([int(rows[place]["number"]) for place in places])
+        made |= dict(zip(places, generator.images(label, numbers, seed, truncation), strict=True))
+    return [made[place] for place in range(len(rows))]
+
+
+def data_card(
+    generator: Generator,
+    origin: Origin,
+    made: SyntheticSet,
+    settings: SynthesisSettings,
+    options: Mapping[str, Any],
+    given: Sequence[str],
+) -> dict[str, Any]:
+    """Say what a synthetic set is, for whoever finds it."""
+    about, record = generator.about, origin.record
+    parts = ("architecture", "conditioning", "loss")
+    design = {name: about["design"][name]["_target_"].split(".")[-1] for name in parts}
+    trained_on: dict[str, Any] = {
+        "fingerprint of the labelled images": about["trained_on"],
+        "labelled images": sum(about["class_counts"]),
+        "labelled images of each class": dict(zip(about["class_names"], about["class_counts"], strict=True)),
+    }
+    if record is None:
+        trained_on |= {"data": "unknown", "split": "unknown: the generator was named without its trial"}
+        metrics: dict[str, Any] = {"known": "no: the generator was named without its trial"}
+    else:
+        trained_on |= {"data": record["factors"]["data"], "split": record["provenance"]["split"]}
+        found = record["metrics"].get("gan", {})
+        metrics = {
+            "of": "the synthetic set of the trial, against its validation images, in the features of its judge",
+            **{name: value for name, value in found.items() if isinstance(value, int | float)},
+        }
+    return {
+        "synthetic": True,
+        "licence": options["licence"],
+        "made with": {
+            "command": shlex.join(["gan-augment-synthesize", *given]),
+            "seed": options["seed"],
+            "quotas": settings.quotas,
+            "images a class": settings.per_class,
+            "truncation": settings.truncation,
+            "selection": settings.selection,
+            "threshold": settings.threshold,
+            "images looked at": made.candidates,
+        },
+        "generator": {
+            "checkpoint": generator.hash,
+            **design,
+            "images seen in training": about["images_seen"],
+            "chosen by": about.get("chosen_by") or "nothing: it is that of the last step",
+        },
+        "trained on": trained_on,
+        "metrics": metrics,
+        "same bits": "with the same versions, number of threads and kind of device",
+    }
+
+
+def _class_counts(generator: Generator, teacher: TrainedClassifier | None) -> torch.Tensor:
+    import torch
+
+    counts = generator.about["class_counts"] if generator.knows_classes or teacher is None else teacher.class_counts
+    return torch.tensor(counts)
+
+
+def _device(options: Mapping[str, Any]) -> torch.device:
+    from gan_augment.systems.hardware import Hardware
+
+    hardware = Hardware(options["accelerator"], "32-true", options["num_threads"])
+    hardware.use_threads()
+    return hardware.device
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,233 @@
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+from torchvision.datasets import ImageFolder
+
+from gan_augment.stages import StageStore
+from gan_augment.synthesis.generator import latent_seed
+from gan_augment.synthesize import main
+from gan_augment.systems.classifier import TrainedClassifier
+from gan_augment.trial import plan_trial, run_trial
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A trial's folder, its store beside it."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.hydra_config import HydraConfig
+
+    from conftest import TINY
+    from gan_augment.app import CONF
+    from gan_augment.launch import plain
+    from gan_augment.study.record import write_json
+
+    root = tmp_path_factory.mktemp("outputs")
+    with initialize_config_dir(str(CONF)):
+        overrides = [*TINY, "augmentation=gan", "labels_per_class=6", "imbalance.classes=[3]", "imbalance.share=0.5"]
+        config = compose("config", overrides=overrides, return_hydra_config=True)
+    HydraConfig.instance().set_config(config)
+    trial = root / "trial"
+    trial.mkdir()
+    record = run_trial(plan_trial(plain(config)), trial, StageStore(root / "store"), "trial")
+    write_json(record, trial / "record.json")
+    return trial
+
+
+@pytest.fixture
+def said(capsys):
+    """Run the command; return what it printed, and with what code it ended."""
+
+    def run(*arguments):
+        capsys.readouterr()
+        code = 0
+        try:
+            main([*map(str, arguments), "num_threads=1"])
+        except SystemExit as end:
+            code = end.code
+        printed = capsys.readouterr()
+        return code, printed.out + printed.err
+
+    return run
+
+
+def in_turns(self, images):
+    """A teacher that sees every class, also where a generator of a few steps does not make it."""
+    return torch.eye(10)[torch.arange(len(images)) % 10]
+
+
+def manifest(out):
+    with (out / "manifest.csv").open(newline="") as text:
+        return list(csv.DictReader(text))
+
+
+def pixels(out, row):
+    return np.array(Image.open(out / row["file"]))
+
+
+def test_a_folder_of_images_that_torchvision_reads(said, folder, tmp_path):
+    out = tmp_path / "made"
+    assert said(f"generator={folder}", "per_class=7", f"out={out}") == (0, f"70 images: {out}\n")
+    found = ImageFolder(str(out))
+    assert found.classes == list("0123456789")
+    assert np.bincount(found.targets).tolist() == [7] * 10
+    rows = manifest(out)
+    assert len(rows) == 70
+    for row in rows:
+        assert int(row["latent_seed"]) == latent_seed(0, int(row["label"]), int(row["number"]))
+        text = json.loads(Image.open(out / row["file"]).text["gan-augment-synthetic"])
+        assert (text["label"], text["checkpoint"]) == (row["label"], row["checkpoint"])
+        assert text["latent_seed"] == int(row["latent_seed"])
+
+
+@pytest.mark.parametrize("options", [(), ("truncation=0.7", "seed=5"), ("selection=confident", "threshold=0.9")])
+def test_every_image_can_be_made_again_bit_for_bit(said, folder, tmp_path, options, monkeypatch):
+    monkeypatch.setattr(TrainedClassifier, "probabilities", in_turns)
+    out = tmp_path / "made"
+    code, text = said(f"generator={folder}", "per_class=3", f"out={out}", *options)
+    assert (code, text) == (0, f"30 images: {out}\n")
+    again = f"30 images of {out} come out again, bit for bit\n"
+    assert said(f"generator={folder}", f"check={out}") == (0, again)
+    first = manifest(out)[17]["file"]
+    changed = np.array(Image.open(out / first))
+    changed[3, 4] ^= 1
+    Image.fromarray(changed).save(out / first)
+    code, text = said(f"generator={folder}", f"check={out}")
+    assert code == 1
+    assert f"1 of 30 images of {out} come out differently, the first is {first}" in text
+
+
+def test_images_are_those_of_the_trial_s_own_set(said, folder, tmp_path):
+    from gan_augment.synthesis.synthetic_set import SyntheticSet
+
+    out = tmp_path / "made"
+    said(f"generator={folder}", "per_class=8", f"out={out}")
+    store = folder.parent / "store" / "synthesis"
+    (stage,) = [path for path in store.iterdir() if path.is_dir()]
+    own = SyntheticSet.read(stage, list("0123456789")).images
+    for row, image in zip(manifest(out), own.images, strict=True):
+        assert np.array_equal(pixels(out, row), image[0].numpy())
+
+
+def test_an_npz_with_the_same_images(said, folder, tmp_path):
+    out, file = tmp_path / "made", tmp_path / "made.npz"
+    for path in (out, file):
+        assert said(f"generator={folder}", "per_class=3", f"out={path}")[0] == 0
+    with np.load(file, allow_pickle=False) as stored:
+        assert stored["labels"].tolist() == [label for label in "0123456789" for _ in range(3)]
+        for row, image in zip(manifest(out), stored["images"], strict=True):
+            assert np.array_equal(pixels(out, row), image[0])
+    assert said(f"generator={folder}", f"check={file}")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("quotas", "expected"),
+    [("balanced", [9] * 10), ("top_up", [3, 3, 3, 6, 3, 3, 3, 3, 3, 3])],
+)
+def test_quotas_are_exact(said, folder, tmp_path, quotas, expected):
+    out = tmp_path / "made"
+    assert said(f"generator={folder}", "per_class=9", f"quotas={quotas}", f"out={out}")[0] == 0
+    assert np.bincount(ImageFolder(str(out)).targets).tolist() == expected
+
+
+def test_a_card_says_what_the_images_are(said, folder, tmp_path):
+    out = tmp_path / "made"
+    said(f"generator={folder}", "per_class=2", f"out={out}", "licence=cc-by-4.0")
+    record = json.loads((folder / "record.json").read_text())
+    front = yaml.safe_load((out / "data_card.md").read_text().split("---")[1])
+    card = front["gan_augment"]["card"]
+    assert front["license"] == "cc-by-4.0"
+    assert card["synthetic"] is True
+    assert card["trained on"]["split"] == record["provenance"]["split"]
+    assert card["trained on"]["labelled images"] == record["saw"]["labelled"] == 57
+    assert card["metrics"]["label_agreement"] == record["metrics"]["gan"]["label_agreement"]
+    assert card["generator"]["checkpoint"] == manifest(out)[0]["checkpoint"]
+
+
+@pytest.mark.parametrize("where", ["stage", "checkpoint", "link", "copy"])
+def test_a_generator_is_found_by_trial_stage_or_file(said, folder, tmp_path, where):
+    checkpoint = (folder / "gan.pt").resolve()
+    places = {
+        "stage": checkpoint.parent,
+        "checkpoint": checkpoint,
+        "link": folder / "gan.pt",
+        "copy": tmp_path / "a.pt",
+    }
+    shutil.copy(checkpoint, places["copy"])
+    by_trial, other = tmp_path / "trial", tmp_path / "other"
+    for generator, out in ((folder, by_trial), (places[where], other)):
+        assert said(f"generator={generator}", "per_class=2", f"out={out}")[0] == 0
+    assert (other / "manifest.csv").read_bytes() == (by_trial / "manifest.csv").read_bytes()
+    card = yaml.safe_load((other / "data_card.md").read_text().split("---")[1])["gan_augment"]["card"]
+    assert card["trained on"]["split"].startswith("unknown") == (where != "link")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["out={tmp}/x", "per_class=0"], "per_class=0: use a whole number of at least 1"),
+        (["out={tmp}/x", "colour=1"], "no option colour: use generator, out, check, per_class"),
+        (["out={tmp}/x", "balanced"], "balanced: write option=value"),
+        ([], "say out=FOLDER or out=FILE.npz"),
+        (["out={tmp}/x", "check={tmp}/y"], "and not both"),
+        (["check={tmp}/x"], "x is no synthetic set that this program wrote"),
+        (["out={tmp}"], "exists and is not empty: name another folder; nothing was written"),
+        (["out={tmp}/x", "selection=confident"], "set threshold, such as 0.9"),
+        (["out={tmp}/x", "teacher={tmp}/t.pt"], "but selection=all takes every image: set selection=confident"),
+        (["out={tmp}/x", "seed=-1"], "seed=-1: use a whole number of at least 0"),
+        (
+            ["out={tmp}/x", "generator={tmp}/none"],
+            "not found: name the folder of a trial or gan stage, or a checkpoint",
+        ),
+        (["out={tmp}/x", "generator={tmp}"], "there is no trial and no stage of a GAN"),
+        (["out={tmp}/x", "generator={tmp}/file"], "file cannot be read as a checkpoint of tensors and plain values"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_done_is_said_in_a_line_and_nothing_is_written(said, folder, tmp_path, options, message):
+    (tmp_path / "file").write_text("no checkpoint")
+    code, text = said(f"generator={folder}", *(option.format(tmp=tmp_path) for option in options))
+    assert code == 1
+    assert text.startswith("gan-augment-synthesize: ")
+    assert message in text
+    assert text.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_classifier_is_no_generator(said, folder, tmp_path):
+    code, text = said(f"generator={folder / 'teacher.pt'}", f"out={tmp_path / 'x'}")
+    assert code == 1
+    assert "is a checkpoint of kind 'classifier': one of kind 'gan' is needed" in text
+
+
+def test_help_lists_every_option(said):
+    code, text = said("--help")
+    assert code == 0
+    assert "gan-augment-synthesize generator=TRIAL per_class=500 out=FOLDER" in text
+    assert all(f"{option}:" in text for option in ("generator", "quotas", "truncation", "selection", "licence"))
+
+
+def test_an_unconditional_generator_and_its_teacher(said, plain_settings, tmp_path, monkeypatch):
+    from gan_augment.study.record import write_json
+
+    monkeypatch.setattr(TrainedClassifier, "probabilities", in_turns)
+    trial = tmp_path / "trial"
+    trial.mkdir()
+    planned = plan_trial(plain_settings("augmentation=gan", "conditioning=pseudo_label"))
+    write_json(run_trial(planned, trial, StageStore(tmp_path / "store"), "trial"), trial / "record.json")
+    out = tmp_path / "made"
+    options = ("per_class=3", "selection=confident", "threshold=0.9", f"out={out}")
+    assert said(f"generator={trial}", *options) == (0, f"30 images: {out}\n")
+    rows = manifest(out)
+    assert {row["generator_label"] for row in rows} == {"0"}
+    assert {row["teacher_probability"] for row in rows} == {"1.0"}
+    assert [row["number"] for row in rows[:4]] == ["0", "10", "20", "1"]
+    assert said(f"generator={trial}", f"check={out}")[0] == 0
+    alone = tmp_path / "alone"
+    assert said(f"generator={trial}", "per_class=3", f"out={alone}")[0] == 0
+    assert ImageFolder(str(alone)).classes == ["any"]
