@@ -329,6 +329,25 @@ def test_without_test_results_nothing_is_compared_and_that_is_said(tmp_path, sta
     assert "<img" not in page
 
 
+def test_the_metrics_of_generators_stand_beside_those_of_real_images_and_are_explained(tmp_path):
+    records = planted({"none": 0, "gan": 1})
+    for one in records:
+        if one["factors"]["augmentation"] == "gan":
+            seed = one["factors"]["seeds.split"]
+            found = {"judge_frechet_distance": 4.0 + seed, "recall": 0.25, "judged_real": 200}
+            found["real"] = {"judge_frechet_distance": 0.5, "recall": 0.75}
+            one["metrics"]["gan"] = found | {"per_class": {"0": {"recall": 0.1}}, "confusion_matrix": [[1, 0], [0, 1]]}
+    page = write_report([study(tmp_path, records)]).read_text()
+    rows = table(page, "Generators")
+    assert rows[0] == ["arm", "judge_frechet_distance", "recall", "judged_real"]
+    assert rows[1:] == [["gan", "7.5", "0.25", "200"], ["real training images", "0.5", "0.75", "-"]]
+    explained = {row[0]: row[1:] for row in table(page, "What the metrics say")[1:]}
+    assert set(explained) == {"judge_frechet_distance", "recall"}
+    assert explained["judge_frechet_distance"][:2] == ["lower", "at least 0"]
+    assert explained["recall"][:2] == ["higher", "0 to 1"]
+    assert explained["recall"][3] == "Kynkaanniemi et al. 2019"
+
+
 def chosen_on_validation(folder, against=None, **settings):
     """Two losses of which one makes images that are worth 5 points more; no trial opened the test images."""
     records = planted({"synthetic_only": 0}, loss="hinge", penalty="none", **settings)

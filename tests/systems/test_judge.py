@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from gan_augment.data.image_set import ImageSet, in_proportion
-from gan_augment.metrics.fidelity import METRICS, judge_metrics
+from gan_augment.metrics.fidelity import judge_metrics
 from gan_augment.metrics.inception import inception_network
 from gan_augment.stages import StageStore
+from gan_augment.study.generator_metrics import GENERATOR_METRICS
 from gan_augment.systems.judge import judge_images, lay_out_judge, look
 
 CLASSICAL = {
@@ -66,8 +67,8 @@ def test_honest_images_are_close_and_their_labels_agree(judge, image_set):
     assert (metrics["judged_real"], metrics["judged_generated"]) == (180, 180)
     assert refusals == []
     for name, value in metrics.items():
-        if name in METRICS:
-            assert METRICS[name].low <= value <= METRICS[name].high
+        if name in GENERATOR_METRICS:
+            assert GENERATOR_METRICS[name].low <= value <= GENERATOR_METRICS[name].high
 
 
 def test_swapped_labels_are_caught_though_the_images_are_excellent(judge, image_set):

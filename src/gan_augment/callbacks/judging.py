@@ -11,9 +11,10 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from gan_augment.data.image_set import ImageSet, from_float
-from gan_augment.metrics.fidelity import METRICS, judge_metrics
+from gan_augment.metrics.fidelity import judge_metrics
 from gan_augment.networks.weights import BEST
 from gan_augment.randomness import Stream
+from gan_augment.study.generator_metrics import GENERATOR_METRICS
 from gan_augment.systems.judge import Judge, look
 
 CAS_PER_CLASS = 200  # generated images that the classification accuracy score is trained on
@@ -51,7 +52,7 @@ class Looks(Callback):
         logger.log_metrics({f"judge/{name}": value for name, value in found.items()}, now)
         if self._best_by is None:
             return
-        value, sign = found[self._best_by], -1 if METRICS[self._best_by].better == "lower" else 1
+        value, sign = found[self._best_by], -1 if GENERATOR_METRICS[self._best_by].better == "lower" else 1
         if math.isfinite(value) and (self._best is None or sign * value > sign * self._best):
             self._best = value
             pl_module.save(self._output / BEST, images_seen=now, chosen_by=self._best_by, value=value)
@@ -65,7 +66,7 @@ class Looks(Callback):
         generated = self._sample(system, validation.labels, validation.class_names)
         real = look(self._network, validation)
         metrics, _ = judge_metrics(real, look(self._network, generated), validation.class_names)
-        found = {name: metrics[name] for name in METRICS if metrics.get(name) is not None}
+        found = {name: metrics[name] for name in GENERATOR_METRICS if metrics.get(name) is not None}
         if knows_classes:
             labels = torch.arange(validation.num_classes).repeat_interleave(CAS_PER_CLASS)
             found["cas_validation"] = self._judge.cas(self._sample(system, labels, validation.class_names))

@@ -1,9 +1,8 @@
 """How close generated images are to real ones, in the features of a judge: a classifier that only measures."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,111 +15,6 @@ NUM_SUBSETS = 10  # how many times where there are more
 NEIGHBOURS = 5  # k of precision, recall, density and coverage (Naeem et al. 2020)
 MAX_IMAGES = 5000  # of each kind for them: 25 million distances, four times, are 4 seconds on a core
 CHUNK = 500  # rows of a matrix of distances at once: 20 MB beside 5,000 images
-
-
-@dataclass(frozen=True)
-class Metric:
-    """What a metric says.
-
-    Attributes:
-        name: Its key in the results.
-        better: Which of two values is the better one.
-        low: The smallest value it can have.
-        high: The largest.
-        meaning: A sentence, with the value that real images would have.
-        source: Authors and year.
-    """
-
-    name: str
-    better: Literal["lower", "higher"]
-    low: float
-    high: float
-    meaning: str
-    source: str
-
-
-METRICS = {
-    metric.name: metric
-    for metric in (
-        Metric(
-            "judge_frechet_distance",
-            "lower",
-            0,
-            math.inf,
-            "How far mean and covariance of the judge's features are from those of real images; of other real images 0 "
-            "where they are many, more where they are few.",
-            "Heusel et al. 2017",
-        ),
-        Metric(
-            "judge_kernel_distance",
-            "lower",
-            -math.inf,
-            math.inf,
-            "How far the distribution of the judge's features is from that of real images; of other real images "
-            "0 on average, however few, so a value can be negative.",
-            "Binkowski et al. 2018",
-        ),
-        Metric(
-            "precision",
-            "higher",
-            0,
-            1,
-            "Share of the generated images that lie among the real ones; of other real images .7 to 1.",
-            "Kynkaanniemi et al. 2019",
-        ),
-        Metric(
-            "recall",
-            "higher",
-            0,
-            1,
-            "Share of the real images that lie among the generated ones; of other real images .7 to 1.",
-            "Kynkaanniemi et al. 2019",
-        ),
-        Metric(
-            "density",
-            "higher",
-            0,
-            math.inf,
-            "How densely real images lie around the generated ones; of other real images 1 on average.",
-            "Naeem et al. 2020",
-        ),
-        Metric(
-            "coverage",
-            "higher",
-            0,
-            1,
-            "Share of the real images with a generated one close by; of other real images .97.",
-            "Naeem et al. 2020",
-        ),
-        Metric(
-            "label_agreement",
-            "higher",
-            0,
-            1,
-            "Share of the generated images that the judge sees as what they are meant to show; of real images the "
-            "judge's accuracy.",
-            "Odena et al. 2017",
-        ),
-        Metric(
-            "gan_test",
-            "higher",
-            0,
-            1,
-            "Accuracy on generated images of the classifier that learned from the same labelled images as the GAN; "
-            "of real images its accuracy on new ones.",
-            "Shmelkov et al. 2018",
-        ),
-        Metric(
-            "cas_validation",
-            "higher",
-            0,
-            1,
-            "Accuracy on real validation images of a classifier that learned from generated ones alone; of real "
-            "images that of one that learned from as many real ones.",
-            "Ravuri and Vinyals 2019",
-        ),
-    )
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,8 +53,8 @@ def judge_metrics(real: Features, generated: Features, class_names: Sequence[str
             metrics by class.
 
     Returns:
-        Metrics: those of `METRICS` that need the judge alone, over all images and in `per_class` by name, None for one
-        that is refused; `judged_real` and `judged_generated`, the numbers of images; `confusion_matrix`, the `[K][K]`
+        Metrics: those that need the judge alone, over all images and in `per_class` by name, None for one that is
+        refused; `judged_real` and `judged_generated`, the numbers of images; `confusion_matrix`, the `[K][K]`
         counts of generated images, a row a class that they are meant to show, a column one that the judge sees. And
         the refusals, a sentence each: of metrics with too few images, of either kind, or with features that are not
         finite.

@@ -9,24 +9,18 @@ import numpy as np
 
 from gan_augment.study.comparison import Configuration, named, pair_unit, pairs
 from gan_augment.study.factors import GENERATOR_PARTS
+from gan_augment.study.generator_metrics import GENERATOR_METRICS
 from gan_augment.study.statistics import Interval, paired_interval
 from gan_augment.study.trials import ACCURACY, GAN_METRICS
 
 if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `--help` answers at once
     import pandas as pd
 
-# Metric -> 1 if a higher value is better, -1 if a lower one is.
-PREDICTORS = {
-    "judge_frechet_distance": -1,
-    "recall": 1,
-    "label_agreement": 1,
-    "judge_kernel_distance": -1,
-    "precision": 1,
-    "coverage": 1,
-    "density": 1,
-    "gan_test": 1,
-    "diversity": 1,
-}
+# In the order of the figure's panels.
+PREDICTORS = (
+    *("judge_frechet_distance", "recall", "label_agreement", "judge_kernel_distance", "precision", "coverage"),
+    *("density", "gan_test", "diversity"),
+)
 MIN_GENERATORS = 4  # three can be ordered in six ways only, and one of them is perfect
 MIN_SPLITS = 5  # in simulated studies without a correlation, intervals over five splits excluded 0 in 5 to 6 %
 
@@ -71,7 +65,7 @@ class Prediction:
     @property
     def metric_in_words(self) -> str:
         """The metric and which of its values are better."""
-        return f"{self.metric} ({'higher' if PREDICTORS[self.metric] > 0 else 'lower'} is better)"
+        return f"{self.metric} ({GENERATOR_METRICS[self.metric].better} is better)"
 
     @property
     def sentence(self) -> str:
@@ -116,7 +110,8 @@ def predictions(found: list[Configuration]) -> list[Prediction]:
         before = _means(base, ACCURACY, by)
         gains = {name: (100 * (_means(one, ACCURACY, by) - before)).dropna() for name, one in generators.items()}
         splits = {split for gain in gains.values() for split in gain.index}
-        for metric, sign in PREDICTORS.items():
+        for metric in PREDICTORS:
+            sign = 1 if GENERATOR_METRICS[metric].better == "higher" else -1
             values = {name: _means(one, GAN_METRICS + metric, by).dropna() for name, one in generators.items()}
             points = [
                 Point(float(values[name][split]), float(gain[split]), name, str(split))

@@ -23,6 +23,7 @@ from gan_augment.study.comparison import (
     warnings,
 )
 from gan_augment.study.factors import NULL
+from gan_augment.study.generator_metrics import GENERATOR_METRICS
 from gan_augment.study.prediction import Prediction, predictions
 from gan_augment.study.record import write_whole
 from gan_augment.study.statistics import Interval, in_words
@@ -60,6 +61,7 @@ LAST_STAGES = ("classifier", "total")
 MAX_SAMPLES = 12
 MAX_CLASSES = 100  # of the table; all are in results.csv
 MAX_NAMED = 20  # rare classes
+REAL_METRICS = f"{GAN_METRICS}real."
 IMAGES_SEEN = "factors.gan.images_seen"
 
 
@@ -153,7 +155,8 @@ def _write(study: Study, output: Path) -> Path:
         remarks=remarks(study, metrics),
         explained=[METRICS[metric] for metric in metrics],
         arms=[arm_row(c, metrics) for c in found],
-        generators=[row for row in (_generator_row(c) for c in found) if len(row) > 1],
+        generators=_generator_rows(study, found),
+        metrics=_metric_rows(study),
         contrasts=[_contrast_row(c) for c in compared],
         images={name: _embedded(image) for name, image in images.items()},
         predictions=[_prediction_row(p) for p in predicted],
@@ -230,16 +233,36 @@ def _class_rows(by_class: dict[str, dict[str, Interval]]) -> list[dict[str, str]
     ]
 
 
-def _generator_row(configuration: Configuration) -> dict[str, str]:
-    trials = configuration.trials
-    columns = [c for c in columns_of(trials, GAN_METRICS) if "." not in c.removeprefix(GAN_METRICS)]
-    if not trials[columns].notna().any(axis=None):
-        return {"arm": configuration.label()}
-    means = trials[columns].astype(float).mean()
-    return {
-        "arm": configuration.label(),
-        **{c.removeprefix(GAN_METRICS): f"{means[c]:.4g}" if means[c] == means[c] else "-" for c in columns},
-    }
+def _generator_rows(study: Study, found: list[Configuration]) -> list[dict[str, str]]:
+    """The mean of each metric of the generators, a row a configuration; and of as many real images, where known."""
+    columns = [c for c in columns_of(study.trials, GAN_METRICS) if "." not in c.removeprefix(GAN_METRICS)]
+
+    def row(name: str, metrics: pd.DataFrame) -> dict[str, str]:
+        means = metrics.astype(float).mean()
+        written = {c.removeprefix(GAN_METRICS): means[c] for c in columns}
+        return {"arm": name, **{c: f"{mean:.4g}" if mean == mean else "-" for c, mean in written.items()}}
+
+    rows = [row(c.label(), c.trials[columns]) for c in found if c.trials[columns].notna().any(axis=None)]
+    real = study.trials.reindex(columns=[c.replace(GAN_METRICS, REAL_METRICS, 1) for c in columns])
+    if real.notna().any(axis=None):
+        rows.append(row("real training images", real.set_axis(columns, axis="columns")))
+    return rows
+
+
+def _metric_rows(study: Study) -> list[dict[str, str]]:
+    """What the metrics of the generators mean."""
+    shown = {column.removeprefix(GAN_METRICS) for column in columns_of(study.trials, GAN_METRICS)}
+    return [
+        {
+            "metric": metric.name,
+            "better": metric.better,
+            "range": metric.range,
+            "what it says": metric.meaning,
+            "source": metric.source,
+        }
+        for metric in GENERATOR_METRICS.values()
+        if metric.name in shown
+    ]
 
 
 def _saw_row(configuration: Configuration) -> dict[str, str]:

@@ -10,12 +10,13 @@ from gan_augment.augmentation.discriminator import DiffAugment
 from gan_augment.data.image_set import ImageShape
 from gan_augment.losses.adversarial import AdversarialLoss
 from gan_augment.losses.penalties import Penalties
-from gan_augment.metrics.fidelity import METRICS
 from gan_augment.networks.architecture import Architecture
 from gan_augment.networks.conditioning import Conditioning
 from gan_augment.settings import build, check_choice, check_integer, check_number, settings_from
+from gan_augment.study.generator_metrics import GENERATOR_METRICS
 
-LOOKED_AT = tuple(name for name in METRICS if name != "gan_test")  # while a GAN trains
+NOT_WHILE_TRAINING = ("gan_test", "diversity", "frechet_inception_distance", "kernel_inception_distance")
+LOOKED_AT = tuple(name for name in GENERATOR_METRICS if name not in NOT_WHILE_TRAINING)
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,13 @@ import torch
 from gan_augment.augmentation.arm import Arm
 from gan_augment.callbacks.progress import titled
 from gan_augment.data.image_set import ImageSet, in_proportion
-from gan_augment.metrics.fidelity import METRICS, Features, fewest_images, judge_metrics
+from gan_augment.metrics.fidelity import Features, fewest_images, judge_metrics
 from gan_augment.metrics.inception import inception_distances, inception_features, inception_network
 from gan_augment.networks.judge import Judge as JudgeNetwork
 from gan_augment.networks.weights import FILE
 from gan_augment.settings import build
 from gan_augment.stages import Stage
+from gan_augment.study.generator_metrics import GENERATOR_METRICS
 from gan_augment.systems.classifier import VERSION, TrainedClassifier, read_classifier, train_classifier
 from gan_augment.systems.hardware import Hardware
 
@@ -162,7 +163,7 @@ def judge_images(
     copied, _ = judge_metrics(seen, look(judge, copies), validation.class_names)
     if synthetic.num_classes > 1 and len(seen):
         metrics["judge_accuracy"] = float((seen.predicted == seen.labels).double().mean())
-    metrics["real"] = {name: copied[name] for name in METRICS if name in copied}
+    metrics["real"] = {name: copied[name] for name in GENERATOR_METRICS if name in copied}
     if inception:
         reference = inception_features(real, judge.device)
         for found, images in ((metrics, generated), (metrics["real"], copies)):
