@@ -520,9 +520,10 @@ FOR_RECIPES = {"dcgan_64": ("data.root={photographs}", "architecture.channels=2"
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_recipe_runs(cli, tmp_path, recipe, mnist_folder, photographs):
-    # A recipe may sweep architectures and classifiers, which do not all have channels; it may have no classifier.
-    alone = "override /classifier: none" in (CONF / "experiment" / f"{recipe}.yaml").read_text()
-    tiny = [setting for setting in TINY if "channels" not in setting and not (alone and "classifier" in setting)]
+    # A recipe may sweep architectures and classifiers, which do not all have channels; it may have neither.
+    text = (CONF / "experiment" / f"{recipe}.yaml").read_text()
+    without = ["channels", *(group for group in ("classifier", "judge") if f"override /{group}: none" in text)]
+    tiny = [setting for setting in TINY if not any(name in setting for name in without)]
     tiny += [setting.format(photographs=photographs) for setting in FOR_RECIPES.get(recipe, ())]
     folders = (f"paths.data_dir={mnist_folder}", f"paths.output_dir={tmp_path}")
     ended = cli("-m", f"experiment={recipe}", "seed=0", *tiny, *folders)
@@ -577,10 +578,10 @@ DESIGN_MEMBERS = [member for member in MEMBERS if member.split("=")[0] in DESIGN
 
 # What a member goes with, if not with a generator of digits that is trained alone for ten steps.
 COMPANY = {
-    "architecture=points": ("classifier=none", "data=ring", "gan.images_seen=640"),
+    "architecture=points": ("classifier=none", "judge=none", "data=ring", "gan.images_seen=640"),
     "conditioning=pseudo_label": (
         *("data=arrays", "data.images={halves}", "gan.images_seen=640", "classifier.num_steps=20"),
-        "conditioning.threshold=0",
+        *("synthesis.threshold=0", "judge.num_steps=10"),
     ),
 }
 
@@ -595,7 +596,8 @@ def halves(tmp_path):
 
 @pytest.mark.parametrize("member", DESIGN_MEMBERS)
 def test_every_member_of_a_gan_s_groups_trains(cli, tmp_path, member, halves):
-    company = COMPANY.get(member, ("classifier=none", "data.image_size=8", "gan.images_seen=640"))
+    usual = ("classifier=none", "data.image_size=8", "gan.images_seen=640", "judge.num_steps=10")
+    company = COMPANY.get(member, usual)
     ended = cli(
         *(setting.format(halves=halves) for setting in company),
         *("augmentation=gan", "synthesis.per_class=4"),
@@ -623,6 +625,7 @@ def test_a_sweep_over_parts_of_a_gan_is_compared_part_by_part(cli, tmp_path):
             "gan.images_seen=640",
             "synthesis.per_class=4",
             "classifier.num_steps=5",
+            "judge.num_steps=5",
         ),
         *("trainer.num_threads=1", f"paths.output_dir={tmp_path}"),
     )

@@ -214,6 +214,72 @@ def test_the_record_says_where_the_curves_of_the_gan_ended(trial, tmp_path):
     assert training["gradient_norm_generator"] > 0
 
 
+def test_one_judge_measures_every_trial_on_a_data_set(trial):
+    changes = [("seed=1",), ("labels_per_class=10",), ("loss=hinge",), ("imbalance.classes=[3]", "imbalance.share=0.5")]
+    keys = {trial("augmentation=gan", *change).stages["judge"].key for change in [(), *changes]}
+    assert len(keys) == 1
+    assert trial("augmentation=gan", "validation_per_class=3").stages["judge"].key not in keys
+    assert "judge" not in trial("augmentation=none").stages
+
+
+def test_without_a_judge_nothing_is_measured_by_features(plain_settings, tmp_path):
+    planned = plan_trial(plain_settings("augmentation=gan") | {"judge": {"network": None}})
+    assert list(planned.stages) == ["gan", "synthesis", "classifier"]
+    found = run(planned, tmp_path / "trial")["metrics"]["gan"]
+    assert set(found) == {"diversity", "diversity_per_class", "training"}
+
+
+def test_the_judge_learns_from_what_is_neither_validation_nor_test(trial):
+    split = trial("augmentation=gan", "imbalance.classes=[3]", "imbalance.share=0.5").split
+    assert len(split.training) == 1797 - 360 - len(split.validation)
+    assert len(split.training) > len(split.labelled) + len(split.pool)  # what rarity left out too
+
+    def pixels(images):
+        return {image.tobytes() for image in images.images.numpy()}
+
+    assert pixels(split.labelled) <= pixels(split.training)
+    assert not pixels(split.training) & (pixels(split.validation) | pixels(split.test))
+
+
+def test_the_record_says_what_the_judge_saw(trial, tmp_path):
+    record = run(trial("augmentation=gan", "validation_per_class=30"), tmp_path / "trial")
+    found = record["metrics"]["gan"]
+    assert (found["judged_real"], found["judged_generated"]) == (300, 80)
+    assert found["judge_frechet_distance"] > found["real"]["judge_frechet_distance"] >= 0
+    assert set(found["per_class"]) == set("0123456789")
+    assert np.sum(found["confusion_matrix"]) == 80
+    assert found["label_agreement"] == np.trace(found["confusion_matrix"]) / 80
+    assert 0 <= found["gan_test"] <= 1
+    refused = [warning for warning in record["warnings"] if "refused" in warning]
+    assert any("judge_kernel_distance by class is refused" in warning for warning in refused)
+
+
+def test_pictures_of_the_generator_lie_with_the_trial(trial, tmp_path):
+    run(trial("augmentation=gan"), tmp_path / "trial")
+    pictures = {path.name for path in (tmp_path / "trial").glob("*.png")}
+    assert pictures == {"samples.png", "interpolation.png", "class_walk.png", "nearest.png"}
+
+
+@pytest.mark.parametrize(("metric", "others"), [("cas_validation", 0), ("label_agreement", 1797 - 360 - 200 - 50)])
+def test_a_generator_that_is_kept_for_its_looks_has_used_validation(trial, tmp_path, metric, others):
+    record = run(trial("augmentation=gan", "gan.judge_every=320", f"gan.best_by={metric}"), tmp_path / "trial")
+    assert record["provenance"]["checkpoint"]["chosen_by"] == metric
+    assert record["provenance"]["checkpoint"]["images_seen"] in (320, 640)
+    saw = record["saw"]
+    assert (saw["validation"], saw["pool_images"], saw["pool_labels"]) == (200, others, others)
+    assert (
+        f"The generator is the best of its looks by {metric}: results on validation images flatter it"
+        in (record["warnings"])
+    )
+    events = EventAccumulator(str(tmp_path / "trial" / "tensorboard" / "gan")).Reload()
+    assert [point.step for point in events.Scalars("judge/cas_validation")] == [320, 640]
+
+
+def test_the_generator_of_the_last_step_is_the_usual_one(trial, tmp_path):
+    record = run(trial("augmentation=gan"), tmp_path / "trial")
+    assert record["provenance"]["checkpoint"] == {"images_seen": 640, "chosen_by": None}
+
+
 def test_pseudo_labels_go_through_a_whole_trial(trial, tmp_path, monkeypatch):
     def in_turns(self, images):  # a generator of a few steps does not make every class
         return torch.eye(10)[torch.arange(len(images)) % 10]

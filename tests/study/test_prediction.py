@@ -193,18 +193,21 @@ def test_the_page_has_a_table_a_figure_and_what_they_mean(tmp_path):
     assert "of 8 intervals expect about 0.4 to miss" in in_one_line(page)
     assert "same validation images" not in page
     assert (folder / "report" / "prediction.png").read_bytes().startswith(b"\x89PNG")
-    assert re.search(r'alt="Gain in test accuracy, in points, over each metric', page)
+    assert re.search(r'alt="Gain in test accuracy, in points, over metrics', page)
     assert ",result." not in (folder / "report" / "results.csv").read_text().split("\n")[0]
 
 
-def test_the_figure_draws_six_metrics_and_generators_without_one(monkeypatch):
+def test_the_figure_draws_three_metrics_of_every_arm_and_generators_without_one(monkeypatch):
     drawn = []
     monkeypatch.setattr("gan_augment.study.figures._png", lambda figure: drawn.append(figure) or b"")
     points = [Point(split + number, number, f"loss={number}", str(split)) for number in range(7) for split in range(5)]
-    prediction_figure({f"metric{n} (higher is better)": points[5 * (n == 2) :] for n in range(9)}, "gan against none")
+    metrics = {f"metric{n} (higher is better)": points[5 * (n == 2) :] for n in range(9)}
+    prediction_figure({"gan against none": metrics, "synthetic_only against none": dict([*metrics.items()][:1])})
     (figure,) = drawn
-    assert [axes.get_xlabel() for axes in figure.axes] == [f"metric{n}\n(higher is better)" for n in range(6)]
-    assert figure.get_suptitle() == "Gain of gan against none (first 6 of 9 metrics)"
+    labels = [f"metric{n}\n(higher is better)" for n in (0, 1, 2, 0)]
+    assert [axes.get_xlabel() for axes in figure.axes] == labels
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles == ["Gain of gan against none", "", "", "Gain of synthetic_only against none"]
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.texts] == [f"loss={number}" for number in range(7)]
     looks = {

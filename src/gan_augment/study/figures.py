@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 MARKERS = ("o", "s", "^", "D", "v")  # five beside six colours: thirty generators that look different
 MAX_PANELS = 6
+MAX_ROWS, MAX_COLUMNS = 3, 3  # of the figure of predictions
 MAX_CLASSES = 40
 
 
@@ -93,43 +94,42 @@ def classes_figure(panels: Mapping[str, Mapping[str, Interval]]) -> bytes:
     return _png(figure)
 
 
-def prediction_figure(panels: Mapping[str, Sequence["Point"]], title: str) -> bytes:
-    """Draw the gain over a metric of the generator, a panel a metric, a line through the generators of one split.
+def prediction_figure(arms: Mapping[str, Mapping[str, Sequence["Point"]]]) -> bytes:
+    """Draw the gain over metrics of the generator: a row an arm, a panel a metric, a thin line a split.
 
     Args:
-        panels: Metric -> its points, gains in points. At most `MAX_PANELS` are drawn.
-        title: The arm that gains and its base.
+        arms: Arm and base -> metric -> its points, gains in points. At most `MAX_ROWS` arms with the first
+            `MAX_COLUMNS` metrics are drawn.
 
     Returns:
         The figure as PNG.
     """
-    shown = list(panels.items())[:MAX_PANELS]
-    names = list(dict.fromkeys(point.generator for _, points in shown for point in points))
+    shown = {title: dict(list(metrics.items())[:MAX_COLUMNS]) for title, metrics in list(arms.items())[:MAX_ROWS]}
+    names = list(dict.fromkeys(one.generator for row in shown.values() for dots in row.values() for one in dots))
     looks = dict(zip(names, zip(itertools.cycle(COLOURS), itertools.cycle(MARKERS), strict=False), strict=False))
-    rows, columns = -(-len(shown) // 3), min(3, len(shown))
+    columns = max(map(len, shown.values()))
     in_a_row = max(1, 110 // (max(map(len, names)) + 6))
-    height = 2.5 * rows + 0.22 * -(-len(names) // in_a_row) + 0.4
+    height = 2.7 * len(shown) + 0.22 * -(-len(names) // in_a_row) + 0.2
     figure = Figure(figsize=(8.6, height), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
-    for axes, (metric, points) in zip(grid, shown, strict=False):
-        for split in dict.fromkeys(point.split for point in points):
-            path = sorted((point.metric, point.gain) for point in points if point.split == split)
-            axes.plot(*zip(*path, strict=True), color="#d5d9df", linewidth=0.7, zorder=1)
-        for name, (colour, marker) in looks.items():
-            dots = [point for point in points if point.generator == name]
-            values, gains = [dot.metric for dot in dots], [dot.gain for dot in dots]
-            axes.scatter(values, gains, s=22, color=colour, marker=marker, label=name, linewidths=0, zorder=2)
-        axes.axhline(0, color="#555", linewidth=0.9, zorder=0)
-        axes.set_xlabel(metric.replace(" (", "\n("), fontsize=9, parse_math=False)
-        _tidy(axes)
-    for axes in grid[::columns]:
-        axes.set_ylabel("gain in accuracy (points)", fontsize=9)
-    for axes in grid[len(shown) :]:
-        axes.remove()
-    figure.suptitle(f"Gain of {title}{_cap('metrics', panels)}", x=0.01, ha="left", fontsize=10, parse_math=False)
-    figure.legend(
-        *grid[0].get_legend_handles_labels(), loc="outside lower left", ncols=in_a_row, fontsize=9, frameon=False
-    )
+    grid = figure.subplots(len(shown), columns, squeeze=False, sharey="row")
+    for row, (title, metrics) in zip(grid, shown.items(), strict=True):
+        for axes, (metric, points) in zip(row, metrics.items(), strict=False):
+            for split in dict.fromkeys(point.split for point in points):
+                path = sorted((point.metric, point.gain) for point in points if point.split == split)
+                axes.plot(*zip(*path, strict=True), color="#d5d9df", linewidth=0.7, zorder=1)
+            for name, (colour, marker) in looks.items():
+                dots = [point for point in points if point.generator == name]
+                values, gains = [dot.metric for dot in dots], [dot.gain for dot in dots]
+                axes.scatter(values, gains, s=22, color=colour, marker=marker, label=name, linewidths=0, zorder=2)
+            axes.axhline(0, color="#555", linewidth=0.9, zorder=0)
+            axes.set_xlabel(metric.replace(" (", "\n("), fontsize=9, parse_math=False)
+            _tidy(axes)
+        for axes in row[len(metrics) :]:
+            axes.remove()
+        row[0].set_title(f"Gain of {title}", loc="left", fontsize=10, parse_math=False)
+        row[0].set_ylabel("gain in accuracy (points)", fontsize=9)
+    handles = grid[0][0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower left", ncols=in_a_row, fontsize=9, frameon=False)
     return _png(figure)
 
 

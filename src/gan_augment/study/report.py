@@ -24,7 +24,7 @@ from gan_augment.study.comparison import (
 )
 from gan_augment.study.factors import NULL
 from gan_augment.study.generator_metrics import GENERATOR_METRICS
-from gan_augment.study.prediction import Prediction, predictions
+from gan_augment.study.prediction import Point, Prediction, predictions
 from gan_augment.study.record import write_whole
 from gan_augment.study.statistics import Interval, in_words
 from gan_augment.study.trials import (
@@ -128,8 +128,10 @@ def _write(study: Study, output: Path) -> Path:
         images["classes"] = figures.classes_figure(by_class)
     predicted = predictions(found)
     if predicted:
-        first = [p for p in predicted if p.title == predicted[0].title]
-        images["prediction"] = figures.prediction_figure({p.metric_in_words: p.points for p in first}, first[0].title)
+        points: dict[str, dict[str, list[Point]]] = {}
+        for one in predicted:
+            points.setdefault(one.title, {})[one.metric_in_words] = one.points
+        images["prediction"] = figures.prediction_figure(points)
     for name, image in images.items():
         write_whole(image, output / f"{name}.png")
 
