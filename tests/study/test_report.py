@@ -623,6 +623,18 @@ def test_amounts_of_labels_are_compared_like_with_like_though_they_may_be_null(t
     assert facts(page)["labelled images"] == "50 (the largest class has 1 to 9 times as many as the smallest)"
 
 
+def test_notes_that_differ_in_their_classes_are_one(tmp_path):
+    records = planted({"gan": 0})
+    for number, one in enumerate(records):
+        one["warnings"] = [f"Mode collapse in {number % 3} of 10 classes ({number}): they are all alike"]
+        one["warnings"] += ["recall is refused for 10 of 10 classes: raise it"]
+    found = collect([study(tmp_path, records)]).notes
+    assert found == {
+        "Mode collapse in some classes: they are all alike": 8,
+        "recall is refused for 10 of 10 classes: raise it": 8,
+    }
+
+
 def test_notes_are_shown_once_with_the_trials_they_concern(tmp_path):
     records = planted({"none": 0, "gan": 3})
     files = ", ".join(f"train/{'cat' * 30}/{number}.png" for number in range(9))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +37,7 @@ LABELLED_RATIO = "saw.imbalance_ratio"
 VERSIONS = "provenance.versions."
 SEEDS = "factors.seeds."
 GAN_METRICS = "metrics.gan."
+CLASSES = re.compile(r"\d+ of \d+ classes(?: \([^)]*\))?")
 # What the report reads by name; a study without them, for example of generators alone, has empty columns.
 NEEDED = ("status", "error", ARM, SPLIT_SEED, TRAINING_SEED, ACCURACY, SPLIT, NUM_IMAGES)
 
@@ -120,11 +123,19 @@ def collect(folders: Sequence[Path | str]) -> Study:
         part=part,
         commands=sorted(commands),
         against=list(against),
-        notes=Counter(
-            note for record in records for note in dict.fromkeys(record.get("notes", []) + record.get("warnings", []))
-        ),
+        notes=_notes(records),
         rare_classes=[names for position, names in enumerate(rare) if names not in rare[:position]],
     )
+
+
+def _notes(records: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """Count the trials that note each sentence; those that differ in the classes alone are one, which names none."""
+    said = [dict.fromkeys(record.get("notes", []) + record.get("warnings", [])) for record in records]
+    variants: dict[str, set[str]] = {}
+    for note in chain.from_iterable(said):
+        variants.setdefault(CLASSES.sub("some classes", note), set()).add(note)
+    whole = {note: general if len(notes) > 1 else note for general, notes in variants.items() for note in notes}
+    return Counter(chain.from_iterable(dict.fromkeys(whole[note] for note in notes) for notes in said))
 
 
 def _results(row: dict[str, Any], part: str) -> dict[str, Any]:
