@@ -115,7 +115,8 @@ def test_arms_share_a_generator(study):
         stage.name: [path for path in stage.iterdir() if path.is_dir() and path.suffix != ".partial"]
         for stage in store.iterdir()
     }
-    assert {stage: len(folders) for stage, folders in made.items()} == {"gan": 2, "synthesis": 2, "classifier": 8}
+    numbers = {stage: len(folders) for stage, folders in made.items()}
+    assert numbers == {"judge": 1, "gan": 2, "synthesis": 2, "classifier": 8}  # teachers are the arms without a GAN
     assert not list(store.glob("*/*.partial"))
     by_name = records(study[0] / "studies" / "digits")
     for seed in (0, 1):
@@ -353,7 +354,7 @@ def assert_refused(ended, output, *said):
         ("augmentation.share=1.5", "augmentation.share=1.5: use a number above 0 and at most 1"),
         ("augmentation.share=-0.1", "augmentation.share=-0.1: use a number above 0 and at most 1"),
         ("data.classical.shift=2", "data.classical.shift=2: use a number from 0 to 1"),
-        ("data.image_size=4", "architecture DCGAN makes images of 8 to 128 pixels a side, not 4"),
+        ("data.image_size=4", "a CNN needs images of at least 8x8 pixels, not 4x4"),
         ("data.image_size=129", "architecture DCGAN makes images of 8 to 128 pixels a side, not 129"),
         ("data.image_size=0", "data.image_size=0: use a whole number of at least 1"),
         ("trainer.precision=16", "trainer.precision=16: use one of 32-true, bf16-mixed"),

@@ -26,7 +26,7 @@ class CNN(nn.Module):
         super().__init__()
         check_integer("classifier.network.channels", channels, low=1)
         if min(shape.height, shape.width) < 8:
-            raise ValueError(f"classifier cnn needs images of at least 8x8 pixels, not {shape.height}x{shape.width}")
+            raise ValueError(f"a CNN needs images of at least 8x8 pixels, not {shape.height}x{shape.width}")
         sizes = halvings(max(shape.height, shape.width), smallest=7)
         widths = [channels * 2 ** min(level, 3) for level in range(len(sizes))]
         layers: list[nn.Module] = [nn.Conv2d(shape.channels, channels, 3, padding=1), nn.ReLU()]
