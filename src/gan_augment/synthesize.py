@@ -115,6 +115,7 @@ def export(options: Mapping[str, Any], given: Sequence[str]) -> str:
     Raises:
         ValueError: If an option is out of range, the generator cannot be read, or there is something at `out`.
     """
+    from gan_augment.networks.weights import file_hash
     from gan_augment.settings import check_integer
     from gan_augment.synthesis.export import check_free, write_folder, write_npz
     from gan_augment.synthesis.generator import Generator
@@ -127,7 +128,7 @@ def export(options: Mapping[str, Any], given: Sequence[str]) -> str:
     out = Path(str(options["out"])).expanduser()
     check_free(out)
     origin, device = Origin.find(options["generator"]), _device(options)
-    generator, teacher = Generator.load(origin.checkpoint, device), None
+    generator, teacher, path = Generator.load(origin.checkpoint, device), None, None
     if settings.asks_teacher:
         path = origin.teacher if options["teacher"] is None else Path(str(options["teacher"])).expanduser()
         if path is None:
@@ -138,7 +139,15 @@ def export(options: Mapping[str, Any], given: Sequence[str]) -> str:
     elif options["teacher"] is not None:
         raise ValueError(f"teacher={options['teacher']}, but selection=all takes every image: set selection=confident")
     made = synthesize(generator, settings, _class_counts(generator, teacher), options["seed"], teacher)
-    card = data_card(generator, origin, made, settings, options, given)
+    asked = "none" if path is None else file_hash(path)
+    card = data_card(
+        generator,
+        origin,
+        made,
+        settings,
+        options,
+        {"command": shlex.join(["gan-augment-synthesize", *given]), "teacher": asked},
+    )
     write = write_npz if out.suffix == ".npz" else write_folder
     write(made.images, manifest_rows(generator, made, settings, options["seed"]), card, out)
     return f"{len(made.images)} images: {out}"
@@ -223,9 +232,9 @@ def data_card(
     made: SyntheticSet,
     settings: SynthesisSettings,
     options: Mapping[str, Any],
-    given: Sequence[str],
+    beside: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Say what a synthetic set is, for whoever finds it."""
+    """Say what a synthetic set is, for whoever finds it; `beside` is what else there is to say of how it was made."""
     about, record = generator.about, origin.record
     parts = ("architecture", "conditioning", "loss")
     design = {name: about["design"][name]["_target_"].split(".")[-1] for name in parts}
@@ -248,7 +257,7 @@ def data_card(
         "synthetic": True,
         "licence": options["licence"],
         "made with": {
-            "command": shlex.join(["gan-augment-synthesize", *given]),
+            **beside,
             "seed": options["seed"],
             "quotas": settings.quotas,
             "images a class": settings.per_class,

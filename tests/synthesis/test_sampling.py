@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from functools import partial
 
@@ -124,6 +125,12 @@ def test_a_teacher_takes_the_first_images_that_it_is_sure_of(knows_classes):
         assert torch.equal(made.images.images[members], candidates[sure])
         assert made.sureness[members].tolist() == pytest.approx(says[sure, label].tolist())
     assert made.candidates >= int(made.numbers.max()) + 1
+
+
+def test_a_teacher_of_other_classes_is_refused():
+    other = dataclasses.replace(TEACHER, class_names=["dark", "middle", "light"])
+    with pytest.raises(ValueError, match="the teacher knows the classes dark, middle, light, the generator dark, "):
+        synthesize(generator(True), settings(**CONFIDENT), EQUAL, 0, other)
 
 
 class Dark(Anything):

@@ -1,6 +1,7 @@
 """Checkpoints: tensors and plain values, nothing else, so that reading a file runs no code from it."""
 
 from collections.abc import Mapping, Sequence
+from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,12 @@ def read_about(path: Path, kind: str, needed: Sequence[str] = ()) -> dict[str, A
     if missing := [name for name in needed if name not in about]:
         raise ValueError(f"{path} does not say its {', '.join(missing)}: it is damaged, train again")
     return about
+
+
+def file_hash(path: Path) -> str:
+    """Name a file by its content, in 16 hexadecimal digits."""
+    with path.open("rb") as file:
+        return file_digest(file, "blake2b").hexdigest()[:16]
 
 
 def load_weights(path: Path, name: str, network: nn.Module) -> nn.Module:

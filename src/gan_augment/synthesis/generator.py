@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gan_augment.data.image_set import ImageShape, from_float
-from gan_augment.networks.weights import load_weights, read_about
+from gan_augment.networks.weights import file_hash, load_weights, read_about
 from gan_augment.randomness import stream_seed
 from gan_augment.settings import build
 
@@ -58,8 +57,6 @@ class Generator:
             build(design[name], "gan_augment.networks") for name in ("architecture", "conditioning")
         )
         network = load_weights(checkpoint, "ema", conditioning.generator(architecture, shape, len(class_names)))
-        with checkpoint.open("rb") as file:
-            name = file_digest(file, "blake2b").hexdigest()[:16]
         return cls(
             network.to(device),
             architecture.latent_dim,
@@ -68,7 +65,7 @@ class Generator:
             class_names,
             conditioning.knows_classes,
             about,
-            name,
+            file_hash(checkpoint),
         )
 
     def images(self, label: int, numbers: Tensor, seed: int, truncation: float | None = None) -> Tensor:

@@ -119,7 +119,7 @@ def synthesize(
             images of a generator that knows no classes (Lee 2013, pseudo-labels).
 
     Raises:
-        ValueError: If a class still lacks images after 50 times as many candidates.
+        ValueError: If the teacher knows other classes, or a class still lacks images after 50 times as many candidates.
     """
     wanted, class_names = settings.count(class_counts), generator.class_names
     if teacher is None:
@@ -131,6 +131,11 @@ def synthesize(
         images = ImageSet(torch.cat(made), labels, class_names)
         return SyntheticSet(images, torch.cat(numbers), torch.full((len(images),), math.nan), len(images))
     if generator.knows_classes:
+        if [*teacher.class_names] != [*class_names]:
+            raise ValueError(
+                f"the teacher knows the classes {', '.join(teacher.class_names[:MOST_NAMED])}, the generator "
+                f"{', '.join(class_names[:MOST_NAMED])}: use one that was trained on the same classes"
+            )
         each = [wanted.where(torch.arange(len(wanted)) == label, 0) for label in range(len(wanted))]
         parts = [_select(generator, label, one, settings, seed, teacher) for label, one in enumerate(each) if one.any()]
     else:
