@@ -224,7 +224,7 @@ def test_the_stage_asks_its_teacher(tmp_path, image_set, cpu):
                 "kind": "classifier",
                 "classifier": node,
                 "shape": [1, 8, 8],
-                "class_names": NAMES,
+                "class_names": list(image_set().class_names),
                 "class_counts": [5] * 3,
             },
             classifier=network,
@@ -234,7 +234,7 @@ def test_the_stage_asks_its_teacher(tmp_path, image_set, cpu):
     teacher, store = Stage("classifier", 1, {}, {}, 0, compute), StageStore(tmp_path)
     asked = NODE | CONFIDENT | {"quotas": "top_up", "per_class": 2}
     make = partial(synthesis_stage, gan_stage(image_set), teacher, labelled, seed=3, hardware=cpu)
-    found = SyntheticSet.read(store.fetch(make(asked)).folder, NAMES)
+    found = SyntheticSet.read(store.fetch(make(asked)).folder, list(image_set().class_names))
     assert found.images.labels.tolist() == [1, 1]
     assert found.sureness.tolist() == pytest.approx([0.9867] * 2, abs=1e-3)
     assert make(asked).key != make(asked | {"threshold": 0.8}).key
