@@ -40,7 +40,11 @@ def draw(num_steps, real=None, ema=None, latent_dim=5, **settings):
     writer = SimpleNamespace(add_image=lambda tag, grid, step: pictures.append((tag, step, grid)))
     logger = SimpleNamespace(experiment=writer, log_metrics=lambda values, step: curves.append((step, values)))
     trainer = SimpleNamespace(num_training_batches=num_steps, logger=logger)
-    system = SimpleNamespace(latent_dim=latent_dim, ema=ema, device="cpu", images_seen=lambda step: 64 * (step + 1))
+
+    def sample(labels, random):
+        return ema(torch.randn(len(labels), latent_dim, generator=random), labels)
+
+    system = SimpleNamespace(sample=sample, images_seen=lambda step: 64 * (step + 1))
     callback = SampleGrid(real or real_images(), seed=0, **settings)
     for step in range(num_steps):
         callback.on_train_batch_end(trainer, system, None, None, step)

@@ -29,9 +29,9 @@ class ShowLabel(torch.nn.Module):
 def generator(image_set):
     """Make a generator of three classes around a network."""
 
-    def make(network, latent_dim=5, dtype=torch.uint8):
+    def make(network, latent_dim=5, dtype=torch.uint8, clusters=1, counts=None):
         shape, names = image_set().shape, ["a", "b", "c"]
-        return Generator(network.eval(), latent_dim, shape, dtype, names, True, {}, "0" * 16)
+        return Generator(network.eval(), latent_dim, shape, dtype, names, True, clusters, counts, {}, "0" * 16)
 
     return make
 
@@ -57,7 +57,7 @@ def test_images_are_made_for_their_label(generator):
 def test_an_image_is_that_of_its_latent(generator):
     shown = generator(ShowLabel(), dtype=torch.float32)
     points = shown.images(0, torch.tensor([3, 70]), seed=7)
-    expected = [shown.latent(0, number, 7)[0].tanh().item() for number in (3, 70)]
+    expected = [shown.draw(0, number, 7)[0][0].tanh().item() for number in (3, 70)]
     assert points[:, 0, 0, 1].tolist() == pytest.approx(expected)
 
 
@@ -73,24 +73,35 @@ def test_an_image_has_the_same_bits_alone_as_among_others(generator, networks, k
 
 def test_latents_are_standard_normal_and_follow_seed_label_and_number(generator):
     made = generator(ShowLabel(), latent_dim=50)
-    drawn = torch.stack([made.latent(0, number, 0) for number in range(400)])
+    drawn = torch.stack([made.draw(0, number, 0)[0] for number in range(400)])
     assert drawn.mean().item() == pytest.approx(0, abs=0.03)
     assert drawn.std().item() == pytest.approx(1, abs=0.03)
-    others = [made.latent(0, 0, 1), made.latent(1, 0, 0)]
+    others = [made.draw(0, 0, 1)[0], made.draw(1, 0, 0)[0]]
     assert len({tuple(row.tolist()) for row in [*drawn, *others]}) == 402
 
 
 def test_the_latent_seed_alone_gives_the_latent(generator):
     random = torch.Generator().manual_seed(latent_seed(4, 1, 9))
-    assert torch.equal(torch.randn(5, generator=random), generator(ShowLabel()).latent(1, 9, 4))
+    assert torch.equal(torch.randn(5, generator=random), generator(ShowLabel()).draw(1, 9, 4)[0])
 
 
 def test_truncation_bounds_the_latents_and_keeps_their_shape(generator):
     made = generator(ShowLabel(), latent_dim=50)
-    drawn = torch.stack([made.latent(0, number, 0, truncation=1.0) for number in range(400)])
+    drawn = torch.stack([made.draw(0, number, 0, truncation=1.0)[0] for number in range(400)])
     assert drawn.abs().max() <= 1
     # The variance of a standard normal number between -1 and 1: 1 - 2 phi(1) / (Phi(1) - Phi(-1)).
     assert drawn.var().item() == pytest.approx(0.2911, abs=0.01)
+
+
+def test_clusters_come_as_often_as_among_the_labelled_images(generator):
+    made = generator(ShowLabel(), clusters=2, counts=torch.tensor([3, 1, 0, 4, 5, 5]))
+    shown = made.images(0, torch.arange(400), seed=0)[:, 0, 0, 0]
+    assert set(shown.tolist()) == {0, 1}
+    assert (shown == 0).double().mean().item() == pytest.approx(0.75, abs=0.06)
+    assert set(made.images(1, torch.arange(100), seed=0)[:, 0, 0, 0].tolist()) == {3}
+    one = made.images(0, torch.tensor([77]), seed=0)
+    assert torch.equal(one[0], made.images(0, torch.arange(400), seed=0)[77])
+    assert torch.equal(made.draw(0, 7, 0)[0], generator(ShowLabel()).draw(0, 7, 0)[0])  # the same latent as without
 
 
 def about(images, **changes):
@@ -101,6 +112,7 @@ def about(images, **changes):
         "shape": list(dataclasses.astuple(images.shape)),
         "class_names": list(images.class_names),
         "class_counts": images.class_counts.tolist(),
+        "label_counts": images.class_counts.tolist(),
     } | changes
 
 

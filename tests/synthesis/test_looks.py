@@ -22,7 +22,9 @@ class Painter(torch.nn.Module):
 
 
 def generator(names):
-    return Generator(Painter(), 5, ImageShape(1, 8, 8), torch.uint8, names, len(names) > 1, {}, "0" * 16)
+    return Generator(
+        Painter(), 5, ImageShape(1, 8, 8), torch.uint8, names, len(names) > 1, 1, torch.ones(3), {}, "0" * 16
+    )
 
 
 def sets(names):

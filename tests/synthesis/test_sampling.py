@@ -50,7 +50,7 @@ class Brightness(torch.nn.Module):
 def generator(knows_classes, network=None):
     names = NAMES if knows_classes else ["any"]
     shape = ImageShape(1, 8, 8)
-    return Generator(network or Anything(), 5, shape, torch.uint8, names, knows_classes, {}, "0" * 16)
+    return Generator(network or Anything(), 5, shape, torch.uint8, names, knows_classes, 1, EQUAL, {}, "0" * 16)
 
 
 TEACHER = TrainedClassifier(Brightness(), ImageShape(1, 8, 8), NAMES, [5, 5, 5], 64, CPU)
@@ -182,6 +182,7 @@ def gan_stage(image_set, best=False):
             "shape": [1, 8, 8],
             "class_names": images.class_names,
             "class_counts": images.class_counts.tolist(),
+            "label_counts": images.class_counts.tolist(),
         }
         for name in ("weights.pt", "best.pt")[: 2 if best else 1]:
             kinds = ("ema", "generator")

@@ -54,6 +54,13 @@ def fit(system, images, cpu, folder, num_steps=1):
     return system
 
 
+class ShowLabel(torch.nn.Module):
+    """A generator of single pixels that show the label."""
+
+    def forward(self, latents, labels):
+        return labels.float().view(-1, 1, 1, 1)
+
+
 class Spy(NonSaturating):
     """The usual loss, which notes whose turn it is."""
 
@@ -172,6 +179,27 @@ def test_generated_labels_are_as_frequent_as_the_real_ones(image_set, cpu, tmp_p
     fit(system, images, cpu, tmp_path, num_steps=20)
     drawn = torch.cat([system.generate("generator", None, step)[1] for step in range(20)])
     assert torch.bincount(drawn).div(len(drawn)).tolist() == pytest.approx([0.8, 0.2], abs=0.015)
+
+
+def test_each_class_is_divided_into_clusters_that_both_networks_know(image_set, cpu, tmp_path):
+    images = image_set(per_class=12)
+    parts = design(conditioning=Projection(clusters=2), images_seen=16 * 4)
+    train_gan(images, parts, 0, cpu, tmp_path)
+    weights = torch.load(tmp_path / "weights.pt", weights_only=True)
+    counts = torch.tensor(weights["about"]["label_counts"]).view(3, 2)
+    assert counts.sum(dim=1).tolist() == [12] * 3
+    assert counts.min() > 0
+    assert len(weights["networks"]["ema"]["embedding.weight"]) == 6
+    assert len(weights["networks"]["discriminator"]["embedding.parametrizations.weight.original"]) == 6
+
+
+def test_samples_show_classes_whatever_their_clusters(image_set):
+    images, parts = image_set(), design(conditioning=Projection(clusters=2))
+    networks = parts.generator(images.shape, 3), parts.discriminator(images.shape, 3)
+    system = GAN(*networks, parts, torch.tensor([10, 0, 0, 10, 5, 5]), 0)
+    system.ema = ShowLabel()
+    shown = system.sample(torch.tensor([0, 1, 2] * 50), torch.Generator().manual_seed(0)).view(50, 3)
+    assert [set(column.tolist()) for column in shown.T] == [{0}, {3}, {4, 5}]
 
 
 def test_equal_classes_take_turns_so_that_a_draw_of_a_label_is_a_draw_of_a_class():

@@ -18,7 +18,6 @@ from gan_augment.study.generator_metrics import GENERATOR_METRICS
 from gan_augment.systems.judge import Judge, look
 
 CAS_PER_CLASS = 200  # generated images that the classification accuracy score is trained on
-CHUNK = 256  # images at a time
 
 
 class Looks(Callback):
@@ -60,7 +59,7 @@ class Looks(Callback):
     def measure(self, system: Any) -> dict[str, float]:
         """Return the judge's metrics of the averaged generator that can be had."""
         validation = self._judge.validation
-        knows_classes = system.num_classes == validation.num_classes
+        knows_classes = system.design.conditioning.knows_classes
         if not knows_classes:
             validation = validation.as_one_class()
         generated = self._sample(system, validation.labels, validation.class_names)
@@ -72,11 +71,6 @@ class Looks(Callback):
             found["cas_validation"] = self._judge.cas(self._sample(system, labels, validation.class_names))
         return found
 
-    @torch.no_grad()
     def _sample(self, system: Any, labels: Tensor, class_names: Sequence[str]) -> ImageSet:
-        latents = torch.randn(len(labels), system.latent_dim, generator=self._stream.at(0))
-        made = [
-            system.ema(some.to(system.device), shown.to(system.device)).float()
-            for some, shown in zip(latents.split(CHUNK), labels.split(CHUNK), strict=True)
-        ]
-        return ImageSet(from_float(torch.cat(made).nan_to_num(), torch.uint8).cpu(), labels, class_names)
+        images = from_float(system.sample(labels, self._stream.at(0)), torch.uint8)
+        return ImageSet(images, labels, class_names)

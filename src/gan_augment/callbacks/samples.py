@@ -40,10 +40,7 @@ class SampleGrid(Callback):
             return
         per_class = max(FEWEST, num_shown(self._real.shape, self._num_classes))
         labels = torch.arange(self._num_classes).repeat_interleave(per_class)
-        latents = torch.randn(len(labels), pl_module.latent_dim, generator=self._stream.at(0))
-        with torch.no_grad():
-            images = pl_module.ema(latents.to(pl_module.device), labels.to(pl_module.device)).float()
-        images = from_float(images.nan_to_num(), self._real.dtype).cpu()
+        images = from_float(pl_module.sample(labels, self._stream.at(0)), self._real.dtype)
         samples, step = ImageSet(images, labels, self._real.class_names), pl_module.images_seen(batch_idx)
         logger: Any = trainer.logger
         logger.experiment.add_image("samples", lay_out(samples, self._num_classes), step)

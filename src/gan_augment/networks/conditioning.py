@@ -16,9 +16,12 @@ class Conditioning(ABC):
 
     Attributes:
         knows_classes: Whether an image shows the class that it is made for; else the GAN is trained without classes.
+        clusters: Clusters of each class that the networks tell apart: the labels that they take are those of clusters,
+            the clusters of a class one behind the other.
     """
 
     knows_classes: bool = True
+    clusters: int = 1
 
     @abstractmethod
     def generator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
@@ -38,14 +41,16 @@ class _LabelBehindLatent(Conditioning):
     """
 
     embedding_dim: int = 32
+    clusters: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse an empty embedding."""
+        """Refuse an empty embedding, and no cluster."""
         check_integer("conditioning.embedding_dim", self.embedding_dim, low=1)
+        check_integer("conditioning.clusters", self.clusters, low=1)
 
     def generator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
         """Return the architecture's body behind latent and embedding."""
-        embedding = nn.Embedding(num_classes, self.embedding_dim)
+        embedding = nn.Embedding(num_classes * self.clusters, self.embedding_dim)
         return LabelBehind(embedding, architecture.generator(shape, architecture.latent_dim + self.embedding_dim))
 
 
@@ -57,7 +62,7 @@ class Projection(_LabelBehindLatent):
 
     def discriminator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
         """Return the architecture's body under a projection head."""
-        return architecture.finish(LabelProjection(architecture.discriminator(shape), num_classes))
+        return architecture.finish(LabelProjection(architecture.discriminator(shape), num_classes * self.clusters))
 
 
 class Concat(_LabelBehindLatent):
@@ -69,7 +74,7 @@ class Concat(_LabelBehindLatent):
 
     def discriminator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
         """Return an unconditional discriminator of images with one channel more."""
-        plane = nn.Embedding(num_classes, shape.height * shape.width)
+        plane = nn.Embedding(num_classes * self.clusters, shape.height * shape.width)
         return LabelBehind(plane, _judge(architecture, replace(shape, channels=shape.channels + 1)))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gan_augment.data.clusters import draw_clusters
 from gan_augment.data.image_set import ImageShape, from_float
 from gan_augment.networks.weights import file_hash, load_weights, read_about
 from gan_augment.randomness import stream_seed
@@ -20,17 +21,21 @@ BLOCK = 64  # images at a time
 class Generator:
     """The averaged generator of a GAN, from its checkpoint.
 
-    The latent vector of an image is a function of (seed, label, number). How sums are rounded depends on the size of a
-    batch, so images are computed in blocks of 64 with one label and consecutive numbers, whichever of them are asked
-    for: an image has the same bits alone as among thousands, on one kind of device, with equal threads and versions.
+    The latent vector of an image, and its cluster, is a function of (seed, label, number). How sums are rounded depends
+    on the size of a batch, so images are computed in blocks of 64 with one label and consecutive numbers, whichever of
+    them are asked for: an image has the same bits alone as among thousands, on one kind of device, with equal threads
+    and versions.
 
     Attributes:
-        network: (latents `[B, latent_dim]`, labels `[B]`) -> images `[B, C, H, W]` in [-1, 1]; frozen.
+        network: (latents `[B, latent_dim]`, labels `[B]`) -> images `[B, C, H, W]` in [-1, 1]; frozen. Its labels are
+            classes, or their clusters.
         latent_dim: Length of a latent vector.
         shape: Of its images.
         dtype: What its images are made of: uint8, or float32 for points.
         class_names: K names; a single one where it knows no classes.
         knows_classes: Whether it makes images of a class that one names.
+        clusters: Clusters of each class that the network tells apart.
+        label_counts: Labelled images a class or, where there are some, a cluster, int64.
         about: Everything that the checkpoint says.
         hash: Of the checkpoint's file, 16 hexadecimal digits.
     """
@@ -41,6 +46,8 @@ class Generator:
     dtype: torch.dtype
     class_names: Sequence[str]
     knows_classes: bool
+    clusters: int
+    label_counts: Tensor
     about: Mapping[str, Any]
     hash: str
 
@@ -51,7 +58,7 @@ class Generator:
         Raises:
             ValueError: If the file is no checkpoint of a GAN, of another schema, or damaged.
         """
-        about = read_about(checkpoint, "gan", ("shape", "class_names", "class_counts", "design"))
+        about = read_about(checkpoint, "gan", ("shape", "class_names", "class_counts", "label_counts", "design"))
         shape, class_names, design = ImageShape(*about["shape"]), about["class_names"], about["design"]
         architecture, conditioning = (
             build(design[name], "gan_augment.networks") for name in ("architecture", "conditioning")
@@ -64,6 +71,8 @@ class Generator:
             torch.float32 if shape.is_point else torch.uint8,
             class_names,
             conditioning.knows_classes,
+            conditioning.clusters,
+            torch.tensor(about["label_counts"]),
             about,
             file_hash(checkpoint),
         )
@@ -81,27 +90,30 @@ class Generator:
             Images `[N, C, H, W]`, on the CPU.
         """
         blocks, which = (numbers // BLOCK).unique(return_inverse=True)
-        labels, made = torch.full((BLOCK,), label), []
+        made = []
         for block in blocks.tolist():
             whole = range(block * BLOCK, (block + 1) * BLOCK)
-            made.append(
-                self.show(torch.stack([self.latent(label, number, seed, truncation) for number in whole]), labels)
-            )
+            latents, labels = zip(*(self.draw(label, number, seed, truncation) for number in whole), strict=True)
+            made.append(self.show(torch.stack(latents), torch.stack(labels)))
         return torch.cat(made)[which * BLOCK + numbers % BLOCK]
 
     @torch.no_grad()
     def show(self, latents: Tensor, labels: Tensor) -> Tensor:
-        """Return the images `[N, C, H, W]` of latent vectors `[N, latent_dim]` and labels `[N]`, on the CPU."""
+        """Return the images `[N, C, H, W]` of latent vectors `[N, latent_dim]` and the network's labels `[N]`."""
         device = next(self.network.parameters()).device
         return from_float(self.network(latents.to(device), labels.to(device)).float(), self.dtype).cpu()
 
-    def latent(self, label: int, number: int, seed: int, truncation: float | None = None) -> Tensor:
-        """Return the latent vector `[latent_dim]` of an image."""
+    def draw(self, label: int, number: int, seed: int, truncation: float | None = None) -> tuple[Tensor, Tensor]:
+        """Return the latent vector `[latent_dim]` of an image, and the label that the network takes, a scalar.
+
+        The latter is the class, or one of its clusters, drawn as often as the labelled images come from it.
+        """
         random = torch.Generator().manual_seed(latent_seed(seed, label, number))
         if truncation is None:
-            return torch.randn(self.latent_dim, generator=random)
-        empty = torch.empty(self.latent_dim)
-        return nn.init.trunc_normal_(empty, a=-truncation, b=truncation, generator=random)
+            latent = torch.randn(self.latent_dim, generator=random)
+        else:
+            latent = nn.init.trunc_normal_(torch.empty(self.latent_dim), a=-truncation, b=truncation, generator=random)
+        return latent, draw_clusters(torch.tensor([label]), self.label_counts, self.clusters, random)[0]
 
 
 def latent_seed(seed: int, label: int, number: int) -> int:

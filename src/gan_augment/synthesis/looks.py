@@ -30,21 +30,23 @@ def draw_looks(generator: Generator, labelled: ImageSet, synthetic: ImageSet, fo
 
 def draw_interpolation(generator: Generator, path: Path) -> None:
     """Go from one latent vector to another along a great circle (White 2016), a row a class."""
-    names, rows = generator.class_names[:MOST_CLASSES], []
+    names, latents, labels = generator.class_names[:MOST_CLASSES], [], []
     for label in range(len(names)):
-        start, end = (generator.latent(label, number, SEED) for number in (0, 1))
-        rows += [slerp(start, end, float(share)) for share in torch.linspace(0, 1, NUM_COLUMNS)]
-    labels = torch.arange(len(names)).repeat_interleave(NUM_COLUMNS)
-    draw_rows(generator.show(torch.stack(rows), labels), NUM_COLUMNS, names, "from one latent to another", path)
+        (start, shown), (end, _) = (generator.draw(label, number, SEED) for number in (0, 1))
+        latents += [slerp(start, end, float(share)) for share in torch.linspace(0, 1, NUM_COLUMNS)]
+        labels += [shown] * NUM_COLUMNS
+    images = generator.show(torch.stack(latents), torch.stack(labels))
+    draw_rows(images, NUM_COLUMNS, names, "from one latent to another", path)
 
 
 def draw_class_walk(generator: Generator, path: Path) -> None:
     """Keep a latent vector in each row and go through the classes."""
-    num_classes = min(len(generator.class_names), MOST_CLASSES)
-    latents = torch.stack([generator.latent(0, number, SEED) for number in range(NUM_COLUMNS)])
-    images = generator.show(
-        latents.repeat_interleave(num_classes, dim=0), torch.arange(num_classes).repeat(NUM_COLUMNS)
-    )
+    num_classes, latents, labels = min(len(generator.class_names), MOST_CLASSES), [], []
+    for number in range(NUM_COLUMNS):
+        drawn = [generator.draw(label, number, SEED) for label in range(num_classes)]
+        latents += [drawn[0][0]] * num_classes
+        labels += [shown for _, shown in drawn]
+    images = generator.show(torch.stack(latents), torch.stack(labels))
     draw_rows(images, num_classes, (), "the same latent in every class, a row a latent", path)
 
 

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from gan_augment.callbacks.judging import Looks
 from gan_augment.callbacks.samples import SampleGrid
 from gan_augment.data.batches import Batch, ImageBatches, Part
+from gan_augment.data.clusters import divide_classes, draw_clusters
 from gan_augment.data.image_set import ImageSet
 from gan_augment.networks.weights import FILE, save_weights
-from gan_augment.randomness import Stream, initialised
+from gan_augment.randomness import Stream, initialised, stream_seed
 from gan_augment.stages import Stage
 from gan_augment.study.record import write_json
 from gan_augment.systems.design import GANDesign
@@ -29,6 +30,7 @@ from gan_augment.systems.judge import Judge
 
 VERSION = 3  # raise it when the mathematics of the training changes
 
+CHUNK = 256  # images that are sampled at a time
 SIGNALS = "signals.json"  # the last point of each curve, in a stage's folder
 
 
@@ -39,7 +41,8 @@ class GAN(L.LightningModule):
         generator: (latents `[B, latent_dim]`, labels `[B]`) -> images `[B, C, H, W]` in [-1, 1].
         discriminator: (images `[B, C, H, W]`, labels `[B]`) -> logits `[B]`.
         design: What both minimise, and how they are trained.
-        class_counts: Real images a class, int64 `[K]`; generated labels are drawn in the same proportions.
+        label_counts: Real images a label, int64 `[K]`; generated labels are drawn in the same proportions. Labels are
+            classes, or their clusters where the conditioning has some.
         seed: Decides latents and labels of the generated images.
         about: What its checkpoints say of it.
         log_every_n_steps: Steps between two points of the curves.
@@ -62,7 +65,7 @@ class GAN(L.LightningModule):
         generator: nn.Module,
         discriminator: nn.Module,
         design: GANDesign,
-        class_counts: Tensor,
+        label_counts: Tensor,
         seed: int,
         about: Mapping[str, Any] | None = None,
         log_every_n_steps: int = 50,
@@ -75,13 +78,13 @@ class GAN(L.LightningModule):
         self.design = design
         self.loss, self.penalties, self.settings = design.loss, design.penalties, design.settings
         self.latent_dim = design.architecture.latent_dim
-        self.num_classes = len(class_counts)
+        self.label_counts = label_counts
         self.seed = seed
         self.about = about or {}
         self.log_every_n_steps = min(log_every_n_steps, self.settings.num_steps)
         self.signals: dict[str, float] = {}
         self.register_buffer("finite", torch.tensor(True))
-        self.register_buffer("labels", labels_in_turns(class_counts), persistent=False)
+        self.register_buffer("labels", labels_in_turns(label_counts), persistent=False)
         self.register_buffer("sums", torch.zeros(len(self.CURVES)), persistent=False)
 
     def images_seen(self, step: int) -> int:
@@ -137,6 +140,15 @@ class GAN(L.LightningModule):
         if self.design.compares:
             labels = batch.labels
         return self.generator(latents, labels), labels
+
+    @torch.no_grad()
+    def sample(self, labels: Tensor, random: torch.Generator) -> Tensor:
+        """Return images `[N, C, H, W]` of classes `[N]` by the averaged generator, on the CPU, in [-1, 1]."""
+        latents = torch.randn(len(labels), self.latent_dim, generator=random)
+        labels = draw_clusters(labels, self.label_counts, self.design.conditioning.clusters, random)
+        pairs = zip(latents.split(CHUNK), labels.split(CHUNK), strict=True)
+        made = [self.ema(some.to(self.device), shown.to(self.device)).float().cpu() for some, shown in pairs]
+        return torch.cat(made).nan_to_num()
 
     def augment(self, images: Tensor, whose: str, step: int) -> Tensor:
         """Put images through what the discriminator sees them through."""
@@ -337,15 +349,17 @@ def train_gan(
         DivergedError: If a loss or a weight stops being finite.
     """
     shape, num_classes, settings = labelled.shape, labelled.num_classes, design.settings
+    clusters = design.conditioning.clusters
+    seen = labelled if clusters == 1 else divide_classes(labelled, clusters, stream_seed(seed, "clusters"))
     system = GAN(
         initialised(lambda: design.generator(shape, num_classes), seed, "init/generator"),
         initialised(lambda: design.discriminator(shape, num_classes), seed, "init/discriminator"),
         design,
-        labelled.class_counts,
+        seen.class_counts,
         seed,
-        about,
+        {**(about or {}), "label_counts": seen.class_counts.tolist()},
     )
-    data = ImageBatches([Part(labelled, settings.batch_size, "order")], settings.num_steps, seed)
+    data = ImageBatches([Part(seen, settings.batch_size, "order")], settings.num_steps, seed)
     watching: list[Callback] = [SampleGrid(labelled, seed)]
     if looks_by is not None:
         assert judge is not None

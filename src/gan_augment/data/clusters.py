@@ -1,0 +1,59 @@
+"""Clusters: what a class's images look like, in a few kinds."""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
+
+from gan_augment.data.image_set import ImageSet, to_float
+
+SIDE = 14  # pixels that images are shrunk to
+CHUNK = 4096  # images at a time
+
+
+def divide_classes(images: ImageSet, num_clusters: int, seed: int) -> ImageSet:
+    """Divide each class into clusters by k-means over shrunken pixels (Lloyd 1982).
+
+    Args:
+        images: The images, each with a label.
+        num_clusters: Clusters a class; a class with fewer images has some that are empty.
+        seed: Decides where k-means starts.
+
+    Returns:
+        The same images; the label of cluster j of class c is c times `num_clusters` plus j.
+    """
+    from sklearn.cluster import KMeans
+
+    clusters = torch.zeros(len(images), dtype=torch.int64)
+    for label in range(images.num_classes):
+        members = (images.labels == label).nonzero().squeeze(1)
+        number = min(num_clusters, len(members))
+        if number > 1:
+            means = KMeans(number, n_init=1, random_state=seed % 2**32).fit(_shrunken(images, members).numpy())
+            clusters[members] = torch.from_numpy(means.labels_).long()
+    names = [f"{name}/{cluster}" for name in images.class_names for cluster in range(num_clusters)]
+    return ImageSet(images.images, images.labels * num_clusters + clusters, names)
+
+
+def draw_clusters(labels: Tensor, counts: Tensor, num_clusters: int, random: torch.Generator) -> Tensor:
+    """Draw a cluster for each label, as often as its class's images come from it.
+
+    Args:
+        labels: Classes, int64 `[N]` in [0, K).
+        counts: Images a cluster, int64 `[K x num_clusters]`; each of the classes drawn from has one.
+        num_clusters: Clusters a class.
+        random: On the CPU.
+
+    Returns:
+        Labels of clusters, int64 `[N]`.
+    """
+    if num_clusters == 1:
+        return labels
+    shares = counts.view(-1, num_clusters)[labels].double()
+    return labels * num_clusters + torch.multinomial(shares, 1, generator=random).squeeze(1)
+
+
+def _shrunken(images: ImageSet, members: Tensor) -> Tensor:
+    """Return some images as vectors, float32 `[M, C x S x S]`."""
+    side = (min(SIDE, images.shape.height), min(SIDE, images.shape.width))
+    pooled = [adaptive_avg_pool2d(to_float(images.images[chunk]), side) for chunk in members.split(CHUNK)]
+    return torch.cat(pooled).flatten(1)
