@@ -579,7 +579,7 @@ DESIGN_MEMBERS = [member for member in MEMBERS if member.split("=")[0] in DESIGN
 
 # What a member goes with, if not with a generator of digits that is trained alone for ten steps.
 COMPANY = {
-    "architecture=points": ("classifier=none", "judge=none", "data=ring", "gan.images_seen=640"),
+    "architecture=points": ("classifier=none", "data=ring", "gan.images_seen=640"),
     "conditioning=pseudo_label": (
         *("data=arrays", "data.images={halves}", "gan.images_seen=640", "classifier.num_steps=20"),
         *("synthesis.threshold=0", "judge.num_steps=10"),

@@ -181,6 +181,7 @@ def test_one_class_trains_a_generator_and_no_classifier(trial, tmp_path):
     assert record["factors"]["augmentation"] is None
     assert "test" not in record["metrics"]
     assert set(record["provenance"]["stages"]) == {"gan", "synthesis"}
+    assert record["notes"] == ["The generator has no judge: its images are of one class, 'ant'"]
 
 
 def test_a_thousand_classes(trial, tmp_path):

@@ -41,7 +41,7 @@ from gan_augment.systems.classifier import TrainedClassifier, classifier_notes, 
 from gan_augment.systems.design import DESIGN, GANDesign
 from gan_augment.systems.gan import SIGNALS, gan_stage
 from gan_augment.systems.hardware import Events, Hardware
-from gan_augment.systems.judge import judge_images, lay_out_judge
+from gan_augment.systems.judge import judge_images, lay_out_judge, why_no_judge
 from gan_augment.systems.memory import peak_memory, reset_peak_memory
 
 GROUPS = ("data", *DESIGN, "synthesis", "augmentation", "classifier", "judge", "trainer")
@@ -122,6 +122,8 @@ def plan_trial(settings: Mapping[str, Any]) -> Trial:
 
     source, notes, copies = load_source(data)
     split = draw_split(source, seeds["split"], budget, settings["validation_per_class"], data["test_share"])
+    if settings["judge"] is not None and arm.needs_gan and (reason := why_no_judge(split.training)):
+        settings, notes = {**settings, "judge": None}, (*notes, reason)
     if not settings["open_test"] and settings["classifier"] is not None and not len(split.validation):
         raise ValueError(
             "open_test=false, but there are no validation images: the classifier would not be judged at all"

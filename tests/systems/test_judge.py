@@ -9,7 +9,7 @@ from gan_augment.metrics.fidelity import judge_metrics
 from gan_augment.metrics.inception import inception_network
 from gan_augment.stages import StageStore
 from gan_augment.study.generator_metrics import GENERATOR_METRICS
-from gan_augment.systems.judge import judge_images, lay_out_judge, look
+from gan_augment.systems.judge import judge_images, lay_out_judge, look, why_no_judge
 
 CLASSICAL = {
     "_target_": "gan_augment.augmentation.classical.ClassicalTransform",
@@ -178,11 +178,13 @@ def test_settings_out_of_range_are_refused(lay_out, changes, message):
         lay_out(**changes)
 
 
-def test_there_must_be_something_to_tell_apart(lay_out, image_set):
+def test_there_must_be_something_to_tell_apart(image_set):
     points = ImageSet(torch.zeros(5, 2, 1, 1), torch.zeros(5, dtype=torch.int64), ["a", "b"])
-    for images, what in ((image_set().as_one_class(), "of one class, 'any'"), (points, "points")):
-        with pytest.raises(ValueError, match=f"these images are {what}: there is nothing for a judge .* judge=none"):
-            lay_out(training=images)
+    assert why_no_judge(image_set()) is None
+    assert why_no_judge(image_set().as_one_class()) == (
+        "The generator has no judge: its images are of one class, 'any'"
+    )
+    assert why_no_judge(points) == "The generator has no judge: these are points"
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,15 @@ class Judge:
         return float((says.argmax(dim=1) == self.validation.labels).double().mean())
 
 
+def why_no_judge(training: ImageSet) -> str | None:
+    """Say in a sentence why there can be no judge of such images; None if there can be one."""
+    if training.shape.is_point:
+        return "The generator has no judge: these are points"
+    if training.num_classes < 2:
+        return f"The generator has no judge: its images are of one class, {training.class_names[0]!r}"
+    return None
+
+
 def lay_out_judge(
     training: ImageSet, validation: ImageSet, classical: Mapping[str, Any], judge: Mapping[str, Any], hardware: Hardware
 ) -> Judge:
@@ -89,11 +98,8 @@ def lay_out_judge(
         hardware: Where it is trained.
 
     Raises:
-        ValueError: If a setting is out of range, there is nothing to tell apart, or Inception cannot be had.
+        ValueError: If a setting is out of range, or Inception cannot be had.
     """
-    if training.num_classes < 2 or training.shape.is_point:
-        what = "points" if training.shape.is_point else f"of one class, {training.class_names[0]!r}"
-        raise ValueError(f"these images are {what}: there is nothing for a judge to tell apart; use judge=none")
     judge = {**judge}
     inception = judge.pop("inception", False)
     if not isinstance(inception, bool):
