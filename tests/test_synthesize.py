@@ -47,7 +47,7 @@ def said(capsys):
         capsys.readouterr()
         code = 0
         try:
-            main([*map(str, arguments), "num_threads=1"])
+            main(["num_threads=1", *map(str, arguments)])
         except SystemExit as end:
             code = end.code
         printed = capsys.readouterr()
@@ -179,6 +179,10 @@ def test_a_generator_is_found_by_trial_stage_or_file(said, folder, tmp_path, whe
         (["out={tmp}"], "exists and is not empty: name another folder; nothing was written"),
         (["out={tmp}/x", "selection=confident"], "set threshold, such as 0.9"),
         (["out={tmp}/x", "teacher={tmp}/t.pt"], "but selection=all takes every image: set selection=confident"),
+        (["check={tmp}/x", "per_class=3"], "per_class cannot be said beside check=...: images are made as their"),
+        (["out={tmp}/x", "num_threads=0"], ": num_threads=0: use a whole number of at least 1"),
+        (["out={tmp}/x", "per_class=["], "per_class=[ cannot be read: use a number or a word"),
+        (["out={tmp}/file/x"], "file/x cannot be written: name a folder that can"),
         (["out={tmp}/x", "seed=-1"], "seed=-1: use a whole number of at least 0"),
         (
             ["out={tmp}/x", "generator={tmp}/none"],
@@ -197,6 +201,33 @@ def test_what_cannot_be_done_is_said_in_a_line_and_nothing_is_written(said, fold
     assert message in text
     assert text.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_names_are_taken_as_they_are_written(said, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("007", "on", "1e3"):
+        assert said(f"generator={folder}", "per_class=1", f"out={name}")[0] == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["007", "1e3", "on"]
+
+
+def test_a_manifest_of_others_is_refused(said, folder, tmp_path):
+    for name, text in (("empty", "file,label\n"), ("foreign", "file,label\na.png,cat\n")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.csv").write_text(text)
+        Image.new("L", (8, 8)).save(tmp_path / name / "a.png")
+        code, text = said(f"generator={folder}", f"check={tmp_path / name}")
+        assert code == 1
+        assert "has a manifest without rows, or without the columns checkpoint, generator_label, seed" in text
+
+
+def test_another_checkpoint_in_a_trial_s_folder_does_not_get_its_record(said, folder, tmp_path):
+    other = tmp_path / "trial"
+    shutil.copytree(folder, other)
+    weights = torch.load(folder / "gan.pt", weights_only=True)
+    weights["about"]["seed"] = 99
+    torch.save(weights, other / "other.pt")
+    assert said(f"generator={other / 'other.pt'}", "per_class=1", f"out={tmp_path / 'x'}")[0] == 0
+    assert "named without its trial" in (tmp_path / "x" / "data_card.md").read_text()
 
 
 def test_a_classifier_is_no_generator(said, folder, tmp_path):

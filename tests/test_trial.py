@@ -11,7 +11,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from gan_augment.app import CONF
 from gan_augment.augmentation.arm import Arm
 from gan_augment.data.split import LabelBudget, draw_split
-from gan_augment.stages import StageStore
+from gan_augment.networks.weights import file_hash
+from gan_augment.stages import DivergedError, StageStore
 from gan_augment.systems.classifier import TrainedClassifier
 from gan_augment.systems.hardware import Hardware
 from gan_augment.trial import load_source, plan_trial, run_trial, trial_stages
@@ -244,14 +245,15 @@ def test_the_judge_learns_from_what_is_neither_validation_nor_test(trial):
 def test_the_record_says_what_the_judge_saw(trial, tmp_path):
     record = run(trial("augmentation=gan", "validation_per_class=30"), tmp_path / "trial")
     found = record["metrics"]["gan"]
-    assert (found["judged_real"], found["judged_generated"]) == (300, 80)
+    assert (found["judged_real"], found["judged_generated"]) == (300, 2100)
     assert found["judge_frechet_distance"] > found["real"]["judge_frechet_distance"] >= 0
     assert set(found["per_class"]) == set("0123456789")
-    assert np.sum(found["confusion_matrix"]) == 80
-    assert found["label_agreement"] == np.trace(found["confusion_matrix"]) / 80
+    assert np.sum(found["confusion_matrix"]) == 2100
+    assert found["label_agreement"] == pytest.approx(np.trace(found["confusion_matrix"]) / 2100)
     assert 0 <= found["gan_test"] <= 1
     refused = [warning for warning in record["warnings"] if "refused" in warning]
-    assert any("judge_kernel_distance by class is refused" in warning for warning in refused)
+    assert any("judge_frechet_distance" not in warning for warning in refused)
+    assert len(refused) == 1  # precision and recall by class; of the tiny judge's 8 features 16 images will do
 
 
 def test_pictures_of_the_generator_lie_with_the_trial(trial, tmp_path):
@@ -277,7 +279,33 @@ def test_a_generator_that_is_kept_for_its_looks_has_used_validation(trial, tmp_p
 
 def test_the_generator_of_the_last_step_is_the_usual_one(trial, tmp_path):
     record = run(trial("augmentation=gan"), tmp_path / "trial")
-    assert record["provenance"]["checkpoint"] == {"images_seen": 640, "chosen_by": None}
+    checkpoint = record["provenance"]["checkpoint"]
+    assert (checkpoint["images_seen"], checkpoint["chosen_by"]) == (640, None)
+    assert checkpoint["hash"] == file_hash(tmp_path / "trial" / "gan.pt")
+
+
+def test_a_measure_that_diverges_does_not_end_the_trial(trial, tmp_path, monkeypatch):
+    fit = Hardware.fit
+
+    def diverge(self, system, data, folder, **settings):
+        if folder.parent.name == "judge":
+            raise DivergedError("not finite")
+        return fit(self, system, data, folder, **settings)
+
+    monkeypatch.setattr(Hardware, "fit", diverge)
+    record = run(trial("augmentation=gan"), tmp_path / "trial")
+    assert record["status"] == "ok"
+    assert "label_agreement" not in record["metrics"]["gan"]
+    assert record["warnings"][-1] == "The judge's training diverged: nothing is measured by it"
+
+
+def test_a_teacher_is_needed_where_it_selects(trial):
+    assert not trial("augmentation=gan").needs("teacher")
+    assert trial("augmentation=gan", "conditioning=pseudo_label").needs("teacher")
+    assert trial("augmentation=gan").needs("gan")
+    assert trial("augmentation=none").needs("classifier")
+    assert not trial("augmentation=gan").needs("judge")
+    assert trial("augmentation=gan", "gan.judge_every=320").needs("judge")
 
 
 def test_pseudo_labels_go_through_a_whole_trial(trial, tmp_path, monkeypatch):

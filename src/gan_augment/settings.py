@@ -1,7 +1,9 @@
 """From configuration nodes to objects. Each error names the bad value, the allowed ones and what to do."""
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import fields
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hydra.utils import instantiate
@@ -75,20 +77,43 @@ def check_choice(name: str, value: Any, allowed: Collection[str]) -> None:
         raise ValueError(f"{name}={value}: use one of {', '.join(allowed)}")
 
 
-def build(node: Mapping[str, Any], within: str = "gan_augment") -> Any:
+def build(node: Mapping[str, Any]) -> Any:
     """Turn a configuration node with a `_target_` into its object.
-
-    Args:
-        node: The plain configuration node.
-        within: The package that the target must lie in.
 
     Raises:
         ValueError: If the object refuses its settings.
     """
     try:
-        return instantiate(node, _execution_whitelist_=[f"{within}.*"])
+        return instantiate(node, _execution_whitelist_=["gan_augment.*"])
     except TypeError as error:  # a setting that the object does not have, or lacks
         raise ValueError(f"{node['_target_'].split('.')[-1]}: {error}") from error
+
+
+def class_from(node: Any, kind: type) -> tuple[Any, dict[str, Any]]:
+    """Find the class and the settings that a node from a file names, which may come from anywhere.
+
+    Args:
+        node: A mapping with a `_target_`, and plain numbers and words.
+        kind: What the class must be a kind of; it must lie among the networks of this package.
+
+    Returns:
+        The class, and the keywords to call it with.
+
+    Raises:
+        ValueError: If the node is anything else.
+    """
+    settings = {**node} if isinstance(node, Mapping) else {}
+    settings.pop("_partial_", None)
+    module, _, name = str(settings.pop("_target_", "")).rpartition(".")
+    if not all(value is None or isinstance(value, bool | int | float | str) for value in settings.values()):
+        raise ValueError(f"{name or 'a network'} has settings that are no plain numbers or words")
+    found = None
+    if module.startswith("gan_augment.networks."):
+        with suppress(ImportError):
+            found = getattr(import_module(module), name, None)
+    if not (isinstance(found, type) and issubclass(found, kind) and found.__module__ == module):
+        raise ValueError(f"{module}.{name} is no {kind.__name__} of this package")
+    return found, settings
 
 
 def check_names(name: str, node: Mapping[str, Any], known: Collection[str]) -> None:

@@ -22,6 +22,11 @@ if TYPE_CHECKING:  # the heavy imports wait until there is something to compute,
     from gan_augment.systems.classifier import TrainedClassifier
 
 OPTIONS = CONF / "synthesize.yaml"
+SAMPLING = ("per_class", "quotas", "truncation", "selection", "threshold")
+TRIALS_NAMES = (*(f"synthesis.{name}" for name in SAMPLING), "trainer.num_threads", "trainer.accelerator")
+TEXTS = ("generator", "out", "check", "teacher", "licence")  # taken as they are written
+TO_REGENERATE = ("checkpoint", "generator_label", "seed", "number", "truncation")  # columns of a manifest
+FOR_CHECK = ("generator", "check", "accelerator", "num_threads")
 USAGE = """gan-augment-synthesize generator=TRIAL per_class=500 out=FOLDER
 
 Labelled images from a trained generator, in exact numbers, each with its provenance.
@@ -44,7 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (ValueError, OSError) as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        print(f"gan-augment-synthesize: {str(error).replace('synthesis.', '')}", file=sys.stderr)
+        said = str(error)
+        for name in TRIALS_NAMES:  # what is synthesis.per_class there is per_class here
+            said = said.replace(name, name.split(".")[1])
+        print(f"gan-augment-synthesize: {said}", file=sys.stderr)
         sys.exit(1)
 
 
@@ -54,21 +62,26 @@ def read_options(given: Sequence[str]) -> dict[str, Any]:
     Raises:
         ValueError: If one is unknown, has no value, or one that is needed is missing.
     """
-    from omegaconf import OmegaConf
+    import yaml
 
-    known = OmegaConf.load(OPTIONS)
+    options = yaml.safe_load(OPTIONS.read_text(encoding="utf-8"))
     if without := [one for one in given if "=" not in one]:
-        raise ValueError(f"{without[0]}: write option=value, with one of {', '.join(map(str, known))}")
-    chosen = OmegaConf.from_dotlist(list(given))
-    if unknown := sorted(map(str, set(chosen) - set(known))):
-        raise ValueError(f"no option {unknown[0]}: use {', '.join(map(str, known))}")
-    options = OmegaConf.to_container(OmegaConf.merge(known, chosen))
-    assert isinstance(options, dict)
+        raise ValueError(f"{without[0]}: write option=value, with one of {', '.join(options)}")
+    chosen = {name: text for name, _, text in (one.partition("=") for one in given)}
+    if unknown := [name for name in chosen if name not in options]:
+        raise ValueError(f"no option {unknown[0]}: use {', '.join(options)}")
+    for name, text in chosen.items():
+        try:
+            options[name] = text if name in TEXTS and text != "null" else yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ValueError(f"{name}={text} cannot be read: use a number or a word") from error
     if options["generator"] == "???":
         raise ValueError("generator must be set: the folder of a trial or of a gan stage, or a checkpoint, gan.pt")
     if (options["out"] is None) == (options["check"] is None):
         raise ValueError("say out=FOLDER or out=FILE.npz, to write; or check=..., what was written; and not both")
-    return {str(name): value for name, value in options.items()}
+    if options["check"] is not None and (beside := sorted(set(chosen) - set(FOR_CHECK))):
+        raise ValueError(f"{beside[0]} cannot be said beside check=...: images are made as their manifest says")
+    return dict(options)
 
 
 @dataclass(frozen=True)
@@ -94,7 +107,7 @@ class Origin:
         """
         from gan_augment.synthesis.sampling import chosen
 
-        path = Path(str(named)).expanduser()
+        path = Path(named).expanduser()
         if not path.exists():
             raise ValueError(f"generator={named}: not found: name the folder of a trial or gan stage, or a checkpoint")
         folder = path if path.is_dir() else path.parent
@@ -122,15 +135,14 @@ def export(options: Mapping[str, Any], given: Sequence[str]) -> str:
     from gan_augment.synthesis.sampling import SynthesisSettings, synthesize
     from gan_augment.systems.classifier import TrainedClassifier
 
-    names = ("per_class", "quotas", "truncation", "selection", "threshold")
-    settings = SynthesisSettings(**{name: options[name] for name in names})
+    settings = SynthesisSettings(**{name: options[name] for name in SAMPLING})
     check_integer("seed", options["seed"], low=0)
-    out = Path(str(options["out"])).expanduser()
+    out = Path(options["out"]).expanduser()
     check_free(out)
     origin, device = Origin.find(options["generator"]), _device(options)
     generator, teacher, path = Generator.load(origin.checkpoint, device), None, None
     if settings.asks_teacher:
-        path = origin.teacher if options["teacher"] is None else Path(str(options["teacher"])).expanduser()
+        path = origin.teacher if options["teacher"] is None else Path(options["teacher"]).expanduser()
         if path is None:
             raise ValueError(
                 "selection=confident, but there is no teacher.pt beside the generator: name one as teacher=..."
@@ -162,9 +174,11 @@ def check(options: Mapping[str, Any]) -> str:
     from gan_augment.synthesis.export import read_manifest
     from gan_augment.synthesis.generator import Generator
 
-    path = Path(str(options["check"])).expanduser()
+    path = Path(options["check"]).expanduser()
     rows, images = read_manifest(path)
     generator = Generator.load(Origin.find(options["generator"]).checkpoint, _device(options))
+    if not rows or not set(TO_REGENERATE) <= set(rows[0]):
+        raise ValueError(f"{path} has a manifest without rows, or without the columns {', '.join(TO_REGENERATE)}")
     if others := {row["checkpoint"] for row in rows} - {generator.hash}:
         raise ValueError(
             f"{path} was made by checkpoint {others.pop()}, but generator={options['generator']} is {generator.hash}"
@@ -236,6 +250,8 @@ def data_card(
 ) -> dict[str, Any]:
     """Say what a synthetic set is, for whoever finds it; `beside` is what else there is to say of how it was made."""
     about, record = generator.about, origin.record
+    if record is not None and (record["provenance"].get("checkpoint") or {}).get("hash") != generator.hash:
+        record = None  # another file that lies in a trial's folder
     parts = ("architecture", "conditioning", "loss")
     design = {name: about["design"][name]["_target_"].split(".")[-1] for name in parts}
     trained_on: dict[str, Any] = {
@@ -250,7 +266,7 @@ def data_card(
         trained_on |= {"data": record["factors"]["data"], "split": record["provenance"]["split"]}
         found = record["metrics"].get("gan", {})
         metrics = {
-            "of": "the synthetic set of the trial, against its validation images, in the features of its judge",
+            "of": "images of the generator, unselected; see docs/judging-and-synthesis.md of gan-augment",
             **{name: value for name, value in found.items() if isinstance(value, int | float)},
         }
     return {

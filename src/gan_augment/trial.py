@@ -26,8 +26,8 @@ from gan_augment.data.split import LabelBudget, Split, draw_split
 from gan_augment.metrics.classification import classification_metrics, confusion_matrix
 from gan_augment.metrics.signals import generator_signals
 from gan_augment.networks.weights import FILE as WEIGHTS
-from gan_augment.networks.weights import read_about
-from gan_augment.settings import build, check_integer, check_names, settings_from
+from gan_augment.networks.weights import file_hash, read_about
+from gan_augment.settings import build, check_boolean, check_integer, check_names, settings_from
 from gan_augment.stages import Output, Stage, StageStore, digest, put_link
 from gan_augment.study.factors import NULL, trial_factors
 from gan_augment.study.provenance import code_provenance
@@ -35,13 +35,13 @@ from gan_augment.study.record import SCHEMA
 from gan_augment.synthesis.generator import Generator
 from gan_augment.synthesis.looks import draw_looks
 from gan_augment.synthesis.pictures import draw_confusion_matrix, draw_side_by_side
-from gan_augment.synthesis.sampling import SynthesisSettings, chosen, synthesis_stage
+from gan_augment.synthesis.sampling import SynthesisSettings, chosen, first_images, synthesis_stage
 from gan_augment.synthesis.synthetic_set import SyntheticSet
 from gan_augment.systems.classifier import TrainedClassifier, classifier_notes, classifier_stage
 from gan_augment.systems.design import DESIGN, GANDesign
 from gan_augment.systems.gan import SIGNALS, gan_stage
 from gan_augment.systems.hardware import Events, Hardware
-from gan_augment.systems.judge import judge_images, lay_out_judge, why_no_judge
+from gan_augment.systems.judge import how_many_to_judge, judge_images, lay_out_judge, why_no_judge
 from gan_augment.systems.memory import peak_memory, reset_peak_memory
 
 GROUPS = ("data", *DESIGN, "synthesis", "augmentation", "classifier", "judge", "trainer")
@@ -87,6 +87,12 @@ class Trial:
         key = digest([factors, self.fingerprint, self.split.hash, [stage.key for stage in self.stages.values()]])
         return f"{self.factors['augmentation'] or 'generator'}-seed{self.factors['seeds.split']}-{key[:8]}"
 
+    def needs(self, name: str) -> bool:
+        """Whether a stage is more than a measure: whether another one is made from it, or it is the last."""
+        stage = self.stages[name]
+        inputs = [one.key for other in self.stages.values() for one in other.inputs.values() if isinstance(one, Stage)]
+        return stage.key in inputs or stage is [*self.stages.values()][-1]
+
 
 def plan_trial(settings: Mapping[str, Any]) -> Trial:
     """Check a trial's settings and lay out its stages. Nothing is trained.
@@ -112,8 +118,7 @@ def plan_trial(settings: Mapping[str, Any]) -> Trial:
             settings = {**settings, name: None}
     for name, seed in seeds.items():
         check_integer(f"seeds.{name}", seed, low=0)
-    if not isinstance(settings["open_test"], bool):
-        raise ValueError(f"open_test={settings['open_test']}: use true or false")
+    check_boolean("open_test", settings["open_test"])
     hardware = settings_from(Hardware, "trainer", settings["trainer"])
     arm = settings_from(Arm, "augmentation", settings["augmentation"])
     budget = LabelBudget(
@@ -214,7 +219,7 @@ def run_trial(trial: Trial, folder: Path, store: StageStore, title: str) -> dict
     for name, stage in trial.stages.items():
         with titled(f"{title}: {name}"):
             outputs[name] = output = store.fetch(stage, events=folder / "tensorboard" / name)
-        if output.diverged is not None:
+        if output.diverged is not None and trial.needs(name):
             return make_record(trial, "diverged", outputs, error=f"{name}: {output.diverged}")
 
     signals, warnings = look_at_generator(trial, outputs, folder) if "gan" in outputs else ({}, [])
@@ -260,21 +265,31 @@ def look_at_generator(trial: Trial, outputs: Mapping[str, Output], folder: Path)
     if trial.settings["classifier"] is None and not design.conditioning.knows_classes:
         real = real.as_one_class()
     synthetic = SyntheticSet.read(outputs["synthesis"].folder, real.class_names).images
-    teacher = outputs["teacher"].folder / WEIGHTS if "teacher" in outputs else None
     put_link(folder / "gan.pt", chosen(gan))
-    if teacher is not None:
-        put_link(folder / "teacher.pt", teacher)
     draw_side_by_side(real, synthetic, folder / "samples.png")
-    if not real.shape.is_point:
-        draw_looks(Generator.load(chosen(gan), device), split.labelled, synthetic, folder)
     cutout = design.augmentation.cutout if design.augmentation.is_on else None
     metrics, warnings = generator_signals(real, synthetic, cutout, trial.modes)
-    if "judge" in outputs:
-        judge = TrainedClassifier.load(outputs["judge"].folder / WEIGHTS, device)
-        asked = None if teacher is None else TrainedClassifier.load(teacher, device)
-        inception = trial.settings["judge"]["inception"]
-        judged, refused = judge_images(judge, synthetic, split.validation, split.training, asked, inception)
-        metrics, warnings = metrics | judged, [*warnings, *refused]
+    measures = {name: outputs[name].folder / WEIGHTS for name in ("teacher", "judge") if name in outputs}
+    for name in [name for name in measures if outputs[name].diverged is not None]:
+        warnings.append(f"The {name}'s training diverged: nothing is measured by it")
+        del measures[name]
+    if "teacher" in measures:
+        put_link(folder / "teacher.pt", measures["teacher"])
+    if not real.shape.is_point:
+        generator = Generator.load(chosen(gan), device)
+        draw_looks(generator, split.labelled, synthetic, folder)
+        if "judge" in measures:
+            like = split.validation if generator.knows_classes else split.validation.as_one_class()
+            truncation = trial.settings["synthesis"]["truncation"]
+            made = first_images(generator, how_many_to_judge(like), trial.settings["seeds"]["synthesis"], truncation)
+            judge, teacher = (
+                TrainedClassifier.load(measures[name], device) if name in measures else None
+                for name in ("judge", "teacher")
+            )
+            assert judge is not None
+            inception = trial.settings["judge"]["inception"]
+            judged, refused = judge_images(judge, made, split.validation, split.training, teacher, inception)
+            metrics, warnings = metrics | judged, [*warnings, *refused]
     if best_by := design.settings.best_by:
         warnings.append(f"The generator is the best of its looks by {best_by}: results on validation images flatter it")
     return metrics | {"training": json.loads((gan / SIGNALS).read_text(encoding="utf-8"))}, warnings
@@ -351,8 +366,9 @@ def make_record(
     }
     checkpoint = None
     if "synthesis" in outputs:
-        about = read_about(chosen(outputs["gan"].folder), "gan")
-        checkpoint = {"images_seen": about["images_seen"], "chosen_by": about.get("chosen_by")}
+        path = chosen(outputs["gan"].folder)
+        about = read_about(path, "gan")
+        checkpoint = {"images_seen": about["images_seen"], "chosen_by": about.get("chosen_by"), "hash": file_hash(path)}
     seconds["total"] = {kind: sum(one[kind] for one in seconds.values()) for kind in ("spent", "reused")}
     return {
         "schema": SCHEMA,

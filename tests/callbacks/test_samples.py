@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gan_augment.callbacks.samples import SampleGrid
-from gan_augment.data.image_set import ImageSet
+from gan_augment.data.image_set import ImageSet, from_float
 from gan_augment.data.toy import ring
 
 
@@ -41,8 +41,8 @@ def draw(num_steps, real=None, ema=None, latent_dim=5, **settings):
     logger = SimpleNamespace(experiment=writer, log_metrics=lambda values, step: curves.append((step, values)))
     trainer = SimpleNamespace(num_training_batches=num_steps, logger=logger)
 
-    def sample(labels, random):
-        return ema(torch.randn(len(labels), latent_dim, generator=random), labels)
+    def sample(labels, random, dtype):
+        return from_float(ema(torch.randn(len(labels), latent_dim, generator=random), labels), dtype)
 
     system = SimpleNamespace(sample=sample, images_seen=lambda step: 64 * (step + 1))
     callback = SampleGrid(real or real_images(), seed=0, **settings)

@@ -8,6 +8,7 @@ from gan_augment.data.image_set import (
     ImageShape,
     from_float,
     imbalance_ratio,
+    in_proportion,
     rare_classes,
     to_float,
     to_uint8,
@@ -165,3 +166,18 @@ def test_without_classes_the_images_are_the_same(image_set):
     assert merged.images is images.images
     assert merged.class_counts.tolist() == [len(images)]
     assert merged.class_names == ["any"]
+
+
+def test_no_image_is_lost_to_rounding():
+    for there in range(1, 20):
+        for count in range(1, 120):
+            labels = torch.zeros(there, dtype=torch.int64)
+            images = ImageSet(torch.zeros(there, 1, 2, 2, dtype=torch.uint8), labels, ["a"])
+            assert len(in_proportion(images, torch.tensor([count]))) == there
+
+
+def test_the_scarcest_class_decides_the_proportions():
+    labels = torch.arange(3).repeat_interleave(torch.tensor([10, 100, 50]))
+    images = ImageSet(torch.zeros(160, 1, 2, 2, dtype=torch.uint8), labels, ["a", "b", "c"])
+    assert in_proportion(images, torch.tensor([20, 40, 0])).class_counts.tolist() == [10, 20, 0]
+    assert len(in_proportion(images, torch.tensor([0, 0, 0]))) == 0

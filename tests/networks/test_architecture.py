@@ -182,7 +182,7 @@ def test_spectral_norm_bounds_every_weight_of_the_discriminator(name, conditioni
         for _ in range(100):  # often enough for the estimate to settle
             discriminator(torch.randn(4, 1, 16, 16), LABELS)
         # The label's plane is an input: it has no slope to bound.
-        planes = [discriminator.embedding] if isinstance(conditioning, Concat) else []
+        planes = [discriminator.embedding.of_class] if isinstance(conditioning, Concat) else []
         layers = [layer for layer in discriminator.modules() if isinstance(layer, KINDS) and layer not in planes]
         values = [torch.linalg.svdvals(layer.weight.flatten(1))[0].item() for layer in layers]
         assert (values == pytest.approx([1] * len(layers), rel=0.05)) is bounded

@@ -12,6 +12,7 @@ from gan_augment.networks.architecture import FeatureExtractor
 from gan_augment.networks.conditioning import (
     Concat,
     LabelBehind,
+    LabelEmbedding,
     LabelProjection,
     LabelRouted,
     PerClass,
@@ -56,10 +57,19 @@ def test_the_projection_by_hand():
     with torch.no_grad():
         head.linear.weight.copy_(torch.tensor([[1.0, -1.0]]))
         head.linear.bias.fill_(0.5)
-        head.embedding.weight.copy_(torch.tensor([[2.0, 0.0], [0.0, 3.0]]))
+        head.embedding.of_class.weight.copy_(torch.tensor([[2.0, 0.0], [0.0, 3.0]]))
     logits = head(torch.tensor([[1.0, 2.0], [1.0, 2.0]]), torch.tensor([0, 1]))
     # w . h + e_y . h + b: (1 - 2) + 2 * 1 + .5, and (1 - 2) + 3 * 2 + .5
     assert logits.tolist() == [1.5, 5.5]
+
+
+def test_a_cluster_s_embedding_is_added_to_that_of_its_class():
+    embedding = LabelEmbedding(num_classes=2, clusters=2, dim=1)
+    with torch.no_grad():
+        embedding.of_class.weight.copy_(torch.tensor([[10.0], [20.0]]))
+        embedding.of_cluster.weight.copy_(torch.tensor([[1.0], [2.0], [3.0], [4.0]]))
+    assert embedding(torch.tensor([0, 1, 2, 3])).flatten().tolist() == [11, 12, 23, 24]
+    assert LabelEmbedding(num_classes=2, clusters=1, dim=1).of_cluster is None
 
 
 def test_each_network_gets_its_own_inputs_and_the_outputs_keep_their_order():

@@ -113,6 +113,8 @@ def about(images, **changes):
         "class_names": list(images.class_names),
         "class_counts": images.class_counts.tolist(),
         "label_counts": images.class_counts.tolist(),
+        "trained_on": "0" * 32,
+        "images_seen": 640,
     } | changes
 
 
@@ -138,11 +140,42 @@ def test_the_hash_names_the_checkpoint(image_set, networks, tmp_path):
     assert one == same != other
 
 
-def test_loading_builds_networks_and_nothing_else(image_set, networks, tmp_path):
-    """A checkpoint from elsewhere must not make this program read files or run other code of it."""
-    design = about(image_set())["design"] | {"architecture": {"_target_": "gan_augment.data.standard_sets.digits"}}
+@pytest.mark.parametrize(
+    "node",
+    [
+        {"_target_": "gan_augment.data.standard_sets.digits"},
+        {"_target_": "gan_augment.networks.weights.save_weights", "path": "{tmp}/overwritten", "about": "x"},
+        {
+            "_target_": "gan_augment.networks.mlp.MLP",
+            "latent_dim": {"_target_": "pathlib.Path.touch", "self": "{tmp}/x"},
+        },
+        {"_target_": "gan_augment.networks.conditioning.Projection"},
+        {"_target_": "os.system"},
+        {"latent_dim": 5},
+        "gan_augment.networks.mlp.MLP",
+        None,
+    ],
+    ids=str,
+)
+def test_loading_builds_networks_and_nothing_else(image_set, networks, tmp_path, node):
+    """A checkpoint from elsewhere must not make this program write or read files, or run other code of it."""
+    if isinstance(node, dict):
+        node = {key: value.format(tmp=tmp_path) if isinstance(value, str) else value for key, value in node.items()}
+    design = about(image_set())["design"] | {"architecture": node}
     save_weights(tmp_path / "gan.pt", about(image_set(), design=design), ema=networks["mlp"])
-    with pytest.raises(Exception, match="whitelist"):
+    with pytest.raises(ValueError, match=r"gan\.pt does not describe a generator: "):
+        Generator.load(tmp_path / "gan.pt", CPU)
+    assert [path.name for path in tmp_path.iterdir()] == ["gan.pt"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"shape": [1, 8]}, {"shape": "x"}, {"label_counts": [1, 2]}, {"design": {}}, {"class_names": 3}],
+    ids=str,
+)
+def test_a_checkpoint_that_says_nonsense_is_refused(image_set, networks, tmp_path, change):
+    save_weights(tmp_path / "gan.pt", about(image_set(), **change), ema=networks["mlp"])
+    with pytest.raises(ValueError, match=r"gan\.pt does not describe a generator: "):
         Generator.load(tmp_path / "gan.pt", CPU)
 
 

@@ -183,6 +183,8 @@ def gan_stage(image_set, best=False):
             "class_names": images.class_names,
             "class_counts": images.class_counts.tolist(),
             "label_counts": images.class_counts.tolist(),
+            "trained_on": "0" * 32,
+            "images_seen": 640,
         }
         for name in ("weights.pt", "best.pt")[: 2 if best else 1]:
             kinds = ("ema", "generator")

@@ -189,8 +189,9 @@ def test_each_class_is_divided_into_clusters_that_both_networks_know(image_set, 
     counts = torch.tensor(weights["about"]["label_counts"]).view(3, 2)
     assert counts.sum(dim=1).tolist() == [12] * 3
     assert counts.min() > 0
-    assert len(weights["networks"]["ema"]["embedding.weight"]) == 6
-    assert len(weights["networks"]["discriminator"]["embedding.parametrizations.weight.original"]) == 6
+    assert len(weights["networks"]["ema"]["embedding.of_cluster.weight"]) == 6
+    name = "embedding.of_cluster.parametrizations.weight.original"  # under spectral norm
+    assert len(weights["networks"]["discriminator"][name]) == 6
 
 
 def test_samples_show_classes_whatever_their_clusters(image_set):
@@ -198,7 +199,7 @@ def test_samples_show_classes_whatever_their_clusters(image_set):
     networks = parts.generator(images.shape, 3), parts.discriminator(images.shape, 3)
     system = GAN(*networks, parts, torch.tensor([10, 0, 0, 10, 5, 5]), 0)
     system.ema = ShowLabel()
-    shown = system.sample(torch.tensor([0, 1, 2] * 50), torch.Generator().manual_seed(0)).view(50, 3)
+    shown = system.sample(torch.tensor([0, 1, 2] * 50), torch.Generator().manual_seed(0), torch.float32).view(50, 3)
     assert [set(column.tolist()) for column in shown.T] == [{0}, {3}, {4, 5}]
 
 

@@ -1,15 +1,16 @@
 import dataclasses
+import math
 import sys
 
 import pytest
 import torch
 
-from gan_augment.data.image_set import ImageSet, in_proportion
+from gan_augment.data.image_set import ImageSet
 from gan_augment.metrics.fidelity import judge_metrics
 from gan_augment.metrics.inception import inception_network
-from gan_augment.stages import StageStore
+from gan_augment.stages import DivergedError, StageStore
 from gan_augment.study.generator_metrics import GENERATOR_METRICS
-from gan_augment.systems.judge import judge_images, lay_out_judge, look, why_no_judge
+from gan_augment.systems.judge import how_many_to_judge, judge_images, lay_out_judge, look, why_no_judge
 
 CLASSICAL = {
     "_target_": "gan_augment.augmentation.classical.ClassicalTransform",
@@ -111,15 +112,30 @@ def test_the_teacher_s_accuracy_on_generated_images(judge, image_set):
     assert metrics["gan_test"] == pytest.approx((says == wrong.labels).double().mean().item())
 
 
-def test_classes_are_compared_in_the_same_proportions(judge, image_set):
+def test_as_many_training_images_stand_for_a_copycat(judge, image_set):
     one, network = judge
-    several = image_set(per_class=100, seed=4)
-    some = in_proportion(several, torch.tensor([1, 2, 4]))  # 25, 50, 100
-    metrics, _ = judge_images(network, some, one.validation, image_set(seed=2))
-    assert (metrics["judged_real"], metrics["judged_generated"]) == (180, 75)
-    missing = several.subset((several.labels > 0).nonzero().squeeze(1))
-    metrics, _ = judge_images(network, missing, one.validation, image_set(seed=2))
-    assert (metrics["judged_real"], metrics["judged_generated"]) == (120, 200)
+    generated, training = image_set(per_class=60, seed=4), image_set(per_class=500, seed=2)
+    metrics, _ = judge_images(network, generated, one.validation, training)
+    few = training.subset(torch.cat([500 * label + torch.arange(60) for label in range(3)]))
+    expected, _ = judge_metrics(look(network, one.validation), look(network, few), training.class_names)
+    assert metrics["real"]["recall"] == expected["recall"]
+    assert metrics["real"]["judge_frechet_distance"] == expected["judge_frechet_distance"]
+
+
+def test_the_classes_come_in_the_proportions_of_the_validation_images(image_set):
+    validation = image_set(per_class=100).subset(torch.cat([torch.arange(100), torch.arange(100, 125)]))
+    assert how_many_to_judge(validation).tolist() == [1600, 400, 0]
+    assert how_many_to_judge(image_set(per_class=1000)).tolist() == [1000] * 3
+    assert how_many_to_judge(image_set().subset(torch.arange(0))).tolist() == [667] * 3
+
+
+def test_a_classifier_that_diverges_on_generated_images_has_no_score(judge, image_set, monkeypatch):
+    def diverge(*arguments):
+        raise DivergedError("not finite")
+
+    one, _ = judge
+    monkeypatch.setattr("gan_augment.systems.judge.train_classifier", diverge)
+    assert math.isnan(one.cas(image_set()))
 
 
 def test_images_without_classes_are_compared_as_they_are(judge, image_set):
@@ -144,7 +160,7 @@ def test_without_validation_images_only_labels_are_compared(lay_out, tmp_path, i
 
 def test_one_judge_serves_every_trial_on_a_data_set(lay_out, image_set):
     key = lay_out().stage.key
-    assert lay_out().stage.key == lay_out(inception=False).stage.key == key
+    assert lay_out(validation=image_set(per_class=60, seed=1)).stage.key == key
     assert lay_out(training=image_set(per_class=40, seed=9)).stage.key != key
     assert lay_out(num_steps=61).stage.key != key
 
@@ -164,6 +180,7 @@ def test_cas_is_the_accuracy_of_a_classifier_of_generated_images_alone(judge, im
     ("changes", "message"),
     [
         ({"num_steps": 0}, "judge.num_steps=0: use a whole number of at least 1"),
+        ({"batch_size": 1}, "judge.batch_size=1: use a whole number of at least 2"),
         ({"inception": 1}, "judge.inception=1: use true or false"),
         ({"rate": 1}, "judge has no setting rate: use .*"),
         (
@@ -226,8 +243,11 @@ def test_inception_is_asked_where_its_weights_can_be_had(judge, image_set, monke
     one, network = judge
     monkeypatch.setattr("gan_augment.metrics.inception.inception_network", Colours)
     images = image_set(per_class=60, seed=4)
-    metrics, _ = judge_images(network, images, one.validation, image_set(seed=2), inception=True)
-    assert metrics["frechet_inception_distance"] is None  # 4,096 images are needed
+    metrics, refusals = judge_images(network, images, one.validation, image_set(seed=2), inception=True)
+    assert metrics["frechet_inception_distance"] is None
+    assert refusals[-1].startswith(
+        "frechet_inception_distance is refused: it needs 4096 images of each kind, there are 180"
+    )
     assert abs(metrics["kernel_inception_distance"]) < 0.01
     assert set(metrics["real"]) >= {"frechet_inception_distance", "kernel_inception_distance"}
 

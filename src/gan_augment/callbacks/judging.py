@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from gan_augment.data.image_set import ImageSet, from_float
+from gan_augment.data.image_set import ImageSet
 from gan_augment.metrics.fidelity import judge_metrics
 from gan_augment.networks.weights import BEST
 from gan_augment.randomness import Stream
@@ -72,5 +72,4 @@ class Looks(Callback):
         return found
 
     def _sample(self, system: Any, labels: Tensor, class_names: Sequence[str]) -> ImageSet:
-        images = from_float(system.sample(labels, self._stream.at(0)), torch.uint8)
-        return ImageSet(images, labels, class_names)
+        return ImageSet(system.sample(labels, self._stream.at(0), torch.uint8), labels, class_names)

@@ -6,7 +6,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from gan_augment.data.image_set import ImageSet, from_float
+from gan_augment.data.image_set import ImageSet
 from gan_augment.metrics.signals import class_diversity
 from gan_augment.randomness import Stream
 from gan_augment.synthesis.pictures import MOST_CLASSES, lay_out, num_shown
@@ -40,7 +40,7 @@ class SampleGrid(Callback):
             return
         per_class = max(FEWEST, num_shown(self._real.shape, self._num_classes))
         labels = torch.arange(self._num_classes).repeat_interleave(per_class)
-        images = from_float(pl_module.sample(labels, self._stream.at(0)), self._real.dtype)
+        images = pl_module.sample(labels, self._stream.at(0), self._real.dtype)
         samples, step = ImageSet(images, labels, self._real.class_names), pl_module.images_seen(batch_idx)
         logger: Any = trainer.logger
         logger.experiment.add_image("samples", lay_out(samples, self._num_classes), step)

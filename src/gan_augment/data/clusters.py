@@ -1,5 +1,6 @@
 """Clusters: what a class's images look like, in a few kinds."""
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
@@ -15,20 +16,23 @@ def divide_classes(images: ImageSet, num_clusters: int, seed: int) -> ImageSet:
 
     Args:
         images: The images, each with a label.
-        num_clusters: Clusters a class; a class with fewer images has some that are empty.
+        num_clusters: Clusters a class; a class with fewer different images has some that are empty.
         seed: Decides where k-means starts.
 
     Returns:
         The same images; the label of cluster j of class c is c times `num_clusters` plus j.
     """
     from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits
 
     clusters = torch.zeros(len(images), dtype=torch.int64)
     for label in range(images.num_classes):
         members = (images.labels == label).nonzero().squeeze(1)
-        number = min(num_clusters, len(members))
+        pixels = _shrunken(images, members).numpy()
+        number = min(num_clusters, len(np.unique(pixels, axis=0)))
         if number > 1:
-            means = KMeans(number, n_init=1, random_state=seed % 2**32).fit(_shrunken(images, members).numpy())
+            with threadpool_limits(1):  # the order of sums must not depend on the machine
+                means = KMeans(number, n_init=1, random_state=seed % 2**32).fit(pixels)
             clusters[members] = torch.from_numpy(means.labels_).long()
     names = [f"{name}/{cluster}" for name in images.class_names for cluster in range(num_clusters)]
     return ImageSet(images.images, images.labels * num_clusters + clusters, names)

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 
@@ -171,6 +172,22 @@ def rare_classes(images: ImageSet) -> list[str]:
     return [name for name, is_rare in zip(images.class_names, few.tolist(), strict=True) if is_rare]
 
 
+def first_of_each(images: ImageSet, counts: Tensor) -> ImageSet:
+    """Return the first images of each class, so many or as many as there are.
+
+    Args:
+        images: The set.
+        counts: Images a class, int64 `[K]`.
+
+    Example:
+        >>> images = ImageSet(torch.zeros(6, 1, 1, 1, dtype=torch.uint8), torch.tensor([0, 0, 0, 1, 1, 1]), ["a", "b"])
+        >>> first_of_each(images, torch.tensor([1, 20])).labels.tolist()
+        [0, 1, 1, 1]
+    """
+    chosen = [(images.labels == label).nonzero().squeeze(1)[:count] for label, count in enumerate(counts.tolist())]
+    return images.subset(torch.cat(chosen))
+
+
 def in_proportion(images: ImageSet, counts: Tensor) -> ImageSet:
     """Return the first images of each class, in the proportions of some counts, as many as there are.
 
@@ -183,10 +200,13 @@ def in_proportion(images: ImageSet, counts: Tensor) -> ImageSet:
         >>> in_proportion(images, torch.tensor([10, 20])).labels.tolist()
         [0, 1, 1, 1]
     """
-    shares = images.class_counts[counts > 0] / counts[counts > 0]
-    wanted = (counts * shares.min()).long() if len(shares) else counts
-    chosen = [(images.labels == label).nonzero().squeeze(1)[:count] for label, count in enumerate(wanted.tolist())]
-    return images.subset(torch.cat(chosen))
+    pairs = [
+        (there, count) for there, count in zip(images.class_counts.tolist(), counts.tolist(), strict=True) if count
+    ]
+    if not pairs:
+        return first_of_each(images, counts)
+    there, count = min(pairs, key=lambda pair: Fraction(*pair))  # the scarcest class
+    return first_of_each(images, counts * there // count)
 
 
 def hash_images(images: Tensor) -> np.ndarray:

@@ -10,6 +10,7 @@ from gan_augment.data.image_set import ImageSet
 from gan_augment.metrics.fidelity import fewest_images, frechet_distance, kernel_distance
 
 CHUNK = 64  # images at a time
+NUM_FEATURES = 2048
 
 
 @lru_cache(maxsize=1)
@@ -36,6 +37,8 @@ def inception_network() -> Any:
 @torch.no_grad()
 def inception_features(images: ImageSet, device: torch.device) -> Tensor:
     """Return Inception's features of images, float `[N, 2048]`, on the CPU; of grey ones in three equal channels."""
+    if not len(images):
+        return torch.empty(0, NUM_FEATURES)
     network, found = inception_network().to(device), []
     for chunk in torch.arange(len(images)).split(CHUNK):
         pixels = images.images[chunk].to(device)
@@ -43,7 +46,7 @@ def inception_features(images: ImageSet, device: torch.device) -> Tensor:
     return torch.cat(found)
 
 
-def inception_distances(real: Tensor, generated: Tensor) -> dict[str, float | None]:
+def inception_distances(real: Tensor, generated: Tensor) -> tuple[dict[str, float | None], list[str]]:
     """Measure the Frechet and the kernel Inception distance between features of real and generated images.
 
     Args:
@@ -51,10 +54,18 @@ def inception_distances(real: Tensor, generated: Tensor) -> dict[str, float | No
         generated: Float `[M, 2048]`.
 
     Returns:
-        `frechet_inception_distance` and `kernel_inception_distance`; None for one that has too few images: 4,096 and 20
-        of each kind are needed.
+        `frechet_inception_distance` and `kernel_inception_distance`; None for one that has too few images, 4,096 and 20
+        of each kind are needed; and what is refused, a sentence each.
     """
-    needs, images = fewest_images(real.shape[1]), min(len(real), len(generated))
-    frechet = frechet_distance(real, generated) if images >= needs["judge_frechet_distance"] else None
-    kernel = kernel_distance(real, generated) if images >= needs["judge_kernel_distance"] else None
-    return {"frechet_inception_distance": frechet, "kernel_inception_distance": kernel}
+    needs, refusals = fewest_images(NUM_FEATURES), []
+    found: dict[str, float | None] = {}
+    for kind, measure in (("frechet", frechet_distance), ("kernel", kernel_distance)):
+        name, fewest = f"{kind}_inception_distance", needs[f"judge_{kind}_distance"]
+        enough = min(len(real), len(generated)) >= fewest
+        found[name] = measure(real, generated) if enough else None
+        if not enough:
+            refusals.append(
+                f"{name} is refused: it needs {fewest} images of each kind, there are {len(real)} real and "
+                f"{len(generated)} generated ones; raise validation_per_class"
+            )
+    return found, refusals

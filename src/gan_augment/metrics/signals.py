@@ -49,8 +49,8 @@ def generator_signals(
     }
     collapsed = collapse_warning(there, made, real.class_names)
     warnings = [collapsed] if collapsed else []
-    if cutout is not None and len(real) >= FEWEST_REAL:
-        alike = in_proportion(synthetic, real.class_counts)
+    alike = in_proportion(synthetic, real.class_counts)
+    if cutout is not None and min(len(real), len(alike)) >= FEWEST_REAL:
         there, made = (images.images[torch.arange(len(images))] for images in (real, alike))
         traces = leaks(there, made, **({"cutout": cutout} if cutout else {}))
         warnings += [f"Leak of the discriminator's augmentation: {trace}" for trace in traces]

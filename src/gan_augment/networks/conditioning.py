@@ -50,7 +50,7 @@ class _LabelBehindLatent(Conditioning):
 
     def generator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
         """Return the architecture's body behind latent and embedding."""
-        embedding = nn.Embedding(num_classes * self.clusters, self.embedding_dim)
+        embedding = LabelEmbedding(num_classes, self.clusters, self.embedding_dim)
         return LabelBehind(embedding, architecture.generator(shape, architecture.latent_dim + self.embedding_dim))
 
 
@@ -62,7 +62,7 @@ class Projection(_LabelBehindLatent):
 
     def discriminator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
         """Return the architecture's body under a projection head."""
-        return architecture.finish(LabelProjection(architecture.discriminator(shape), num_classes * self.clusters))
+        return architecture.finish(LabelProjection(architecture.discriminator(shape), num_classes, self.clusters))
 
 
 class Concat(_LabelBehindLatent):
@@ -74,7 +74,7 @@ class Concat(_LabelBehindLatent):
 
     def discriminator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
         """Return an unconditional discriminator of images with one channel more."""
-        plane = nn.Embedding(num_classes * self.clusters, shape.height * shape.width)
+        plane = LabelEmbedding(num_classes, self.clusters, shape.height * shape.width)
         return LabelBehind(plane, _judge(architecture, replace(shape, channels=shape.channels + 1)))
 
 
@@ -113,6 +113,29 @@ def _judge(architecture: Architecture, shape: ImageShape) -> nn.Module:
     return architecture.finish(nn.Sequential(body, nn.Linear(body.num_features, 1), nn.Flatten(0)))
 
 
+class LabelEmbedding(nn.Module):
+    """The embedding of a label: that of its class and, where there are clusters, that of its cluster added to it.
+
+    What the clusters of a class have in common is learned once, from all of its images.
+
+    Args:
+        num_classes: Number of classes.
+        clusters: Clusters of each.
+        dim: Length of the embedding.
+    """
+
+    def __init__(self, num_classes: int, clusters: int, dim: int) -> None:
+        super().__init__()
+        self.clusters = clusters
+        self.of_class = nn.Embedding(num_classes, dim)
+        self.of_cluster = nn.Embedding(num_classes * clusters, dim) if clusters > 1 else None
+
+    def forward(self, labels: Tensor) -> Tensor:
+        """Map labels `[B]` to vectors `[B, dim]`."""
+        of_class = self.of_class(labels // self.clusters)
+        return of_class if self.of_cluster is None else of_class + self.of_cluster(labels)
+
+
 class WithoutLabel(nn.Module):
     """A network that does not look at the labels.
 
@@ -137,7 +160,7 @@ class LabelBehind(nn.Module):
         network: Takes vectors longer by the embedding, or images with one channel more.
     """
 
-    def __init__(self, embedding: nn.Embedding, network: nn.Module) -> None:
+    def __init__(self, embedding: nn.Module, network: nn.Module) -> None:
         super().__init__()
         self.embedding = embedding
         self.network = network
@@ -153,16 +176,18 @@ class LabelProjection(nn.Module):
 
     Args:
         body: Images `[B, C, H, W]` -> features `[B, F]`.
-        num_classes: Number of labels.
+        num_classes: Number of classes.
+        clusters: Clusters of each.
     """
 
-    def __init__(self, body: FeatureExtractor, num_classes: int) -> None:
+    def __init__(self, body: FeatureExtractor, num_classes: int, clusters: int = 1) -> None:
         super().__init__()
         self.body = body
         self.linear = nn.Linear(body.num_features, 1)
-        self.embedding = nn.Embedding(num_classes, body.num_features)
+        self.embedding = LabelEmbedding(num_classes, clusters, body.num_features)
         # As small as the weights of the linear part, so that neither part drowns the other at the start.
-        nn.init.normal_(self.embedding.weight, std=body.num_features**-0.5)
+        for weight in self.embedding.parameters():
+            nn.init.normal_(weight, std=body.num_features**-0.5)
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
         """Map images `[B, C, H, W]` and labels `[B]` to logits `[B]`."""

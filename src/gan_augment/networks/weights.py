@@ -62,8 +62,8 @@ def load_weights(path: Path, name: str, network: nn.Module) -> nn.Module:
         raise ValueError(f"{path} has no network {name!r}: it has {', '.join(sorted(states)) or 'none at all'}")
     try:
         network.load_state_dict(states[name])
-    except RuntimeError as error:  # it lists every weight
-        reason = str(error).split("\n")[1].strip()
+    except (RuntimeError, TypeError, AttributeError) as error:  # the first lists every weight
+        reason = str(error).split("\n")[:2][-1].strip()
         raise ValueError(f"{path}: the weights of {name!r} do not fit what it says of them: {reason}") from error
     return network.eval().requires_grad_(False)
 

@@ -269,6 +269,7 @@ def _metric_rows(study: Study) -> list[dict[str, str]]:
 
 def _saw_row(configuration: Configuration) -> dict[str, str]:
     columns = {"labelled": "labelled images", "pool_images": "pool images", "pool_labels": "pool labels"}
+    columns["validation"] = "validation images"
     seen = {what: values_of(configuration.ended, f"saw.{name}") for name, what in columns.items()}
     return {"arm": configuration.label(), **{what: ", ".join(values) or "-" for what, values in seen.items()}}
 

@@ -9,6 +9,7 @@ at all.
 
 import csv
 import json
+import os
 import re
 import shutil
 from collections import Counter
@@ -121,6 +122,9 @@ def check_free(out: Path) -> None:
             raise ValueError(f"{there[0]} exists: name another file; nothing was written")
     elif out.exists() and not (out.is_dir() and next(out.iterdir(), None) is None):
         raise ValueError(f"{out} exists and is not empty: name another folder; nothing was written")
+    parent = next(folder for folder in out.resolve().parents if folder.exists())
+    if not (parent.is_dir() and os.access(parent, os.W_OK)):
+        raise ValueError(f"{out} cannot be written: name a folder that can")
 
 
 def read_manifest(out: Path) -> tuple[list[dict[str, str]], list[torch.Tensor]]:

@@ -10,11 +10,15 @@ from torch import Tensor, nn
 
 from gan_augment.data.clusters import draw_clusters
 from gan_augment.data.image_set import ImageShape, from_float
+from gan_augment.networks.architecture import Architecture
+from gan_augment.networks.conditioning import Conditioning
 from gan_augment.networks.weights import file_hash, load_weights, read_about
 from gan_augment.randomness import stream_seed
-from gan_augment.settings import build
+from gan_augment.settings import class_from
 
 BLOCK = 64  # images at a time
+# What a checkpoint must say.
+NEEDED = ("shape", "class_names", "class_counts", "label_counts", "design", "trained_on", "images_seen")
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,21 +62,27 @@ class Generator:
         Raises:
             ValueError: If the file is no checkpoint of a GAN, of another schema, or damaged.
         """
-        about = read_about(checkpoint, "gan", ("shape", "class_names", "class_counts", "label_counts", "design"))
-        shape, class_names, design = ImageShape(*about["shape"]), about["class_names"], about["design"]
-        architecture, conditioning = (
-            build(design[name], "gan_augment.networks") for name in ("architecture", "conditioning")
-        )
-        network = load_weights(checkpoint, "ema", conditioning.generator(architecture, shape, len(class_names)))
+        about = read_about(checkpoint, "gan", NEEDED)
+        try:
+            shape, class_names, label_counts = ImageShape(*about["shape"]), about["class_names"], about["label_counts"]
+            make, settings = class_from(about["design"].get("architecture"), Architecture)
+            architecture = make(**settings)
+            make_conditioning, settings = class_from(about["design"].get("conditioning"), Conditioning)
+            conditioning = make_conditioning(**settings)
+            if len(label_counts) != len(class_names) * conditioning.clusters:
+                raise ValueError(f"{len(label_counts)} counts for {len(class_names)} classes")
+            network = conditioning.generator(architecture, shape, len(class_names))
+        except (TypeError, ValueError, AttributeError) as error:
+            raise ValueError(f"{checkpoint} does not describe a generator: {error}") from error
         return cls(
-            network.to(device),
+            load_weights(checkpoint, "ema", network).to(device),
             architecture.latent_dim,
             shape,
             torch.float32 if shape.is_point else torch.uint8,
             class_names,
             conditioning.knows_classes,
             conditioning.clusters,
-            torch.tensor(about["label_counts"]),
+            torch.tensor(label_counts),
             about,
             file_hash(checkpoint),
         )

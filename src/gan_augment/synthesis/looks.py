@@ -9,7 +9,7 @@ from gan_augment.data.image_set import ImageSet
 from gan_augment.synthesis.generator import Generator
 from gan_augment.synthesis.pictures import MOST_CLASSES, NUM_COLUMNS, draw_rows
 
-CHUNK = 2000  # images at a time
+CHUNK = 2**23  # numbers at a time: 32 MiB
 SEED = 0  # of the latents: the same for every generator
 
 
@@ -56,12 +56,12 @@ def draw_nearest(synthetic: ImageSet, labelled: ImageSet, path: Path) -> None:
     for label, name in enumerate(synthetic.class_names[:MOST_CLASSES]):
         made = synthetic.images[(synthetic.labels == label).nonzero().squeeze(1)[:number]]
         if len(made) == number:
-            there = labelled.images[nearest(made, labelled)]
             names.append(name)
-            rows.append(torch.stack([made, there], dim=1).flatten(0, 1))
+            rows.append(made)
     if rows:
-        title = "generated, and right of it the nearest labelled image"
-        draw_rows(torch.cat(rows), NUM_COLUMNS, names, title, path)
+        images = torch.cat(rows)
+        pairs = torch.stack([images, labelled.images[nearest(images, labelled)]], dim=1).flatten(0, 1)
+        draw_rows(pairs, NUM_COLUMNS, names, "generated, and right of it the nearest labelled image", path)
 
 
 def slerp(start: Tensor, end: Tensor, share: float) -> Tensor:
@@ -89,7 +89,7 @@ def nearest(images: Tensor, among: ImageSet) -> Tensor:
         images: uint8 `[N, C, H, W]`.
         among: Where to look; they may lie in a file.
     """
-    pixels, distances = images.flatten(1).double(), []
-    for chunk in torch.arange(len(among)).split(CHUNK):
-        distances.append(torch.cdist(pixels, among.images[chunk].flatten(1).double()))
+    pixels, distances = images.flatten(1).float(), []
+    for chunk in torch.arange(len(among)).split(max(1, CHUNK // pixels.shape[1])):
+        distances.append(torch.cdist(pixels, among.images[chunk].flatten(1).float()))
     return torch.cat(distances, dim=1).argmin(dim=1)

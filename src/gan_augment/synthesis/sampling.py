@@ -123,13 +123,9 @@ def synthesize(
     """
     wanted, class_names = settings.count(class_counts), generator.class_names
     if teacher is None:
-        numbers = [torch.arange(count) for count in wanted.tolist()]
-        made = [
-            generator.images(label, some, seed, settings.truncation) for label, some in enumerate(numbers) if len(some)
-        ]
-        labels = torch.arange(len(wanted)).repeat_interleave(wanted)
-        images = ImageSet(torch.cat(made), labels, class_names)
-        return SyntheticSet(images, torch.cat(numbers), torch.full((len(images),), math.nan), len(images))
+        images = first_images(generator, wanted, seed, settings.truncation)
+        numbers = torch.cat([torch.arange(count) for count in wanted.tolist()])
+        return SyntheticSet(images, numbers, torch.full((len(images),), math.nan), len(images))
     if generator.knows_classes:
         if [*teacher.class_names] != [*class_names]:
             raise ValueError(
@@ -144,6 +140,17 @@ def synthesize(
     order = labels.argsort(stable=True)
     taken = ImageSet(pixels[order], labels[order], teacher.class_names)
     return SyntheticSet(taken, found[order], sureness[order], sum(candidates for _, candidates in parts))
+
+
+def first_images(generator: Generator, wanted: Tensor, seed: int, truncation: float | None = None) -> ImageSet:
+    """Make the first images of each class, so many of each, int64 `[K]`."""
+    made = [
+        generator.images(label, torch.arange(count), seed, truncation)
+        for label, count in enumerate(wanted.tolist())
+        if count
+    ]
+    labels = torch.arange(len(wanted)).repeat_interleave(wanted)
+    return ImageSet(torch.cat(made), labels, generator.class_names)
 
 
 def _select(

@@ -19,7 +19,7 @@ from gan_augment.data.batches import Batch, ImageBatches, Part
 from gan_augment.data.image_set import ImageSet, ImageShape, to_float
 from gan_augment.networks.weights import FILE, load_weights, read_about, save_weights
 from gan_augment.randomness import Stream, initialised, stream_seed
-from gan_augment.settings import build, check_integer, check_names, check_number
+from gan_augment.settings import build, check_integer, check_names, check_number, class_from
 from gan_augment.stages import Stage
 from gan_augment.synthesis.synthetic_set import SyntheticSet
 from gan_augment.systems.hardware import Hardware
@@ -194,7 +194,7 @@ def read_classifier(node: Mapping[str, Any], where: str = "classifier") -> Class
         where: Where it stands in the configuration.
     """
     check_names(where, node, [field.name for field in fields(ClassifierSettings)])
-    return ClassifierSettings(**{**node, "network": build(node["network"], "gan_augment.networks")}, where=where)
+    return ClassifierSettings(**{**node, "network": build(node["network"])}, where=where)
 
 
 def train_classifier(
@@ -273,9 +273,14 @@ class TrainedClassifier:
             ValueError: If the file is no checkpoint of a classifier.
         """
         about = read_about(checkpoint, "classifier", ("shape", "class_names", "class_counts", "classifier"))
-        shape, class_names, node = ImageShape(*about["shape"]), about["class_names"], about["classifier"]
-        network = load_weights(checkpoint, "classifier", read_classifier(node).network(shape, len(class_names)))
-        return cls(network.to(device), shape, class_names, about["class_counts"], node["batch_size"], device)
+        try:
+            shape, class_names, node = ImageShape(*about["shape"]), about["class_names"], about["classifier"]
+            make, settings = class_from(node.get("network"), nn.Module)
+            network, batch_size = make(shape, len(class_names), **settings), int(node["batch_size"])
+        except (TypeError, ValueError, AttributeError, KeyError) as error:
+            raise ValueError(f"{checkpoint} does not describe a classifier: {error}") from error
+        weights = load_weights(checkpoint, "classifier", network).to(device)
+        return cls(weights, shape, class_names, about["class_counts"], batch_size, device)
 
     def probabilities(self, images: ImageSet) -> Tensor:
         """Return what it says of images: probabilities, float32 `[N, K]`, on the CPU."""

@@ -19,7 +19,7 @@ from gan_augment.callbacks.judging import Looks
 from gan_augment.callbacks.samples import SampleGrid
 from gan_augment.data.batches import Batch, ImageBatches, Part
 from gan_augment.data.clusters import divide_classes, draw_clusters
-from gan_augment.data.image_set import ImageSet
+from gan_augment.data.image_set import ImageSet, from_float
 from gan_augment.networks.weights import FILE, save_weights
 from gan_augment.randomness import Stream, initialised, stream_seed
 from gan_augment.stages import Stage
@@ -142,13 +142,13 @@ class GAN(L.LightningModule):
         return self.generator(latents, labels), labels
 
     @torch.no_grad()
-    def sample(self, labels: Tensor, random: torch.Generator) -> Tensor:
-        """Return images `[N, C, H, W]` of classes `[N]` by the averaged generator, on the CPU, in [-1, 1]."""
+    def sample(self, labels: Tensor, random: torch.Generator, dtype: torch.dtype) -> Tensor:
+        """Return images `[N, C, H, W]` of classes `[N]` by the averaged generator, on the CPU."""
         latents = torch.randn(len(labels), self.latent_dim, generator=random)
         labels = draw_clusters(labels, self.label_counts, self.design.conditioning.clusters, random)
         pairs = zip(latents.split(CHUNK), labels.split(CHUNK), strict=True)
-        made = [self.ema(some.to(self.device), shown.to(self.device)).float().cpu() for some, shown in pairs]
-        return torch.cat(made).nan_to_num()
+        made = [self.ema(some.to(self.device), shown.to(self.device)).float().nan_to_num() for some, shown in pairs]
+        return torch.cat([from_float(some, dtype).cpu() for some in made])
 
     def augment(self, images: Tensor, whose: str, step: int) -> Tensor:
         """Put images through what the discriminator sees them through."""

@@ -1,5 +1,6 @@
 """The judge: a classifier that only measures. One for all trials on a data set; it has no part in any training."""
 
+import math
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,20 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from gan_augment.augmentation.arm import Arm
 from gan_augment.callbacks.progress import titled
-from gan_augment.data.image_set import ImageSet, in_proportion
+from gan_augment.data.image_set import ImageSet, first_of_each
 from gan_augment.metrics.fidelity import Features, fewest_images, judge_metrics
 from gan_augment.metrics.inception import inception_distances, inception_features, inception_network
 from gan_augment.networks.judge import Judge as JudgeNetwork
 from gan_augment.networks.weights import FILE
-from gan_augment.settings import build
-from gan_augment.stages import Stage
+from gan_augment.settings import build, check_boolean, check_integer, check_names
+from gan_augment.stages import DivergedError, Stage
 from gan_augment.study.generator_metrics import GENERATOR_METRICS
 from gan_augment.systems.classifier import VERSION, TrainedClassifier, read_classifier, train_classifier
 from gan_augment.systems.hardware import Hardware
 
+JUDGED = 2000  # generated images at least, where there are validation images to compare with
 SEED = 0  # of every judge: trials with other seeds are measured alike
 ARM = Arm(sees="labelled", extra="none", share=None, transform="classical", learner="classifier")
 
@@ -66,12 +69,15 @@ class Judge:
     def cas(self, generated: ImageSet) -> float:
         """Train the judge's network on generated images alone; return its accuracy on the validation images, in [0, 1].
 
-        The classification accuracy score (Ravuri and Vinyals 2019), on validation. The global random state is left as
-        it was.
+        The classification accuracy score (Ravuri and Vinyals 2019), on validation; not a number if this training
+        diverged. The global random state is left as it was.
         """
         with tempfile.TemporaryDirectory() as name, torch.random.fork_rng(devices=[]), titled(None):
             folder, nothing = Path(name), self.validation.subset(torch.empty(0, dtype=torch.int64))
-            train_classifier(generated, nothing, ARM, None, self.settings, SEED, self.hardware, folder)
+            try:
+                train_classifier(generated, nothing, ARM, None, self.settings, SEED, self.hardware, folder)
+            except DivergedError:  # of this classifier: the GAN goes on
+                return math.nan
             says = self.load(folder).probabilities(self.validation)
         return float((says.argmax(dim=1) == self.validation.labels).double().mean())
 
@@ -100,13 +106,18 @@ def lay_out_judge(
     Raises:
         ValueError: If a setting is out of range, or Inception cannot be had.
     """
+    check_names("judge", judge, ("network", "num_steps", "batch_size", "learning_rate", "weight_decay", "inception"))
     judge = {**judge}
-    inception = judge.pop("inception", False)
-    if not isinstance(inception, bool):
-        raise ValueError(f"judge.inception={inception}: use true or false")
+    inception = judge.pop("inception")
+    check_boolean("judge.inception", inception)
+    check_integer("judge.batch_size", judge["batch_size"], low=2)  # features are normalised over a batch
     if inception:
         inception_network()
-    network = read_classifier(judge, "judge").network(training.shape, training.num_classes)
+    settings = read_classifier(judge, "judge")
+    try:
+        network = settings.network(training.shape, training.num_classes)
+    except ValueError as error:
+        raise ValueError(f"judge: {str(error).removeprefix('classifier.')}") from error
     if not isinstance(network, JudgeNetwork):
         raise ValueError(f"judge.network is a {type(network).__name__}: use gan_augment.networks.judge.Judge")
     stage = Stage(
@@ -130,9 +141,20 @@ def look(judge: TrainedClassifier, images: ImageSet) -> Features:
     return Features(features, logits.argmax(dim=1), images.labels)
 
 
+def how_many_to_judge(validation: ImageSet) -> Tensor:
+    """Say how many images of each class a generator should make to be judged, int64 `[K]`.
+
+    A multiple of the validation images, so that the classes come in the same proportions: 2,000 images or a few more.
+    Without validation images as many of each class, whose labels at least can be looked at.
+    """
+    if not len(validation):
+        return torch.full((validation.num_classes,), math.ceil(JUDGED / validation.num_classes))
+    return validation.class_counts * math.ceil(JUDGED / len(validation))
+
+
 def judge_images(
     judge: TrainedClassifier,
-    synthetic: ImageSet,
+    generated: ImageSet,
     validation: ImageSet,
     training: ImageSet,
     teacher: TrainedClassifier | None = None,
@@ -140,11 +162,9 @@ def judge_images(
 ) -> tuple[dict[str, Any], list[str]]:
     """Measure generated images against real ones that nothing has seen.
 
-    Of all sets the first images of each class are taken, in the same proportions.
-
     Args:
         judge: Looks at the images.
-        synthetic: Generated images, with the labels they are meant to show.
+        generated: Images as the generator makes them, unselected, in the proportions of the validation images.
         validation: Real images that neither judge nor generator nor teacher was trained on.
         training: Real images that the judge was trained on.
         teacher: The classifier that was trained on the labelled images alone, where there is one.
@@ -155,23 +175,21 @@ def judge_images(
         on the validation images; `real`, what as many training images score, and so a generator that copied them. And
         what is refused, a sentence each.
     """
-    if synthetic.num_classes == 1:  # of a generator that knows no classes
+    if generated.num_classes == 1:  # of a generator that knows no classes
         validation, training, teacher = validation.as_one_class(), training.as_one_class(), None
-    there = validation.class_counts.where(synthetic.class_counts > 0, 0)
-    generated = in_proportion(synthetic, there) if len(validation) else synthetic
-    real = in_proportion(validation, there)
-    seen = look(judge, real)
+    copies = first_of_each(training, generated.class_counts)
+    seen = look(judge, validation)
     metrics, refusals = judge_metrics(seen, look(judge, generated), validation.class_names)
-    if teacher is not None:
-        says = teacher.probabilities(synthetic).argmax(dim=1)
-        metrics["gan_test"] = float((says == synthetic.labels).double().mean())
-    copies = in_proportion(training, generated.class_counts)
     copied, _ = judge_metrics(seen, look(judge, copies), validation.class_names)
-    if synthetic.num_classes > 1 and len(seen):
-        metrics["judge_accuracy"] = float((seen.predicted == seen.labels).double().mean())
     metrics["real"] = {name: copied[name] for name in GENERATOR_METRICS if name in copied}
+    if teacher is not None:
+        says = teacher.probabilities(generated).argmax(dim=1)
+        metrics["gan_test"] = float((says == generated.labels).double().mean())
+    if generated.num_classes > 1 and len(seen):
+        metrics["judge_accuracy"] = float((seen.predicted == seen.labels).double().mean())
     if inception:
-        reference = inception_features(real, judge.device)
-        for found, images in ((metrics, generated), (metrics["real"], copies)):
-            found |= inception_distances(reference, inception_features(images, judge.device))
+        reference = inception_features(validation, judge.device)
+        metrics["real"] |= inception_distances(reference, inception_features(copies, judge.device))[0]
+        distances, refused = inception_distances(reference, inception_features(generated, judge.device))
+        metrics, refusals = metrics | distances, [*refusals, *refused]
     return metrics, refusals
