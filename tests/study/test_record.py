@@ -15,7 +15,7 @@ def test_a_record_reads_back_as_written_with_fields_of_a_newer_minor_version(tmp
 
 def test_a_newer_major_schema_is_refused(tmp_path):
     write_json({"schema": "2.0"}, tmp_path / "record.json")
-    with pytest.raises(ValueError, match=re.escape("has schema 2.0, this version reads up to 1.2")):
+    with pytest.raises(ValueError, match=re.escape("has schema 2.0, this version reads up to 1.3")):
         read_record(tmp_path / "record.json")
 
 
