@@ -52,6 +52,21 @@ GAN_NODES = {
 }
 
 
+# Those of a small judge, and of transforms that change nothing.
+NO_TRANSFORM = {
+    "_target_": "gan_augment.augmentation.classical.ClassicalTransform",
+    **{"shift": 0.0, "rotation": 0.0, "scale": 0.0, "flip": False},
+}
+JUDGE_NODE = {
+    "network": {"_target_": "gan_augment.networks.judge.Judge", "_partial_": True, "channels": 4, "num_features": 6},
+    "num_steps": 60,
+    "batch_size": 16,
+    "learning_rate": 0.01,
+    "weight_decay": 0.0,
+    "inception": False,
+}
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
     """Keep every process that a test starts on one core."""

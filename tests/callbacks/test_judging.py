@@ -2,25 +2,13 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from conftest import GAN_NODES
+from conftest import GAN_NODES, JUDGE_NODE, NO_TRANSFORM
 from gan_augment.callbacks.judging import Looks
 from gan_augment.networks.weights import read_about
 from gan_augment.stages import StageStore
 from gan_augment.systems.gan import gan_stage
 from gan_augment.systems.judge import lay_out_judge
 
-CLASSICAL = {
-    "_target_": "gan_augment.augmentation.classical.ClassicalTransform",
-    **{"shift": 0.0, "rotation": 0.0, "scale": 0.0, "flip": False},
-}
-NODE = {
-    "network": {"_target_": "gan_augment.networks.judge.Judge", "_partial_": True, "channels": 4, "num_features": 6},
-    "num_steps": 20,
-    "batch_size": 16,
-    "learning_rate": 0.01,
-    "weight_decay": 0.0,
-    "inception": False,
-}
 UNCONDITIONAL = {"conditioning": {"_target_": "gan_augment.networks.conditioning.Unconditional"}}
 
 
@@ -28,7 +16,7 @@ UNCONDITIONAL = {"conditioning": {"_target_": "gan_augment.networks.conditioning
 def train(image_set, cpu, tmp_path):
     """Train a GAN of 60 steps, in a store; return its stage's folder."""
     validation = image_set(per_class=25, seed=1)
-    judge = lay_out_judge(image_set(per_class=20, seed=2), validation, CLASSICAL, NODE, cpu)
+    judge = lay_out_judge(image_set(per_class=20, seed=2), validation, NO_TRANSFORM, JUDGE_NODE, cpu)
 
     def make(images=None, design=(), **changes):
         nodes = GAN_NODES | dict(design)
@@ -97,11 +85,11 @@ def test_looks_need_a_judge_and_images_to_compare_with(image_set, cpu):
     with pytest.raises(ValueError, match=r"gan\.judge_every=400, but there is no judge: choose one, such as judge=cnn"):
         gan_stage(image_set(), nodes, 0, cpu)
     nothing = image_set().subset(torch.arange(0))
-    judge = lay_out_judge(image_set(), nothing, CLASSICAL, NODE, cpu)
+    judge = lay_out_judge(image_set(), nothing, NO_TRANSFORM, JUDGE_NODE, cpu)
     with pytest.raises(ValueError, match="but there is no validation image for it to compare with"):
         gan_stage(image_set(), nodes, 0, cpu, judge)
 
 
 def test_a_judge_that_does_not_look_does_not_count(image_set, cpu):
-    judge = lay_out_judge(image_set(), image_set(seed=1), CLASSICAL, NODE, cpu)
+    judge = lay_out_judge(image_set(), image_set(seed=1), NO_TRANSFORM, JUDGE_NODE, cpu)
     assert gan_stage(image_set(), GAN_NODES, 0, cpu, judge).key == gan_stage(image_set(), GAN_NODES, 0, cpu).key

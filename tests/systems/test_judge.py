@@ -5,6 +5,7 @@ import sys
 import pytest
 import torch
 
+from conftest import JUDGE_NODE, NO_TRANSFORM
 from gan_augment.data.image_set import ImageSet
 from gan_augment.metrics.fidelity import judge_metrics
 from gan_augment.metrics.inception import inception_network
@@ -12,26 +13,13 @@ from gan_augment.stages import DivergedError, StageStore
 from gan_augment.study.generator_metrics import GENERATOR_METRICS
 from gan_augment.systems.judge import how_many_to_judge, judge_images, lay_out_judge, look, why_no_judge
 
-CLASSICAL = {
-    "_target_": "gan_augment.augmentation.classical.ClassicalTransform",
-    **{"shift": 0.0, "rotation": 0.0, "scale": 0.0, "flip": False},
-}
-NODE = {
-    "network": {"_target_": "gan_augment.networks.judge.Judge", "_partial_": True, "channels": 4, "num_features": 6},
-    "num_steps": 60,
-    "batch_size": 16,
-    "learning_rate": 0.01,
-    "weight_decay": 0.0,
-    "inception": False,
-}
-
 
 @pytest.fixture
 def lay_out(image_set, cpu):
     def make(validation=None, training=None, **changes):
         validation = image_set(per_class=60, seed=1) if validation is None else validation
         training = image_set(per_class=40, seed=2) if training is None else training
-        return lay_out_judge(training, validation, CLASSICAL, NODE | changes, cpu)
+        return lay_out_judge(training, validation, NO_TRANSFORM, JUDGE_NODE | changes, cpu)
 
     return make
 
