@@ -554,8 +554,8 @@ def targets(node):
 
 @pytest.mark.parametrize("member", MEMBERS)
 def test_every_member_of_every_group_composes_and_builds(composed, member):
+    from gan_augment.plan import NOT_OF_THE_SOURCE
     from gan_augment.settings import build
-    from gan_augment.trial import NOT_OF_THE_SOURCE
 
     config = composed(member)
     group = member.split("=")[0]

@@ -251,7 +251,7 @@ def test_the_second_start_opens_no_image(trial, photos, monkeypatch, tmp_path):
 
 def forget_sources():
     """Begin as a new process does."""
-    from gan_augment.trial import _load_source
+    from gan_augment.plan import _load_source
 
     _load_source.cache_clear()
 

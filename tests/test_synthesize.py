@@ -9,11 +9,12 @@ import yaml
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
+from gan_augment.plan import plan_trial
 from gan_augment.stages import StageStore
 from gan_augment.synthesis.generator import latent_seed
 from gan_augment.synthesize import main
 from gan_augment.systems.classifier import TrainedClassifier
-from gan_augment.trial import plan_trial, run_trial
+from gan_augment.trial import run_trial
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,11 @@ from gan_augment.app import CONF
 from gan_augment.augmentation.arm import Arm
 from gan_augment.data.split import LabelBudget, draw_split
 from gan_augment.networks.weights import file_hash
+from gan_augment.plan import load_source, plan_trial, trial_stages
 from gan_augment.stages import DivergedError, StageStore
 from gan_augment.systems.classifier import TrainedClassifier
 from gan_augment.systems.hardware import Hardware
-from gan_augment.trial import load_source, plan_trial, run_trial, trial_stages
+from gan_augment.trial import run_trial
 
 ARMS = sorted(path.stem for path in (CONF / "augmentation").glob("*.yaml"))
 LABELLED_ARMS = [

@@ -38,8 +38,8 @@ class Launch(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check every trial of a study, and write down which ones it consists of."""
+        from gan_augment.plan import plan_trial
         from gan_augment.study.provenance import code_provenance
-        from gan_augment.trial import plan_trial
 
         with user_errors():
             folder = study_folder(config)
@@ -79,8 +79,9 @@ def run_job(config: DictConfig) -> float:
     Returns:
         Its accuracy on the validation images, for sweepers that optimise; not a number if there is none.
     """
+    from gan_augment.plan import plan_trial
     from gan_augment.stages import StageStore
-    from gan_augment.trial import make_record, plan_trial, run_trial, with_notes
+    from gan_augment.trial import make_record, run_trial, with_notes
 
     trial = plan_trial(plain(config))
     folder = study_folder(config) / "trials" / trial.name

@@ -10,8 +10,8 @@ from gan_augment.app import CONF
 from gan_augment.data import arrays as module
 from gan_augment.data.arrays import arrays
 from gan_augment.data.source import Source, resize
+from gan_augment.plan import NOT_OF_THE_SOURCE
 from gan_augment.settings import build
-from gan_augment.trial import NOT_OF_THE_SOURCE
 
 RANDOM = np.random.default_rng(0)
 GREY = RANDOM.integers(0, 256, (20, 5, 6), dtype=np.uint8)

@@ -401,8 +401,8 @@ def test_the_configuration_has_every_setting(put, root, tmp_path):
     from hydra import compose, initialize_config_dir
 
     from gan_augment.app import CONF
+    from gan_augment.plan import NOT_OF_THE_SOURCE
     from gan_augment.settings import build
-    from gan_augment.trial import NOT_OF_THE_SOURCE
 
     put("cats/a.png", "dogs/b.png")
     with initialize_config_dir(str(CONF)):

@@ -17,8 +17,8 @@ from torchvision.datasets import CIFAR10
 
 from gan_augment.app import CONF
 from gan_augment.data.standard_sets import cifar10, digits, fashion_mnist, mnist, usps
+from gan_augment.plan import NOT_OF_THE_SOURCE
 from gan_augment.settings import build
-from gan_augment.trial import NOT_OF_THE_SOURCE
 
 
 def test_digits_are_scikit_learns_in_its_order():
