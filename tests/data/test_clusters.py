@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from gan_augment.data.clusters import divide_classes, draw_clusters
+from gan_augment.data.clusters import cluster_centres, divide_classes, draw_clusters, num_features
 from gan_augment.data.image_set import ImageSet
 
 
@@ -59,3 +59,26 @@ def test_clusters_are_drawn_as_often_as_they_come():
 def test_without_clusters_a_label_is_its_class():
     labels = torch.tensor([2, 0, 1])
     assert draw_clusters(labels, torch.tensor([1, 1, 1]), 1, torch.Generator()) is labels
+
+
+def test_a_centre_is_the_mean_of_a_cluster_s_images_on_a_common_scale():
+    divided = divide_classes(kinds(size=8), 2, seed=0)
+    centres = cluster_centres(divided)
+    assert centres.shape == (4, num_features(divided.shape)) == (4, 64)
+    images = divided.images.flatten(1).double()
+    means = torch.stack([images[divided.labels == label].mean(dim=0) for label in range(4)]) - images.mean(dim=0)
+    each = means[divided.labels]
+    torch.testing.assert_close(centres.double(), means / each.square().sum(dim=1).mean().sqrt(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_cluster_without_images_has_a_centre_of_zeros():
+    divided = divide_classes(kinds(per_kind=(2, 1), size=20), 5, seed=0)
+    centres = cluster_centres(divided)
+    assert centres.shape[1] == 14 * 14
+    assert (centres[divided.class_counts == 0] == 0).all()
+    assert (centres[divided.class_counts > 0] != 0).any(dim=1).all()
+
+
+def test_equal_images_have_centres_of_zeros():
+    same = ImageSet(torch.full((4, 1, 5, 5), 7, dtype=torch.uint8), torch.tensor([0, 0, 1, 1]), ["a", "b"])
+    assert (cluster_centres(divide_classes(same, 2, seed=0)) == 0).all()

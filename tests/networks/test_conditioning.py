@@ -18,6 +18,7 @@ from gan_augment.networks.conditioning import (
     PerClass,
     Projection,
     Unconditional,
+    set_centres,
 )
 from gan_augment.networks.dcgan import DCGAN
 from gan_augment.networks.mlp import MLP
@@ -63,13 +64,19 @@ def test_the_projection_by_hand():
     assert logits.tolist() == [1.5, 5.5]
 
 
-def test_a_cluster_s_embedding_is_added_to_that_of_its_class():
-    embedding = LabelEmbedding(num_classes=2, clusters=2, dim=1)
+def test_a_linear_map_of_a_cluster_s_centre_is_added_to_the_embedding_of_its_class():
+    embedding = LabelEmbedding(num_classes=2, dim=1, clusters=2, num_features=2)
+    set_centres(torch.nn.Sequential(embedding), torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [2.0, 0.0]]))
     with torch.no_grad():
         embedding.of_class.weight.copy_(torch.tensor([[10.0], [20.0]]))
-        embedding.of_cluster.weight.copy_(torch.tensor([[1.0], [2.0], [3.0], [4.0]]))
-    assert embedding(torch.tensor([0, 1, 2, 3])).flatten().tolist() == [11, 12, 23, 24]
-    assert LabelEmbedding(num_classes=2, clusters=1, dim=1).of_cluster is None
+        embedding.of_centre.weight.copy_(torch.tensor([[1.0, 3.0]]))
+    assert embedding(torch.tensor([0, 1, 2, 3])).flatten().tolist() == [11, 13, 24, 22]
+
+
+def test_without_clusters_a_label_s_embedding_is_that_of_its_class():
+    embedding = LabelEmbedding(num_classes=2, dim=3)
+    assert [name for name, _ in embedding.named_parameters()] == ["of_class.weight"]
+    assert torch.equal(embedding(torch.tensor([1, 0])), embedding.of_class.weight[[1, 0]])
 
 
 def test_each_network_gets_its_own_inputs_and_the_outputs_keep_their_order():

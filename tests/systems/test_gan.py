@@ -189,9 +189,10 @@ def test_each_class_is_divided_into_clusters_that_both_networks_know(image_set, 
     counts = torch.tensor(weights["about"]["label_counts"]).view(3, 2)
     assert counts.sum(dim=1).tolist() == [12] * 3
     assert counts.min() > 0
-    assert len(weights["networks"]["ema"]["embedding.of_cluster.weight"]) == 6
-    name = "embedding.of_cluster.parametrizations.weight.original"  # under spectral norm
-    assert len(weights["networks"]["discriminator"][name]) == 6
+    seen = [weights["networks"][name]["embedding.centres"] for name in ("ema", "generator", "discriminator")]
+    assert all(torch.equal(centres, seen[0]) for centres in seen)
+    assert seen[0].shape == (6, images.shape.height * images.shape.width)
+    assert len(seen[0].unique(dim=0)) == 6
 
 
 def test_samples_show_classes_whatever_their_clusters(image_set):

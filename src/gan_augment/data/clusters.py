@@ -1,11 +1,13 @@
-"""Clusters: what a class's images look like, in a few kinds."""
+"""Clusters: the kinds of images that a class consists of, and what each looks like."""
+
+import math
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from gan_augment.data.image_set import ImageSet, to_float
+from gan_augment.data.image_set import ImageSet, ImageShape, to_float
 
 SIDE = 14  # pixels that images are shrunk to
 CHUNK = 4096  # images at a time
@@ -38,6 +40,31 @@ def divide_classes(images: ImageSet, num_clusters: int, seed: int) -> ImageSet:
     return ImageSet(images.images, images.labels * num_clusters + clusters, names)
 
 
+def num_features(shape: ImageShape) -> int:
+    """Return how many numbers describe a cluster of images of a shape."""
+    return shape.channels * math.prod(_side(shape))
+
+
+def cluster_centres(images: ImageSet) -> Tensor:
+    """Describe each label of some images by the mean of its images, shrunken.
+
+    Args:
+        images: Images whose labels are clusters, each with a label.
+
+    Returns:
+        Float32 `[K, F]`, less their mean and divided so that an image's centre has the squared norm 1 on average, as a
+        one-hot vector has: a linear layer of them is what an embedding is of single labels. 0 where a label has none.
+    """
+    features, counts = num_features(images.shape), images.class_counts
+    sums = torch.zeros(images.num_classes, features)
+    for members in torch.arange(len(images)).split(CHUNK):
+        sums.index_add_(0, images.labels[members], _shrunken(images, members))
+    centres = sums / counts.clamp_min(1).unsqueeze(1) - sums.sum(dim=0) / len(images)
+    centres[counts == 0] = 0
+    mean_square = (counts * centres.square().sum(dim=1)).sum() / len(images)
+    return centres / mean_square.sqrt().clamp_min(1e-6)
+
+
 def draw_clusters(labels: Tensor, counts: Tensor, num_clusters: int, random: torch.Generator) -> Tensor:
     """Draw a cluster for each label, as often as its class's images come from it.
 
@@ -56,8 +83,13 @@ def draw_clusters(labels: Tensor, counts: Tensor, num_clusters: int, random: tor
     return labels * num_clusters + torch.multinomial(shares, 1, generator=random).squeeze(1)
 
 
+def _side(shape: ImageShape) -> tuple[int, int]:
+    return min(SIDE, shape.height), min(SIDE, shape.width)
+
+
 def _shrunken(images: ImageSet, members: Tensor) -> Tensor:
     """Return some images as vectors, float32 `[M, C x S x S]`."""
-    side = (min(SIDE, images.shape.height), min(SIDE, images.shape.width))
-    pooled = [adaptive_avg_pool2d(to_float(images.images[chunk]), side) for chunk in members.split(CHUNK)]
+    pooled = [
+        adaptive_avg_pool2d(to_float(images.images[chunk]), _side(images.shape)) for chunk in members.split(CHUNK)
+    ]
     return torch.cat(pooled).flatten(1)

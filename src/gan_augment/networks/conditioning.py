@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from gan_augment.data.clusters import num_features
 from gan_augment.data.image_set import ImageShape
 from gan_augment.networks.architecture import Architecture, FeatureExtractor
 from gan_augment.settings import check_integer
@@ -50,7 +51,7 @@ class _LabelBehindLatent(Conditioning):
 
     def generator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
         """Return the architecture's body behind latent and embedding."""
-        embedding = LabelEmbedding(num_classes, self.clusters, self.embedding_dim)
+        embedding = LabelEmbedding(num_classes, self.embedding_dim, self.clusters, num_features(shape))
         return LabelBehind(embedding, architecture.generator(shape, architecture.latent_dim + self.embedding_dim))
 
 
@@ -62,7 +63,8 @@ class Projection(_LabelBehindLatent):
 
     def discriminator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
         """Return the architecture's body under a projection head."""
-        return architecture.finish(LabelProjection(architecture.discriminator(shape), num_classes, self.clusters))
+        body = architecture.discriminator(shape)
+        return architecture.finish(LabelProjection(body, num_classes, self.clusters, num_features(shape)))
 
 
 class Concat(_LabelBehindLatent):
@@ -74,7 +76,7 @@ class Concat(_LabelBehindLatent):
 
     def discriminator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
         """Return an unconditional discriminator of images with one channel more."""
-        plane = LabelEmbedding(num_classes, self.clusters, shape.height * shape.width)
+        plane = LabelEmbedding(num_classes, shape.height * shape.width, self.clusters, num_features(shape))
         return LabelBehind(plane, _judge(architecture, replace(shape, channels=shape.channels + 1)))
 
 
@@ -114,26 +116,44 @@ def _judge(architecture: Architecture, shape: ImageShape) -> nn.Module:
 
 
 class LabelEmbedding(nn.Module):
-    """The embedding of a label: that of its class and, where there are clusters, that of its cluster added to it.
+    """The embedding of a label: that of its class and, where there are clusters, a linear map of its cluster's centre.
 
-    What the clusters of a class have in common is learned once, from all of its images.
+    What classes and similar clusters have in common is learned once, from all of their images: with an embedding a
+    cluster of its own, many clusters make the images worse (Casanova et al. 2021, section 1).
 
     Args:
         num_classes: Number of classes.
-        clusters: Clusters of each.
         dim: Length of the embedding.
+        clusters: Clusters of each class.
+        num_features: Numbers that describe a cluster.
+
+    Attributes:
+        centres: What the clusters look like, `[K x clusters, num_features]`; zeros until they are set.
     """
 
-    def __init__(self, num_classes: int, clusters: int, dim: int) -> None:
+    centres: Tensor
+
+    def __init__(self, num_classes: int, dim: int, clusters: int = 1, num_features: int = 0) -> None:
         super().__init__()
         self.clusters = clusters
         self.of_class = nn.Embedding(num_classes, dim)
-        self.of_cluster = nn.Embedding(num_classes * clusters, dim) if clusters > 1 else None
+        self.of_centre = None
+        if clusters > 1:
+            self.register_buffer("centres", torch.zeros(num_classes * clusters, num_features))
+            self.of_centre = nn.Linear(num_features, dim, bias=False)
+            nn.init.normal_(self.of_centre.weight)  # as an embedding's
 
     def forward(self, labels: Tensor) -> Tensor:
         """Map labels `[B]` to vectors `[B, dim]`."""
-        of_class = self.of_class(labels // self.clusters)
-        return of_class if self.of_cluster is None else of_class + self.of_cluster(labels)
+        of_class: Tensor = self.of_class(labels // self.clusters)
+        return of_class if self.of_centre is None else of_class + self.of_centre(self.centres[labels])
+
+
+def set_centres(networks: nn.Module, centres: Tensor) -> None:
+    """Tell all label embeddings within some networks what the clusters look like, `[K x clusters, F]`."""
+    for module in networks.modules():
+        if isinstance(module, LabelEmbedding):
+            module.centres.copy_(centres)
 
 
 class WithoutLabel(nn.Module):
@@ -178,13 +198,14 @@ class LabelProjection(nn.Module):
         body: Images `[B, C, H, W]` -> features `[B, F]`.
         num_classes: Number of classes.
         clusters: Clusters of each.
+        num_features: Numbers that describe a cluster.
     """
 
-    def __init__(self, body: FeatureExtractor, num_classes: int, clusters: int = 1) -> None:
+    def __init__(self, body: FeatureExtractor, num_classes: int, clusters: int = 1, num_features: int = 0) -> None:
         super().__init__()
         self.body = body
         self.linear = nn.Linear(body.num_features, 1)
-        self.embedding = LabelEmbedding(num_classes, clusters, body.num_features)
+        self.embedding = LabelEmbedding(num_classes, body.num_features, clusters, num_features)
         # As small as the weights of the linear part, so that neither part drowns the other at the start.
         for weight in self.embedding.parameters():
             nn.init.normal_(weight, std=body.num_features**-0.5)

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from gan_augment.callbacks.judging import Looks
 from gan_augment.callbacks.samples import SampleGrid
 from gan_augment.data.batches import Batch, ImageBatches, Part
-from gan_augment.data.clusters import divide_classes, draw_clusters
+from gan_augment.data.clusters import cluster_centres, divide_classes, draw_clusters
 from gan_augment.data.image_set import ImageSet, from_float
+from gan_augment.networks.conditioning import set_centres
 from gan_augment.networks.weights import FILE, save_weights
 from gan_augment.randomness import Stream, initialised, stream_seed
 from gan_augment.stages import Stage
@@ -28,7 +29,7 @@ from gan_augment.systems.design import GANDesign
 from gan_augment.systems.hardware import Hardware
 from gan_augment.systems.judge import Judge
 
-VERSION = 3  # raise it when the mathematics of the training changes
+VERSION = 4  # raise it when the mathematics of the training changes
 
 CHUNK = 256  # images that are sampled at a time
 SIGNALS = "signals.json"  # the last point of each curve, in a stage's folder
@@ -359,6 +360,8 @@ def train_gan(
         seed,
         {**(about or {}), "label_counts": seen.class_counts.tolist()},
     )
+    if clusters > 1:
+        set_centres(system, cluster_centres(seen))
     data = ImageBatches([Part(seen, settings.batch_size, "order")], settings.num_steps, seed)
     watching: list[Callback] = [SampleGrid(labelled, seed)]
     if looks_by is not None:
