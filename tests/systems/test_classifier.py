@@ -70,6 +70,21 @@ def test_every_batch_has_the_exact_share_of_synthetic_images(
         assert synthetic.max() < 60
 
 
+def test_what_is_left_out_leaves_the_same_real_images_as_beside_synthetic_ones(
+    image_set, cpu, tmp_path, synthetic_folder, fitted
+):
+    images = image_set()
+    train(images, cpu, tmp_path / "left out", arm={"extra": "left_out", "share": 0.3})
+    train(images, cpu, tmp_path / "mixed", synthesis=synthetic_folder, arm={"extra": "synthetic", "share": 0.3})
+    (_, alone, _), (_, mixed, _) = fitted
+    steps = list(zip(alone.train_dataloader(), mixed.train_dataloader(), strict=True))
+    assert len(steps) == 30
+    for left, both in steps:
+        assert list(left) == [0]
+        assert len(left[0]) == 11  # of 16, less round(.3 * 16)
+        assert torch.equal(left[0], both[0])
+
+
 def test_the_rate_decays_to_nothing_along_a_half_cosine(image_set, cpu, tmp_path, monkeypatch):
     class Rates(Callback):
         seen = ()
@@ -216,6 +231,19 @@ def test_the_stage_is_made_from_images_arm_and_settings(image_set, cpu):
 def test_the_strength_of_transforms_that_an_arm_does_not_use_does_not_count(image_set, cpu):
     images = image_set()
     assert stage(images, images, cpu).key == stage(images, images, cpu, classical=CLASSICAL | {"shift": 0.2}).key
+
+
+@pytest.mark.parametrize(
+    ("arm", "message"),
+    [
+        ({"extra": "left_out", "share": 0.01}, "of classifier.batch_size=16 is no image at all: use a larger share"),
+        ({"extra": "left_out", "share": 0.99}, "of classifier.batch_size=16 leaves no image in a batch: use a smaller"),
+    ],
+    ids=str,
+)
+def test_arms_that_images_or_settings_leave_without_meaning_are_refused(image_set, cpu, arm, message):
+    with pytest.raises(ValueError, match=message):
+        stage(image_set(), image_set(seed=1), cpu, arm=arm)
 
 
 def test_images_that_the_network_cannot_take_are_refused(image_set, cpu):

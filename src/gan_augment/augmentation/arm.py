@@ -11,7 +11,8 @@ class Arm:
 
     Attributes:
         sees: What training may look at: `labelled`, the labelled images and nothing else.
-        extra: What is mixed into each batch beside real images: `none` or `synthetic`.
+        extra: What is mixed into each batch beside real images: `none` or `synthetic`; or `left_out`: nothing is, and
+            the batch is that much smaller.
         share: Share of each batch that is drawn from `extra`, in (0, 1]; null without extra images.
         transform: `none`, or `classical`: the transforms that preserve a label in this data set, on every image.
         learner: What is trained: `classifier`.
@@ -26,7 +27,7 @@ class Arm:
     def __post_init__(self) -> None:
         """Refuse rows that mean nothing."""
         check_choice("augmentation.sees", self.sees, ("labelled",))
-        check_choice("augmentation.extra", self.extra, ("none", "synthetic"))
+        check_choice("augmentation.extra", self.extra, ("none", "left_out", "synthetic"))
         check_choice("augmentation.transform", self.transform, ("none", "classical"))
         check_choice("augmentation.learner", self.learner, ("classifier",))
         if self.extra != "none":

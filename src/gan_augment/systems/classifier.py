@@ -57,7 +57,7 @@ class ClassifierSettings:
         check_number(f"{where}.weight_decay", self.weight_decay, 0, 1)
 
     def num_extra(self, arm: Arm) -> int:
-        """Return how many images of a batch come from the arm's extra set."""
+        """Return how many images of a batch come from the arm's extra set, or are left out."""
         return round((arm.share or 0) * self.batch_size)
 
 
@@ -147,11 +147,7 @@ def classifier_stage(
             "train the generator alone with classifier=none"
         )
     _origin(json.dumps(classifier), labelled.shape, labelled.num_classes)
-    if arm.extra != "none" and settings.num_extra(arm) == 0:
-        raise ValueError(
-            f"augmentation.share={arm.share} of classifier.batch_size={settings.batch_size} is no image at all: "
-            "use a larger share"
-        )
+    _check_batch(arm, settings)
     transform = build(classical)  # also when it goes unused: its settings are checked
     if arm.transform == "none":
         transform = None
@@ -171,6 +167,14 @@ def classifier_stage(
         seed=seed,
         compute=partial(train_classifier, labelled, validation, arm, transform, classifier, seed, hardware),
     )
+
+
+def _check_batch(arm: Arm, settings: ClassifierSettings) -> None:
+    share = f"augmentation.share={arm.share} of classifier.batch_size={settings.batch_size}"
+    if arm.extra != "none" and settings.num_extra(arm) == 0:
+        raise ValueError(f"{share} is no image at all: use a larger share")
+    if arm.extra == "left_out" and settings.num_extra(arm) == settings.batch_size:
+        raise ValueError(f"{share} leaves no image in a batch: use a smaller share")
 
 
 def classifier_notes(classifier: Mapping[str, Any] | None, labelled: ImageSet) -> list[str]:
