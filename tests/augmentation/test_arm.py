@@ -7,6 +7,8 @@ GAN = {"sees": "labelled", "extra": "synthetic", "share": 0.5, "transform": "non
 
 def test_an_arm_with_synthetic_images_needs_a_gan():
     assert Arm(**GAN).needs_gan
+    assert Arm(**GAN | {"extra": "shuffled_synthetic"}).needs_gan
+    assert not Arm(**GAN | {"extra": "left_out"}).needs_gan
     assert not Arm(**GAN | {"extra": "none", "share": None}).needs_gan
 
 
@@ -19,7 +21,7 @@ def test_a_batch_may_be_wholly_synthetic_but_not_without(share):
     ("change", "message"),
     [
         ({"sees": "everything"}, "augmentation.sees=everything: use one of labelled"),
-        ({"extra": "real"}, "augmentation.extra=real: use one of none, left_out, synthetic"),
+        ({"extra": "real"}, "augmentation.extra=real: use one of none, left_out, synthetic, shuffled_synthetic"),
         ({"transform": "flip"}, "augmentation.transform=flip: use one of none, classical"),
         ({"learner": "svm"}, "augmentation.learner=svm: use one of classifier"),
         ({"share": 0}, "augmentation.share=0: use a number above 0 and at most 1"),

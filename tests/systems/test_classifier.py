@@ -70,6 +70,36 @@ def test_every_batch_has_the_exact_share_of_synthetic_images(
         assert synthetic.max() < 60
 
 
+def through(data):
+    """Take the training batches of some data the way that Lightning takes them: selections, and what they select."""
+    return [
+        (selection, data.on_after_batch_transfer(data.on_before_batch_transfer(selection, 0), 0))
+        for selection in data.train_dataloader()
+    ]
+
+
+def test_a_placebo_has_the_same_images_in_the_same_order_and_labels_by_chance(
+    image_set, cpu, tmp_path, synthetic_folder, fitted
+):
+    for extra, seed in (("synthetic", 0), ("shuffled_synthetic", 0), ("shuffled_synthetic", 1)):
+        arm, folder = {"extra": extra, "share": 0.5}, tmp_path / f"{extra}{seed}"
+        train(image_set(), cpu, folder, synthesis=synthetic_folder, arm=arm, seed=seed)
+    true, one, two = (through(data) for _, data, _ in fitted)
+    for (_, with_true), (_, with_shuffled) in zip(true, one, strict=True):
+        assert torch.equal(with_true.images, with_shuffled.images)
+        assert torch.equal(with_true.labels[:8], with_shuffled.labels[:8])  # of the real ones
+
+    def labels(batches):
+        found = torch.empty(60, dtype=torch.int64)
+        for selection, batch in batches:
+            found[selection[1]] = batch.labels[8:]
+        return found
+
+    assert labels(true).bincount().tolist() == labels(one).bincount().tolist() == [20, 20, 20]
+    assert 8 <= (labels(true) == labels(one)).sum() <= 32  # 20 of 60 by chance
+    assert not torch.equal(labels(one), labels(two))
+
+
 def test_what_is_left_out_leaves_the_same_real_images_as_beside_synthetic_ones(
     image_set, cpu, tmp_path, synthetic_folder, fitted
 ):

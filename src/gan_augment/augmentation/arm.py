@@ -11,8 +11,8 @@ class Arm:
 
     Attributes:
         sees: What training may look at: `labelled`, the labelled images and nothing else.
-        extra: What is mixed into each batch beside real images: `none` or `synthetic`; or `left_out`: nothing is, and
-            the batch is that much smaller.
+        extra: What is mixed into each batch beside real images: `none`; `synthetic`; `shuffled_synthetic`, the same
+            images with their labels shuffled; or `left_out`: nothing, and the batch is that much smaller.
         share: Share of each batch that is drawn from `extra`, in (0, 1]; null without extra images.
         transform: `none`, or `classical`: the transforms that preserve a label in this data set, on every image.
         learner: What is trained: `classifier`.
@@ -27,7 +27,7 @@ class Arm:
     def __post_init__(self) -> None:
         """Refuse rows that mean nothing."""
         check_choice("augmentation.sees", self.sees, ("labelled",))
-        check_choice("augmentation.extra", self.extra, ("none", "left_out", "synthetic"))
+        check_choice("augmentation.extra", self.extra, ("none", "left_out", "synthetic", "shuffled_synthetic"))
         check_choice("augmentation.transform", self.transform, ("none", "classical"))
         check_choice("augmentation.learner", self.learner, ("classifier",))
         if self.extra != "none":
@@ -38,4 +38,4 @@ class Arm:
     @property
     def needs_gan(self) -> bool:
         """Whether the arm trains on generated images."""
-        return self.extra == "synthetic"
+        return self.extra in ("synthetic", "shuffled_synthetic")

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -207,6 +207,21 @@ def in_proportion(images: ImageSet, counts: Tensor) -> ImageSet:
         return first_of_each(images, counts)
     there, count = min(pairs, key=lambda pair: Fraction(*pair))  # the scarcest class
     return first_of_each(images, counts * there // count)
+
+
+def with_shuffled_labels(images: ImageSet, generator: torch.Generator) -> ImageSet:
+    """Return the same images with their labels dealt out anew; each class has as many as before.
+
+    Args:
+        images: The set.
+        generator: Source of the draws, on the CPU.
+
+    Example:
+        >>> images = ImageSet(torch.zeros(6, 1, 1, 1, dtype=torch.uint8), torch.tensor([0, 0, 0, 0, 1, 1]), ["a", "b"])
+        >>> with_shuffled_labels(images, torch.Generator().manual_seed(0)).class_counts.tolist()
+        [4, 2]
+    """
+    return replace(images, labels=images.labels[torch.randperm(len(images), generator=generator)])
 
 
 def hash_images(images: Tensor) -> np.ndarray:

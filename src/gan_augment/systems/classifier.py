@@ -16,7 +16,7 @@ from torchmetrics.functional.classification import multiclass_accuracy
 from gan_augment.augmentation.arm import Arm
 from gan_augment.augmentation.classical import ClassicalTransform
 from gan_augment.data.batches import Batch, ImageBatches, Part
-from gan_augment.data.image_set import ImageSet, ImageShape, to_float
+from gan_augment.data.image_set import ImageSet, ImageShape, to_float, with_shuffled_labels
 from gan_augment.networks.weights import FILE, load_weights, read_about, save_weights
 from gan_augment.randomness import Stream, initialised, stream_seed
 from gan_augment.settings import build, check_integer, check_names, check_number, class_from
@@ -232,7 +232,10 @@ def train_classifier(
     num_extra = settings.num_extra(arm)
     parts = [Part(labelled, settings.batch_size - num_extra, "order")]
     if synthesis is not None:
-        parts.append(Part(SyntheticSet.read(synthesis, labelled.class_names).images, num_extra, "order/extra"))
+        extra = SyntheticSet.read(synthesis, labelled.class_names).images
+        if arm.extra == "shuffled_synthetic":
+            extra = with_shuffled_labels(extra, Stream(seed, "labels").at(0))
+        parts.append(Part(extra, num_extra, "order/extra"))
     parts = [part for part in parts if part.num_per_batch]
     data = ImageBatches(parts, settings.num_steps, seed, validation, validation_batch_size=settings.batch_size)
     network = initialised(lambda: settings.network(labelled.shape, labelled.num_classes), seed)
