@@ -22,6 +22,7 @@ ARMS = sorted(path.stem for path in (CONF / "augmentation").glob("*.yaml"))
 LABELLED_ARMS = [
     arm for arm in ARMS if yaml.safe_load((CONF / "augmentation" / f"{arm}.yaml").read_text())["sees"] == "labelled"
 ]
+POOL_ARMS = [arm for arm in ARMS if arm not in LABELLED_ARMS]
 
 
 @pytest.fixture
@@ -362,10 +363,10 @@ def other_labelled_images(split):
     return dataclasses.replace(split, labelled=noise(split.labelled))
 
 
-def all_weights(plain_settings, cpu, folder, change=None):
-    """Train every arm that sees labelled images only; return the hash of each network it leaves."""
+def all_weights(plain_settings, cpu, folder, change=None, arms=LABELLED_ARMS):
+    """Train some arms, by default those that see labelled images only; return the hash of each network they leave."""
     found = {}
-    for arm in LABELLED_ARMS:
+    for arm in arms:
         settings = plain_settings(f"augmentation={arm}")
         source = load_source(settings["data"])[0]
         split = draw_split(source, settings["seeds"]["split"], LabelBudget(settings["labels_per_class"]))
@@ -398,6 +399,23 @@ def test_every_weight_depends_on_the_labelled_images(plain_settings, cpu, tmp_pa
     assert all(changed[network] != reference[network] for network in reference)
 
 
+@pytest.mark.parametrize("change", [other_test_images, other_validation_images])
+def test_whoever_sees_the_pool_sees_neither_test_nor_validation_images(plain_settings, cpu, tmp_path, change):
+    reference, changed = (
+        all_weights(plain_settings, cpu, tmp_path / name, one, POOL_ARMS)
+        for name, one in (("reference", None), ("changed", change))
+    )
+    assert changed == reference != {}
+
+
+def test_the_pool_s_labels_matter_to_the_arms_that_see_them(plain_settings, cpu, tmp_path):
+    reference, changed = (
+        all_weights(plain_settings, cpu, tmp_path / name, one, POOL_ARMS)
+        for name, one in (("reference", None), ("changed", other_pool_labels))
+    )
+    assert all(changed[network] != reference[network] for network in reference)
+
+
 GAN_CHANGES = [
     "gan.images_seen=1280",
     "gan.betas=[0.4,0.999]",
@@ -415,6 +433,59 @@ def test_gan_settings_name_trials_with_a_gan_and_no_others(trial, change):
 
     assert name("gan", change) != name("gan")
     assert name("none", change) == name("none")
+
+
+def test_of_the_gan_s_settings_the_quotas_alone_name_an_arm_that_takes_as_many_real_images(trial):
+    def name(*overrides):
+        return trial("augmentation=more_real", *overrides).name
+
+    matter = ("synthesis.per_class=9", "synthesis.quotas=proportional", "seeds.split=1")
+    assert len({name(), *map(name, matter)}) == 4
+    others = [*(change for change in GAN_CHANGES if change not in matter), "loss=hinge", "synthesis=confident"]
+    assert {name(change) for change in others} == {name()}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "counts"),
+    [
+        ((), [8] * 10),
+        (("synthesis.per_class=20", "synthesis.quotas=top_up", "labels_per_class=15"), [5] * 10),
+        (("synthesis.per_class=1000",), None),  # more than there are: the whole pool
+    ],
+    ids=["as many as generated", "quotas", "all there are"],
+)
+def test_more_real_images_are_as_many_as_generated_ones_would_be(trial, trained, tmp_path, overrides, counts):
+    planned = trial("augmentation=more_real", *overrides)
+    pool = planned.split.pool
+    counts = pool.class_counts.tolist() if counts is None else counts
+    assert planned.pool_images == sum(counts)
+    _, data = trained(planned, tmp_path)
+    taken = {}
+    for selection in data.train_dataloader():
+        batch = data.on_after_batch_transfer(data.on_before_batch_transfer(selection, 0), 0)
+        assert len(selection[0]) == len(selection[1]) == 32
+        taken |= dict(zip(selection[1].tolist(), batch.labels[32:].tolist(), strict=True))
+    if sum(counts) < 20 * 32:  # one epoch at least
+        assert np.bincount([*taken.values()]).tolist() == counts
+
+
+def test_the_record_says_how_many_images_of_the_pool_were_seen_with_their_labels(trial, tmp_path):
+    record = run(trial("augmentation=more_real"), tmp_path / "trial")
+    saw = record["saw"]
+    assert (saw["labelled"], saw["pool_images"], saw["pool_labels"], saw["validation"]) == (50, 80, 80, 0)
+    assert set(record["costs"]["seconds"]) == {"classifier", "total"}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("labels_per_class=all",), "the pool has no labelled image to give"),
+        (("synthesis.quotas=top_up", "synthesis.per_class=5"), "every class has as many labelled images already"),
+    ],
+)
+def test_a_pool_without_images_is_refused(trial, overrides, message):
+    with pytest.raises(ValueError, match=message):
+        trial("augmentation=more_real", *overrides)
 
 
 def test_a_trial_without_a_gan_has_one_name_whatever_settings_an_architecture_has(trial):

@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
+from torch import Tensor
+
 from gan_augment.augmentation.arm import Arm
 from gan_augment.data.copies import copy_notes, find_copies
 from gan_augment.data.source import Modes, Source
-from gan_augment.data.split import LabelBudget, Split, draw_split
+from gan_augment.data.split import LabelBudget, Split, draw_from_pool, draw_split
 from gan_augment.settings import build, check_boolean, check_integer, check_names, settings_from
 from gan_augment.stages import Stage, digest
 from gan_augment.study.factors import NULL, trial_factors
@@ -43,6 +45,7 @@ class Trial:
         modes: The density that the images were drawn from, where it is known.
         notes: What whoever reads the result must know, a sentence each.
         copies: Names of identical images, a group each.
+        pool_images: How many images of the pool the classifier learns from, with their labels.
     """
 
     settings: Mapping[str, Any]
@@ -54,6 +57,7 @@ class Trial:
     modes: Modes | None = None
     notes: tuple[str, ...] = ()
     copies: tuple[tuple[str, ...], ...] = ()
+    pool_images: int = 0
 
     @cached_property
     def name(self) -> str:
@@ -108,9 +112,16 @@ def plan_trial(settings: Mapping[str, Any]) -> Trial:
         raise ValueError(
             "open_test=false, but there are no validation images: the classifier would not be judged at all"
         )
+    from_pool = count_from_pool(settings, arm, split)
     return Trial(
         settings,
-        trial_factors(settings, arm.needs_gan, arm.transform == "classical", settings["classifier"] is not None),
+        trial_factors(
+            settings,
+            needs_gan=arm.needs_gan,
+            needs_quotas=from_pool is not None,
+            needs_transform=arm.transform == "classical",
+            needs_classifier=settings["classifier"] is not None,
+        ),
         source.images.fingerprint,
         split,
         hardware,
@@ -118,12 +129,15 @@ def plan_trial(settings: Mapping[str, Any]) -> Trial:
         source.modes,
         (*notes, *classifier_notes(settings["classifier"], split.labelled)),
         copies,
+        pool_images=0 if from_pool is None else int(from_pool.sum()),
     )
 
 
 def trial_stages(settings: Mapping[str, Any], arm: Arm, split: Split, hardware: Hardware) -> dict[str, Stage]:
     """Lay out the stages of a trial, by name; each is given what the arm may see, and nothing else."""
     seeds, labelled = settings["seeds"], split.labelled
+    from_pool = count_from_pool(settings, arm, split)
+    pool = None if from_pool is None else draw_from_pool(split.pool, from_pool, seeds["split"])
     stages: dict[str, Stage] = {}
 
     def classifier(arm: Arm, synthesis: Stage | None) -> Stage:
@@ -131,6 +145,7 @@ def trial_stages(settings: Mapping[str, Any], arm: Arm, split: Split, hardware: 
             labelled,
             split.validation,
             synthesis,
+            pool,
             arm,
             settings["data"]["classical"],
             settings["classifier"],
@@ -174,6 +189,27 @@ def trial_stages(settings: Mapping[str, Any], arm: Arm, split: Split, hardware: 
     elif not arm.needs_gan:
         raise ValueError("classifier=none trains a generator alone, but this arm has none: use augmentation=gan")
     return stages
+
+
+def count_from_pool(settings: Mapping[str, Any], arm: Arm, split: Split) -> Tensor | None:
+    """Count the images that an arm takes from the pool: as many as would be generated, or as there are.
+
+    Returns:
+        Images a class, int64 `[K]`; None for an arm that does not see the pool's labels.
+
+    Raises:
+        ValueError: If there is none to take.
+    """
+    if arm.sees != "pool_labels":
+        return None
+    quotas = settings_from(SynthesisSettings, "synthesis", settings["synthesis"])
+    counts = quotas.count(split.labelled.class_counts).minimum(split.pool.class_counts)
+    if not counts.any():
+        raise ValueError(
+            "augmentation.extra=pool_labelled, but the pool has no labelled image to give: it is what labels_per_class "
+            "or label_fraction leaves, so use a smaller one"
+        )
+    return counts
 
 
 def load_source(data: Mapping[str, Any]) -> tuple[Source, tuple[str, ...], tuple[tuple[str, ...], ...]]:

@@ -103,12 +103,13 @@ def log_summary(
 def saw_beside(trial: Trial) -> dict[str, int]:
     """Count the images that had a part in training or selection beside the labelled ones.
 
-    A generator that is kept for its looks has been selected with the validation images; by any metric but the
-    classification accuracy score also with what the judge knows: the labels of the pool.
+    A classifier may learn from the pool and its labels, where its arm sees them. A generator that is kept for its looks
+    has been selected with the validation images; by any metric but the classification accuracy score also with what the
+    judge knows: the labels of the pool.
     """
     best_by = trial.settings["gan"]["best_by"] if "gan" in trial.stages else None
     others = len(trial.split.training) - len(trial.split.labelled)
-    pool = others if best_by not in (None, "cas_validation") else 0
+    pool = trial.pool_images if best_by in (None, "cas_validation") else others
     return {"pool_images": pool, "pool_labels": pool, "validation": len(trial.split.validation) if best_by else 0}
 
 

@@ -20,14 +20,16 @@ def test_a_batch_may_be_wholly_synthetic_but_not_without(share):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"sees": "everything"}, "augmentation.sees=everything: use one of labelled"),
-        ({"extra": "real"}, "augmentation.extra=real: use one of none, left_out, synthetic, shuffled_synthetic"),
+        ({"sees": "everything"}, "augmentation.sees=everything: use one of labelled, pool_labels"),
+        ({"extra": "real"}, "augmentation.extra=real: use one of none, left_out, synthetic, .*"),
         ({"transform": "flip"}, "augmentation.transform=flip: use one of none, classical"),
         ({"learner": "svm"}, "augmentation.learner=svm: use one of classifier"),
         ({"share": 0}, "augmentation.share=0: use a number above 0 and at most 1"),
         ({"share": -0.1}, "augmentation.share=-0.1: use a number above 0 and at most 1"),
         ({"share": 1.5}, "augmentation.share=1.5: use a number above 0 and at most 1"),
         ({"share": None}, "augmentation.share=None: use a number above 0 and at most 1"),
+        ({"sees": "pool_labels"}, "augmentation.sees=pool_labels with augmentation.extra=synthetic: .*"),
+        ({"extra": "pool_labelled"}, "augmentation.sees=labelled with augmentation.extra=pool_labelled: .*"),
         ({"extra": "none"}, "augmentation.share=0.5, but this arm has no extra images: leave share null"),
     ],
     ids=str,

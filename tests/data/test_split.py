@@ -8,7 +8,7 @@ from sklearn.model_selection import train_test_split
 
 from gan_augment.data.image_set import ImageSet
 from gan_augment.data.source import Source
-from gan_augment.data.split import LabelBudget
+from gan_augment.data.split import LabelBudget, draw_from_pool
 from gan_augment.data.split import draw_split as draw_split_with_budget
 from gan_augment.data.standard_sets import digits
 
@@ -93,6 +93,30 @@ def test_a_split_can_be_drawn_again(sizes, seed):
     one, again = (draw_split(made_up(sizes), seed, 3) for _ in range(2))
     assert one.hash == again.hash
     assert [members(getattr(one, name)) for name in PARTS] == [members(getattr(again, name)) for name in PARTS]
+
+
+@given(class_sizes, seeds)
+def test_a_draw_from_the_pool_has_what_was_asked_for_and_lies_inside_a_larger_one(sizes, seed):
+    pool = draw_split(made_up(sizes), seed, 1).pool
+    few, more = (pool.class_counts.minimum(torch.tensor(number)) for number in (2, 6))
+    small, large = (draw_from_pool(pool, wanted, seed) for wanted in (few, more))
+    assert (small.class_counts.tolist(), large.class_counts.tolist()) == (few.tolist(), more.tolist())
+    assert set(members(small)) <= set(members(large)) <= set(members(pool))
+    assert len(set(members(large))) == len(large)
+    labels = dict(zip(members(pool), pool.labels.tolist(), strict=True))
+    assert [labels[index] for index in members(large)] == large.labels.tolist()
+
+
+def test_a_draw_from_the_pool_follows_the_seed():
+    pool = draw_split(made_up([60, 60]), 0, 1).pool
+    one, again, other = (draw_from_pool(pool, torch.tensor([10, 10]), seed) for seed in (0, 0, 1))
+    assert members(one) == members(again) != members(other)
+
+
+def test_images_without_a_label_are_not_drawn_from_the_pool():
+    pool = draw_split(made_up([20, 20]), 0, 1).pool
+    pool = ImageSet(pool.images, pool.labels.where(pool.labels == 1, -1), pool.class_names)
+    assert counts(draw_from_pool(pool, torch.tensor([0, 3]), 0)) == [0, 3]
 
 
 def test_the_hash_tells_splits_apart():

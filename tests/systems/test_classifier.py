@@ -241,7 +241,9 @@ def test_settings_out_of_range_are_refused(change, message):
 
 def stage(images, validation, cpu, arm=(), seed=0, classical=CLASSICAL, **changes):
     classical = {"_target_": "gan_augment.augmentation.classical.ClassicalTransform", **classical}
-    return classifier_stage(images, validation, None, Arm(**NONE | dict(arm)), classical, NODE | changes, seed, cpu)
+    return classifier_stage(
+        images, validation, None, None, Arm(**NONE | dict(arm)), classical, NODE | changes, seed, cpu
+    )
 
 
 def test_the_stage_is_made_from_images_arm_and_settings(image_set, cpu):

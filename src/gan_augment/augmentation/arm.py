@@ -4,15 +4,19 @@ from dataclasses import dataclass
 
 from gan_augment.settings import check_choice, check_number
 
+EXTRA = ("none", "left_out", "synthetic", "shuffled_synthetic", "pool_labelled")
+
 
 @dataclass(frozen=True)
 class Arm:
     """One way to train the classifier.
 
     Attributes:
-        sees: What training may look at: `labelled`, the labelled images and nothing else.
+        sees: What training may look at: `labelled`, the labelled images and nothing else; or `pool_labels`, the pool
+            too, with its true labels.
         extra: What is mixed into each batch beside real images: `none`; `synthetic`; `shuffled_synthetic`, the same
-            images with their labels shuffled; or `left_out`: nothing, and the batch is that much smaller.
+            images with their labels shuffled; `pool_labelled`, real images of the pool with their true labels; or
+            `left_out`: nothing, and the batch is that much smaller.
         share: Share of each batch that is drawn from `extra`, in (0, 1]; null without extra images.
         transform: `none`, or `classical`: the transforms that preserve a label in this data set, on every image.
         learner: What is trained: `classifier`.
@@ -26,14 +30,19 @@ class Arm:
 
     def __post_init__(self) -> None:
         """Refuse rows that mean nothing."""
-        check_choice("augmentation.sees", self.sees, ("labelled",))
-        check_choice("augmentation.extra", self.extra, ("none", "left_out", "synthetic", "shuffled_synthetic"))
+        check_choice("augmentation.sees", self.sees, ("labelled", "pool_labels"))
+        check_choice("augmentation.extra", self.extra, EXTRA)
         check_choice("augmentation.transform", self.transform, ("none", "classical"))
         check_choice("augmentation.learner", self.learner, ("classifier",))
         if self.extra != "none":
             check_number("augmentation.share", self.share, 0, 1, open_low=True)
         elif self.share is not None:
             raise ValueError(f"augmentation.share={self.share}, but this arm has no extra images: leave share null")
+        if (self.sees == "pool_labels") != (self.extra == "pool_labelled"):
+            raise ValueError(
+                f"augmentation.sees={self.sees} with augmentation.extra={self.extra}: pool_labels is for "
+                "pool_labelled, and for nothing else"
+            )
 
     @property
     def needs_gan(self) -> bool:

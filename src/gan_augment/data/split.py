@@ -210,6 +210,21 @@ def draw_split(
     )
 
 
+def draw_from_pool(pool: ImageSet, counts: Tensor, seed: int) -> ImageSet:
+    """Draw images of the pool with their labels; a smaller draw lies inside a larger one.
+
+    Args:
+        pool: The pool.
+        counts: Images a class, int64 `[K]`, at most as many as there are.
+        seed: Of the split.
+    """
+    stream, drawn = Stream(seed, "pool"), []
+    for label, count in enumerate(counts.tolist()):
+        members = (pool.labels == label).nonzero().squeeze(1)
+        drawn.append(members[torch.randperm(len(members), generator=stream.at(label))][:count])
+    return pool.subset(torch.cat(drawn))
+
+
 def _distinct(members: Tensor, first: Tensor) -> Tensor:
     """Return one image of each group of copies among some, in their order."""
     _, positions = np.unique(first[members].numpy(), return_index=True)

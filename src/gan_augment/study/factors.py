@@ -4,9 +4,11 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-# Parts of the configuration that only a trial with generated images, with transforms or with a classifier reads.
+# Parts of the configuration that only a trial with generated images, with as many real ones in their place, with
+# transforms or with a classifier reads.
 GENERATOR_PARTS = ("architecture", "conditioning", "loss", "penalty", "discriminator_augmentation", "gan")
 GAN_PARTS = (*GENERATOR_PARTS, "synthesis", "judge", "seeds.gan", "seeds.synthesis")
+QUOTA_PARTS = ("synthesis.per_class", "synthesis.quotas")
 TRANSFORM_PARTS = ("data.classical",)
 CLASSIFIER_PARTS = ("augmentation", "classifier", "open_test", "seeds.classifier", *TRANSFORM_PARTS)
 # Where things lie, how they are read and how fast they are computed is no factor of a result. That the images differ
@@ -21,7 +23,11 @@ NULL = "null"  # the value of a factor that is null, but not for want of an effe
 
 
 def trial_factors(
-    settings: Mapping[str, Any], needs_gan: bool, needs_transform: bool, needs_classifier: bool = True
+    settings: Mapping[str, Any],
+    needs_gan: bool,
+    needs_quotas: bool,
+    needs_transform: bool,
+    needs_classifier: bool = True,
 ) -> dict[str, Any]:
     """Flatten a trial's settings into factors.
 
@@ -31,6 +37,7 @@ def trial_factors(
     Args:
         settings: The plain configuration; `choices` names the chosen member of each group.
         needs_gan: Whether the trial trains on generated images, or nothing but a generator.
+        needs_quotas: Whether it trains on as many real images as would be generated.
         needs_transform: Whether its arm transforms images.
         needs_classifier: Whether it trains a classifier.
 
@@ -48,7 +55,8 @@ def trial_factors(
             for key, inner in value.items():
                 visit(f"{name}.{key}", inner)
             return
-        if any(name == part or name.startswith(f"{part}.") for part in no_effect):
+        is_idle = any(name == part or name.startswith(f"{part}.") for part in no_effect)
+        if is_idle and not (needs_quotas and name in QUOTA_PARTS):
             factors[name] = None
         elif value is None or value == []:
             factors[name] = NULL

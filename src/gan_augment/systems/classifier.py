@@ -119,6 +119,7 @@ def classifier_stage(
     labelled: ImageSet,
     validation: ImageSet,
     synthesis: Stage | None,
+    pool: ImageSet | None,
     arm: Arm,
     classical: Mapping[str, Any],
     classifier: Mapping[str, Any],
@@ -131,6 +132,7 @@ def classifier_stage(
         labelled: The real images it learns from.
         validation: Images to report on while training; they change no weight.
         synthesis: The stage that makes the synthetic set, for arms that ask for one.
+        pool: Real images with their labels, for arms that ask for them.
         arm: What is mixed into the batches, and how images are transformed.
         classical: Configuration node of the data set's `ClassicalTransform`.
         classifier: Configuration node of the `ClassifierSettings`.
@@ -154,6 +156,8 @@ def classifier_stage(
     inputs: dict[str, Stage | str] = {"labelled": labelled.fingerprint, "validation": validation.fingerprint}
     if synthesis is not None:
         inputs["synthesis"] = synthesis
+    if pool is not None:
+        inputs["pool"] = pool.fingerprint
     return Stage(
         name="classifier",
         version=VERSION,
@@ -165,7 +169,7 @@ def classifier_stage(
         },
         inputs=inputs,
         seed=seed,
-        compute=partial(train_classifier, labelled, validation, arm, transform, classifier, seed, hardware),
+        compute=partial(train_classifier, labelled, validation, arm, transform, classifier, seed, hardware, pool=pool),
     )
 
 
@@ -211,6 +215,7 @@ def train_classifier(
     hardware: Hardware,
     folder: Path,
     synthesis: Path | None = None,
+    pool: ImageSet | None = None,
 ) -> None:
     """Train a classifier in one arm and leave its weights in a stage's folder.
 
@@ -224,17 +229,20 @@ def train_classifier(
         hardware: Where it is trained.
         folder: Where to write.
         synthesis: Folder of the synthetic set, for arms that ask for one.
+        pool: Real images with their labels, for arms that ask for them.
 
     Raises:
         DivergedError: If a loss or a weight stops being finite.
     """
     settings = read_classifier(classifier)
     num_extra = settings.num_extra(arm)
-    parts = [Part(labelled, settings.batch_size - num_extra, "order")]
+    extra = pool
     if synthesis is not None:
         extra = SyntheticSet.read(synthesis, labelled.class_names).images
         if arm.extra == "shuffled_synthetic":
             extra = with_shuffled_labels(extra, Stream(seed, "labels").at(0))
+    parts = [Part(labelled, settings.batch_size - num_extra, "order")]
+    if extra is not None:
         parts.append(Part(extra, num_extra, "order/extra"))
     parts = [part for part in parts if part.num_per_batch]
     data = ImageBatches(parts, settings.num_steps, seed, validation, validation_batch_size=settings.batch_size)
