@@ -23,6 +23,8 @@ LABELLED_ARMS = [
     arm for arm in ARMS if yaml.safe_load((CONF / "augmentation" / f"{arm}.yaml").read_text())["sees"] == "labelled"
 ]
 POOL_ARMS = [arm for arm in ARMS if arm not in LABELLED_ARMS]
+# Classes of which one is rare: an arm that evens them out refuses equal ones.
+UNEQUAL = ("imbalance.classes=['3']", "imbalance.share=0.5")
 
 
 @pytest.fixture
@@ -141,7 +143,7 @@ def trained(monkeypatch):
 
 
 def test_arms_of_one_seed_share_split_initial_weights_and_the_order_of_real_images(trial, trained, tmp_path):
-    plans = {arm: trial(f"augmentation={arm}") for arm in ARMS if arm != "synthetic_only"}  # which sees no real image
+    plans = {arm: trial(f"augmentation={arm}", *UNEQUAL) for arm in ARMS}
     assert len({planned.split.hash for planned in plans.values()}) == 1
     sequences, weights = {}, {}
     for arm, planned in plans.items():
@@ -153,8 +155,16 @@ def test_arms_of_one_seed_share_split_initial_weights_and_the_order_of_real_imag
     assert len(set(weights.values())) == 1
     for arm, planned in plans.items():
         share = planned.settings["augmentation"]["share"] or 0
-        assert len(sequences[arm]) == 20 * 64 * (1 - share)
-        assert sequences[arm] == sequences["none"][: len(sequences[arm])]
+        if share < 1:  # else no image comes from the stream that the arms share
+            assert len(sequences[arm]) == 20 * 64 * (1 - share)
+            assert sequences[arm] == sequences["none"][: len(sequences[arm])]
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_every_arm_takes_the_same_number_of_steps_with_the_same_number_of_images(trial, trained, tmp_path, arm):
+    _, data = trained(trial(f"augmentation={arm}", *UNEQUAL), tmp_path)
+    sizes = [sum(map(len, selection.values())) for selection in data.train_dataloader()]
+    assert sizes == [32 if arm == "half_batch" else 64] * 20
 
 
 def test_a_trial_that_does_not_open_the_test_images_says_nothing_of_them(trial, tmp_path):
@@ -367,9 +377,10 @@ def all_weights(plain_settings, cpu, folder, change=None, arms=LABELLED_ARMS):
     """Train some arms, by default those that see labelled images only; return the hash of each network they leave."""
     found = {}
     for arm in arms:
-        settings = plain_settings(f"augmentation={arm}")
-        source = load_source(settings["data"])[0]
-        split = draw_split(source, settings["seeds"]["split"], LabelBudget(settings["labels_per_class"]))
+        settings = plain_settings(f"augmentation={arm}", *UNEQUAL)
+        source, rare = load_source(settings["data"])[0], settings["imbalance"]
+        budget = LabelBudget(settings["labels_per_class"], None, rare["classes"], rare["share"])
+        split = draw_split(source, settings["seeds"]["split"], budget)
         split = split if change is None else change(split)
         store = StageStore(folder)
         for name, stage in trial_stages(settings, Arm(**settings["augmentation"]), split, cpu).items():
@@ -486,6 +497,11 @@ def test_the_record_says_how_many_images_of_the_pool_were_seen_with_their_labels
 def test_a_pool_without_images_is_refused(trial, overrides, message):
     with pytest.raises(ValueError, match=message):
         trial("augmentation=more_real", *overrides)
+
+
+def test_oversampling_of_equal_classes_is_refused(trial):
+    with pytest.raises(ValueError, match=r"^augmentation\.extra=labelled .* each has 5 labelled images"):
+        trial("augmentation=oversampling")
 
 
 def test_a_trial_without_a_gan_has_one_name_whatever_settings_an_architecture_has(trial):

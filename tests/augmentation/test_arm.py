@@ -21,7 +21,7 @@ def test_a_batch_may_be_wholly_synthetic_but_not_without(share):
     ("change", "message"),
     [
         ({"sees": "everything"}, "augmentation.sees=everything: use one of labelled, pool_labels"),
-        ({"extra": "real"}, "augmentation.extra=real: use one of none, left_out, synthetic, .*"),
+        ({"extra": "real"}, "augmentation.extra=real: use one of none, left_out, labelled, synthetic, .*"),
         ({"transform": "flip"}, "augmentation.transform=flip: use one of none, classical"),
         ({"learner": "svm"}, "augmentation.learner=svm: use one of classifier"),
         ({"share": 0}, "augmentation.share=0: use a number above 0 and at most 1"),

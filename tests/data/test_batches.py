@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 import torch
 
-from gan_augment.data.batches import ImageBatches, Part, ShuffledIndices, TrainingSteps
+from gan_augment.data.batches import BalancedIndices, ImageBatches, Part, ShuffledIndices, TrainingSteps
 from gan_augment.data.image_set import to_float
 
 
@@ -32,6 +32,31 @@ def test_seed_and_stream_decide_the_order():
 
     assert first(0, "order") == first(0, "order")
     assert len({tuple(first(*names)) for names in [(0, "order"), (1, "order"), (0, "order/extra")]}) == 3
+
+
+UNEQUAL = torch.tensor([0, 1, 1, 1, 0, 1, 3, 1, 1, 1])  # two, seven and one; of class 2 there is none
+
+
+def test_balanced_every_class_comes_once_a_round_and_so_do_the_images_of_a_class():
+    indices = BalancedIndices(UNEQUAL, seed=0, stream="order").between(0, 3 * 14)
+    rounds = UNEQUAL[indices].view(14, 3)
+    assert all(sorted(one) == [0, 1, 3] for one in rounds.tolist())
+    assert len(set(map(tuple, rounds.tolist()))) > 1
+    assert Counter(indices.tolist()) == {0: 7, 4: 7, 6: 14} | dict.fromkeys((1, 2, 3, 5, 7, 8, 9), 2)
+
+
+def test_a_balanced_sequence_does_not_depend_on_how_it_is_cut():
+    whole = BalancedIndices(UNEQUAL, seed=0, stream="order").between(0, 40)
+    order = BalancedIndices(UNEQUAL, seed=0, stream="order")
+    assert torch.equal(order.between(30, 40), whole[30:])
+    assert torch.equal(torch.cat([order.between(start, start + 5) for start in range(0, 40, 5)]), whole)
+    assert not torch.equal(BalancedIndices(UNEQUAL, seed=1, stream="order").between(0, 40), whole)
+
+
+def test_batches_of_a_balanced_part_have_equal_classes(image_set):
+    images = image_set(per_class=10).subset(torch.arange(13))  # ten and three
+    steps = TrainingSteps([Part(images, 6, "order", balanced=True)], num_steps=20, seed=0)
+    assert all(images.labels[selection[0]].bincount().tolist() == [3, 3] for selection in steps)
 
 
 @pytest.fixture

@@ -115,6 +115,13 @@ def test_what_is_left_out_leaves_the_same_real_images_as_beside_synthetic_ones(
         assert torch.equal(left[0], both[0])
 
 
+def test_oversampling_draws_every_class_as_often(image_set, cpu, tmp_path, fitted):
+    images = image_set().subset(torch.arange(24))  # ten, ten and four
+    train(images, cpu, tmp_path, arm={"extra": "labelled", "share": 1.0}, batch_size=15)
+    ((_, data, _),) = fitted
+    assert all(images.labels[selection[0]].bincount().tolist() == [5, 5, 5] for selection in data.train_dataloader())
+
+
 def test_the_rate_decays_to_nothing_along_a_half_cosine(image_set, cpu, tmp_path, monkeypatch):
     class Rates(Callback):
         seen = ()
@@ -270,6 +277,7 @@ def test_the_strength_of_transforms_that_an_arm_does_not_use_does_not_count(imag
     [
         ({"extra": "left_out", "share": 0.01}, "of classifier.batch_size=16 is no image at all: use a larger share"),
         ({"extra": "left_out", "share": 0.99}, "of classifier.batch_size=16 leaves no image in a batch: use a smaller"),
+        ({"extra": "labelled", "share": 1.0}, "each has 10 labelled images: they come as often anyway; leave this arm"),
     ],
     ids=str,
 )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from gan_augment.settings import check_choice, check_number
 
-EXTRA = ("none", "left_out", "synthetic", "shuffled_synthetic", "pool_labelled")
+EXTRA = ("none", "left_out", "labelled", "synthetic", "shuffled_synthetic", "pool_labelled")
 
 
 @dataclass(frozen=True)
@@ -14,9 +14,10 @@ class Arm:
     Attributes:
         sees: What training may look at: `labelled`, the labelled images and nothing else; or `pool_labels`, the pool
             too, with its true labels.
-        extra: What is mixed into each batch beside real images: `none`; `synthetic`; `shuffled_synthetic`, the same
-            images with their labels shuffled; `pool_labelled`, real images of the pool with their true labels; or
-            `left_out`: nothing, and the batch is that much smaller.
+        extra: What is mixed into each batch beside real images: `none`; `labelled`, the labelled images in equal
+            numbers a class; `synthetic`; `shuffled_synthetic`, the same images with their labels shuffled;
+            `pool_labelled`, real images of the pool with their true labels; or `left_out`: nothing, and the batch is
+            that much smaller.
         share: Share of each batch that is drawn from `extra`, in (0, 1]; null without extra images.
         transform: `none`, or `classical`: the transforms that preserve a label in this data set, on every image.
         learner: What is trained: `classifier`.

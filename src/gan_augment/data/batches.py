@@ -26,11 +26,13 @@ class Part(NamedTuple):
         images: The set.
         num_per_batch: How many of its images stand in each batch.
         stream: Names the random order in which they come.
+        balanced: Whether every class comes as often; else every image does.
     """
 
     images: ImageSet
     num_per_batch: int
     stream: str
+    balanced: bool = False
 
 
 class ShuffledIndices:
@@ -61,6 +63,34 @@ class ShuffledIndices:
         return torch.cat(pieces)
 
 
+class BalancedIndices:
+    """An endless sequence of indices in which every class comes as often, and so do the images of one class.
+
+    Round after round each class comes once, the rounds each in an order of their own; the images of a class come as
+    `ShuffledIndices` says.
+
+    Args:
+        labels: int64 `[N]`; the classes are those that occur.
+        seed: The user's seed.
+        stream: Names the order.
+    """
+
+    def __init__(self, labels: Tensor, seed: int, stream: str) -> None:
+        self._members = [(labels == label).nonzero().squeeze(1) for label in labels.unique().tolist()]
+        self._images = [
+            ShuffledIndices(len(members), seed, f"{stream}/{number}") for number, members in enumerate(self._members)
+        ]
+        self._classes = ShuffledIndices(len(self._members), seed, stream)
+
+    def between(self, start: int, stop: int) -> Tensor:
+        """Return the elements [start, stop) of the sequence, int64 `[stop - start]`."""
+        rounds = torch.arange(start, stop) // len(self._members)
+        first, last = int(rounds[0]), int(rounds[-1])
+        pairs = zip(self._members, self._images, strict=True)
+        table = torch.stack([members[images.between(first, last + 1)] for members, images in pairs])
+        return table[self._classes.between(start, stop), rounds - first]
+
+
 # Which images a batch is made of: the number of a set, and indices into it, int64 `[B]`.
 Selection = dict[int, Tensor]
 
@@ -70,7 +100,12 @@ class TrainingSteps(Dataset[Selection]):
 
     def __init__(self, parts: Sequence[Part], num_steps: int, seed: int) -> None:
         self.num_steps = num_steps
-        self._orders = [ShuffledIndices(len(part.images), seed, part.stream) for part in parts]
+        self._orders = [
+            BalancedIndices(part.images.labels, seed, part.stream)
+            if part.balanced
+            else ShuffledIndices(len(part.images), seed, part.stream)
+            for part in parts
+        ]
         self._numbers = [part.num_per_batch for part in parts]
 
     def __len__(self) -> int:

@@ -149,7 +149,7 @@ def classifier_stage(
             "train the generator alone with classifier=none"
         )
     _origin(json.dumps(classifier), labelled.shape, labelled.num_classes)
-    _check_batch(arm, settings)
+    _check_arm(arm, settings, labelled)
     transform = build(classical)  # also when it goes unused: its settings are checked
     if arm.transform == "none":
         transform = None
@@ -173,12 +173,18 @@ def classifier_stage(
     )
 
 
-def _check_batch(arm: Arm, settings: ClassifierSettings) -> None:
+def _check_arm(arm: Arm, settings: ClassifierSettings, labelled: ImageSet) -> None:
     share = f"augmentation.share={arm.share} of classifier.batch_size={settings.batch_size}"
     if arm.extra != "none" and settings.num_extra(arm) == 0:
         raise ValueError(f"{share} is no image at all: use a larger share")
     if arm.extra == "left_out" and settings.num_extra(arm) == settings.batch_size:
         raise ValueError(f"{share} leaves no image in a batch: use a smaller share")
+    counts = labelled.class_counts.unique().tolist()
+    if arm.extra == "labelled" and len(counts) == 1:
+        raise ValueError(
+            f"augmentation.extra=labelled draws every class as often, but each has {counts[0]} labelled images: they "
+            "come as often anyway; leave this arm out"
+        )
 
 
 def classifier_notes(classifier: Mapping[str, Any] | None, labelled: ImageSet) -> list[str]:
@@ -236,14 +242,14 @@ def train_classifier(
     """
     settings = read_classifier(classifier)
     num_extra = settings.num_extra(arm)
-    extra = pool
+    extra = labelled if arm.extra == "labelled" else pool
     if synthesis is not None:
         extra = SyntheticSet.read(synthesis, labelled.class_names).images
         if arm.extra == "shuffled_synthetic":
             extra = with_shuffled_labels(extra, Stream(seed, "labels").at(0))
     parts = [Part(labelled, settings.batch_size - num_extra, "order")]
     if extra is not None:
-        parts.append(Part(extra, num_extra, "order/extra"))
+        parts.append(Part(extra, num_extra, "order/extra", balanced=arm.extra == "labelled"))
     parts = [part for part in parts if part.num_per_batch]
     data = ImageBatches(parts, settings.num_steps, seed, validation, validation_batch_size=settings.batch_size)
     network = initialised(lambda: settings.network(labelled.shape, labelled.num_classes), seed)
