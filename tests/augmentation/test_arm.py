@@ -22,7 +22,7 @@ def test_a_batch_may_be_wholly_synthetic_but_not_without(share):
     [
         ({"sees": "everything"}, "augmentation.sees=everything: use one of labelled, pool_labels"),
         ({"extra": "real"}, "augmentation.extra=real: use one of none, left_out, labelled, synthetic, .*"),
-        ({"transform": "flip"}, "augmentation.transform=flip: use one of none, classical"),
+        ({"transform": "flip"}, "augmentation.transform=flip: use one of none, classical, mixup, cutmix"),
         ({"learner": "svm"}, "augmentation.learner=svm: use one of classifier"),
         ({"share": 0}, "augmentation.share=0: use a number above 0 and at most 1"),
         ({"share": -0.1}, "augmentation.share=-0.1: use a number above 0 and at most 1"),

@@ -7,10 +7,18 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from gan_augment.augmentation.arm import Arm
 from gan_augment.augmentation.classical import ClassicalTransform
+from gan_augment.data.batches import Batch
 from gan_augment.networks.cnn import CNN
 from gan_augment.stages import DivergedError
 from gan_augment.synthesis.synthetic_set import SyntheticSet
-from gan_augment.systems.classifier import TrainedClassifier, classifier_stage, read_classifier, train_classifier
+from gan_augment.systems.classifier import (
+    MIXING,
+    Classifier,
+    TrainedClassifier,
+    classifier_stage,
+    read_classifier,
+    train_classifier,
+)
 from gan_augment.systems.hardware import Hardware
 
 NODE = {
@@ -192,6 +200,60 @@ def test_a_transform_changes_the_result_and_its_draws_follow_the_seed(image_set,
     assert not torch.equal(bias("other", ClassicalTransform(**CLASSICAL), seed=1), moved)
 
 
+class Brightness(torch.nn.Module):
+    """Says with how much weight an image is white, and black; notes a draw from the global stream."""
+
+    def forward(self, images):
+        self.drew = torch.rand(1).item()
+        white = images.mean(dim=(1, 2, 3))
+        return torch.stack([white, 1 - white], dim=1)
+
+
+@pytest.fixture
+def mixed_loss(monkeypatch):
+    """Compute the loss on a white image, of class 0, and a black one, of class 1, with a kind of mixing or without."""
+    images = torch.tensor([1.0, 0.0]).view(2, 1, 1, 1).expand(2, 1, 8, 8)
+
+    def compute(kind, seed=0, step=0, **params):
+        mixing = MIXING[kind](num_classes=2) if kind else None
+        if params:
+            monkeypatch.setattr(mixing, "make_params", lambda images: params)
+        system = Classifier(Brightness(), read_classifier(NODE), None, mixing, seed)
+        monkeypatch.setattr(system, "log", lambda *arguments: None)
+        return system.training_step(Batch(images, torch.tensor([0, 1])), step).item(), system.network.drew
+
+    return compute
+
+
+@pytest.mark.parametrize(
+    ("kind", "params"),
+    [("mixup", {"lam": 0.25}), ("cutmix", {"box": (0, 0, 8, 6), "lam_adjusted": 0.25})],
+    ids=["blended", "six rows of eight"],
+)
+def test_the_loss_on_mixed_images_by_hand(mixed_loss, kind, params):
+    # Logits and probabilities are (1/4, 3/4) and (3/4, 1/4): log(e^(1/4) + e^(3/4)) - 1/16 - 9/16.
+    assert mixed_loss(kind, **params)[0] == pytest.approx(0.5990770, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["mixup", "cutmix"])
+def test_mixing_is_a_function_of_seed_and_step_and_leaves_the_draws_of_networks(mixed_loss, kind):
+    loss, drew = mixed_loss(kind, seed=0, step=3)
+    torch.rand(5)
+    assert mixed_loss(kind, seed=0, step=3) == (loss, drew)
+    assert mixed_loss(None, seed=0, step=3)[1] == drew
+    assert len({loss, mixed_loss(kind, seed=0, step=4)[0], mixed_loss(kind, seed=1, step=3)[0]}) == 3
+
+
+@pytest.mark.parametrize("kind", ["mixup", "cutmix"])
+def test_a_classifier_of_mixed_images_learns_their_classes(image_set, cpu, tmp_path, kind):
+    images, others = image_set(), image_set(seed=1)
+    one, again = (
+        train(images, cpu, tmp_path / name, arm={"transform": kind}, num_steps=60) for name in ("one", "again")
+    )
+    assert all(torch.equal(value, again[name]) for name, value in one.items())
+    assert (says(tmp_path / "one", others).argmax(dim=1) == others.labels).float().mean() > 0.8
+
+
 def test_validation_is_looked_at_ten_times_and_logged(image_set, cpu, tmp_path):
     train(image_set(), cpu, tmp_path, validation=image_set(seed=1))
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
@@ -260,6 +322,7 @@ def test_the_stage_is_made_from_images_arm_and_settings(image_set, cpu):
         stage(validation, validation, cpu),
         stage(images, images, cpu),
         stage(images, validation, cpu, arm={"transform": "classical"}),
+        stage(images, validation, cpu, arm={"transform": "mixup"}),
         stage(images, validation, cpu, arm={"transform": "classical"}, classical=CLASSICAL | {"shift": 0.2}),
         stage(images, validation, cpu, seed=1),
         stage(images, validation, cpu, num_steps=31),
@@ -284,6 +347,11 @@ def test_the_strength_of_transforms_that_an_arm_does_not_use_does_not_count(imag
 def test_arms_that_images_or_settings_leave_without_meaning_are_refused(image_set, cpu, arm, message):
     with pytest.raises(ValueError, match=message):
         stage(image_set(), image_set(seed=1), cpu, arm=arm)
+
+
+def test_a_single_image_is_not_mixed(image_set, cpu):
+    with pytest.raises(ValueError, match=r"transform=mixup mixes images, but classifier\.batch_size=1: use more"):
+        stage(image_set(), image_set(seed=1), cpu, arm={"transform": "mixup"}, batch_size=1)
 
 
 def test_images_that_the_network_cannot_take_are_refused(image_set, cpu):

@@ -19,7 +19,8 @@ class Arm:
             `pool_labelled`, real images of the pool with their true labels; or `left_out`: nothing, and the batch is
             that much smaller.
         share: Share of each batch that is drawn from `extra`, in (0, 1]; null without extra images.
-        transform: `none`, or `classical`: the transforms that preserve a label in this data set, on every image.
+        transform: What every training image goes through: `none`; `classical`, the transforms that preserve a label in
+            this data set; or `mixup` or `cutmix`, which mix the images of a batch and their labels.
         learner: What is trained: `classifier`.
     """
 
@@ -33,7 +34,7 @@ class Arm:
         """Refuse rows that mean nothing."""
         check_choice("augmentation.sees", self.sees, ("labelled", "pool_labels"))
         check_choice("augmentation.extra", self.extra, EXTRA)
-        check_choice("augmentation.transform", self.transform, ("none", "classical"))
+        check_choice("augmentation.transform", self.transform, ("none", "classical", "mixup", "cutmix"))
         check_choice("augmentation.learner", self.learner, ("classifier",))
         if self.extra != "none":
             check_number("augmentation.share", self.share, 0, 1, open_low=True)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torchmetrics.functional.classification import multiclass_accuracy
+from torchvision.transforms.v2 import CutMix, MixUp
 
 from gan_augment.augmentation.arm import Arm
 from gan_augment.augmentation.classical import ClassicalTransform
@@ -27,6 +28,9 @@ from gan_augment.systems.hardware import Hardware
 VERSION = 2  # raise it when the mathematics of the training changes
 
 NUM_LOOKS = 10  # at the validation images, over the whole training
+
+# Zhang et al. 2018, Yun et al. 2019. Each image is mixed with the one before it in the batch, which is in random order.
+MIXING = {"mixup": MixUp, "cutmix": CutMix}
 
 
 @dataclass(frozen=True)
@@ -68,18 +72,25 @@ class Classifier(L.LightningModule):
         network: Images `[B, C, H, W]` in [-1, 1] -> logits `[B, K]`.
         settings: How it is trained.
         transform: Applied to every training image; None for none.
-        seed: Decides the draws of the transform.
+        mixing: (Images `[B, C, H, W]`, labels `[B]`) -> mixed ones, and probabilities `[B, K]`; None to mix nothing.
+        seed: Decides the draws of both.
     """
 
     finite: Tensor
 
     def __init__(
-        self, network: nn.Module, settings: ClassifierSettings, transform: ClassicalTransform | None, seed: int
+        self,
+        network: nn.Module,
+        settings: ClassifierSettings,
+        transform: ClassicalTransform | None,
+        mixing: MixUp | CutMix | None,
+        seed: int,
     ) -> None:
         super().__init__()
         self.network = network
         self.settings = settings
         self.transform = transform
+        self.mixing = mixing
         self.seed = seed
         self.register_buffer("finite", torch.tensor(True))
 
@@ -100,9 +111,14 @@ class Classifier(L.LightningModule):
 
     def training_step(self, batch: Batch, step: int) -> Tensor:
         """Return the loss on one batch."""
-        torch.manual_seed(stream_seed(self.seed, "dropout", step))  # networks draw from the global stream
-        images = batch.images if self.transform is None else self.transform(batch.images, self._draws.at(step))
-        loss = cross_entropy(self.network(images).float(), batch.labels)
+        images, targets = batch
+        if self.transform is not None:
+            images = self.transform(images, self._draws.at(step))
+        if self.mixing is not None:
+            torch.manual_seed(stream_seed(self.seed, "mixing", step))  # torchvision draws from the global stream
+            images, targets = self.mixing(images, targets)
+        torch.manual_seed(stream_seed(self.seed, "dropout", step))  # and so do networks
+        loss = cross_entropy(self.network(images).float(), targets)
         self.finite &= loss.detach().isfinite()
         self.log("train/loss", loss)
         return loss
@@ -151,7 +167,7 @@ def classifier_stage(
     _origin(json.dumps(classifier), labelled.shape, labelled.num_classes)
     _check_arm(arm, settings, labelled)
     transform = build(classical)  # also when it goes unused: its settings are checked
-    if arm.transform == "none":
+    if arm.transform != "classical":
         transform = None
     inputs: dict[str, Stage | str] = {"labelled": labelled.fingerprint, "validation": validation.fingerprint}
     if synthesis is not None:
@@ -185,6 +201,8 @@ def _check_arm(arm: Arm, settings: ClassifierSettings, labelled: ImageSet) -> No
             f"augmentation.extra=labelled draws every class as often, but each has {counts[0]} labelled images: they "
             "come as often anyway; leave this arm out"
         )
+    if arm.transform in MIXING and settings.batch_size == 1:
+        raise ValueError(f"augmentation.transform={arm.transform} mixes images, but classifier.batch_size=1: use more")
 
 
 def classifier_notes(classifier: Mapping[str, Any] | None, labelled: ImageSet) -> list[str]:
@@ -228,7 +246,7 @@ def train_classifier(
     Args:
         labelled: The real images it learns from.
         validation: Images to report on while training; they change no weight.
-        arm: What is mixed into the batches.
+        arm: What is mixed into the batches, and whether their images are mixed.
         transform: Applied to every training image, real or not; None for none.
         classifier: Configuration node of the `ClassifierSettings`.
         seed: The seed of all its streams, shared by the arms.
@@ -253,7 +271,10 @@ def train_classifier(
     parts = [part for part in parts if part.num_per_batch]
     data = ImageBatches(parts, settings.num_steps, seed, validation, validation_batch_size=settings.batch_size)
     network = initialised(lambda: settings.network(labelled.shape, labelled.num_classes), seed)
-    system = Classifier(network, settings, transform, seed)
+    mixing = None
+    if arm.transform in MIXING:
+        mixing = MIXING[arm.transform](alpha=1.0, num_classes=labelled.num_classes)  # shares are uniform in [0, 1]
+    system = Classifier(network, settings, transform, mixing, seed)
     look_every = max(1, settings.num_steps // NUM_LOOKS) if len(validation) else None
     hardware.fit(system, data, folder, validate_every=look_every)
     about = {
