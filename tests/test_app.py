@@ -197,6 +197,46 @@ def test_a_trial_without_a_recipe_gets_no_hint(cli, tmp_path):
     assert statuses(tmp_path / "studies" / "untitled") == {"none": "ok"}
 
 
+# What training sees in each arm: images of the pool with their labels, and in how many stages.
+WITH_GAN = {"teacher", "judge", "gan", "synthesis", "classifier", "total"}
+WITHOUT = {"classifier", "total"}
+EVERY_ARM = {
+    "none": (0, WITHOUT),
+    "half_batch": (0, WITHOUT),
+    "classical": (0, WITHOUT),
+    "mixup": (0, WITHOUT),
+    "cutmix": (0, WITHOUT),
+    "oversampling": (0, WITHOUT),
+    "more_real": (80, WITHOUT),
+    "gan": (0, WITH_GAN),
+    "gan_classical": (0, WITH_GAN),
+    "placebo": (0, WITH_GAN),
+    "synthetic_only": (0, WITH_GAN),
+}
+
+
+def test_every_arm_runs_and_says_what_it_saw(cli, tmp_path):
+    assert set(EVERY_ARM) == {path.stem for path in (CONF / "augmentation").glob("*.yaml")}
+    rare = ("imbalance.classes=['3']", "imbalance.share=0.5")  # oversampling refuses equal classes
+    arms = f"augmentation={','.join(EVERY_ARM)}"
+    ended = cli("-m", "study=arms", arms, "seed=0", *rare, *TINY, f"paths.output_dir={tmp_path}")
+    assert ended.code == 0, ended.err
+    found = {one["factors"]["augmentation"]: one for one in records(tmp_path / "studies" / "arms").values()}
+    assert set(found) == set(EVERY_ARM)
+    assert len({one["metrics"]["test"]["nll"] for one in found.values()}) == len(EVERY_ARM)  # no arm is another one
+    for arm, (pool, stages) in EVERY_ARM.items():
+        saw, seconds = found[arm]["saw"], found[arm]["costs"]["seconds"]
+        assert found[arm]["status"] == "ok"
+        assert (saw["labelled"], saw["pool_images"], saw["pool_labels"]) == (47, pool, pool)
+        assert set(seconds) == stages
+    gans = {one["provenance"]["stages"]["gan"] for one in found.values() if "gan" in one["provenance"]["stages"]}
+    assert len(gans) == 1
+    rows = {row["factors.augmentation"]: row for row in results(tmp_path / "studies" / "arms")}
+    assert {arm: row["saw.pool_labels"] for arm, row in rows.items()} == {
+        arm: str(pool) for arm, (pool, _) in EVERY_ARM.items()
+    }
+
+
 # ------------------------------------------------------------------------------------------- what breaks on the way
 
 
@@ -378,6 +418,23 @@ def test_a_setting_that_cannot_be_is_refused_before_anything_trains(cli, tmp_pat
 )
 def test_what_hydra_does_not_know_it_refuses(cli, tmp_path, launch, setting, said):
     assert_refused(cli(*launch, *TINY, setting, f"paths.output_dir={tmp_path}"), tmp_path, *said)
+
+
+@launches
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (("augmentation=more_real", "labels_per_class=all"), "the pool has no labelled image to give"),
+        (("augmentation=oversampling",), "each has 5 labelled images: they come as often anyway"),
+        (("augmentation=half_batch", "augmentation.share=1"), "leaves no image in a batch: use a smaller share"),
+        (("augmentation=none", "augmentation.share=0.5"), "this arm has no extra images: leave share null"),
+        (("augmentation=gan", "augmentation.extra=pool_labelled"), "pool_labels is for pool_labelled, and for nothing"),
+        (("augmentation=mixup", "classifier.batch_size=1"), "augmentation.transform=mixup mixes images, but"),
+    ],
+)
+def test_an_arm_that_would_be_another_one_or_none_is_refused(cli, tmp_path, launch, settings, message):
+    ended = cli(*launch, *TINY, *settings, f"paths.output_dir={tmp_path}")
+    assert_refused(ended, tmp_path, message)
 
 
 @launches

@@ -18,7 +18,7 @@ class Arm:
             numbers a class; `synthetic`; `shuffled_synthetic`, the same images with their labels shuffled;
             `pool_labelled`, real images of the pool with their true labels; or `left_out`: nothing, and the batch is
             that much smaller.
-        share: Share of each batch that is drawn from `extra`, in (0, 1]; null without extra images.
+        share: Share of each batch that is drawn from `extra` or left out, in (0, 1]; null where `extra` is `none`.
         transform: What every training image goes through: `none`; `classical`, the transforms that preserve a label in
             this data set; or `mixup` or `cutmix`, which mix the images of a batch and their labels.
         learner: What is trained: `classifier`.
