@@ -86,7 +86,10 @@ def test_a_folder_of_images_that_torchvision_reads(said, folder, tmp_path):
         assert text["latent_seed"] == int(row["latent_seed"])
 
 
-@pytest.mark.parametrize("options", [(), ("truncation=0.7", "seed=5"), ("selection=confident", "threshold=0.9")])
+@pytest.mark.parametrize(
+    "options",
+    [(), ("truncation=0.7", "seed=5"), ("latent_scale=1.5", "seed=5"), ("selection=confident", "threshold=0.9")],
+)
 def test_every_image_can_be_made_again_bit_for_bit(said, folder, tmp_path, options, monkeypatch):
     monkeypatch.setattr(TrainedClassifier, "probabilities", in_turns)
     out = tmp_path / "made"

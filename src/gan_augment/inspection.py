@@ -8,11 +8,12 @@ from typing import Any
 from gan_augment.metrics.signals import generator_signals
 from gan_augment.networks.weights import FILE as WEIGHTS
 from gan_augment.plan import Trial
+from gan_augment.settings import settings_from
 from gan_augment.stages import Output, put_link
 from gan_augment.synthesis.generator import Generator
 from gan_augment.synthesis.looks import draw_looks
 from gan_augment.synthesis.pictures import draw_side_by_side
-from gan_augment.synthesis.sampling import chosen, first_images
+from gan_augment.synthesis.sampling import SynthesisSettings, chosen, first_images
 from gan_augment.synthesis.synthetic_set import SyntheticSet
 from gan_augment.systems.classifier import TrainedClassifier
 from gan_augment.systems.design import GANDesign
@@ -46,8 +47,8 @@ def inspect_generator(trial: Trial, outputs: Mapping[str, Output], folder: Path)
         draw_looks(generator, split.labelled, synthetic, folder)
         if "judge" in measures:
             like = split.validation if generator.knows_classes else split.validation.as_one_class()
-            truncation = trial.settings["synthesis"]["truncation"]
-            made = first_images(generator, how_many_to_judge(like), trial.settings["seeds"]["synthesis"], truncation)
+            latents = settings_from(SynthesisSettings, "synthesis", trial.settings["synthesis"]).latents
+            made = first_images(generator, how_many_to_judge(like), trial.settings["seeds"]["synthesis"], latents)
             judge, teacher = (
                 TrainedClassifier.load(measures[name], device) if name in measures else None
                 for name in ("judge", "teacher")

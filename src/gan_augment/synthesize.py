@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # the heavy imports wait until there is something to compute,
     from gan_augment.systems.classifier import TrainedClassifier
 
 OPTIONS = CONF / "synthesize.yaml"
-SAMPLING = ("per_class", "quotas", "truncation", "selection", "threshold")
+SAMPLING = ("per_class", "quotas", "latent_scale", "truncation", "selection", "threshold")
 TRIALS_NAMES = (*(f"synthesis.{name}" for name in SAMPLING), "trainer.num_threads", "trainer.accelerator")
 TEXTS = ("generator", "out", "check", "teacher", "licence")  # taken as they are written
 TO_REGENERATE = ("checkpoint", "generator_label", "seed", "number", "truncation")  # columns of a manifest
@@ -209,6 +209,7 @@ def manifest_rows(
                 "seed": seed,
                 "number": number,
                 "latent_seed": latent_seed(seed, given, number),
+                "latent_scale": settings.latent_scale,
                 "truncation": settings.truncation,
                 "selection": settings.selection,
                 "teacher_probability": None if sureness != sureness else round(sureness, 6),
@@ -229,14 +230,16 @@ def regenerate(generator: Generator, rows: Sequence[Mapping[str, str]]) -> list[
     """
     import torch
 
-    groups: dict[tuple[int, int, float | None], list[int]] = {}
+    from gan_augment.synthesis.generator import Latents
+
+    groups: dict[tuple[int, int, Latents], list[int]] = {}
     for place, row in enumerate(rows):
-        truncation = float(row["truncation"]) if row["truncation"] else None
-        groups.setdefault((int(row["generator_label"]), int(row["seed"]), truncation), []).append(place)
+        latents = Latents(float(row.get("latent_scale", 1)), float(row["truncation"]) if row["truncation"] else None)
+        groups.setdefault((int(row["generator_label"]), int(row["seed"]), latents), []).append(place)
     made: dict[int, torch.Tensor] = {}
-    for (label, seed, truncation), places in groups.items():
+    for (label, seed, latents), places in groups.items():
         numbers = torch.tensor([int(rows[place]["number"]) for place in places])
-        made |= dict(zip(places, generator.images(label, numbers, seed, truncation), strict=True))
+        made |= dict(zip(places, generator.images(label, numbers, seed, latents), strict=True))
     return [made[place] for place in range(len(rows))]
 
 
@@ -277,6 +280,7 @@ def data_card(
             "seed": options["seed"],
             "quotas": settings.quotas,
             "images a class": settings.per_class,
+            "scale of the latents": settings.latent_scale,
             "truncation": settings.truncation,
             "selection": settings.selection,
             "threshold": settings.threshold,

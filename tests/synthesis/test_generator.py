@@ -8,7 +8,7 @@ from gan_augment.networks.conditioning import PerClass, Projection
 from gan_augment.networks.dcgan import DCGAN
 from gan_augment.networks.mlp import MLP
 from gan_augment.networks.weights import save_weights
-from gan_augment.synthesis.generator import BLOCK, Generator, latent_seed
+from gan_augment.synthesis.generator import BLOCK, Generator, Latents, latent_seed
 
 CPU = torch.device("cpu")
 
@@ -87,10 +87,19 @@ def test_the_latent_seed_alone_gives_the_latent(generator):
 
 def test_truncation_bounds_the_latents_and_keeps_their_shape(generator):
     made = generator(ShowLabel(), latent_dim=50)
-    drawn = torch.stack([made.draw(0, number, 0, truncation=1.0)[0] for number in range(400)])
+    drawn = torch.stack([made.draw(0, number, 0, Latents(truncation=1.0))[0] for number in range(400)])
     assert drawn.abs().max() <= 1
     # The variance of a standard normal number between -1 and 1: 1 - 2 phi(1) / (Phi(1) - Phi(-1)).
     assert drawn.var().item() == pytest.approx(0.2911, abs=0.01)
+
+
+def test_the_scale_stretches_the_latents_and_leaves_the_draws_alone(generator):
+    made = generator(ShowLabel())
+    once, twice = (made.draw(0, 7, 0, Latents(scale))[0] for scale in (1.0, 2.0))
+    assert torch.equal(twice, 2 * once)
+    bounded = torch.stack([made.draw(0, number, 0, Latents(3.0, 1.0))[0] for number in range(400)])
+    assert bounded.abs().max() <= 1
+    assert bounded.var().item() == pytest.approx(1 / 3, abs=0.03)  # all but uniform
 
 
 def test_clusters_come_as_often_as_among_the_labelled_images(generator):

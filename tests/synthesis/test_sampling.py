@@ -12,13 +12,20 @@ from gan_augment.networks.conditioning import Projection
 from gan_augment.networks.dcgan import DCGAN
 from gan_augment.networks.weights import save_weights
 from gan_augment.stages import Stage, StageStore
-from gan_augment.synthesis.generator import Generator
+from gan_augment.synthesis.generator import Generator, Latents
 from gan_augment.synthesis.sampling import SynthesisSettings, chosen, synthesis_stage, synthesize
 from gan_augment.synthesis.synthetic_set import SyntheticSet
 from gan_augment.systems.classifier import TrainedClassifier
 
 DESIGN = GAN_NODES | {"architecture": {"_target_": "gan_augment.networks.dcgan.DCGAN", "latent_dim": 5, "channels": 4}}
-NODE = {"per_class": 4, "quotas": "balanced", "truncation": None, "selection": "all", "threshold": None}
+NODE = {
+    "per_class": 4,
+    "quotas": "balanced",
+    "latent_scale": 1.0,
+    "truncation": None,
+    "selection": "all",
+    "threshold": None,
+}
 CONFIDENT = {"selection": "confident", "threshold": 0.9}
 CPU = torch.device("cpu")
 NAMES = ["dark", "middle", "bright"]
@@ -96,12 +103,12 @@ def test_the_set_fills_its_quotas_exactly(quotas, change):
 
 
 def test_without_a_teacher_the_first_images_of_every_label_are_taken():
-    made = synthesize(generator(True), settings(truncation=0.5), EQUAL, seed=3)
+    made = synthesize(generator(True), settings(latent_scale=2.0, truncation=0.5), EQUAL, seed=3)
     assert made.numbers.tolist() == [0, 1, 2, 3] * 3
     assert made.sureness.isnan().all()
     assert made.candidates == 12
     for label in range(3):
-        expected = generator(True).images(label, torch.arange(4), 3, truncation=0.5)
+        expected = generator(True).images(label, torch.arange(4), 3, Latents(2.0, 0.5))
         assert torch.equal(made.images.images[made.images.labels == label], expected)
 
 
@@ -150,6 +157,7 @@ def test_a_class_that_the_generator_does_not_make_is_named(knows_classes):
     [
         ({"per_class": 0}, "synthesis.per_class=0: use a whole number of at least 1"),
         ({"quotas": "some"}, "synthesis.quotas=some: use one of balanced, proportional, top_up"),
+        ({"latent_scale": 0}, "synthesis.latent_scale=0: use a number above 0 and at most 10"),
         ({"truncation": 0}, "synthesis.truncation=0: use a number above 0 and at most 10"),
         ({"selection": "best"}, "synthesis.selection=best: use one of all, confident"),
         ({"selection": "confident"}, "synthesis.selection=confident.*threshold.*such as 0.9"),

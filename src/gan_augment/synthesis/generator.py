@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,29 @@ from gan_augment.settings import class_from
 BLOCK = 64  # images at a time
 # What a checkpoint must say.
 NEEDED = ("shape", "class_names", "class_counts", "label_counts", "design", "trained_on", "images_seen")
+
+
+class Latents(NamedTuple):
+    """How the numbers of a latent vector are drawn: from a normal distribution around 0.
+
+    Attributes:
+        scale: Its standard deviation: that of the training is 1. Above 1 images are more diverse and less typical.
+        truncation: Largest size of a number, above 0 (Brock et al. 2019): small, images are more typical and less
+            diverse; None for no bound.
+    """
+
+    scale: float = 1.0
+    truncation: float | None = None
+
+    def draw(self, length: int, random: torch.Generator) -> Tensor:
+        """Return a latent vector `[length]`."""
+        if self.truncation is None:
+            return self.scale * torch.randn(length, generator=random)
+        bounds = {"a": -self.truncation, "b": self.truncation}
+        return nn.init.trunc_normal_(torch.empty(length), std=self.scale, generator=random, **bounds)
+
+
+AS_IN_TRAINING = Latents()
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,14 +110,14 @@ class Generator:
             file_hash(checkpoint),
         )
 
-    def images(self, label: int, numbers: Tensor, seed: int, truncation: float | None = None) -> Tensor:
+    def images(self, label: int, numbers: Tensor, seed: int, latents: Latents = AS_IN_TRAINING) -> Tensor:
         """Make some of the images of a label.
 
         Args:
             label: In [0, K).
             numbers: Which ones, int64 `[N]`, each at least 0.
             seed: Decides the latent vectors.
-            truncation: Largest size of a latent's numbers (Brock et al. 2019), above 0; None for no bound.
+            latents: How they are drawn.
 
         Returns:
             Images `[N, C, H, W]`, on the CPU.
@@ -103,8 +126,8 @@ class Generator:
         made = []
         for block in blocks.tolist():
             whole = range(block * BLOCK, (block + 1) * BLOCK)
-            latents, labels = zip(*(self.draw(label, number, seed, truncation) for number in whole), strict=True)
-            made.append(self.show(torch.stack(latents), torch.stack(labels)))
+            vectors, labels = zip(*(self.draw(label, number, seed, latents) for number in whole), strict=True)
+            made.append(self.show(torch.stack(vectors), torch.stack(labels)))
         return torch.cat(made)[which * BLOCK + numbers % BLOCK]
 
     @torch.no_grad()
@@ -113,16 +136,13 @@ class Generator:
         device = next(self.network.parameters()).device
         return from_float(self.network(latents.to(device), labels.to(device)).float(), self.dtype).cpu()
 
-    def draw(self, label: int, number: int, seed: int, truncation: float | None = None) -> tuple[Tensor, Tensor]:
+    def draw(self, label: int, number: int, seed: int, latents: Latents = AS_IN_TRAINING) -> tuple[Tensor, Tensor]:
         """Return the latent vector `[latent_dim]` of an image, and the label that the network takes, a scalar.
 
         The latter is the class, or one of its clusters, drawn as often as the labelled images come from it.
         """
         random = torch.Generator().manual_seed(latent_seed(seed, label, number))
-        if truncation is None:
-            latent = torch.randn(self.latent_dim, generator=random)
-        else:
-            latent = nn.init.trunc_normal_(torch.empty(self.latent_dim), a=-truncation, b=truncation, generator=random)
+        latent = latents.draw(self.latent_dim, random)
         return latent, draw_clusters(torch.tensor([label]), self.label_counts, self.clusters, random)[0]
 
 

@@ -14,7 +14,7 @@ from gan_augment.data.image_set import ImageSet
 from gan_augment.networks.weights import BEST, FILE
 from gan_augment.settings import check_choice, check_integer, check_number, settings_from
 from gan_augment.stages import Stage
-from gan_augment.synthesis.generator import BLOCK, Generator
+from gan_augment.synthesis.generator import AS_IN_TRAINING, BLOCK, Generator, Latents
 from gan_augment.synthesis.synthetic_set import SyntheticSet
 from gan_augment.systems.classifier import TrainedClassifier
 from gan_augment.systems.hardware import Hardware
@@ -35,14 +35,15 @@ class SynthesisSettings:
         per_class: Images a class; of a generator that knows no classes, images in all.
         quotas: `balanced`, as many of each class; `proportional`, as many in all, shared out as the labelled images
             are; or `top_up`, what each class's labelled images lack to that number.
-        truncation: Largest size of a latent's numbers, above 0: smaller makes images more typical and less diverse;
-            None for no bound.
+        latent_scale: Standard deviation of a latent's numbers, above 0.
+        truncation: Largest size of a latent's numbers, above 0; None for no bound.
         selection: `all`; or `confident`, those alone of which a teacher is sure that they show their label.
         threshold: Probability of the label from which on the teacher is sure, in [0, 1); None where none is asked.
     """
 
     per_class: int
     quotas: str
+    latent_scale: float
     truncation: float | None
     selection: str
     threshold: float | None
@@ -51,6 +52,7 @@ class SynthesisSettings:
         """Refuse values out of range."""
         check_integer("synthesis.per_class", self.per_class, low=1)
         check_choice("synthesis.quotas", self.quotas, QUOTAS)
+        check_number("synthesis.latent_scale", self.latent_scale, 0, 10, open_low=True)
         if self.truncation is not None:
             check_number("synthesis.truncation", self.truncation, 0, 10, open_low=True)
         check_choice("synthesis.selection", self.selection, SELECTIONS)
@@ -65,6 +67,11 @@ class SynthesisSettings:
                 f"synthesis.threshold={self.threshold}, but synthesis.selection=all takes every image: leave it null, "
                 "or set synthesis.selection=confident"
             )
+
+    @property
+    def latents(self) -> Latents:
+        """How latent vectors are drawn."""
+        return Latents(self.latent_scale, self.truncation)
 
     @property
     def asks_teacher(self) -> bool:
@@ -82,7 +89,7 @@ class SynthesisSettings:
 
         Example:
             >>> counts = torch.tensor([1, 3])
-            >>> [SynthesisSettings(4, kind, None, "all", None).count(counts).tolist() for kind in QUOTAS]
+            >>> [SynthesisSettings(4, kind, 1.0, None, "all", None).count(counts).tolist() for kind in QUOTAS]
             [[4, 4], [2, 6], [3, 1]]
         """
         if self.quotas == "balanced":
@@ -123,7 +130,7 @@ def synthesize(
     """
     wanted, class_names = settings.count(class_counts), generator.class_names
     if teacher is None:
-        images = first_images(generator, wanted, seed, settings.truncation)
+        images = first_images(generator, wanted, seed, settings.latents)
         numbers = torch.cat([torch.arange(count) for count in wanted.tolist()])
         return SyntheticSet(images, numbers, torch.full((len(images),), math.nan), len(images))
     if generator.knows_classes:
@@ -142,10 +149,10 @@ def synthesize(
     return SyntheticSet(taken, found[order], sureness[order], sum(candidates for _, candidates in parts))
 
 
-def first_images(generator: Generator, wanted: Tensor, seed: int, truncation: float | None = None) -> ImageSet:
+def first_images(generator: Generator, wanted: Tensor, seed: int, latents: Latents = AS_IN_TRAINING) -> ImageSet:
     """Make the first images of each class, so many of each, int64 `[K]`."""
     made = [
-        generator.images(label, torch.arange(count), seed, truncation)
+        generator.images(label, torch.arange(count), seed, latents)
         for label, count in enumerate(wanted.tolist())
         if count
     ]
@@ -166,7 +173,7 @@ def _select(
     found: list[tuple[Tensor, ...]] = []
     for start in range(0, MAX_CANDIDATES * at_once, at_once):
         numbers = torch.arange(start, start + at_once)
-        pixels = generator.images(label, numbers, seed, settings.truncation)
+        pixels = generator.images(label, numbers, seed, settings.latents)
         nothing = torch.full((at_once,), -1)
         sureness, seen = teacher.probabilities(ImageSet(pixels, nothing, teacher.class_names)).max(dim=1)
         sure = sureness >= settings.threshold
