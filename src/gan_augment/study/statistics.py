@@ -1,12 +1,19 @@
 """Paired differences, their intervals, and the words that may be said about them. Everything here is in points."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
 MIN_PAIRS = 6  # an exact sign-flip test of five pairs cannot go below p = 0.0625, however large the effect
+MIN_BOOTSTRAP_PAIRS = 20  # below, a bootstrap's intervals cover too little
+MAX_EXACT_PAIRS = 20  # up to which all 2^n signs are tried
+MAX_PAIRS = 10_000  # up to which the planner looks
+RESAMPLES = 9_999
+LEVEL = 0.05  # of the tests
 
 
 class Interval(NamedTuple):
@@ -30,6 +37,113 @@ class Interval(NamedTuple):
         return self.num_pairs > 1 and self.low == self.high
 
 
+class ImageVariance(NamedTuple):
+    """What the choice of the test images adds to the variance of a mean difference.
+
+    Attributes:
+        variance: In points squared, at least 0.
+        degrees: Degrees of freedom of its estimate.
+    """
+
+    variance: float
+    degrees: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean difference with the variance of that mean.
+
+    Attributes:
+        mean: The mean difference; nan without pairs.
+        num_pairs: How many independent pairs stand behind it.
+        split_variance: Variance of the mean from one pair to another, s^2 / n; nan with fewer than two pairs.
+        images: What the choice of the test images adds; None if that is left out.
+    """
+
+    mean: float
+    num_pairs: int
+    split_variance: float
+    images: ImageVariance | None = None
+
+    @property
+    def on_these_images(self) -> "Estimate":
+        """The same estimate, of the mean over the test images at hand."""
+        return replace(self, images=None)
+
+    @property
+    def variance(self) -> float:
+        """Variance of the mean."""
+        return self.split_variance + (self.images.variance if self.images else 0.0)
+
+    @property
+    def degrees(self) -> float:
+        """Degrees of freedom of the variance, by Satterthwaite (1946)."""
+        if not self.images or not self.images.variance:
+            return self.num_pairs - 1
+        split, (image, image_degrees) = self.split_variance, self.images
+        return (split + image) ** 2 / (split**2 / (self.num_pairs - 1) + image**2 / image_degrees)
+
+    def interval(self, confidence: float = 0.95) -> Interval:
+        """Student's t interval.
+
+        An interval that takes the choice of the images into account is never made narrower than the one that does
+        not, as the approximate degrees of freedom would by a percent or so where images add next to nothing.
+
+        Args:
+            confidence: Nominal coverage, in (0, 1).
+
+        Raises:
+            ValueError: If `confidence` lies outside (0, 1).
+        """
+        from scipy.special import stdtrit
+
+        if not 0 < confidence < 1:
+            raise ValueError(f"confidence={confidence}, but it must lie between 0 and 1, for example 0.95")
+        if self.num_pairs < 2:
+            return Interval(self.mean, math.nan, math.nan, self.num_pairs)
+        if self.split_variance == 0:
+            return Interval(self.mean, self.mean, self.mean, self.num_pairs)
+        half = max(
+            float(stdtrit(one.degrees, (1 + confidence) / 2)) * math.sqrt(one.variance)
+            for one in (self, self.on_these_images)
+        )
+        return Interval(self.mean, self.mean - half, self.mean + half, self.num_pairs)
+
+    @property
+    def p_value(self) -> float:
+        """The two-sided p value that agrees with the interval; nan where there is no interval."""
+        from scipy.special import stdtr
+
+        if self.num_pairs < 2 or self.split_variance == 0:
+            return math.nan
+        return max(
+            float(2 * stdtr(one.degrees, -abs(one.mean) / math.sqrt(one.variance)))
+            for one in (self, self.on_these_images)
+        )
+
+
+def estimate(differences: Sequence[float] | np.ndarray, images: ImageVariance | None = None) -> Estimate:
+    """Estimate a mean difference from independent pairs.
+
+    Args:
+        differences: One difference a pair `[n]`, in points.
+        images: What the choice of the test images adds to the variance, to speak of new images.
+
+    Returns:
+        The estimate; differences that are equal but for floating point have a variance of 0.
+
+    Raises:
+        ValueError: If a difference is not finite.
+    """
+    values = np.asarray(differences, dtype=float)
+    n = values.size
+    if not np.isfinite(values).all():
+        raise ValueError(f"differences must be finite, got {values.tolist()}")
+    mean = float(values.mean()) if n else math.nan
+    variance = math.nan if n < 2 else 0.0 if np.ptp(values) < 1e-9 else float(values.var(ddof=1) / n)
+    return Estimate(mean, n, variance, images)
+
+
 def paired_interval(differences: Sequence[float] | np.ndarray, confidence: float = 0.95) -> Interval:
     r"""Mean of paired differences with Student's t interval, $\bar d \pm t_{n-1} \, s_d / \sqrt n$.
 
@@ -50,21 +164,183 @@ def paired_interval(differences: Sequence[float] | np.ndarray, confidence: float
         >>> interval.mean, round(interval.low, 3), round(interval.high, 3)
         (2.0, -0.484, 4.484)
     """
-    from scipy.special import stdtrit
+    return estimate(differences).interval(confidence)
+
+
+def image_variance(differences: np.ndarray, strata: np.ndarray | None = None) -> ImageVariance:
+    r"""Variance that the choice of the test images adds to a mean difference over splits.
+
+    All $n$ splits are tested on the same $m$ images, so that averaging over splits does not average the images'
+    luck out. With $x_{ji} = 100 (r_{ji} - r^0_{ji})$, $r$ and $r^0$ being 1 where the two classifiers of split $j$
+    are right on image $i$, splits are crossed with images and both are random:
+
+    $x_{ji} = \mu + a_j + b_i + e_{ji}$,  $\mathrm{Var}(\bar x) = \sigma_a^2 / n + \sigma_b^2 / m + \sigma_e^2 / (nm)$.
+
+    The variance of the splits' means over $n$ estimates the first and the last term together: that is the variance
+    of the mean on these images. What is missing is $\sigma_b^2 / m$. The variance over images of the mean over splits
+    estimates $\sigma_b^2 + \sigma_e^2 / n$, too much by the noise of the splits, which the interaction's mean square
+    takes off: $\hat\sigma_b^2 = (MS_{image} - MS_{residual}) / n$, and 0 if that is negative. The parts are
+    uncorrelated whatever the distribution of $x$ (it need not be normal, and here is -100, 0 or 100), so the
+    estimates are unbiased before the cut at 0; degrees of freedom are Satterthwaite's (1946).
+
+    This is the two-way analysis of training sets crossed with test cases of Rasmussen (1996, "Evaluation of Gaussian
+    processes and other methods for non-linear regression", chapter 2, the design with a common test set), and, with
+    splits in the place of readers and images in that of cases, of Obuchowski and Rockette (1995) and Hillis (2007).
+
+    Args:
+        differences: Points `[n, m]`, a row a split (repeats averaged), a column a test image; n and m at least 2.
+        strata: Class of each image `[m]`, for a mean of class means such as balanced accuracy: classes count alike,
+            and new images are as many of each class. One stratum by default, for accuracy.
+
+    Returns:
+        The variance to add.
+
+    Raises:
+        ValueError: With fewer than two splits, or fewer than two images in a stratum.
+    """
+    x = np.asarray(differences, dtype=float)
+    strata = np.zeros(x.shape[1]) if strata is None else np.asarray(strata)
+    n, names = len(x), np.unique(strata)
+    if n < 2 or min((strata == name).sum() for name in names) < 2:
+        raise ValueError(f"differences must have at least two splits and two images a stratum, got {x.shape}")
+    variance = noise = 0.0
+    for name in names:
+        part = x[:, strata == name]
+        m, of_image = part.shape[1], part.mean(axis=0)
+        residuals = part - part.mean(axis=1, keepdims=True) - of_image + part.mean()
+        ms_image = n * of_image.var(ddof=1)
+        ms_residual = np.square(residuals).sum() / ((n - 1) * (m - 1))
+        share = 1 / (len(names) ** 2 * n * m)
+        variance += share * (ms_image - ms_residual)
+        noise += share**2 * (ms_image**2 + ms_residual**2 / (n - 1)) / (m - 1)
+    return (
+        ImageVariance(float(variance), float(variance**2 / noise)) if variance > 1e-12 else ImageVariance(0, math.inf)
+    )
+
+
+def bootstrap_interval(differences: Sequence[float] | np.ndarray, confidence: float = 0.95) -> Interval:
+    """Bias-corrected and accelerated bootstrap interval of a mean difference (Efron 1987), by SciPy, with a fixed seed.
+
+    Args:
+        differences: One difference a pair `[n]`, not all equal.
+        confidence: Nominal coverage, in (0, 1).
+
+    Returns:
+        The interval. Under `MIN_BOOTSTRAP_PAIRS` pairs it covers too little: 84 % in place of 95 % with five.
+    """
+    from scipy.stats import bootstrap
 
     values = np.asarray(differences, dtype=float)
-    n = values.size
-    if not np.isfinite(values).all():
-        raise ValueError(f"differences must be finite, got {values.tolist()}")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence={confidence}, but it must lie between 0 and 1, for example 0.95")
-    mean = float(values.mean()) if n else math.nan
-    if n < 2:
-        return Interval(mean, math.nan, math.nan, n)
-    if np.ptp(values) < 1e-9:  # equal but for floating point
-        return Interval(mean, mean, mean, n)
-    half = float(stdtrit(n - 1, (1 + confidence) / 2) * values.std(ddof=1) / math.sqrt(n))
-    return Interval(mean, mean - half, mean + half, n)
+    random = np.random.default_rng(0)
+    found = bootstrap((values,), np.mean, n_resamples=RESAMPLES, confidence_level=confidence, random_state=random)
+    low, high = found.confidence_interval
+    return Interval(float(values.mean()), float(low), float(high), values.size)
+
+
+def sign_flip_p(differences: Sequence[float] | np.ndarray) -> float:
+    """Two-sided p value of the sign-flip test: how often random signs make a mean as far from 0 (Fisher 1935).
+
+    It assumes nothing but that a difference and its opposite are equally likely if there is no effect. With at most
+    `MAX_EXACT_PAIRS` pairs all 2^n signs are tried and the p value is exact; with more, `RESAMPLES` random ones of a
+    fixed seed, and the signs at hand count as one of them (Phipson and Smyth 2010).
+
+    Args:
+        differences: One difference a pair `[n]`.
+
+    Returns:
+        The p value; nan without pairs.
+
+    Example:
+        >>> sign_flip_p([1.0, 2.0, 3.0])
+        0.25
+    """
+    values = np.asarray(differences, dtype=float)
+    if not values.size:
+        return math.nan
+    extreme = abs(values.sum()) - 1e-9
+    if values.size <= MAX_EXACT_PAIRS:
+        sums = values[:1]  # the other sign of the first mirrors all that follows
+        for value in values[1:]:
+            sums = np.concatenate([sums - value, sums + value])
+        return float((abs(sums) >= extreme).mean())
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], (RESAMPLES, values.size))
+    return float((1 + (abs(signs @ values) >= extreme).sum()) / (1 + RESAMPLES))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjust p values for their number, so that one false finding among all is as rare as in a single test (Holm 1979).
+
+    Args:
+        p_values: One a comparison; nan where there is none, which counts as 1.
+
+    Returns:
+        The adjusted p values, in the same order.
+
+    Example:
+        >>> [round(p, 6) for p in holm([0.01, 0.04, 0.03, 0.02])]
+        [0.04, 0.06, 0.06, 0.06]
+    """
+    p = np.nan_to_num(np.asarray(p_values, dtype=float), nan=1.0)
+    order = p.argsort()
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1)))
+    return adjusted.tolist()
+
+
+def power(points: float, num_pairs: int, sd: float, image_variance: float = 0.0, comparisons: int = 1) -> float:
+    r"""How likely a study is to call a true gain *better*.
+
+    $P(T > t_{\nu,\, 1 - 0.025/k})$, $T$ noncentral t with $\nu$ degrees of freedom and noncentrality
+    $\delta / \sqrt{s^2 / n + v}$.
+
+    Args:
+        points: The true gain $\delta$, above 0.
+        num_pairs: Independent pairs n, at least 2.
+        sd: Standard deviation s of the paired differences, above 0.
+        image_variance: What the choice of the test images adds to the variance of the mean, v.
+        comparisons: Number k of comparisons to correct for; all by Bonferroni, of which Holm's correction is at most
+            as strict.
+
+    Returns:
+        A probability.
+
+    Example:
+        >>> round(power(1.0, 10, sd=1.0), 2)
+        0.8
+    """
+    from scipy.special import stdtrit
+    from scipy.stats import nct
+
+    split_variance = sd**2 / num_pairs
+    variance = split_variance + image_variance
+    degrees = (num_pairs - 1) * (variance / split_variance) ** 2
+    critical = float(stdtrit(degrees, 1 - LEVEL / 2 / comparisons))
+    return float(nct.sf(critical, degrees, points / math.sqrt(variance)))
+
+
+def pairs_to_detect(
+    points: float, sd: float, image_variance: float = 0.0, comparisons: int = 1, wanted: float = 0.8
+) -> float:
+    """Plan a study: the fewest pairs that call a true gain *better* with a wanted probability.
+
+    Args:
+        points: The gain to detect, above 0.
+        sd: Standard deviation of the paired differences, above 0.
+        image_variance: What the choice of the test images adds to the variance of the mean. More splits do not
+            reduce it.
+        comparisons: Number of comparisons to correct for.
+        wanted: The wanted power, in (0, 1).
+
+    Returns:
+        At least `MIN_PAIRS`; infinite where `MAX_PAIRS` are too few.
+
+    Example:
+        >>> pairs_to_detect(1.0, sd=1.0), pairs_to_detect(1.0, sd=1.0, image_variance=0.25)
+        (10, inf)
+    """
+    choices = range(MIN_PAIRS, MAX_PAIRS + 1)
+    found = bisect_left(choices, wanted, key=lambda n: power(points, n, sd, image_variance, comparisons))
+    return choices[found] if found < len(choices) else math.inf
 
 
 def in_words(interval: Interval, decimals: int = 1) -> tuple[str, str]:
@@ -98,7 +374,9 @@ def in_words(interval: Interval, decimals: int = 1) -> tuple[str, str]:
     return _signed(mean, decimals), f"{low + 0.0:.{decimals}f} to {high + 0.0:.{decimals}f}"
 
 
-def verdict(interval: Interval, unit: str, resolution: float) -> str:
+def verdict(
+    interval: Interval, unit: str, resolution: float, scope: str = "", adjusted_p: float = 0.0, comparisons: int = 1
+) -> str:
     """Say in one sentence what a 95 % interval of a difference in results allows, and no more.
 
     Args:
@@ -106,40 +384,49 @@ def verdict(interval: Interval, unit: str, resolution: float) -> str:
         unit: What a pair is: `split`, or `training seed` where all trials share one split.
         resolution: What one image is worth, in points; left unsaid where it is nan,
             as for means over classes, in which an image of a small class is worth more than another.
+        scope: What the interval speaks of, such as `for new images`.
+        adjusted_p: p value of the difference, adjusted for all comparisons.
+        comparisons: How many these are.
 
     Returns:
         The sentence.
 
     Example:
-        >>> verdict(Interval(1.8, 0.9, 2.6, 10), "split", 0.28)
-        'better by 1.8 points, 95 % interval 0.9 to 2.6, 10 splits'
+        >>> verdict(Interval(1.8, 0.9, 2.6, 10), "split", 0.28, "for new images")
+        'better by 1.8 points for new images, 95 % interval 0.9 to 2.6, 10 splits'
         >>> verdict(Interval(-0.1, -1.2, 0.9, 10), "split", 0.28)
         'no detectable effect: gains above 0.9 points are excluded, and losses above 1.2 points (10 splits)'
+        >>> verdict(Interval(1.8, 0.1, 3.5, 10), "split", 0.28, adjusted_p=0.2, comparisons=5)
+        'interval excludes 0 but does not survive correction for 5 comparisons: +1.8 points, 95 % interval 0.1 to 3.5, 10 splits'
         >>> verdict(Interval(1.2, -0.4, 2.8, 3), "split", 0.28)
         'too few splits (n = 3; run at least 6): +1.2 points, 95 % interval -0.4 to 2.8'
-    """
+    """  # noqa: E501
     n = interval.num_pairs
     if n == 0:
         return f"nothing to compare: no {unit} has a result on both sides"
     mean, bounds = in_words(interval)
     pairs = f"{n} {unit}{'s' if n > 1 else ''}"
+    scope = f" {scope}" if scope else ""
     if n < MIN_PAIRS:
         reason = f"every {unit} gave the same difference" if interval.has_no_spread else "no interval"
         detail = f"95 % interval {bounds}" if bounds else reason
-        sentence = f"too few {unit}s (n = {n}; run at least {MIN_PAIRS}): {mean} points, {detail}"
+        sentence = f"too few {unit}s (n = {n}; run at least {MIN_PAIRS}): {mean} points{scope}, {detail}"
     elif interval.has_no_spread:
         sentence = f"every {unit} gave the same difference ({mean} points): no interval"
         if resolution > 0:
             sentence += f"; one image is {float(f'{resolution:.2g}'):g} points"
-    elif round(interval.low, 6) > 0 or round(interval.high, 6) < 0:
-        word = "better" if interval.mean > 0 else "worse"
-        sentence = f"{word} by {mean[1:]} points, 95 % interval {bounds}, {pairs}"
-    else:
+    elif not (round(interval.low, 6) > 0 or round(interval.high, 6) < 0):
         low, high = bounds.split(" to ")
         sentence = (
-            f"no detectable effect: gains above {high} points are excluded, "
+            f"no detectable effect{scope}: gains above {high} points are excluded, "
             f"and losses above {low.removeprefix('-')} points ({pairs})"
         )
+    elif adjusted_p > LEVEL:
+        sentence = f"interval excludes 0 but does not survive correction for {comparisons} comparisons: "
+        sentence += f"{mean} points{scope}, 95 % interval {bounds}, {pairs}"
+    else:
+        word = "better" if interval.mean > 0 else "worse"
+        sentence = f"{word} by {mean[1:]} points{scope}, 95 % interval {bounds}, {pairs}"
     return sentence if unit == "split" else f"on this one split, over {pairs} (training noise only): {sentence}"
 
 
