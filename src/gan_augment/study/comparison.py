@@ -2,18 +2,16 @@
 
 A *configuration* is an arm together with the values of the factors that the study sweeps. A *contrast* compares two
 configurations that differ in one thing alone, pair by pair: in the arm, or in a setting that the study names. What is
-compared is fixed before any number is seen.
+compared is fixed before any number is seen, and every verdict is corrected for all that is compared.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gan_augment.study.factors import NULL
-from gan_augment.study.statistics import Interval, paired_interval, verdict
+from gan_augment.study.factors import GENERATOR_PARTS, NULL
 from gan_augment.study.trials import (
     ACCURACY,
     ARM,
@@ -21,8 +19,6 @@ from gan_augment.study.trials import (
     CONTENT,
     IMBALANCE,
     LABELLED_RATIO,
-    NUM_IMAGES,
-    PER_CLASS,
     RARE,
     SEEDS,
     SPLIT,
@@ -39,7 +35,17 @@ if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `
     import pandas as pd
 
 ARMS = ("none", "classical", "gan", "gan_classical")
-CONTRASTS = (("classical", "none"), ("gan", "none"), ("gan_classical", "none"), ("gan_classical", "classical"))
+# Each arm against the one that lacks nothing but what the arm is about, fixed before any number is seen. A control has
+# one partner: `half_batch` and `placebo` say what of the gain of `gan` is not owed to the images, so `gan` is compared
+# with them. An arm whose partner is not in the study is compared with `none`.
+CONTRASTS = (
+    ("classical", "none"),
+    ("gan", "none"),
+    ("gan_classical", "classical"),
+    ("gan", "half_batch"),
+    ("gan", "placebo"),
+    *((arm, "none") for arm in ("synthetic_only", "more_real", "oversampling", "mixup", "cutmix")),
+)
 
 PENALTY = "factors.penalty"
 METRICS = {ACCURACY: "accuracy", BALANCED: "balanced accuracy", RARE: "recall of rare classes"}
@@ -81,28 +87,20 @@ class Configuration:
         judged = self.judged
         return (100 * judged.reindex(columns=metrics).astype(float)).groupby(judged[by].astype(str)).mean()
 
+    @property
+    def has_generator(self) -> bool:
+        """Whether its trials have a GAN: to those without one, its factors are null."""
+        columns = [f"factors.{part}" for part in GENERATOR_PARTS]
+        return bool(self.trials.reindex(columns=columns).notna().any(axis=None))
+
+    def share_ended(self, by: str) -> pd.Series:
+        """What share of the trials of each split or training seed has a result and did not diverge."""
+        known = self.trials[(self.trials["status"] == "diverged") | self.trials.index.isin(self.judged.index)]
+        return (known["status"] == "ok").groupby(known[by].astype(str)).mean()
+
     def count(self, status: str) -> int:
         """How many trials ended in a status."""
         return int((self.trials["status"] == status).sum())
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """One configuration against another that differs in the arm, or in one setting, alone; in one metric.
-
-    Attributes:
-        title: For example `gan (loss=hinge) against none`, with the metric if it is not accuracy.
-        metric: Which result is compared, one of `METRICS`.
-        interval: Difference in that metric, in points.
-        sentence: The verdict.
-        per_class: Class -> difference in that class's accuracy, in points; of the contrast in accuracy only.
-    """
-
-    title: str
-    metric: str
-    interval: Interval
-    sentence: str
-    per_class: dict[str, Interval]
 
 
 def has_unequal_classes(study: Study) -> bool:
@@ -151,7 +149,9 @@ def configurations(study: Study) -> list[Configuration]:
         groups.setdefault(tuple(value if value == value else None for value in row), []).append(position)
     found = []
     for (arm, *values), positions in groups.items():
-        setting = {name.removeprefix("factors."): v for name, v in zip(swept, values, strict=True) if v is not None}
+        # A setting of its arm that is null is one that the arm has no use for, such as a share of no synthetic images.
+        known = ((c, v) for c, v in zip(swept, values, strict=True) if v is not None)
+        setting = {c.removeprefix("factors."): v for c, v in known if not (c.startswith(f"{ARM}.") and v == NULL)}
         found.append(Configuration(str(arm or "no classifier"), setting, trials.iloc[positions]))
     return sorted(found, key=lambda c: (_arm_order(c.arm), [(k, natural(v)) for k, v in c.setting.items()]))
 
@@ -169,27 +169,6 @@ def pairs(
         Each configuration with results beside its base, arm by arm, then setting by setting.
     """
     return [(one, base) for one, _, bases in _planned(found, against) for base in bases]
-
-
-def contrasts(
-    found: list[Configuration], metrics: Sequence[str] = (ACCURACY,), against: Sequence[tuple[str, Any]] = ()
-) -> list[Contrast]:
-    """Compare the configurations, pair by pair.
-
-    The unit of a pair is the split; repeats under one split are averaged first. Where all trials of a contrast share
-    one split, the training seed takes its place, and the verdict says so.
-
-    Args:
-        found: The configurations of a study.
-        metrics: What to compare, of `METRICS`.
-        against: Settings with the values that all their others are compared with.
-
-    Returns:
-        The planned contrasts of which both sides were judged, metric by metric.
-    """
-    made = [_contrast(one, base, metric) for metric in metrics for one, base in pairs(found, against)]
-    # A trial with a result has an accuracy, but no recall of rare classes where no class is rare.
-    return [contrast for contrast in made if contrast.metric == ACCURACY or contrast.interval.num_pairs]
 
 
 def warnings(study: Study) -> list[str]:
@@ -243,12 +222,14 @@ def _planned(
     """Each configuration with results, what to compare it with, and the configurations that are this and no other."""
     judged = [c for c in found if len(c.judged)]
     arms = dict.fromkeys(c.arm for c in judged)
-    pairs = [*CONTRASTS, *((arm, "none") for arm in arms if arm not in ARMS)]
+    pairs = [pair for pair in CONTRASTS if arms.keys() >= set(pair)]
+    named = {arm for pair in pairs for arm in pair}
+    pairs += [(arm, "none") for arm in arms if arm not in named and "none" in arms and arm != "none"]
     planned = [
         (one, base_arm, [base for base in judged if base.arm == base_arm and _agree(one, base)])
         for arm, base_arm in pairs
         for one in judged
-        if one.arm == arm and base_arm in arms
+        if one.arm == arm
     ]
     for name, value in against:
         sides = [(c.setting[name] == value, c) for c in judged if name in c.setting]
@@ -268,25 +249,6 @@ def _is_swept(trials: pd.DataFrame, column: str) -> bool:
     if column.startswith(f"{ARM}."):
         return bool((trials.groupby(ARM)[column].nunique() > 1).any())
     return bool(trials[column].nunique() > 1)
-
-
-def _contrast(one: Configuration, base: Configuration, metric: str) -> Contrast:
-    by, unit = pair_unit([one, base])
-    is_accuracy = metric == ACCURACY
-    classes = columns_of(one.judged, PER_CLASS) if is_accuracy else []
-    differences = one.points([metric, *classes], by) - base.points([metric, *classes], by)
-    intervals = {name: paired_interval(values.dropna().to_numpy()) for name, values in differences.items()}
-    resolution = 100 / float(one.judged[NUM_IMAGES].astype(float).mean()) if is_accuracy else math.nan
-    said = [name for name, value in one.setting.items() if base.setting.get(name) == value]
-    sentence = verdict(intervals[metric], unit, resolution)
-    lost = [f"{n} {status}" for status in ("diverged", "failed") if (n := one.count(status) + base.count(status))]
-    return Contrast(
-        title=f"{one.label()} against {base.label(said)}" + ("" if is_accuracy else f", {METRICS[metric]}"),
-        metric=metric,
-        interval=intervals[metric],
-        sentence=sentence + (f"; left out: {', '.join(lost)}" if lost else ""),
-        per_class={c.removeprefix(PER_CLASS): intervals[c] for c in classes if intervals[c].num_pairs},
-    )
 
 
 def pair_unit(compared: list[Configuration]) -> tuple[str, str]:

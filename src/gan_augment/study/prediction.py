@@ -91,7 +91,7 @@ def predictions(found: list[Configuration]) -> list[Prediction]:
     [-1, 1]. The trials of one split share labelled images and base, so that 7 losses under 5 seeds are 5 independent
     numbers and not 35; and as ranks are taken within a split, a split that is easy for metric and classifier alike
     counts for nothing. The base is one for all generators of a split, so it moves no rank: an arm with two bases is
-    told once, against the nearer one.
+    told once, against the one that is planned first.
 
     Simulated with 5 or 10 splits of 4 or 7 generators, the interval holds a mean of 0 in 94 % of the studies, and one
     of 0.7 to 0.9, where the correlations are skewed, in 87 to 95 %.
@@ -129,9 +129,11 @@ def predictions(found: list[Configuration]) -> list[Prediction]:
 
 def _generators(found: list[Configuration]) -> list[tuple[str, Configuration, dict[str, Configuration]]]:
     """The arms with enough generators to correlate: title, base, and generator -> configuration."""
-    nearest = {one.label(): (one, base) for one, base in pairs(found)}  # the nearer base is planned last
+    first: dict[str, tuple[Configuration, Configuration]] = {}
+    for one, base in pairs(found):
+        first.setdefault(one.label(), (one, base))
     groups: dict[str, tuple[Configuration, dict[str, Configuration]]] = {}
-    for one, base in nearest.values():
+    for one, base in first.values():
         generator = {name: v for name, v in one.setting.items() if name.split(".")[0] in GENERATOR_PARTS}
         said = [name for name, value in one.setting.items() if base.setting.get(name) == value]
         title = f"{one.label(generator)} against {base.label(said)}"

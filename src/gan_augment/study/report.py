@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gan_augment.study.comparison import (
     METRICS,
     Configuration,
-    Contrast,
     configurations,
-    contrasts,
     metrics_to_compare,
     named,
     pair_unit,
     warnings,
 )
+from gan_augment.study.contrasts import FEW_IMAGES, Contrast, contrasts
 from gan_augment.study.factors import NULL
 from gan_augment.study.generator_metrics import GENERATOR_METRICS
 from gan_augment.study.prediction import Point, Prediction, predictions
@@ -49,6 +48,7 @@ from gan_augment.study.wording import (
     in_seconds,
     mean_cost,
     notes,
+    pairs_in_words,
     remarks,
     results_in_words,
     verdicts,
@@ -58,6 +58,8 @@ if TYPE_CHECKING:  # the heavy imports wait until there is something to compute,
     import pandas as pd
 
 LAST_STAGES = ("classifier", "total")
+DETECT = 1.0  # points, a gain that is worth planning for
+NEW_IMAGES, BOOTSTRAP = MAY_BE_EMPTY = "95 %, new images", "bootstrap"  # columns
 MAX_SAMPLES = 12
 MAX_CLASSES = 100  # of the table; all are in results.csv
 MAX_NAMED = 20  # rare classes
@@ -82,7 +84,7 @@ def write_report(folders: Sequence[Path | str], output: Path | str | None = None
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run `gan-augment-report FOLDER... [--output DIR]`.
+    """Run `gan-augment-report FOLDER... [--output DIR] [--detect POINTS]`.
 
     Args:
         argv: Arguments, those of the command line by default.
@@ -93,10 +95,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="study folder; several are merged")
     parser.add_argument("--output", type=Path, metavar="DIR", help="where to write (default: FOLDER/report)")
+    parser.add_argument("--detect", type=_points, metavar="POINTS", help="say how many splits would detect this gain")
     arguments = parser.parse_args(argv)
     try:
         study = collect(arguments.folders)
-        path = _write(study, arguments.output or arguments.folders[0] / "report")
+        path = _write(study, arguments.output or arguments.folders[0] / "report", arguments.detect or DETECT)
     except (ValueError, OSError) as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
@@ -106,16 +109,23 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from gan_augment.study.terminal import print_report
 
-    print_report(study, Console(), path)
+    print_report(study, Console(), path, arguments.detect)
 
 
-def _write(study: Study, output: Path) -> Path:
+def _points(text: str) -> float:
+    """Read a gain, such as 0.5; argparse says what is wrong with another."""
+    if not 0 < (points := float(text)) <= 100:
+        raise argparse.ArgumentTypeError(f"{text} is not a gain in points: give a number above 0, at most 100")
+    return points
+
+
+def _write(study: Study, output: Path, detect: float = DETECT) -> Path:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     from gan_augment.study import figures
 
     found, metrics = configurations(study), metrics_to_compare(study)
-    compared = contrasts(found, metrics, study.against)
+    compared = contrasts(study)
     output.mkdir(parents=True, exist_ok=True)
 
     images: dict[str, bytes] = {}
@@ -154,12 +164,14 @@ def _write(study: Study, output: Path) -> Path:
         verdicts=verdicts(study, compared),
         results=results_in_words(study, metrics),
         part=study.part,
-        remarks=remarks(study, metrics),
+        remarks=remarks(study, metrics, compared),
         explained=[METRICS[metric] for metric in metrics],
         arms=[arm_row(c, metrics) for c in found],
         generators=_generator_rows(study, found),
         metrics=_metric_rows(study),
-        contrasts=[_contrast_row(c) for c in compared],
+        contrasts=_contrast_rows(compared, detect),
+        few_images=FEW_IMAGES,
+        detect=detect,
         images={name: _embedded(image) for name, image in images.items()},
         predictions=[_prediction_row(p) for p in predicted],
         facts=_facts(study),
@@ -194,13 +206,25 @@ def _panels(judged: list[Configuration], compared: list[str]) -> tuple[dict[str,
     return panels, " or ".join(units)
 
 
-def _contrast_row(contrast: Contrast) -> dict[str, str]:
+def _contrast_rows(compared: list[Contrast], detect: float) -> list[dict[str, str]]:
+    rows = [_contrast_row(contrast, detect) for contrast in compared]
+    empty = {name for name in MAY_BE_EMPTY if all(row[name] == "-" for row in rows)}
+    return [{name: value for name, value in row.items() if name not in empty} for row in rows]
+
+
+def _contrast_row(contrast: Contrast, detect: float) -> dict[str, str]:
     mean, bounds = in_words(contrast.interval)
+    new = in_words(contrast.new_images)[1] if contrast.new_images else ""
+    bootstrap, p = contrast.bootstrap, contrast.sign_flip_p
     return {
         "contrast": contrast.title,
         "difference (points)": mean or "-",
-        "95 % interval": bounds or "-",
-        "pairs": str(contrast.interval.num_pairs),
+        f"95 %, these {contrast.part} images": bounds or "-",
+        NEW_IMAGES: new or "-",
+        BOOTSTRAP: in_words(bootstrap)[1] if bootstrap else "-",
+        "sign-flip p": f"{p:.2g}" if p == p else "-",
+        "pairs": str(contrast.estimate.num_pairs),
+        f"pairs for {detect:g}": pairs_in_words(contrast.pairs_to_detect(detect)),
         "verdict": contrast.sentence,
     }
 

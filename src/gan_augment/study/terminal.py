@@ -6,21 +6,23 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gan_augment.study.comparison import configurations, contrasts, metrics_to_compare, warnings
+from gan_augment.study.comparison import configurations, metrics_to_compare, warnings
+from gan_augment.study.contrasts import contrasts
 from gan_augment.study.trials import Study
-from gan_augment.study.wording import arm_row, notes, remarks, results_in_words, verdicts
+from gan_augment.study.wording import arm_row, notes, plans, remarks, results_in_words, verdicts
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
-def print_report(study: Study, console: Console, path: Path | None = None) -> None:
+def print_report(study: Study, console: Console, path: Path | None = None, detect: float | None = None) -> None:
     """Print the arms and the verdicts.
 
     Args:
         study: The study.
         console: Where to print.
         path: The page to point to.
+        detect: A gain in points; how many splits would detect it is said.
     """
     from rich import box
     from rich.markup import escape
@@ -37,8 +39,9 @@ def print_report(study: Study, console: Console, path: Path | None = None) -> No
     for row in rows:
         table.add_row(*(escape(value) for value in row.values()))
     console.print(table)
-    lines = verdicts(study, contrasts(found, metrics, study.against))
-    lines += remarks(study, metrics)
+    compared = contrasts(study)
+    lines = verdicts(study, compared) + (plans(compared, detect) if detect else [])
+    lines += remarks(study, metrics, compared)
     lines += [f"warning: {warning}" for warning in warnings(study)] + [f"note: {note}" for note in notes(study)]
     for line in lines:
         console.print(line, markup=False, highlight=False)
