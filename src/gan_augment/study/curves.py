@@ -1,0 +1,142 @@
+"""Accuracy against labels a class, and what a gain is worth in labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gan_augment.study.comparison import Configuration, named
+from gan_augment.study.statistics import Interval, paired_interval
+from gan_augment.study.trials import ACCURACY, SPLIT_SEED
+
+if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `--help` answers at once
+    import pandas as pd
+
+BUDGET = "labels_per_class"
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Accuracy of one arm at several budgets.
+
+    Attributes:
+        arm: The arm, with the settings that are not the same for all.
+        accuracies: Points, a row a split seed, a column a budget in labels a class, in order; nan where there is none.
+    """
+
+    arm: str
+    accuracies: pd.DataFrame
+
+    @property
+    def intervals(self) -> dict[int, Interval]:
+        """Budget -> mean accuracy over the splits, with Student's t interval."""
+        columns = {int(str(budget)): column.dropna().to_numpy() for budget, column in self.accuracies.items()}
+        return {budget: paired_interval(accuracies) for budget, accuracies in columns.items()}
+
+
+@dataclass(frozen=True)
+class Worth:
+    """How many more labels a class would have brought a base arm as far.
+
+    Attributes:
+        arm: The arm whose accuracy is reached.
+        base: The arm that is given more labels.
+        budget: Labels a class that `arm` had.
+        labels: How many more; 0 or fewer where the arm is no better.
+        low: Lower bound of the 95 % interval.
+        high: Upper bound.
+        most: How many more labels the study goes up to: a value that large is "at least".
+        num_splits: Splits that both have.
+    """
+
+    arm: str
+    base: str
+    budget: int
+    labels: float
+    low: float
+    high: float
+    most: int
+    num_splits: int
+
+    @property
+    def sentence(self) -> str:
+        """The answer in words."""
+        start = f"{self.arm} with {self.budget} labels a class does as well as {self.base} with"
+
+        def more(value: float) -> str:
+            return f"at least {self.most}" if value > self.most - 1e-6 else f"{value:.2g}"
+
+        if self.num_splits < 2:
+            return f"{start} {more(self.labels)} more"
+        bounds = f"95 % interval {more(self.low)} to {more(self.high)}"
+        return f"{start} {more(self.labels)} more, {bounds} ({self.num_splits} splits)"
+
+
+def budget_curves(found: list[Configuration]) -> dict[str, list[Curve]]:
+    """Collect the curves of a study that sweeps the labels a class.
+
+    Args:
+        found: The configurations of a study.
+
+    Returns:
+        Setting -> the curves of its arms; of those settings alone that two or more budgets were tried at.
+    """
+    import pandas as pd
+
+    panels: dict[str, dict[str, dict[int, pd.Series]]] = {}
+    for one in found:
+        budget = one.setting.get(BUDGET)
+        if isinstance(budget, int) and len(one.judged):
+            setting = named("", {name: value for name, value in one.setting.items() if name != BUDGET})
+            points = one.points([ACCURACY], SPLIT_SEED)[ACCURACY]
+            panels.setdefault(setting, {}).setdefault(one.arm, {})[budget] = points
+    curves = {
+        setting: [Curve(arm, pd.DataFrame(dict(sorted(points.items())))) for arm, points in arms.items()]
+        for setting, arms in panels.items()
+    }
+    return {setting: some for setting, some in curves.items() if max(c.accuracies.shape[1] for c in some) > 1}
+
+
+def worth_in_labels(arm: Curve, base: Curve) -> list[Worth]:
+    """Ask of each budget how many more labels a class would have brought the base arm as far.
+
+    The base's mean accuracies are made to rise with the labels (isotonic regression) and read between budgets on a
+    straight line over the logarithm of the labels. The interval is that of a percentile bootstrap over the splits
+    (Efron 1979): with few splits it is too narrow, and it never leaves the range of budgets that the study tried.
+
+    Args:
+        arm: The curve whose accuracies are to be reached.
+        base: The curve of the arm that is given more labels, at two budgets or more.
+
+    Returns:
+        An answer for each budget that the arm has and the base could be given more than; for the same split seeds.
+    """
+    budgets = np.array(base.accuracies.columns, dtype=float)
+    answers = []
+    for budget in (b for b in arm.accuracies.columns if b in base.accuracies.columns and b < budgets[-1]):
+        both = base.accuracies.join(arm.accuracies[budget].rename("arm")).dropna()
+        if both.empty:
+            continue
+        table = both.to_numpy(dtype=float)
+        drawn = np.random.default_rng(0).integers(len(table), size=(RESAMPLES, len(table)))
+        as_far = [
+            _labels_for(means[-1], budgets, means[:-1]) for means in (table.mean(axis=0), *table[drawn].mean(axis=1))
+        ]
+        labels, *resampled = np.array(as_far) - budget
+        low, high = np.quantile(resampled, [0.025, 0.975])
+        most = int(budgets[-1] - budget)
+        answers.append(Worth(arm.arm, base.arm, int(budget), float(labels), float(low), float(high), most, len(table)))
+    return answers
+
+
+def _labels_for(accuracy: float, budgets: np.ndarray, accuracies: np.ndarray) -> float:
+    """Return the budget at which a curve reaches an accuracy, within the budgets."""
+    from scipy.optimize import isotonic_regression
+
+    rising = isotonic_regression(accuracies).x
+    # A flat piece is reached at its start: numpy's interpolation asks for values that rise.
+    values, first = np.unique(rising, return_index=True)
+    return float(np.exp(np.interp(accuracy, values, np.log(budgets[first]))))
