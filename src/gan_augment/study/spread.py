@@ -1,4 +1,4 @@
-"""Spread: how much the split, the GAN, the synthetic set and the classifier's training add to that of an arm's results."""
+"""Spread: how much split, GAN, synthetic set and classifier training each add to the variation of an arm's results."""
 
 from __future__ import annotations
 
