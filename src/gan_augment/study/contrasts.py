@@ -12,7 +12,9 @@ import numpy as np
 from gan_augment.study.comparison import METRICS, Configuration, configurations, metrics_to_compare, pair_unit, pairs
 from gan_augment.study.factors import GAN_PARTS
 from gan_augment.study.statistics import (
+    LEVEL,
     MIN_BOOTSTRAP_PAIRS,
+    MIN_PAIRS,
     Estimate,
     Interval,
     bootstrap_interval,
@@ -52,6 +54,8 @@ class Contrast:
         with_diverged: The estimate if each diverged trial had been trained without synthetic images; None where none
             diverged.
         per_class: Class -> difference in that class's accuracy, in points; of the contrast in accuracy only.
+        by_image: Points by which the one is right more often than the base, over all splits: an image a row, by its
+            number and class; None where predictions are missing.
         adjusted_p: p value of the deciding interval, adjusted for all comparisons of the report.
         comparisons: How many these are.
     """
@@ -67,6 +71,7 @@ class Contrast:
     num_images: float
     with_diverged: Estimate | None
     per_class: dict[str, Interval]
+    by_image: pd.Series | None = None
     adjusted_p: float = math.nan
     comparisons: int = 1
 
@@ -96,6 +101,12 @@ class Contrast:
     def deciding(self) -> Estimate:
         """The estimate whose interval the verdict is read from."""
         return self.estimate if self.decides_for_new_images else self.estimate.on_these_images
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the verdict is *better*."""
+        deciding = self.deciding.interval()
+        return deciding.num_pairs >= MIN_PAIRS and deciding.low > 0 and self.adjusted_p <= LEVEL
 
     @property
     def bootstrap(self) -> Interval | None:
@@ -237,6 +248,7 @@ def _compare(study: Study, one: Configuration, base: Configuration, metrics: Seq
                 num_images=float(one.judged[NUM_IMAGES].astype(float).mean()),
                 with_diverged=with_diverged,
                 per_class=_per_class(differences[classes]) if metric == ACCURACY else {},
+                by_image=images.mean() if images is not None and len(images) else None,
             )
         )
     return made

@@ -1,13 +1,14 @@
-"""Accuracy against labels a class, and what a gain is worth in labels."""
+"""Accuracy against labels a class, what a gain is worth in labels, and gain against the dose of synthetic images."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gan_augment.study.comparison import Configuration, named
+from gan_augment.study.comparison import Configuration, named, pairs
+from gan_augment.study.contrasts import Contrast
 from gan_augment.study.statistics import Interval, paired_interval
 from gan_augment.study.trials import ACCURACY, SPLIT_SEED
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `
     import pandas as pd
 
 BUDGET = "labels_per_class"
+DOSES = {"augmentation.share": "share of a batch that is extra", "synthesis.per_class": "synthetic images a class"}
 RESAMPLES = 2000
 
 
@@ -50,6 +52,7 @@ class Worth:
         high: Upper bound.
         most: How many more labels the study goes up to: a value that large is "at least".
         num_splits: Splits that both have.
+        setting: The other settings of both, in words.
     """
 
     arm: str
@@ -60,11 +63,13 @@ class Worth:
     high: float
     most: int
     num_splits: int
+    setting: str = ""
 
     @property
     def sentence(self) -> str:
         """The answer in words."""
-        start = f"{self.arm} with {self.budget} labels a class does as well as {self.base} with"
+        where = f" ({self.setting})" if self.setting else ""
+        start = f"{self.arm}{where} with {self.budget} labels a class does as well as {self.base} with"
 
         def more(value: float) -> str:
             return f"at least {self.most}" if value > self.most - 1e-6 else f"{value:.2g}"
@@ -98,6 +103,42 @@ def budget_curves(found: list[Configuration]) -> dict[str, list[Curve]]:
         for setting, arms in panels.items()
     }
     return {setting: some for setting, some in curves.items() if max(c.accuracies.shape[1] for c in some) > 1}
+
+
+def worths(found: list[Configuration]) -> list[Worth]:
+    """Ask of each planned comparison what the arm is worth in labels of its base, at one setting after another."""
+    planned = dict.fromkeys((one.arm, base.arm) for one, base in pairs(found))
+    answers = []
+    for setting, curves in budget_curves(found).items():
+        arms = {curve.arm: curve for curve in curves}
+        for one, base in planned:
+            if one != base and one in arms and base in arms and arms[base].accuracies.shape[1] > 1:
+                answers += [replace(worth, setting=setting) for worth in worth_in_labels(arms[one], arms[base])]
+    return answers
+
+
+def dose_curves(compared: list[Contrast]) -> dict[str, dict[str, dict[float, Interval]]]:
+    """Collect the gains of a study that sweeps the number of synthetic images, or their share.
+
+    Args:
+        compared: The contrasts of a study.
+
+    Returns:
+        Dose -> comparison -> dose's value -> difference in accuracy, with the interval that decides; of those
+        comparisons alone that two or more doses were tried of.
+    """
+    found: dict[str, dict[str, dict[float, Interval]]] = {}
+    for dose, title in DOSES.items():
+        for c in compared:
+            value = c.one.setting.get(dose)
+            if isinstance(value, int | float) and c.metric == ACCURACY and c.one.arm != c.base.arm:
+                name = f"{c.one.label([dose])} against {c.base.label(c.one.setting)}"
+                found.setdefault(title, {}).setdefault(name, {})[value] = c.deciding.interval()
+    kept = {
+        title: {name: dict(sorted(gains.items())) for name, gains in curves.items() if len(gains) > 1}
+        for title, curves in found.items()
+    }
+    return {title: curves for title, curves in kept.items() if curves}
 
 
 def worth_in_labels(arm: Curve, base: Curve) -> list[Worth]:

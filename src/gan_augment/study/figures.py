@@ -59,6 +59,43 @@ def arms_figure(panels: Mapping[str, Mapping[str, "pd.Series"]], unit: str, part
     return _png(figure)
 
 
+def curves_figure(panels: Mapping[str, Mapping[str, Mapping[float, Interval]]], x: str, y: str) -> bytes:
+    """Draw means with their 95 % intervals along a number, a line each, a panel a setting.
+
+    Args:
+        panels: Setting -> line -> number -> interval in points. At most `MAX_PANELS` are drawn.
+        x: What the number is.
+        y: What the interval is of.
+
+    Returns:
+        The figure as PNG.
+    """
+    shown = list(panels.items())[:MAX_PANELS]
+    figure = Figure(figsize=(8.6, 3.4 * len(shown) + 0.3), layout="constrained")
+    grid = figure.subplots(len(shown), 1, squeeze=False)[:, 0]
+    for axes, (title, lines) in zip(grid, shown, strict=True):
+        numbers = sorted({number for line in lines.values() for number in line})
+        looks = zip(itertools.cycle(COLOURS), itertools.cycle(MARKERS), strict=False)
+        for place, ((name, line), (colour, marker)) in enumerate(zip(lines.items(), looks, strict=False)):
+            # A little apart, so that intervals do not hide each other.
+            at = [number * 1.02 ** (place - (len(lines) - 1) / 2) for number in line]
+            means = [interval.mean for interval in line.values()]
+            axes.plot(at, means, color=colour, marker=marker, markersize=5, linewidth=1.4, label=name)
+            for position, interval in zip(at, line.values(), strict=True):
+                if interval.low == interval.low:  # not nan
+                    axes.plot([position] * 2, [interval.low, interval.high], color=colour, linewidth=1)
+        axes.set_xscale("log")
+        axes.set_xticks(numbers, [f"{number:g}" for number in numbers])
+        axes.minorticks_off()
+        axes.set_title(title, loc="left", fontsize=10, parse_math=False)
+        axes.set_ylabel(y, fontsize=9)
+        axes.legend(fontsize=9, frameon=False)
+        _tidy(axes)
+        axes.grid(axis="y", color="#e6e9ed", linewidth=0.8)
+    grid[-1].set_xlabel(f"{x}; lines up and down: 95 % intervals{_cap('settings', panels)}", fontsize=9)
+    return _png(figure)
+
+
 def classes_figure(panels: Mapping[str, Mapping[str, Interval]]) -> bytes:
     """Draw the difference of every class's accuracy, one panel a contrast, with 95 % intervals.
 

@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from gan_augment.study.comparison import (
     METRICS,
@@ -20,35 +20,36 @@ from gan_augment.study.comparison import (
     pair_unit,
     warnings,
 )
-from gan_augment.study.contrasts import FEW_IMAGES, Contrast, contrasts
-from gan_augment.study.factors import NULL
-from gan_augment.study.generator_metrics import GENERATOR_METRICS
-from gan_augment.study.prediction import Point, Prediction, predictions
+from gan_augment.study.contrasts import FEW_IMAGES, contrasts
+from gan_augment.study.curves import budget_curves, dose_curves, worths
+from gan_augment.study.prediction import Point, predictions
 from gan_augment.study.record import write_whole
-from gan_augment.study.statistics import Interval, in_words
+from gan_augment.study.tables import (
+    agreement_rows,
+    calibration_row,
+    class_rows,
+    contrast_rows,
+    cost_row,
+    facts,
+    generator_rows,
+    image_rows,
+    metric_rows,
+    prediction_row,
+    price_rows,
+    saw_row,
+    spread_rows,
+    trial_row,
+)
 from gan_augment.study.trials import (
     ACCURACY,
-    GAN_METRICS,
-    IMBALANCE,
-    LABELLED_IMAGES,
-    LABELLED_RATIO,
-    NUM_IMAGES,
     RESULT,
-    SEEDS,
-    SPLIT,
-    VERSIONS,
     Study,
     collect,
     columns_of,
-    values_of,
 )
 from gan_augment.study.wording import (
-    SECONDS,
     arm_row,
-    in_seconds,
-    mean_cost,
     notes,
-    pairs_in_words,
     remarks,
     results_in_words,
     verdicts,
@@ -57,14 +58,8 @@ from gan_augment.study.wording import (
 if TYPE_CHECKING:  # the heavy imports wait until there is something to compute, so that `--help` answers at once
     import pandas as pd
 
-LAST_STAGES = ("classifier", "total")
 DETECT = 1.0  # points, a gain that is worth planning for
-NEW_IMAGES, BOOTSTRAP = MAY_BE_EMPTY = "95 %, new images", "bootstrap"  # columns
 MAX_SAMPLES = 12
-MAX_CLASSES = 100  # of the table; all are in results.csv
-MAX_NAMED = 20  # rare classes
-REAL_METRICS = f"{GAN_METRICS}real."
-IMAGES_SEEN = "factors.gan.images_seen"
 
 
 def write_report(folders: Sequence[Path | str], output: Path | str | None = None) -> Path:
@@ -133,9 +128,14 @@ def _write(study: Study, output: Path, detect: float = DETECT) -> Path:
     if panels:
         images["arms"] = figures.arms_figure(panels, unit, study.part)
     by_class = {c.title: c.per_class for c in compared if c.per_class}
-    class_rows = _class_rows(by_class)
     if by_class:
         images["classes"] = figures.classes_figure(by_class)
+    if curves := budget_curves(found):
+        lines = {setting: {c.arm: c.intervals for c in some} for setting, some in curves.items()}
+        images["labels"] = figures.curves_figure(lines, "labels a class", f"{study.part} accuracy (points)")
+    doses = dose_curves(compared)
+    for number, (dose, gains) in enumerate(doses.items(), start=1):
+        images[f"dose{number}"] = figures.curves_figure({"": gains}, dose, "gain in accuracy (points)")
     predicted = predictions(found)
     if predicted:
         points: dict[str, dict[str, list[Point]]] = {}
@@ -167,22 +167,29 @@ def _write(study: Study, output: Path, detect: float = DETECT) -> Path:
         remarks=remarks(study, metrics, compared),
         explained=[METRICS[metric] for metric in metrics],
         arms=[arm_row(c, metrics) for c in found],
-        generators=_generator_rows(study, found),
-        metrics=_metric_rows(study),
-        contrasts=_contrast_rows(compared, detect),
+        generators=generator_rows(study, found),
+        metrics=metric_rows(study),
+        contrasts=contrast_rows(compared, detect),
         few_images=FEW_IMAGES,
         detect=detect,
+        calibration=[calibration_row(c) for c in found if len(c.judged)],
+        worths=[worth.sentence for worth in worths(found)],
+        doses=list(doses),
+        spreads=spread_rows(found),
+        agreements=agreement_rows(study, found),
+        prices=price_rows(compared),
+        disagreements=image_rows(compared),
         images={name: _embedded(image) for name, image in images.items()},
-        predictions=[_prediction_row(p) for p in predicted],
-        facts=_facts(study),
-        saw=[_saw_row(c) for c in found],
+        predictions=[prediction_row(p) for p in predicted],
+        facts=facts(study),
+        saw=[saw_row(c) for c in found],
         warnings=warnings(study),
         notes=notes(study),
-        classes=class_rows,
+        classes=class_rows(by_class),
         num_classes=len({name for classes in by_class.values() for name in classes}),
         samples=[{"image": _embedded(one.picture), "arm": one.arm, "trial": one.trial} for one in samples],
-        costs=[_cost_row(c, study) for c in found],
-        trials=[_trial_row({str(k): v for k, v in row.items()}) for row in study.trials.to_dict("records")],
+        costs=[cost_row(c, study) for c in found],
+        trials=[trial_row({str(k): v for k, v in row.items()}) for row in study.trials.to_dict("records")],
     )
     records = study.trials.drop(columns=columns_of(study.trials, RESULT))
     write_whole(records.to_csv(index=False, lineterminator="\n").encode(), output / "results.csv")
@@ -204,179 +211,6 @@ def _panels(judged: list[Configuration], compared: list[str]) -> tuple[dict[str,
         for title, group in groups.items()
     }
     return panels, " or ".join(units)
-
-
-def _contrast_rows(compared: list[Contrast], detect: float) -> list[dict[str, str]]:
-    rows = [_contrast_row(contrast, detect) for contrast in compared]
-    empty = {name for name in MAY_BE_EMPTY if all(row[name] == "-" for row in rows)}
-    return [{name: value for name, value in row.items() if name not in empty} for row in rows]
-
-
-def _contrast_row(contrast: Contrast, detect: float) -> dict[str, str]:
-    mean, bounds = in_words(contrast.interval)
-    new = in_words(contrast.new_images)[1] if contrast.new_images else ""
-    bootstrap, p = contrast.bootstrap, contrast.sign_flip_p
-    return {
-        "contrast": contrast.title,
-        "difference (points)": mean or "-",
-        f"95 %, these {contrast.part} images": bounds or "-",
-        NEW_IMAGES: new or "-",
-        BOOTSTRAP: in_words(bootstrap)[1] if bootstrap else "-",
-        "sign-flip p": f"{p:.2g}" if p == p else "-",
-        "pairs": str(contrast.estimate.num_pairs),
-        f"pairs for {detect:g}": pairs_in_words(contrast.pairs_to_detect(detect)),
-        "verdict": contrast.sentence,
-    }
-
-
-def _prediction_row(prediction: Prediction) -> dict[str, str]:
-    mean, bounds = in_words(prediction.interval, decimals=2)
-    n, left_out = prediction.interval.num_pairs, prediction.left_out
-    return {
-        "arm against base": prediction.title,
-        "metric": prediction.metric_in_words,
-        "mean rank correlation": mean or "-",
-        "95 % interval": bounds or "-",
-        "over": f"{n} {prediction.unit}{'s' * (n != 1)}" + (f", {left_out} left out" if left_out else ""),
-        "in words": prediction.sentence,
-    }
-
-
-def _class_rows(by_class: dict[str, dict[str, Interval]]) -> list[dict[str, str]]:
-    def cell(interval: Interval | None) -> str:
-        mean, bounds = in_words(interval) if interval else ("-", "")
-        return f"{mean} ({bounds})" if bounds else mean
-
-    largest: dict[str, float] = {}
-    for classes in by_class.values():
-        for name, interval in classes.items():
-            largest[name] = max(largest.get(name, 0.0), abs(interval.mean))
-    kept = set(sorted(largest, key=lambda name: -largest[name])[:MAX_CLASSES])
-    return [
-        {"class": name, **{title: cell(classes.get(name)) for title, classes in by_class.items()}}
-        for name in largest
-        if name in kept
-    ]
-
-
-def _generator_rows(study: Study, found: list[Configuration]) -> list[dict[str, str]]:
-    """The mean of each metric of the generators, a row a configuration; and of as many real images, where known."""
-    columns = [c for c in columns_of(study.trials, GAN_METRICS) if "." not in c.removeprefix(GAN_METRICS)]
-
-    def row(name: str, metrics: pd.DataFrame) -> dict[str, str]:
-        means = metrics.astype(float).mean()
-        written = {c.removeprefix(GAN_METRICS): means[c] for c in columns}
-        return {"arm": name, **{c: f"{mean:.4g}" if mean == mean else "-" for c, mean in written.items()}}
-
-    rows = [row(c.label(), c.trials[columns]) for c in found if c.trials[columns].notna().any(axis=None)]
-    real = study.trials.reindex(columns=[c.replace(GAN_METRICS, REAL_METRICS, 1) for c in columns])
-    if real.notna().any(axis=None):
-        rows.append(row("real training images", real.set_axis(columns, axis="columns")))
-    return rows
-
-
-def _metric_rows(study: Study) -> list[dict[str, str]]:
-    """What the metrics of the generators mean."""
-    shown = {column.removeprefix(GAN_METRICS) for column in columns_of(study.trials, GAN_METRICS)}
-    return [
-        {
-            "metric": metric.name,
-            "better": metric.better,
-            "range": metric.range,
-            "what it says": metric.meaning,
-            "source": metric.source,
-        }
-        for metric in GENERATOR_METRICS.values()
-        if metric.name in shown
-    ]
-
-
-def _saw_row(configuration: Configuration) -> dict[str, str]:
-    columns = {"labelled": "labelled images", "pool_images": "pool images", "pool_labels": "pool labels"}
-    columns["validation"] = "validation images"
-    seen = {what: values_of(configuration.ended, f"saw.{name}") for name, what in columns.items()}
-    return {"arm": configuration.label(), **{what: ", ".join(values) or "-" for what, values in seen.items()}}
-
-
-def _cost_row(configuration: Configuration, study: Study) -> dict[str, str]:
-    trials = configuration.trials
-    stages = dict.fromkeys(c.removeprefix(SECONDS).rsplit(".", 1)[0] for c in columns_of(study.trials, SECONDS))
-    peak = trials.get("costs.peak_memory_mib")
-    return {
-        "arm": configuration.label(),
-        **{
-            f"{stage} (s)": in_seconds(mean_cost(trials, stage))
-            for stage in sorted(stages, key=lambda s: LAST_STAGES.index(s) if s in LAST_STAGES else -1)
-        },
-        **_speed(configuration.ended),
-        "peak memory (MiB)": f"{peak.dropna().max():.0f}" if peak is not None and peak.notna().any() else "-",
-    }
-
-
-def _speed(trials: pd.DataFrame) -> dict[str, str]:
-    """How many real images a second a GAN's discriminator saw; nothing where no trial says how many it saw."""
-    if IMAGES_SEEN not in trials:
-        return {}
-    seen, seconds = trials[IMAGES_SEEN].astype(float).mean(), mean_cost(trials, "gan")
-    return {"GAN images/s": f"{seen / seconds:.0f}" if seconds and seen == seen else "-"}
-
-
-def _trial_row(row: dict[str, Any]) -> dict[str, str]:
-    seeds = {k.removeprefix(SEEDS): v for k, v in row.items() if k.startswith(SEEDS) and v == v and v is not None}
-    distinct = {str(seed) for seed in seeds.values()}
-    accuracy = row[ACCURACY]
-    return {
-        "trial": row["trial"],
-        "status": str(row["status"]),
-        "seeds": ", ".join(distinct) if len(distinct) < 2 else ", ".join(f"{k} {v}" for k, v in seeds.items()),
-        "accuracy (points)": f"{100 * accuracy:.1f}" if accuracy is not None and accuracy == accuracy else "-",
-        "error": str(row["error"]) if row["error"] and row["error"] == row["error"] else "",
-    }
-
-
-def _facts(study: Study) -> dict[str, str]:
-    """What was compared, one line each."""
-    trials = study.trials
-    numbers, fractions = (
-        [value for value in values_of(trials, f"factors.{name}") if value != NULL]
-        for name in ("labels_per_class", "label_fraction")
-    )
-    versions = {c.removeprefix(VERSIONS): values_of(trials, c) for c in columns_of(trials, VERSIONS)}
-    facts = {
-        "data": values_of(trials, "factors.data"),
-        "labels per class": [*numbers, *(f"{100 * float(fraction):g} % of each class" for fraction in fractions)],
-        "labelled images": _amounts(trials, LABELLED_IMAGES, LABELLED_RATIO) if LABELLED_RATIO in trials else [],
-        "rare classes": _rare_classes(study),
-        f"{study.part} images": _amounts(trials, NUM_IMAGES, IMBALANCE),
-        "splits": [value[:8] for value in values_of(trials, SPLIT)],
-        "classifier": values_of(trials, "factors.classifier"),
-        "versions": [f"{name} {' or '.join(values)}" for name, values in versions.items() if values],
-        "commit": [value[:12] for value in values_of(trials, "provenance.commit")],
-        "device": values_of(trials, "costs.device"),
-        "threads": values_of(trials, "costs.threads"),
-        "command": study.commands,
-    }
-    return {name: ", ".join(values) for name, values in facts.items() if values}
-
-
-def _amounts(trials: pd.DataFrame, images: str, ratio: str) -> list[str]:
-    """Numbers of images, and how unequal the classes are, as far as the records say it."""
-    numbers = values_of(trials, images)
-    ratios = [f"{round(float(value), 2):g}" for value in values_of(trials, ratio)]
-    if not ratios:
-        return numbers
-    times = " to ".join(dict.fromkeys([ratios[0], ratios[-1]]))
-    spread = "all classes equal" if times == "1" else f"the largest class has {times} times as many as the smallest"
-    return [f"{', '.join(numbers)} ({spread})"]
-
-
-def _rare_classes(study: Study) -> list[str]:
-    """Name the rare classes, and say if they differ between trials."""
-    names = list(dict.fromkeys(name for names in study.rare_classes for name in names))
-    listed = ", ".join(names[:MAX_NAMED])
-    listed += f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    listed += " (not the same in all trials)" if len(study.rare_classes) > 1 else ""
-    return [listed] if names else []
 
 
 class Sample(NamedTuple):

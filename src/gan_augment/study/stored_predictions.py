@@ -27,7 +27,7 @@ class Answers:
     Attributes:
         ids: The test images `[m]`.
         labels: Their classes `[m]`.
-        right: A row a trial, a column an image: 1 where the classifier is right, else 0.
+        right: A row a trial, a column an image, by its number and class: 1 where the classifier is right, else 0.
     """
 
     ids: np.ndarray
@@ -55,7 +55,8 @@ def read_answers(trials: pd.Series, folders: Mapping[str, Path]) -> Answers:
     if any(not np.array_equal(ids, other) or not np.array_equal(labels, classes) for other, classes, _ in found):
         raise NoPredictionsError("the trials were tested on different images")
     right = np.array([row for _, _, row in found], dtype=np.float32)
-    return Answers(ids, labels, pd.DataFrame(right, index=trials.index))
+    columns = pd.MultiIndex.from_arrays([ids, labels], names=["image", "class"])
+    return Answers(ids, labels, pd.DataFrame(right, index=trials.index, columns=columns))
 
 
 def _read(path: Path, trial: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,0 +1,302 @@
+"""The rows of the report's tables: columns of text by their headings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gan_augment.study.comparison import Configuration, named, pair_unit
+from gan_augment.study.contrasts import Contrast
+from gan_augment.study.factors import NULL
+from gan_augment.study.generator_metrics import GENERATOR_METRICS
+from gan_augment.study.prediction import Prediction
+from gan_augment.study.spread import spread
+from gan_augment.study.statistics import Interval, in_words
+from gan_augment.study.trials import (
+    ACCURACY,
+    GAN_METRICS,
+    IMBALANCE,
+    LABELLED_IMAGES,
+    LABELLED_RATIO,
+    NUM_IMAGES,
+    RESULT,
+    SEEDS,
+    SPLIT,
+    VERSIONS,
+    Study,
+    columns_of,
+    values_of,
+)
+from gan_augment.study.wording import SECONDS, in_seconds, mean_cost, pairs_in_words
+
+if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `--help` answers at once
+    import pandas as pd
+
+LAST_STAGES = ("classifier", "total")
+NEW_IMAGES, BOOTSTRAP = MAY_BE_EMPTY = "95 %, new images", "bootstrap"  # columns
+MAX_CLASSES = 100  # of the table; all are in results.csv
+MAX_NAMED = 20  # rare classes
+REAL_METRICS = f"{GAN_METRICS}real."
+PER_CLASS_OF_GAN, AGREEMENT = f"{GAN_METRICS}per_class.", ".label_agreement"
+GENERATORS = "provenance.stages.gan"
+IMAGES_SEEN = "factors.gan.images_seen"
+MAX_IMAGES = 8  # that are named
+CALIBRATION = {"nll": "negative log-likelihood (nats)", "brier": "Brier score", "ece": "expected calibration error"}
+
+
+def contrast_rows(compared: list[Contrast], detect: float) -> list[dict[str, str]]:
+    """The contrasts, without columns that none of them fills."""
+    rows = [_contrast_row(contrast, detect) for contrast in compared]
+    empty = {name for name in MAY_BE_EMPTY if all(row[name] == "-" for row in rows)}
+    return [{name: value for name, value in row.items() if name not in empty} for row in rows]
+
+
+def _contrast_row(contrast: Contrast, detect: float) -> dict[str, str]:
+    mean, bounds = in_words(contrast.interval)
+    new = in_words(contrast.new_images)[1] if contrast.new_images else ""
+    bootstrap, p = contrast.bootstrap, contrast.sign_flip_p
+    return {
+        "contrast": contrast.title,
+        "difference (points)": mean or "-",
+        f"95 %, these {contrast.part} images": bounds or "-",
+        NEW_IMAGES: new or "-",
+        BOOTSTRAP: in_words(bootstrap)[1] if bootstrap else "-",
+        "sign-flip p": f"{p:.2g}" if p == p else "-",
+        "pairs": str(contrast.estimate.num_pairs),
+        f"pairs for {detect:g}": pairs_in_words(contrast.pairs_to_detect(detect)),
+        "verdict": contrast.sentence,
+    }
+
+
+def prediction_row(prediction: Prediction) -> dict[str, str]:
+    """How well a metric of the generators predicts the gain."""
+    mean, bounds = in_words(prediction.interval, decimals=2)
+    n, left_out = prediction.interval.num_pairs, prediction.left_out
+    return {
+        "arm against base": prediction.title,
+        "metric": prediction.metric_in_words,
+        "mean rank correlation": mean or "-",
+        "95 % interval": bounds or "-",
+        "over": f"{n} {prediction.unit}{'s' * (n != 1)}" + (f", {left_out} left out" if left_out else ""),
+        "in words": prediction.sentence,
+    }
+
+
+def class_rows(by_class: dict[str, dict[str, Interval]]) -> list[dict[str, str]]:
+    """The difference in the accuracy of each class, a column a contrast; those with the largest differences."""
+
+    def cell(interval: Interval | None) -> str:
+        mean, bounds = in_words(interval) if interval else ("-", "")
+        return f"{mean} ({bounds})" if bounds else mean
+
+    largest: dict[str, float] = {}
+    for classes in by_class.values():
+        for name, interval in classes.items():
+            largest[name] = max(largest.get(name, 0.0), abs(interval.mean))
+    kept = set(sorted(largest, key=lambda name: -largest[name])[:MAX_CLASSES])
+    return [
+        {"class": name, **{title: cell(classes.get(name)) for title, classes in by_class.items()}}
+        for name in largest
+        if name in kept
+    ]
+
+
+def generator_rows(study: Study, found: list[Configuration]) -> list[dict[str, str]]:
+    """The mean of each metric, a column a generator; and of as many real images, where known."""
+    columns = [c for c in columns_of(study.trials, GAN_METRICS) if "." not in c.removeprefix(GAN_METRICS)]
+    metrics = {name: one.trials[columns] for name, one in _generators(found, columns).items()}
+    real = study.trials.reindex(columns=[c.replace(GAN_METRICS, REAL_METRICS, 1) for c in columns])
+    if real.notna().any(axis=None):
+        metrics["real training images"] = real.set_axis(columns, axis="columns")
+    means = {name: one.astype(float).mean() for name, one in metrics.items()}
+    return [{"metric": c.removeprefix(GAN_METRICS), **_cells(means, c, ".4g")} for c in columns if means]
+
+
+def agreement_rows(study: Study, found: list[Configuration]) -> list[dict[str, str]]:
+    """The label agreement of each class in per cent, a column a generator."""
+    columns = [c for c in columns_of(study.trials, PER_CLASS_OF_GAN) if c.endswith(AGREEMENT)]
+    means = {name: 100 * one.trials[columns].astype(float).mean() for name, one in _generators(found, columns).items()}
+    classes = {c: c.removeprefix(PER_CLASS_OF_GAN).removesuffix(AGREEMENT) for c in columns[:MAX_CLASSES]}
+    return [{"class": name, **_cells(means, c, ".0f")} for c, name in classes.items() if means]
+
+
+def _generators(found: list[Configuration], columns: list[str]) -> dict[str, Configuration]:
+    """One configuration for each generator that has metrics, and its name: arms share generators."""
+    same: dict[Any, list[Configuration]] = {}
+    for c in found:
+        if c.trials[columns].notna().any(axis=None):
+            same.setdefault(frozenset(values_of(c.trials, GENERATORS)) or c.label(), []).append(c)
+    return {named(" and ".join(dict.fromkeys(c.arm for c in some)), some[0].setting): some[0] for some in same.values()}
+
+
+def _cells(means: dict[str, pd.Series], column: str, digits: str) -> dict[str, str]:
+    return {name: f"{mean[column]:{digits}}" if mean[column] == mean[column] else "-" for name, mean in means.items()}
+
+
+def metric_rows(study: Study) -> list[dict[str, str]]:
+    """What the metrics of the generators mean."""
+    shown = {column.removeprefix(GAN_METRICS) for column in columns_of(study.trials, GAN_METRICS)}
+    return [
+        {
+            "metric": metric.name,
+            "better": metric.better,
+            "range": metric.range,
+            "what it says": metric.meaning,
+            "source": metric.source,
+        }
+        for metric in GENERATOR_METRICS.values()
+        if metric.name in shown
+    ]
+
+
+def calibration_row(configuration: Configuration) -> dict[str, str]:
+    """How far a classifier's probabilities can be trusted."""
+    by, _ = pair_unit([configuration])
+    means = configuration.points([RESULT + name for name in CALIBRATION], by).mean() / 100
+    written = {heading: means[RESULT + name] for name, heading in CALIBRATION.items()}
+    return {
+        "arm": configuration.label(),
+        **{heading: f"{mean:.3f}" if mean == mean else "-" for heading, mean in written.items()},
+    }
+
+
+def spread_rows(found: list[Configuration]) -> list[dict[str, str]]:
+    """The standard deviations that split, GAN, synthesis and classifier add, an arm a row; of nested studies alone."""
+    known = {c.label(): some for c in found if (some := spread(c))}
+    sources = list(dict.fromkeys(name for some in known.values() for name in some.deviations))
+    rows = []
+    for label, some in known.items():
+        cells = {name: f"{some.deviations[name]:.2f} ({some.numbers[name]})" for name in some.deviations}
+        rows.append({"arm": label, **{name: cells.get(name, "-") for name in sources}})
+    return rows
+
+
+def price_rows(compared: list[Contrast]) -> list[dict[str, str]]:
+    """What a gain costs: seconds that a trial takes longer, and those for each point, where the arm is better."""
+    rows = []
+    for c in compared:
+        costs = [mean_cost(one.trials, "total") for one in (c.one, c.base)]
+        if c.metric == ACCURACY and None not in costs:
+            more, gain = costs[0] - costs[1], c.estimate.mean
+            rows.append(
+                {
+                    "contrast": c.title,
+                    "seconds more a trial": in_seconds(more) if more >= 0 else f"-{in_seconds(-more)}",
+                    "seconds a point": in_seconds(more / gain) if c.is_better and more > 0 else "-",
+                }
+            )
+    return rows
+
+
+def image_rows(compared: list[Contrast]) -> list[dict[str, str]]:
+    """Test images that most trainings of one arm get right and of the other wrong."""
+
+    def name_them(differences: pd.Series) -> str:
+        named = [f"{number} ({label})" for number, label in differences.index[:MAX_IMAGES]]
+        return ", ".join(named) + (f" and {more} more" if (more := len(differences) - MAX_IMAGES) > 0 else "")
+
+    rows = []
+    for c in compared:
+        if c.metric == ACCURACY and c.by_image is not None:
+            gained = c.by_image[c.by_image > 50].sort_values(ascending=False, kind="stable")
+            lost = c.by_image[c.by_image < -50].sort_values(kind="stable")
+            rows.append(
+                {
+                    "contrast": c.title,
+                    "right with the first alone": str(len(gained)),
+                    "right with the second alone": str(len(lost)),
+                    "images of the first": name_them(gained) or "-",
+                    "images of the second": name_them(lost) or "-",
+                }
+            )
+    return rows
+
+
+def saw_row(configuration: Configuration) -> dict[str, str]:
+    """What the training of an arm saw."""
+    columns = {"labelled": "labelled images", "pool_images": "pool images", "pool_labels": "pool labels"}
+    columns["validation"] = "validation images"
+    seen = {what: values_of(configuration.ended, f"saw.{name}") for name, what in columns.items()}
+    return {"arm": configuration.label(), **{what: ", ".join(values) or "-" for what, values in seen.items()}}
+
+
+def cost_row(configuration: Configuration, study: Study) -> dict[str, str]:
+    """What a trial of an arm costs, stage by stage."""
+    trials = configuration.trials
+    stages = dict.fromkeys(c.removeprefix(SECONDS).rsplit(".", 1)[0] for c in columns_of(study.trials, SECONDS))
+    peak = trials.get("costs.peak_memory_mib")
+    return {
+        "arm": configuration.label(),
+        **{
+            f"{stage} (s)": in_seconds(mean_cost(trials, stage))
+            for stage in sorted(stages, key=lambda s: LAST_STAGES.index(s) if s in LAST_STAGES else -1)
+        },
+        **_speed(configuration.ended),
+        "peak memory (MiB)": f"{peak.dropna().max():.0f}" if peak is not None and peak.notna().any() else "-",
+    }
+
+
+def _speed(trials: pd.DataFrame) -> dict[str, str]:
+    """How many real images a second a GAN's discriminator saw; nothing where no trial says how many it saw."""
+    if IMAGES_SEEN not in trials:
+        return {}
+    seen, seconds = trials[IMAGES_SEEN].astype(float).mean(), mean_cost(trials, "gan")
+    return {"GAN images/s": f"{seen / seconds:.0f}" if seconds and seen == seen else "-"}
+
+
+def trial_row(row: dict[str, Any]) -> dict[str, str]:
+    """One trial; its name is that of its folder."""
+    seeds = {k.removeprefix(SEEDS): v for k, v in row.items() if k.startswith(SEEDS) and v == v and v is not None}
+    distinct = {str(seed) for seed in seeds.values()}
+    accuracy = row[ACCURACY]
+    return {
+        "trial": row["trial"],
+        "status": str(row["status"]),
+        "seeds": ", ".join(distinct) if len(distinct) < 2 else ", ".join(f"{k} {v}" for k, v in seeds.items()),
+        "accuracy (points)": f"{100 * accuracy:.1f}" if accuracy is not None and accuracy == accuracy else "-",
+        "error": str(row["error"]) if row["error"] and row["error"] == row["error"] else "",
+    }
+
+
+def facts(study: Study) -> dict[str, str]:
+    """What was compared, one line each."""
+    trials = study.trials
+    numbers, fractions = (
+        [value for value in values_of(trials, f"factors.{name}") if value != NULL]
+        for name in ("labels_per_class", "label_fraction")
+    )
+    versions = {c.removeprefix(VERSIONS): values_of(trials, c) for c in columns_of(trials, VERSIONS)}
+    facts = {
+        "data": values_of(trials, "factors.data"),
+        "labels per class": [*numbers, *(f"{100 * float(fraction):g} % of each class" for fraction in fractions)],
+        "labelled images": _amounts(trials, LABELLED_IMAGES, LABELLED_RATIO) if LABELLED_RATIO in trials else [],
+        "rare classes": _rare_classes(study),
+        f"{study.part} images": _amounts(trials, NUM_IMAGES, IMBALANCE),
+        "splits": [value[:8] for value in values_of(trials, SPLIT)],
+        "classifier": values_of(trials, "factors.classifier"),
+        "versions": [f"{name} {' or '.join(values)}" for name, values in versions.items() if values],
+        "commit": [value[:12] for value in values_of(trials, "provenance.commit")],
+        "device": values_of(trials, "costs.device"),
+        "threads": values_of(trials, "costs.threads"),
+        "command": study.commands,
+    }
+    return {name: ", ".join(values) for name, values in facts.items() if values}
+
+
+def _amounts(trials: pd.DataFrame, images: str, ratio: str) -> list[str]:
+    """Numbers of images, and how unequal the classes are, as far as the records say it."""
+    numbers = values_of(trials, images)
+    ratios = [f"{round(float(value), 2):g}" for value in values_of(trials, ratio)]
+    if not ratios:
+        return numbers
+    times = " to ".join(dict.fromkeys([ratios[0], ratios[-1]]))
+    spread = "all classes equal" if times == "1" else f"the largest class has {times} times as many as the smallest"
+    return [f"{', '.join(numbers)} ({spread})"]
+
+
+def _rare_classes(study: Study) -> list[str]:
+    """Name the rare classes, and say if they differ between trials."""
+    names = list(dict.fromkeys(name for names in study.rare_classes for name in names))
+    listed = ", ".join(names[:MAX_NAMED])
+    listed += f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    listed += " (not the same in all trials)" if len(study.rare_classes) > 1 else ""
+    return [listed] if names else []
