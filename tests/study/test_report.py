@@ -339,8 +339,12 @@ def test_the_metrics_of_generators_stand_beside_those_of_real_images_and_are_exp
             one["metrics"]["gan"] = found | {"per_class": {"0": {"recall": 0.1}}, "confusion_matrix": [[1, 0], [0, 1]]}
     page = write_report([study(tmp_path, records)]).read_text()
     rows = table(page, "Generators")
-    assert rows[0] == ["arm", "judge_frechet_distance", "recall", "judged_real"]
-    assert rows[1:] == [["gan", "7.5", "0.25", "200"], ["real training images", "0.5", "0.75", "-"]]
+    assert rows[0] == ["metric", "gan", "real training images"]
+    assert rows[1:] == [
+        ["judge_frechet_distance", "7.5", "0.5"],
+        ["recall", "0.25", "0.75"],
+        ["judged_real", "200", "-"],
+    ]
     explained = {row[0]: row[1:] for row in table(page, "What the metrics say")[1:]}
     assert set(explained) == {"judge_frechet_distance", "recall"}
     assert explained["judge_frechet_distance"][:2] == ["lower", "at least 0"]
@@ -671,3 +675,79 @@ def test_of_many_classes_the_table_shows_those_with_the_largest_differences(tmp_
     assert facts(page)["rare classes"].endswith(", c19 and 30 more")
     header = (tmp_path / "report" / "results.csv").read_text().splitlines()[0]
     assert "metrics.test.per_class.c0," in header
+
+
+def test_the_page_goes_from_verdicts_to_single_trials(tmp_path):
+    page = write_report([study(tmp_path, planted({"none": 0, "gan": 3}))]).read_text()
+    parts = ["What the study found", "What was compared", "How much does it help?", "What does it cost?", "Every trial"]
+    assert re.findall(r"<h2>\d. (.*?)</h2>", page) == parts
+
+
+def test_accuracy_over_labels_is_drawn_and_read_backwards(tmp_path):
+    records = [
+        record(arm, seed, accuracy + seed / 1000, labels_per_class=labels)
+        for arm, curve in (("none", {5: 0.80, 10: 0.85, 20: 0.90}), ("gan", {5: 0.85, 10: 0.85, 20: 0.90}))
+        for labels, accuracy in curve.items()
+        for seed in SEEDS
+    ]
+    page = write_report([study(tmp_path, records)]).read_text()
+    assert "gan with 5 labels a class does as well as none with 5 more, 95 % interval 5 to 5 (8 splits)" in page
+    assert (tmp_path / "report" / "labels.png").exists()
+    assert 'alt="Mean test accuracy over labels a class' in page
+
+
+def test_one_amount_of_labels_makes_no_curve(tmp_path):
+    write_report([study(tmp_path, planted({"none": 0, "gan": 3}))])
+    assert not (tmp_path / "report" / "labels.png").exists()
+
+
+def test_gain_over_the_dose_of_synthetic_images_is_drawn(tmp_path):
+    records = planted({"none": 0})
+    for number in (50, 200):
+        records += planted({"gan": 1}, **{"synthesis.per_class": number})
+    page = write_report([study(tmp_path, records)]).read_text()
+    assert "How does the gain change with the synthetic images a class?" in page
+    assert (tmp_path / "report" / "dose1.png").exists()
+
+
+def test_a_nested_study_says_where_its_spread_comes_from(tmp_path):
+    records = []
+    for split in range(3):
+        for number in range(2):
+            one = record("gan", split, 0.80 + split / 100 + number / 1000)
+            one["trial"] += f"-{number}"
+            one["factors"] |= {"seeds.gan": split, "seeds.classifier": number}
+            records.append(one)
+    page = write_report([study(tmp_path, records)]).read_text()
+    ((_, of_split, of_classifier),) = table(page, "Standard deviation that each source adds")[1:]
+    assert of_classifier == f"{0.1 / 2**0.5:.2f} (2)"
+    assert of_split == f"{(1 - 0.005 / 2) ** 0.5:.2f} (3)"
+
+
+def test_a_generator_that_arms_share_is_measured_once(tmp_path):
+    records = planted({"none": 0, "gan": 1, "gan_classical": 2})
+    for one in records:
+        if one["factors"]["augmentation"] != "none":
+            agreement = {"cat": {"label_agreement": 0.9}, "emu": {"label_agreement": 0.4}}
+            one["metrics"]["gan"] = {"label_agreement": 0.65, "per_class": agreement}
+            one["provenance"]["stages"] = {"gan": f"key{one['factors']['seeds.split']}"}
+    page = write_report([study(tmp_path, records)]).read_text()
+    assert table(page, "Generators")[0] == ["metric", "gan and gan_classical"]
+    assert table(page, "Images of each class that the judge sees")[1:] == [["cat", "90"], ["emu", "40"]]
+
+
+def test_a_gain_has_a_price_where_it_is_one(tmp_path):
+    records = planted({"none": 0, "gan": 4, "gan_classical": 0, "classical": 0})
+    rows = {row[0]: row[1:] for row in table(write_report([study(tmp_path, records)]).read_text(), "What a gain costs")}
+    more, each = rows["gan against none"]
+    assert more == "8.0"
+    assert float(each) == pytest.approx(2, abs=0.3)
+    assert rows["gan_classical against classical"] == ["8.0", "-"]
+
+
+def test_probabilities_are_told_by_arm(tmp_path):
+    records = planted({"none": 0, "gan": 1})
+    for one in records:
+        one["metrics"]["test"] |= {"nll": 0.5, "brier": 0.25, "ece": 0.05}
+    rows = table(write_report([study(tmp_path, records)]).read_text(), "Mean over the test images")
+    assert rows[1] == ["none", "0.500", "0.250", "0.050"]
