@@ -22,13 +22,14 @@ class Meter:
         title: What the work is, such as `trial 3/32 gan-seed0: gan`.
         total: How many units of it there are.
         unit: What one of them is called, in the plural.
+        before: How many were completed earlier, before the work was interrupted.
     """
 
-    def __init__(self, title: str, total: int, unit: str) -> None:
+    def __init__(self, title: str, total: int, unit: str, before: int = 0) -> None:
         self.title = title
         self.total = total
         self.unit = unit
-        self._completed = 0
+        self._completed = self._before = before
         self._bar: Bar | None = None
 
     def __enter__(self) -> Self:
@@ -37,8 +38,10 @@ class Meter:
         if sys.stderr.isatty():
             columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
             self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
-            self._bar.add_task(self.title, total=self.total)
+            self._bar.add_task(self.title, total=self.total, completed=self._before)
             self._bar.start()
+        elif self._before:
+            log.info("%s: %d %s, goes on after %d", self.title, self.total, self.unit, self._before)
         else:
             log.info("%s: %d %s", self.title, self.total, self.unit)
         return self
@@ -61,6 +64,5 @@ class Meter:
             self._bar.update(self._bar.task_ids[0], completed=completed)
         elif time.monotonic() - self._last > SECONDS_BETWEEN_LINES:
             self._last = time.monotonic()
-            done = completed / self.total
-            left = (self._last - self._start) * (1 - done) / done
-            log.info("%s: %.0f %%, %.0f s left", self.title, 100 * done, left)
+            left = (self._last - self._start) * (self.total - completed) / (completed - self._before)
+            log.info("%s: %.0f %%, %.0f s left", self.title, 100 * completed / self.total, left)

@@ -16,6 +16,9 @@ from filelock import FileLock
 from gan_augment.study.provenance import code_provenance
 from gan_augment.study.record import write_json
 
+CHECKPOINTS = "checkpoints"  # in the folder of a stage that is being made: where its training stands
+BEGUN = "begun.json"  # among them: by which code it was begun, and after how many seconds it goes on
+
 
 class DivergedError(Exception):
     """Training met a number that is not finite. An outcome of the experiment, not a fault of the program."""
@@ -82,6 +85,7 @@ class StageStore:
     """Stage outputs under `<root>/<stage>/<key>/`, each made once, whoever asks first.
 
     An output is written to `<key>.partial` under a lock and then renamed, so a folder without that ending is whole.
+    What a killed process left there is cleared, unless it holds checkpoints that a training can go on from.
 
     Args:
         root: Folder of the store.
@@ -129,17 +133,38 @@ class StageStore:
         return output.folder
 
     def _make(self, stage: Stage, partial: Path, inputs: dict[str, Path]) -> None:
-        shutil.rmtree(partial, ignore_errors=True)
-        (partial / "tensorboard").mkdir(parents=True)
+        code = {name: code_provenance()[name] for name in ("commit", "clean", "versions")}
+        before = seconds_before(partial / CHECKPOINTS, code)
+        if before is None:
+            shutil.rmtree(partial, ignore_errors=True)
+            (partial / "tensorboard").mkdir(parents=True)
+            (partial / CHECKPOINTS).mkdir()
+        write_json({"made": code, "seconds": before or 0.0}, partial / CHECKPOINTS / BEGUN)
         start, diverged = time.perf_counter(), None
         try:
             stage.compute(folder=partial, **inputs)
         except DivergedError as outcome:
             diverged = str(outcome)
-        seconds = time.perf_counter() - start
-        code = {name: code_provenance()[name] for name in ("commit", "clean", "versions")}
+        seconds = (before or 0.0) + time.perf_counter() - start
+        shutil.rmtree(partial / CHECKPOINTS)
         made = {"seconds": seconds, "diverged": diverged, "made": code}
         write_json(stage.identity | made, partial / "stage.json")
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Return the checkpoints `<step>.ckpt` in a folder, the newest first."""
+    return sorted(folder.glob("*.ckpt"), key=lambda path: -int(path.stem))
+
+
+def seconds_before(folder: Path, code: Mapping[str, Any]) -> float | None:
+    """Return what it took to come as far as the newest checkpoint; None if there is none that the same code began."""
+    try:
+        begun = json.loads((folder / BEGUN).read_text(encoding="utf-8"))
+        newest = checkpoints(folder)[0].stat().st_mtime
+        since = newest - (folder / BEGUN).stat().st_mtime
+    except (OSError, ValueError, IndexError):
+        return None
+    return begun["seconds"] + max(0.0, since) if begun["made"] == code else None
 
 
 def digest(content: Any) -> str:

@@ -8,7 +8,7 @@ from gan_augment import progress
 from gan_augment.callbacks.progress import Progress, titled
 from gan_augment.progress import Meter
 
-TRAINER = SimpleNamespace(num_training_batches=100)
+TRAINER = SimpleNamespace(num_training_batches=100, fit_loop=SimpleNamespace(batch_idx=-1))
 
 
 @pytest.fixture
@@ -34,6 +34,16 @@ def test_away_from_a_terminal_there_are_lines_with_the_title(clock, caplog):
         "trial 3/32 gan-seed0: gan: 62 %, 38 s left",
         "trial 3/32 gan-seed0: gan: 93 %, 7 s left",
     ]
+
+
+def test_a_training_that_goes_on_is_told_and_its_earlier_steps_took_no_time_now(clock, caplog):
+    caplog.set_level(logging.INFO)
+    callback = Progress()
+    callback.on_train_start(SimpleNamespace(num_training_batches=100, fit_loop=SimpleNamespace(batch_idx=40)), None)
+    for step in range(40, 80):
+        clock.seconds += 1
+        callback.on_train_batch_end(TRAINER, None, None, None, step)
+    assert caplog.messages == ["training: 100 steps, goes on after 40", "training: 71 %, 29 s left"]
 
 
 def test_a_title_holds_inside_its_context(caplog):

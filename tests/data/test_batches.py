@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 import torch
 
-from gan_augment.data.batches import BalancedIndices, ImageBatches, Part, ShuffledIndices, TrainingSteps
+from gan_augment.data.batches import BalancedIndices, ImageBatches, Part, ShuffledIndices, StepLoader, TrainingSteps
 from gan_augment.data.image_set import to_float
 
 
@@ -88,6 +88,19 @@ def test_a_batch_is_a_function_of_the_step(parts):
 def test_the_real_images_do_not_move_when_others_are_mixed_in(parts):
     alone, mixed = (TrainingSteps(chosen, num_steps=20, seed=0) for chosen in (parts[:1], parts))
     assert all(torch.equal(mixed[step][0], alone[step][0]) for step in range(20))
+
+
+def test_a_loader_goes_on_with_the_step_that_was_not_taken(parts):
+    steps = TrainingSteps(parts, num_steps=20, seed=0)
+    whole = [flat(selection) for selection in StepLoader(steps)]
+    loader, resumed = StepLoader(steps), StepLoader(steps)
+    for _, _ in zip(range(8), loader, strict=False):  # hands out 0 to 7, and the eighth is about to be taken
+        pass
+    assert loader.state_dict() == {"step": 7}
+    resumed.load_state_dict(loader.state_dict())
+    assert len(resumed) == 20
+    assert [flat(selection) for selection in resumed] == whole[7:]
+    assert [flat(selection) for selection in resumed] == whole  # once
 
 
 def through(data, selection):

@@ -41,6 +41,14 @@ class Looks(Callback):
         self._stream = Stream(seed, "look")
         self._best: float | None = None
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed training must know."""
+        return {"best": self._best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take it up again."""
+        self._best = state_dict["best"]
+
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Look when it is time."""
         now, before = pl_module.images_seen(batch_idx), pl_module.images_seen(batch_idx - 1)

@@ -33,7 +33,8 @@ class Progress(Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Show the meter."""
         if title := _title.get():
-            self._meter = self._shown.enter_context(Meter(title, int(trainer.num_training_batches), "steps"))
+            before = max(0, trainer.fit_loop.batch_idx)  # of a resumed training
+            self._meter = self._shown.enter_context(Meter(title, int(trainer.num_training_batches), "steps", before))
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int

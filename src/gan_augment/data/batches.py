@@ -1,6 +1,6 @@
 """Batches on the device, as a function of the step."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
 import lightning as L
@@ -119,6 +119,35 @@ class TrainingSteps(Dataset[Selection]):
         return {part: order.between(step * number, (step + 1) * number) for part, (order, number) in counted}
 
 
+class StepLoader:
+    """Hands out the steps in their order; Lightning asks it where it stands, and a resumed training begins there.
+
+    Args:
+        steps: What to hand out.
+    """
+
+    def __init__(self, steps: TrainingSteps) -> None:
+        self._steps = steps
+        self._first = self._last = 0
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def __iter__(self) -> Iterator[Selection]:
+        first, self._first = self._first, 0
+        for step in range(first, len(self)):
+            self._last = step
+            yield self._steps[step]
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the step that was handed out last: its training has not begun when a checkpoint is written."""
+        return {"step": self._last}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Begin the next iteration with this step."""
+        self._first = state_dict["step"]
+
+
 class ImageBatches(L.LightningDataModule):
     """Training batches as a function of the step, and validation batches, as uint8 tensors on the device.
 
@@ -148,9 +177,9 @@ class ImageBatches(L.LightningDataModule):
         indices = torch.arange(0 if validation is None else len(validation)).split(validation_batch_size)
         self._validation = [{len(parts): chunk} for chunk in indices if len(chunk)]
 
-    def train_dataloader(self) -> DataLoader[Selection]:
+    def train_dataloader(self) -> StepLoader:
         """Return the loader of training batches: one epoch is the whole training."""
-        return DataLoader(self._steps, batch_size=None)
+        return StepLoader(self._steps)
 
     def val_dataloader(self) -> DataLoader[Selection]:
         """Return the loader of validation batches, in the set's order."""

@@ -1,5 +1,6 @@
 """Checkpoints: tensors and plain values, nothing else, so that reading a file runs no code from it."""
 
+import io
 from collections.abc import Mapping, Sequence
 from hashlib import file_digest
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Any
 
 import torch
 from torch import nn
+
+from gan_augment.study.record import write_whole
 
 FILE = "weights.pt"  # in a stage's folder: those of the last step
 BEST = "best.pt"  # those that a metric chose, where one was asked to
@@ -23,7 +26,14 @@ def save_weights(path: Path, about: Mapping[str, Any], **networks: nn.Module) ->
     """
     states = {name: network.state_dict() for name, network in networks.items()}
     states = {name: {key: value.cpu() for key, value in state.items()} for name, state in states.items()}
-    torch.save({"schema": SCHEMA, "about": dict(about), "networks": states}, path)
+    write_tensors({"schema": SCHEMA, "about": dict(about), "networks": states}, path)
+
+
+def write_tensors(content: Mapping[str, Any], path: Path) -> None:
+    """Write tensors and plain values into a file, whole or not at all; its folder must exist."""
+    file = io.BytesIO()
+    torch.save(content, file)
+    write_whole(file.getbuffer(), path)
 
 
 def read_about(path: Path, kind: str, needed: Sequence[str] = ()) -> dict[str, Any]:

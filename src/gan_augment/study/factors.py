@@ -16,7 +16,7 @@ CLASSIFIER_PARTS = ("augmentation", "classifier", "open_test", "seeds.classifier
 NOT_A_FACTOR = (
     *("data.root", "data.table", "data.images", "data.labels", "data.cache"),
     *("data.skip_broken", "data.follow_links", "data.allow_synthetic"),
-    *("trainer.accelerator", "trainer.num_threads"),
+    *("trainer.accelerator", "trainer.num_threads", "trainer.checkpoint_every"),
 )
 
 NULL = "null"  # the value of a factor that is null, but not for want of an effect

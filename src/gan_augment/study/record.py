@@ -17,11 +17,15 @@ STATUSES = ("ok", "diverged", "failed")
 NOT_IN_RESULTS = ("provenance.command", "provenance.test_opened")
 
 
-def write_whole(content: bytes, path: Path) -> None:
+def write_whole(content: bytes | memoryview, path: Path) -> None:
     """Write a file that is either the old one or the new one at any moment; its folder must exist."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(content)
-    partial.replace(path)
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    except OSError:  # such as a full disk, on which half a file would take up room
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def write_json(content: dict[str, Any], path: Path) -> None:

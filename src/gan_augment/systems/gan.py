@@ -86,7 +86,7 @@ class GAN(L.LightningModule):
         self.signals: dict[str, float] = {}
         self.register_buffer("finite", torch.tensor(True))
         self.register_buffer("labels", labels_in_turns(label_counts), persistent=False)
-        self.register_buffer("sums", torch.zeros(len(self.CURVES)), persistent=False)
+        self.register_buffer("sums", torch.zeros(len(self.CURVES)))
 
     def images_seen(self, step: int) -> int:
         """Return how many real images the discriminator has seen after a step: the axis of all curves."""
@@ -118,6 +118,14 @@ class GAN(L.LightningModule):
         )
         self._draws = {name: Stream(self.seed, name, self.device) for name in names}
         self._clock = time.perf_counter()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add to a checkpoint of the training what is not among the weights."""
+        checkpoint["signals"] = self.signals
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take it up again."""
+        self.signals = checkpoint["signals"]
 
     def generate(self, purpose: str, batch: Batch, step: int) -> tuple[Tensor, Tensor]:
         """Make one batch of images.
@@ -368,6 +376,6 @@ def train_gan(
         assert judge is not None
         assert settings.judge_every is not None
         watching.append(Looks(looks_by, judge, settings.judge_every, seed, settings.best_by, folder))
-    hardware.fit(system, data, folder, callbacks=tuple(watching))
+    hardware.fit(system, data, folder, callbacks=tuple(watching), axis=system.images_seen)
     write_json({name.replace("/", "_"): value for name, value in system.signals.items()}, folder / SIGNALS)
     system.save(folder / FILE, images_seen=settings.num_steps * settings.batch_size)

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +11,11 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from gan_augment.callbacks.checkpoints import Checkpoints, WholeFiles, newest_checkpoint
 from gan_augment.callbacks.guard import NotFiniteGuard
 from gan_augment.callbacks.progress import Progress
 from gan_augment.settings import check_choice, check_integer
+from gan_augment.stages import CHECKPOINTS
 
 # Lightning names the hardware at every training; the record does so once.
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -30,10 +32,16 @@ EXPECTED_WARNINGS = (
 
 
 class Events(TensorBoardLogger):
-    """TensorBoard events in a stage's folder, without the number of the epoch: a training here is one epoch."""
+    """TensorBoard events in a stage's folder, without the number of the epoch: a training here is one epoch.
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder, name="", version="tensorboard", default_hp_metric=False)
+    Args:
+        folder: The stage's folder.
+        purge_from: Where on the axis earlier events cease to count, as a resumed training draws them again; None for
+            nowhere.
+    """
+
+    def __init__(self, folder: Path, purge_from: int | None = None) -> None:
+        super().__init__(folder, name="", version="tensorboard", default_hp_metric=False, purge_step=purge_from)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Log scalars at a step."""
@@ -48,11 +56,13 @@ class Hardware:
         accelerator: `cpu` or `gpu`.
         precision: Lightning's name of it: `32-true`, or `bf16-mixed`.
         num_threads: Threads that PyTorch computes with; None for its default, usually one a core.
+        checkpoint_every: Steps between two checkpoints of a training in progress; None for none.
     """
 
     accelerator: str
     precision: str
     num_threads: int | None
+    checkpoint_every: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse hardware that is not there."""
@@ -60,6 +70,8 @@ class Hardware:
         check_choice("trainer.precision", self.precision, ("32-true", "bf16-mixed"))
         if self.num_threads is not None:
             check_integer("trainer.num_threads", self.num_threads, low=1)
+        if self.checkpoint_every is not None:
+            check_integer("trainer.checkpoint_every", self.checkpoint_every, low=1)
         if self.accelerator == "gpu" and not torch.accelerator.is_available():
             raise ValueError("trainer=gpu, but PyTorch sees no GPU on this machine: use trainer=cpu")
 
@@ -88,8 +100,11 @@ class Hardware:
         folder: Path,
         validate_every: int | None = None,
         callbacks: tuple[Callback, ...] = (),
+        axis: Callable[[int], int] = int,
     ) -> None:
         """Train a system on every batch of its data, once, and log to `folder/tensorboard`.
+
+        Where the folder holds a checkpoint of this training, it goes on from there.
 
         Args:
             system: What to train.
@@ -97,12 +112,16 @@ class Hardware:
             folder: The stage's folder.
             validate_every: Steps between two looks at the validation images; None for no look.
             callbacks: What else watches the training.
+            axis: Where on the axis of its curves the points of a step stand.
 
         Raises:
             DivergedError: If the system's loss stops being finite.
         """
         self.use_threads()
-        logger = Events(folder)
+        checkpoint = newest_checkpoint(folder / CHECKPOINTS)
+        first_step = 0 if checkpoint is None else int(checkpoint.stem)
+        logger = Events(folder, purge_from=axis(first_step))
+        writing = [] if self.checkpoint_every is None else [Checkpoints(folder / CHECKPOINTS, self.checkpoint_every)]
         trainer = L.Trainer(
             accelerator=self.accelerator,
             devices=1,
@@ -112,7 +131,8 @@ class Hardware:
             limit_val_batches=0 if validate_every is None else None,
             num_sanity_val_steps=0,
             logger=logger,
-            callbacks=[NotFiniteGuard(), Progress(), *callbacks],
+            callbacks=[NotFiniteGuard(), Progress(), *callbacks, *writing],
+            plugins=[WholeFiles()],
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -122,5 +142,5 @@ class Hardware:
         with warnings.catch_warnings():
             for message in EXPECTED_WARNINGS:
                 warnings.filterwarnings("ignore", message=f".*{message}")
-            trainer.fit(system, datamodule=data)
+            trainer.fit(system, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         logger.experiment.close()

@@ -3,7 +3,7 @@
 import math
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -72,10 +72,11 @@ class Judge:
         The classification accuracy score (Ravuri and Vinyals 2019), on validation; not a number if this training
         diverged. The global random state is left as it was.
         """
+        hardware = replace(self.hardware, checkpoint_every=None)  # it is over soon, and begun anew where it is not
         with tempfile.TemporaryDirectory() as name, torch.random.fork_rng(devices=[]), titled(None):
             folder, nothing = Path(name), self.validation.subset(torch.empty(0, dtype=torch.int64))
             try:
-                train_classifier(generated, nothing, ARM, None, self.settings, SEED, self.hardware, folder)
+                train_classifier(generated, nothing, ARM, None, self.settings, SEED, hardware, folder)
             except DivergedError:  # of this classifier: the GAN goes on
                 return math.nan
             says = self.load(folder).probabilities(self.validation)
