@@ -17,6 +17,7 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import get_object
 from omegaconf import OmegaConf
 from PIL import Image
@@ -89,7 +90,7 @@ def test_a_study_leaves_a_record_and_its_predictions_for_every_trial(study):
         right = predictions["probabilities"].argmax(axis=1) == predictions["labels"]
         assert right.mean() == pytest.approx(record["metrics"]["test"]["accuracy"], abs=3 / 360)  # float16 makes ties
     assert json.loads((folder / "study.json").read_text())["requested"] == [
-        next(name for name in found if name.startswith(f"{arm}-seed{seed}-")) for seed in (0, 1) for arm in ARMS
+        next(name for name in found if name.startswith(f"{arm}-seed{seed}-")) for arm in ARMS for seed in (0, 1)
     ]
 
 
@@ -275,6 +276,33 @@ def test_trials_in_parallel_processes_share_a_generator(tmp_path):
     assert "report: " in out
     for record in found:  # made in a worker process
         assert record["provenance"]["command"].startswith("gan-augment -m experiment=digits")
+
+
+@pytest.mark.parametrize(
+    ("sweep", "expected"),
+    [
+        (("experiment=digits", "loss=hinge", "seed=0,1"), [(arm, seed, "hinge") for arm in ARMS for seed in (0, 1)]),
+        (
+            ("experiment=digits", "augmentation=gan,none", "loss=hinge,minimax", "seed=0"),
+            [(arm, 0, loss) for arm in ("gan", "none") for loss in ("hinge", "minimax")],
+        ),
+        (
+            ("seed=1,0", "loss=hinge,minimax", "augmentation=gan,none"),
+            [(arm, seed, loss) for arm in ("gan", "none") for seed in (1, 0) for loss in ("hinge", "minimax")],
+        ),
+    ],
+    ids=["recipe", "recipe and command", "command"],
+)
+def test_trials_that_share_a_generator_do_not_start_together(cli, tmp_path, monkeypatch, sweep, expected):
+    ran = []
+
+    def note(config):
+        choices = HydraConfig.get().runtime.choices
+        ran.append((choices.augmentation, config.seed, choices.loss))
+
+    monkeypatch.setattr("gan_augment.app.run_job", note)
+    cli("-m", *sweep, f"paths.output_dir={tmp_path}")
+    assert ran == expected
 
 
 @pytest.fixture

@@ -15,9 +15,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
+from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from gan_augment.study.record import SCHEMA, read_record, write_json
+from gan_augment.workers import end_with_parent
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +74,17 @@ class Launch(Callback):
             print(f"note: {note}")
         Launch.study_folder = folder
 
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Say it in a line when a worker process was killed."""
+        error = sys.exc_info()[1]  # Hydra is on its way out with it
+        if type(error).__name__ == "TerminatedWorkerError":
+            print(
+                "gan-augment: a worker process was killed, perhaps for want of memory: use fewer with "
+                "hydra.launcher.n_jobs=...; the same command goes on where the study stands",
+                file=sys.stderr,
+            )
+            raise SystemExit(1)
+
 
 def run_job(config: DictConfig) -> float:
     """Run the trial of one Hydra job, unless it has run before.
@@ -83,6 +96,7 @@ def run_job(config: DictConfig) -> float:
     from gan_augment.stages import StageStore
     from gan_augment.trial import make_record, run_trial, with_notes
 
+    end_with_parent()
     trial = plan_trial(plain(config))
     folder = study_folder(config) / "trials" / trial.name
     title = trial_title(trial.name, study_folder(config) / "study.json")
@@ -130,15 +144,16 @@ def plain(config: DictConfig) -> dict[str, Any]:
 
 
 def planned_jobs(config: DictConfig) -> list[DictConfig] | None:
-    """Compose the jobs that Hydra's basic sweeper will run; None for a sweeper that decides as it goes."""
+    """Compose the jobs that the sweeper will run, in its order; None for a sweeper that decides as it goes."""
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
-    if not config.hydra.sweeper._target_.endswith(".BasicSweeper"):
+    sweeper = get_class(config.hydra.sweeper._target_)
+    if not issubclass(sweeper, BasicSweeper):
         return None
     loader = GlobalHydra.instance().config_loader()
     params = [f"{name}={value}" for name, value in (config.hydra.sweeper.params or {}).items()]
     overrides = OverridesParser.create(config_loader=loader).parse_overrides(params + list(config.hydra.overrides.task))
-    (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
+    (jobs,) = sweeper.split_arguments(overrides, max_batch_size=None)
     return [loader.load_sweep_config(config, job) for job in jobs]
 
 

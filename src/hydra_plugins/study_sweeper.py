@@ -1,0 +1,24 @@
+"""A plugin of Hydra, which finds it by the name of this folder: the order of a study's trials."""
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.types import Override
+
+from gan_augment.study.factors import CLASSIFIER_PARTS
+
+SHARING_A_GENERATOR = (*CLASSIFIER_PARTS, "synthesis", "judge", "seeds.synthesis")  # trials that differ in these alone
+
+
+class StudySweeper(BasicSweeper):
+    """Runs every combination; what a generator does not depend on varies slowest, wherever it was asked for.
+
+    So trials that share a generator do not start together: one worker would wait until the other has trained it.
+    """
+
+    @staticmethod
+    def split_arguments(overrides: list[Override], max_batch_size: int | None) -> list[list[list[str]]]:
+        """Return the settings of each job, in batches."""
+
+        def shares(override: Override) -> bool:
+            return any(f"{override.key_or_group}.".startswith(f"{part}.") for part in SHARING_A_GENERATOR)
+
+        return BasicSweeper.split_arguments(sorted(overrides, key=shares, reverse=True), max_batch_size)
