@@ -3,6 +3,8 @@
 import logging
 import struct
 import sys
+import threading
+from contextlib import suppress
 from dataclasses import dataclass
 
 import hypothesis
@@ -105,7 +107,8 @@ def cli(monkeypatch, capsys):
     def launch(*arguments):
         capsys.readouterr()
         monkeypatch.setattr(sys, "argv", ["gan-augment", *map(str, arguments)])
-        monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # so that it is put back afterwards
+        for owner, name in ((sys, "excepthook"), (threading, "excepthook"), (logging, "raiseExceptions")):
+            monkeypatch.setattr(owner, name, getattr(owner, name))  # so that it is put back afterwards
         monkeypatch.setattr(Launch, "study_folder", None)
         try:
             with pytest.raises(SystemExit) as end:
@@ -115,7 +118,8 @@ def cli(monkeypatch, capsys):
             for handler in root.handlers[:]:
                 if handler not in handlers:
                     root.removeHandler(handler)
-                    handler.close()
+                    with suppress(OSError):  # of a log on a full disk
+                        handler.close()
             root.handlers[:] = handlers
             root.setLevel(level)
         said = capsys.readouterr()

@@ -12,6 +12,8 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import suppress
+from pathlib import Path
 from urllib.error import URLError
 
 import numpy as np
@@ -278,6 +280,56 @@ def test_trials_in_parallel_processes_share_a_generator(tmp_path):
         assert record["provenance"]["command"].startswith("gan-augment -m experiment=digits")
 
 
+def test_two_studies_on_one_store_share_a_generator(tmp_path):
+    launch = (*STUDY, "augmentation=gan", "seed=0", f"paths.output_dir={tmp_path}")
+    processes = [start(*launch, f"study={name}") for name in ("one", "other")]
+    for process in processes:
+        _, err = process.communicate()
+        assert process.returncode == 0, err
+    found = [record for name in ("one", "other") for record in records(tmp_path / "studies" / name).values()]
+    for stage in ("judge", "gan", "synthesis", "classifier"):
+        assert sorted(record["costs"]["seconds"][stage]["spent"] > 0 for record in found) == [False, True]
+    assert found[0]["metrics"] == found[1]["metrics"]
+
+
+def workers_of(process):
+    """Return the numbers of the worker processes that a launch has started."""
+    listed = subprocess.run(["ps", "--ppid", str(process.pid), "-o", "pid=,args="], capture_output=True, text=True)
+    return [int(line.split()[0]) for line in listed.stdout.splitlines() if "popen_loky" in line]
+
+
+def is_running(number):
+    """Whether there is such a process, and not only its exit code, which nobody has asked for."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+@pytest.mark.parametrize("victim", ["launch", "worker"])
+def test_a_launch_and_its_workers_end_together_and_the_study_goes_on(cli, tmp_path, victim):
+    command = (*STUDY, "augmentation=gan", "seed=0,1", "gan.images_seen=64000", f"paths.output_dir={tmp_path}")
+    process = start(*command, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    while len(list(tmp_path.glob("store/gan/*.partial"))) < 2:
+        assert process.poll() is None, "the study ended before it was killed: give the GAN more work"
+        time.sleep(0.05)
+    workers = workers_of(process)
+    assert len(workers) == 2
+    os.kill(process.pid if victim == "launch" else workers[0], signal.SIGKILL)
+    _, err = process.communicate()
+    if victim == "worker":
+        assert process.returncode == 1
+        assert "gan-augment: a worker process was killed, perhaps for want of memory" in err
+        assert "Traceback" not in err
+    for _ in range(600):
+        if not any(map(is_running, workers)):
+            break
+        time.sleep(0.1)
+    assert not any(map(is_running, workers))
+    assert cli(*command, "gan.images_seen=640").code == 0  # nothing is locked or in the way
+
+
 @pytest.mark.parametrize(
     ("sweep", "expected"),
     [
@@ -361,6 +413,75 @@ def test_a_gan_that_diverges_is_an_outcome(cli, tmp_path, monkeypatch):
     assert again.code == 0
     assert again.out.count(", reused\n") == 4
     assert statuses(folder)["gan"] == "diverged"
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Mount a small file system; return its folder and what mounts it anew, with other options."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(options):
+        return subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True).returncode
+
+    if mount("size=440k"):
+        pytest.skip("a small disk cannot be mounted here: that takes the rights of an administrator")
+    yield folder, lambda options: mount(f"remount,{options}")
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.mark.parametrize("checkpoints", [5, "null"])
+def test_a_study_on_a_full_disk_goes_on_when_there_is_room(cli, small_disk, checkpoints):
+    folder, remount = small_disk
+    command = (*STUDY, "seed=0", f"trainer.checkpoint_every={checkpoints}", f"paths.output_dir={folder}")
+    full = cli(*command)
+    assert full.code == 1
+    assert "gan-augment: [Errno 28] No space left on device" in full.err
+    assert "Traceback" not in full.out + full.err
+
+    assert remount("size=30m") == 0
+    again = cli(*command)
+    assert again.code == 0
+    assert 0 < again.out.count(", reused\n") < 4
+    assert set(statuses(folder / "studies" / "digits").values()) == {"ok"}
+    assert not list(folder.glob("**/*.partial"))
+
+
+def test_a_disk_that_is_full_or_read_only_is_refused(cli, small_disk):
+    folder, remount = small_disk
+    command = (*STUDY, "augmentation=none", "seed=0", f"paths.output_dir={folder}")
+    with suppress(OSError):
+        (folder / "ballast").write_bytes(bytes(2**20))
+    assert_refused(cli(*command), folder, f"{folder}/studies/digits cannot be written (No space left on device)")
+    (folder / "ballast").unlink()
+    assert remount("ro") == 0
+    assert_refused(cli(*command), folder, f"{folder}/studies/digits cannot be written (Read-only file system)")
+    assert remount("rw") == 0
+    assert cli(*command).code == 0
+
+
+def test_a_store_that_is_removed_meanwhile_fails_a_trial_and_no_more(cli, tmp_path, monkeypatch):
+    from gan_augment.systems import gan
+
+    train_gan = gan.train_gan
+
+    def removed(*arguments, **settings):
+        train_gan(*arguments, **settings)
+        shutil.rmtree(tmp_path / "store")
+
+    command = (*STUDY, "augmentation=none,gan", "seed=0", f"paths.output_dir={tmp_path}")
+    monkeypatch.setattr(gan, "train_gan", removed)
+    ended = cli(*command)
+    assert ended.code == 1
+    assert "gan-augment: [Errno 2] No such file or directory: " in ended.err
+    assert "Traceback" not in ended.out + ended.err
+    assert statuses(tmp_path / "studies" / "digits") == {"none": "ok", "gan": "failed"}
+
+    monkeypatch.undo()
+    again = cli(*command)
+    assert again.code == 0
+    assert again.out.count(", reused\n") == 1
+    assert statuses(tmp_path / "studies" / "digits") == {"none": "ok", "gan": "ok"}
 
 
 def test_a_report_that_fails_is_told(cli, tmp_path, monkeypatch):

@@ -1,7 +1,9 @@
 """The command `gan-augment`: configuration in, trials and a report out."""
 
+import logging
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -25,6 +27,9 @@ OmegaConf.register_resolver(
 @hydra.main(config_path=str(CONF), config_name="config", execution_whitelist=["gan_augment.*", "logging.*"])
 def job(config: DictConfig) -> float:
     """Run one trial."""
+    # A full disk is told in a line: not at each line that the log lacks, nor with the way into TensorBoard's writer.
+    logging.raiseExceptions = False
+    threading.excepthook = lambda ended: show_error(ended.exc_type, ended.exc_value, ended.exc_traceback)
     return run_job(config)
 
 

@@ -5,7 +5,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,14 +75,15 @@ class Launch(Callback):
         Launch.study_folder = folder
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Say it in a line when a worker process was killed."""
-        error = sys.exc_info()[1]  # Hydra is on its way out with it
+        """Say in a line why a study broke off: a full disk, a killed worker. Hydra would show where in its code."""
+        error = sys.exc_info()[1]  # on its way through Hydra
         if type(error).__name__ == "TerminatedWorkerError":
-            print(
-                "gan-augment: a worker process was killed, perhaps for want of memory: use fewer with "
-                "hydra.launcher.n_jobs=...; the same command goes on where the study stands",
-                file=sys.stderr,
+            error = OSError(
+                "a worker process was killed, perhaps for want of memory: use fewer with hydra.launcher.n_jobs=...; "
+                "the same command goes on where the study stands"
             )
+        if isinstance(error, OSError):
+            show_error(type(error), error, error.__traceback__)
             raise SystemExit(1)
 
 
@@ -115,8 +116,9 @@ def run_job(config: DictConfig) -> float:
                 record = run_trial(trial, folder, StageStore(store_folder(config)), title)
             except Exception as error:
                 failed = make_record(trial, "failed", {}, error=f"{type(error).__name__}: {error}")
-                write_json(failed, folder / "record.json")
                 log.info("%s: failed: %s", title, failed["error"])
+                with suppress(OSError):  # a full disk takes no record either: the trial is then one that is missing
+                    write_json(failed, folder / "record.json")
                 raise
             write_json(record, folder / "record.json")
             log.info("%s: %s, %.1f s", title, summary(record), record["costs"]["seconds"]["total"]["spent"])
@@ -206,8 +208,10 @@ def check_writable(*folders: Path) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             probe = folder / f".{os.getpid()}.probe"
-            probe.touch()
-            probe.unlink()
+            try:
+                probe.write_bytes(bytes(2**16))  # not on a full disk
+            finally:
+                probe.unlink(missing_ok=True)
         except OSError as error:
             reason = error.strerror or type(error).__name__
             raise ValueError(
@@ -254,7 +258,7 @@ def user_errors() -> Iterator[None]:
         raise SystemExit(1) from error
 
 
-def show_error(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+def show_error(kind: type[BaseException], error: BaseException | None, trace: Any) -> None:
     """Print an error: a line for what a user can mend, everything for a fault of the program."""
     if issubclass(kind, ValueError | OSError) and not os.environ.get("HYDRA_FULL_ERROR"):
         print(f"gan-augment: {error}", file=sys.stderr)

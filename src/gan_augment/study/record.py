@@ -23,9 +23,9 @@ def write_whole(content: bytes | memoryview, path: Path) -> None:
     try:
         partial.write_bytes(content)
         partial.replace(path)
-    except OSError:  # such as a full disk, on which half a file would take up room
+    except OSError as error:  # such as a full disk, on which half a file would take up room
         partial.unlink(missing_ok=True)
-        raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def write_json(content: dict[str, Any], path: Path) -> None:
