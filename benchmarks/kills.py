@@ -1,0 +1,120 @@
+"""A study that is killed again and again: the same results in the end, and few steps twice.
+
+    python benchmarks/kills.py [--kills 20] [--seed 0]
+
+Runs a small study with two workers undisturbed, and then again: launch and workers are killed (`kill -9`) at random
+moments, and the same command is started anew until the study is complete; one that is completed before all kills have
+happened is followed by another. Fails unless every results.csv is that of the undisturbed study, costs aside, and the
+steps that were taken are at most those that are needed and, for each kill, those between two checkpoints.
+"""
+
+import argparse
+import csv
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+INTERVAL = 50  # steps between two checkpoints
+STUDY = (
+    *("-m", "experiment=digits", "seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"),
+    *("trainer.num_threads=1", f"trainer.checkpoint_every={INTERVAL}", "gan.images_seen=12800"),
+    *("classifier.num_steps=200", "judge.num_steps=200", "synthesis.per_class=50"),
+    *("architecture.channels=16", "classifier.network.channels=8", "judge.network.channels=8"),
+)
+SHARE = 0.7  # of the undisturbed study's time, within which it is killed
+
+# Appends a byte to a file for each training step, in whatever process: Python runs this module at its start.
+COUNTER = """
+import builtins, os, sys
+real = builtins.__import__
+def counting(*arguments, **settings):
+    module = real(*arguments, **settings)
+    batches = sys.modules.get("gan_augment.data.batches")
+    if hasattr(batches, "ImageBatches"):  # what is defined last
+        builtins.__import__, select = real, batches.TrainingSteps.__getitem__
+        def counted(self, step):
+            with open(os.environ["STEPS"], "ab") as file:
+                file.write(b".")
+            return select(self, step)
+        batches.TrainingSteps.__getitem__ = counted
+    return module
+builtins.__import__ = counting
+"""
+
+
+def launch(outputs: Path) -> subprocess.Popen[str]:
+    """Start the study, with a process group of its own; its steps are counted in a file beside its outputs."""
+    counter = outputs.parent / "counter"
+    counter.mkdir(exist_ok=True)
+    (counter / "sitecustomize.py").write_text(COUNTER)
+    path = os.pathsep.join([str(counter), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": path, "STEPS": str(outputs.with_suffix(".steps"))}
+    command = [sys.executable, "-m", "gan_augment", *STUDY, f"paths.output_dir={outputs}"]
+    with outputs.with_suffix(".log").open("a") as log:
+        return subprocess.Popen(command, stdout=log, stderr=log, text=True, env=environment, start_new_session=True)
+
+
+def steps(outputs: Path) -> int:
+    """Return how many steps were taken for a study."""
+    return outputs.with_suffix(".steps").stat().st_size
+
+
+def results(outputs: Path) -> list[dict[str, str]]:
+    """Read a study's results.csv, costs aside."""
+    with (outputs / "studies" / "digits" / "report" / "results.csv").open() as file:
+        return [
+            {name: value for name, value in row.items() if not name.startswith("costs.")}
+            for row in csv.DictReader(file)
+        ]
+
+
+def finish(process: subprocess.Popen[str], outputs: Path) -> list[dict[str, str]]:
+    """Wait until a study is complete; return its results."""
+    if process.wait():
+        raise SystemExit(f"gan-augment failed:\n{outputs.with_suffix('.log').read_text()}")
+    return results(outputs)
+
+
+def main() -> None:
+    """Run the study undisturbed, kill it, compare."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    moments, kills, studies, taken = random.Random(arguments.seed), 0, 0, 0
+    with tempfile.TemporaryDirectory() as name:
+        outputs = Path(name) / "undisturbed"
+        clock = time.perf_counter()
+        expected, needed = finish(launch(outputs), outputs), steps(outputs)
+        seconds = time.perf_counter() - clock
+        print(f"undisturbed: {seconds:.0f} s, {len(expected)} trials, {needed} steps", flush=True)
+        while kills < arguments.kills:
+            outputs, studies = Path(name) / f"killed{studies}", studies + 1
+            process = launch(outputs)
+            while kills < arguments.kills:
+                moment = moments.uniform(0, SHARE * seconds)
+                try:
+                    process.wait(moment)
+                    break
+                except subprocess.TimeoutExpired:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
+                    kills += 1
+                    print(f"kill {kills} after {moment:.0f} s: {steps(outputs)} steps so far", flush=True)
+                    process = launch(outputs)
+            if finish(process, outputs) != expected:
+                raise SystemExit(f"study {studies} has other results than the undisturbed one")
+            taken += steps(outputs)
+    extra, most = taken - studies * needed, kills * INTERVAL
+    print(f"{kills} kills, {studies} studies with the same results, {extra} steps twice; at most {most} are allowed")
+    if extra > most:
+        raise SystemExit("too many steps were taken twice")
+
+
+if __name__ == "__main__":
+    main()
