@@ -33,9 +33,9 @@ class Curve:
     accuracies: pd.DataFrame
 
     @property
-    def intervals(self) -> dict[int, Interval]:
+    def intervals(self) -> dict[float, Interval]:
         """Budget -> mean accuracy over the splits, with Student's t interval."""
-        columns = {int(str(budget)): column.dropna().to_numpy() for budget, column in self.accuracies.items()}
+        columns = {float(str(budget)): column.dropna().to_numpy() for budget, column in self.accuracies.items()}
         return {budget: paired_interval(accuracies) for budget, accuracies in columns.items()}
 
 

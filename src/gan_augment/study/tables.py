@@ -174,9 +174,9 @@ def price_rows(compared: list[Contrast]) -> list[dict[str, str]]:
     """What a gain costs: seconds that a trial takes longer, and those for each point, where the arm is better."""
     rows = []
     for c in compared:
-        costs = [mean_cost(one.trials, "total") for one in (c.one, c.base)]
-        if c.metric == ACCURACY and None not in costs:
-            more, gain = costs[0] - costs[1], c.estimate.mean
+        cost, base_cost = (mean_cost(one.trials, "total") for one in (c.one, c.base))
+        if c.metric == ACCURACY and cost is not None and base_cost is not None:
+            more, gain = cost - base_cost, c.estimate.mean
             rows.append(
                 {
                     "contrast": c.title,
