@@ -325,7 +325,7 @@ def test_without_test_results_nothing_is_compared_and_that_is_said(tmp_path, sta
     ended = 3 if status == "ok" else 0
     assert table(page, "Arms")[1][:4] == ["no classifier", "-", str(ended), "3"]
     assert table(page, "What the training of each arm saw")[1][1] == ("50" if ended else "-")
-    assert table(page, "Generators") == [["arm", "fid"], ["no classifier", "11"]]
+    assert table(page, "Generators") == [["metric", "no classifier"], ["fid", "11"]]
     assert "<img" not in page
 
 

@@ -36,11 +36,14 @@ def spread(configuration: Configuration) -> Spread | None:
         configuration: An arm whose trials repeat at least two of the sources.
 
     Returns:
-        The standard deviations of the sources that vary, outermost first; None unless at least two do, each as
-        often within every one of the source before it.
+        The standard deviations of the sources that vary, outermost first; one that changes with the source before it
+        is counted into that. None unless at least two vary, each as often within every one of the source before it.
     """
     trials = configuration.judged
-    varied = {name: column for name, column in LEVELS.items() if column in trials and trials[column].nunique() > 1}
+    varied: dict[str, str] = {}  # what changes within the sources before it
+    for name, column in LEVELS.items():
+        if column in trials and trials.groupby([*varied.values(), "status"])[column].nunique().max() > 1:
+            varied[name] = column
     if len(varied) < 2:
         return None
     means = (100 * trials[ACCURACY].astype(float)).groupby([trials[column].astype(str) for column in varied.values()])
