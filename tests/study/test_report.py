@@ -680,7 +680,7 @@ def test_of_many_classes_the_table_shows_those_with_the_largest_differences(tmp_
 def test_the_page_goes_from_verdicts_to_single_trials(tmp_path):
     page = write_report([study(tmp_path, planted({"none": 0, "gan": 3}))]).read_text()
     parts = ["What the study found", "What was compared", "How much does it help?", "What does it cost?", "Every trial"]
-    assert re.findall(r"<h2>\d. (.*?)</h2>", page) == parts
+    assert re.findall("<h2>(.*?)</h2>", page) == parts
 
 
 def test_accuracy_over_labels_is_drawn_and_read_backwards(tmp_path):
