@@ -11,13 +11,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Union
 
+import torch
 from filelock import FileLock
 
-from gan_augment.study.provenance import code_provenance
+from gan_augment.study.provenance import code_provenance, source_hash
 from gan_augment.study.record import write_json
 
 CHECKPOINTS = "checkpoints"  # in the folder of a stage that is being made: where its training stands
-BEGUN = "begun.json"  # among them: by which code it was begun, and after how many seconds it goes on
+BEGUN = "begun.json"  # among them: what must be the same to go on, and after how many seconds it goes on
 
 
 class DivergedError(Exception):
@@ -134,12 +135,13 @@ class StageStore:
 
     def _make(self, stage: Stage, partial: Path, inputs: dict[str, Path]) -> None:
         code = {name: code_provenance()[name] for name in ("commit", "clean", "versions")}
-        before = seconds_before(partial / CHECKPOINTS, code)
+        same = {**code, "sources": source_hash(), "threads": torch.get_num_threads()}
+        before = seconds_before(partial / CHECKPOINTS, same)
         if before is None:
             shutil.rmtree(partial, ignore_errors=True)
             (partial / "tensorboard").mkdir(parents=True)
             (partial / CHECKPOINTS).mkdir()
-        write_json({"made": code, "seconds": before or 0.0}, partial / CHECKPOINTS / BEGUN)
+        write_json({"same": same, "seconds": before or 0.0}, partial / CHECKPOINTS / BEGUN)
         start, diverged = time.perf_counter(), None
         try:
             stage.compute(folder=partial, **inputs)
@@ -156,15 +158,15 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.ckpt"), key=lambda path: -int(path.stem))
 
 
-def seconds_before(folder: Path, code: Mapping[str, Any]) -> float | None:
-    """Return what it took to come as far as the newest checkpoint; None if there is none that the same code began."""
+def seconds_before(folder: Path, same: Mapping[str, Any]) -> float | None:
+    """Return what it took to come as far as the newest checkpoint; None if there is none, or it was begun otherwise."""
     try:
         begun = json.loads((folder / BEGUN).read_text(encoding="utf-8"))
         newest = checkpoints(folder)[0].stat().st_mtime
         since = newest - (folder / BEGUN).stat().st_mtime
     except (OSError, ValueError, IndexError):
         return None
-    return begun["seconds"] + max(0.0, since) if begun["made"] == code else None
+    return begun["seconds"] + max(0.0, since) if begun.get("same") == same else None
 
 
 def digest(content: Any) -> str:

@@ -178,10 +178,11 @@ def test_a_torn_checkpoint_is_left_out(interrupt, watch, caplog, torn, resumes_a
     assert sum("cannot be read" in message for message in caplog.messages) == len(torn)
 
 
-def test_a_checkpoint_of_other_code_is_left_out(interrupt, watch):
+@pytest.mark.parametrize("otherwise", [{"commit": "another"}, {"sources": "edited"}, {"threads": 99}])
+def test_a_checkpoint_that_was_begun_otherwise_is_left_out(interrupt, watch, otherwise):
     def change(partial):
         begun = json.loads((partial / CHECKPOINTS / BEGUN).read_text())
-        begun["made"]["commit"] = "another"
+        begun["same"] |= otherwise
         (partial / CHECKPOINTS / BEGUN).write_text(json.dumps(begun))
 
     interrupt("classifier", 45, between=change)

@@ -197,7 +197,7 @@ def test_diverged_trials_are_counted_and_taken_as_trained_without_synthetic_imag
     assert contrast.with_diverged.interval() == pytest.approx(expected)
     mean = f"{with_zeros.mean():+.1f}"
     assert re.search(
-        "7 splits; left out: 1 diverged, 1 failed; with the diverged as trained without synthetic images: "
+        "7 splits; left out: 1 diverged, 1 failed; with the diverged as trained without synthetic images, like none: "
         rf"{re.escape(mean)} points, 95 % interval \d+\.\d to \d+\.\d, 8 splits$",
         contrast.sentence,
     )

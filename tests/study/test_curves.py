@@ -1,8 +1,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from test_report import record, study
 
-from gan_augment.study.curves import Curve, worth_in_labels
+from gan_augment.study.comparison import configurations
+from gan_augment.study.curves import Curve, budget_curves, worth_in_labels, worths
+from gan_augment.study.trials import collect
 
 SPLITS = [str(seed) for seed in range(8)]
 
@@ -30,9 +33,17 @@ def test_beyond_the_last_budget_is_at_least_that():
     assert "with at least 15 more" in first.sentence
 
 
+def test_beyond_a_base_that_falls_at_its_end_is_at_least_the_last_budget():
+    falling = curve("none", {5: 80.0, 10: 90.0, 20: 92.0, 50: 91.0})
+    first, *_ = worth_in_labels(curve("gan", {5: 95.0}), falling)
+    assert first.labels == pytest.approx(45)
+    assert "with at least 45 more" in first.sentence
+
+
 def test_an_arm_that_is_no_better_is_worth_nothing():
     first, second = worth_in_labels(curve("gan", {5: 70.0, 10: 82.5}), BASE)
-    assert first.labels == pytest.approx(0)  # the study has no smaller budget
+    assert first.labels == pytest.approx(0)
+    assert "as well as none with at most 0 more" in first.sentence  # the study has no smaller budget
     assert second.labels == pytest.approx(10 * 2**-0.5 - 10)
 
 
@@ -59,3 +70,17 @@ def test_splits_that_only_one_arm_has_are_left_out():
     arm = Curve("gan", pd.DataFrame({5: [85.0, 60.0]}, index=["0", "99"]))
     (one,) = worth_in_labels(arm, BASE)
     assert (one.num_splits, one.labels) == (1, pytest.approx(5))
+
+
+def test_an_arm_without_a_gan_stands_beside_each_gan(tmp_path):
+    records = [record("none", seed, 0.8, labels_per_class=labels) for labels in (5, 10) for seed in range(2)]
+    records += [
+        record("gan", seed, 0.9, labels_per_class=labels, loss=loss)
+        for labels in (5, 10)
+        for loss in ("hinge", "minimax")
+        for seed in range(2)
+    ]
+    found = configurations(collect([study(tmp_path, records)]))
+    curves = {setting: [one.arm for one in some] for setting, some in budget_curves(found).items()}
+    assert curves == {"loss=hinge": ["none", "gan"], "loss=minimax": ["none", "gan"]}
+    assert [(one.setting, one.budget) for one in worths(found)] == [("loss=hinge", 5), ("loss=minimax", 5)]

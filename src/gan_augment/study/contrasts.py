@@ -146,7 +146,7 @@ class Contrast:
         if self.with_diverged:
             estimate = self.with_diverged if self.decides_for_new_images else self.with_diverged.on_these_images
             (mean, bounds), n = in_words(estimate.interval()), estimate.num_pairs
-            said += f"; with the diverged as trained without synthetic images: {mean} points"
+            said += f"; with the diverged as trained without synthetic images, like {self.base.arm}: {mean} points"
             said += (f", 95 % interval {bounds}" if bounds else "") + f", {n} {self.unit}{'s' * (n != 1)}"
         return said
 
@@ -203,7 +203,7 @@ def choices(compared: Sequence[Contrast]) -> list[Choice]:
     groups: dict[tuple[Any, ...], list[Contrast]] = {}
     for contrast in compared:
         one, base = contrast.one, contrast.base
-        if one.arm != base.arm and contrast.metric == ACCURACY and contrast.part == "test":
+        if one.arm != base.arm and one.has_generator and contrast.metric == ACCURACY and contrast.part == "test":
             rest = [(name, value) for name, value in one.setting.items() if not _is_of_gan(name)]
             groups.setdefault((one.arm, base.label(), *rest), []).append(contrast)
     made = []
@@ -229,7 +229,7 @@ def _compare(study: Study, one: Configuration, base: Configuration, metrics: Seq
     for metric in metrics:
         values, units = differences[metric].dropna(), points[metric].dropna().index
         strata = labels if metric == BALANCED else None
-        reason = why or _why_not_on_new_images(metric, len(values), strata)
+        reason = why or _why_not_on_new_images(metric, len(values), None if images is None else images.shape[1], strata)
         rows = None if reason or images is None else images.loc[values.index]
         with_diverged = None
         if one.count("diverged") and one.has_generator and not base.has_generator:
@@ -285,11 +285,13 @@ def _image_differences(
     return 100 * (first - second).dropna(), answers.labels
 
 
-def _why_not_on_new_images(metric: str, num_pairs: int, strata: np.ndarray | None) -> str:
+def _why_not_on_new_images(metric: str, num_pairs: int, num_images: int | None, strata: np.ndarray | None) -> str:
     if metric == RARE:
         return "it is computed for accuracy and balanced accuracy alone"
     if num_pairs < 2:
         return "it takes at least two splits"
+    if num_images is not None and num_images < 2:
+        return "there is a single test image"
     if strata is not None and np.unique(strata, return_counts=True)[1].min() < 2:
         return "a class has a single test image"
     return ""

@@ -50,7 +50,8 @@ class Worth:
         labels: How many more; 0 or fewer where the arm is no better.
         low: Lower bound of the 95 % interval.
         high: Upper bound.
-        most: How many more labels the study goes up to: a value that large is "at least".
+        least: How many more the smallest budget of the study is, 0 or fewer: a value that small is "at most".
+        most: How many more the largest one is: a value that large is "at least".
         num_splits: Splits that both have.
         setting: The other settings of both, in words.
     """
@@ -61,6 +62,7 @@ class Worth:
     labels: float
     low: float
     high: float
+    least: int
     most: int
     num_splits: int
     setting: str = ""
@@ -72,7 +74,9 @@ class Worth:
         start = f"{self.arm}{where} with {self.budget} labels a class does as well as {self.base} with"
 
         def more(value: float) -> str:
-            return f"at least {self.most}" if value > self.most - 1e-6 else f"{value:.2g}"
+            if value > self.most - 1e-6:
+                return f"at least {self.most}"
+            return f"at most {self.least}" if value < self.least + 1e-6 else f"{value:.2g}"
 
         if self.num_splits < 2:
             return f"{start} {more(self.labels)} more"
@@ -91,13 +95,17 @@ def budget_curves(found: list[Configuration]) -> dict[str, list[Curve]]:
     """
     import pandas as pd
 
+    judged = [one for one in found if len(one.judged)]
+    swept = [(one, budget) for one in judged if isinstance(budget := one.setting.get(BUDGET), int)]
+    settings = [{name: value for name, value in one.setting.items() if name != BUDGET} for one, _ in swept]
+    # What an arm without a GAN does belongs beside each GAN: those settings alone that no other one goes beyond.
+    whole = [one for one in settings if not any(one.items() < other.items() for other in settings)]
     panels: dict[str, dict[str, dict[int, pd.Series]]] = {}
-    for one in found:
-        budget = one.setting.get(BUDGET)
-        if isinstance(budget, int) and len(one.judged):
-            setting = named("", {name: value for name, value in one.setting.items() if name != BUDGET})
-            points = one.points([ACCURACY], SPLIT_SEED)[ACCURACY]
-            panels.setdefault(setting, {}).setdefault(one.arm, {})[budget] = points
+    for setting in whole:
+        arms = panels.setdefault(named("", setting), {})
+        for one, budget in swept:
+            if all(setting.get(name) == value for name, value in one.setting.items() if name != BUDGET):
+                arms.setdefault(one.arm, {})[budget] = one.points([ACCURACY], SPLIT_SEED)[ACCURACY]
     curves = {
         setting: [Curve(arm, pd.DataFrame(dict(sorted(points.items())))) for arm, points in arms.items()]
         for setting, arms in panels.items()
@@ -168,8 +176,10 @@ def worth_in_labels(arm: Curve, base: Curve) -> list[Worth]:
         ]
         labels, *resampled = np.array(as_far) - budget
         low, high = np.quantile(resampled, [0.025, 0.975])
-        most = int(budgets[-1] - budget)
-        answers.append(Worth(arm.arm, base.arm, int(budget), float(labels), float(low), float(high), most, len(table)))
+        least, most = (int(limit - budget) for limit in (budgets[0], budgets[-1]))
+        answers.append(
+            Worth(arm.arm, base.arm, int(budget), float(labels), float(low), float(high), least, most, len(table))
+        )
     return answers
 
 
@@ -178,6 +188,8 @@ def _labels_for(accuracy: float, budgets: np.ndarray, accuracies: np.ndarray) ->
     from scipy.optimize import isotonic_regression
 
     rising = isotonic_regression(accuracies).x
+    if accuracy > rising[-1]:
+        return float(budgets[-1])
     # A flat piece is reached at its start: numpy's interpolation asks for values that rise.
     values, first = np.unique(rising, return_index=True)
     return float(np.exp(np.interp(accuracy, values, np.log(budgets[first]))))

@@ -1,5 +1,6 @@
 """Provenance: which code, which libraries and which command a result comes from."""
 
+import hashlib
 import platform
 import shlex
 import subprocess
@@ -35,6 +36,16 @@ def code_provenance() -> dict[str, Any]:
         "clean": None if status is None else status == "",
         "command": shlex.join([Path(sys.argv[0]).name.replace("__main__.py", "gan-augment"), *sys.argv[1:]]),
     }
+
+
+@cache
+def source_hash() -> str:
+    """Name the package's code by its content, in 16 hexadecimal digits."""
+    package = Path(__file__).resolve().parents[1]
+    found = hashlib.blake2b(digest_size=8)
+    for path in sorted(package.rglob("*.py")):
+        found.update(str(path.relative_to(package)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return found.hexdigest()
 
 
 def _git(*arguments: str) -> str | None:

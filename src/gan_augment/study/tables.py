@@ -174,7 +174,7 @@ def price_rows(compared: list[Contrast]) -> list[dict[str, str]]:
     """What a gain costs: seconds that a trial takes longer, and those for each point, where the arm is better."""
     rows = []
     for c in compared:
-        cost, base_cost = (mean_cost(one.trials, "total") for one in (c.one, c.base))
+        cost, base_cost = (mean_cost(one.ended, "total") for one in (c.one, c.base))
         if c.metric == ACCURACY and cost is not None and base_cost is not None:
             more, gain = cost - base_cost, c.estimate.mean
             rows.append(
@@ -221,7 +221,7 @@ def saw_row(configuration: Configuration) -> dict[str, str]:
 
 def cost_row(configuration: Configuration, study: Study) -> dict[str, str]:
     """What a trial of an arm costs, stage by stage."""
-    trials = configuration.trials
+    trials = configuration.ended
     stages = dict.fromkeys(c.removeprefix(SECONDS).rsplit(".", 1)[0] for c in columns_of(study.trials, SECONDS))
     peak = trials.get("costs.peak_memory_mib")
     return {
@@ -230,7 +230,7 @@ def cost_row(configuration: Configuration, study: Study) -> dict[str, str]:
             f"{stage} (s)": in_seconds(mean_cost(trials, stage))
             for stage in sorted(stages, key=lambda s: LAST_STAGES.index(s) if s in LAST_STAGES else -1)
         },
-        **_speed(configuration.ended),
+        **_speed(trials),
         "peak memory (MiB)": f"{peak.dropna().max():.0f}" if peak is not None and peak.notna().any() else "-",
     }
 

@@ -115,7 +115,7 @@ def arm_row(configuration: Configuration, metrics: list[str]) -> dict[str, str]:
         "trials": str(len(configuration.trials)),
         "diverged": str(configuration.count("diverged")),
         "failed": str(configuration.count("failed")),
-        "seconds": in_seconds(mean_cost(configuration.trials, "total")),
+        "seconds": in_seconds(mean_cost(configuration.ended, "total")),
     }
 
 

@@ -29,7 +29,7 @@ VERSION = 2  # raise it when the mathematics of the training changes
 
 NUM_LOOKS = 10  # at the validation images, over the whole training
 
-# Zhang et al. 2018, Yun et al. 2019. Each image is mixed with the one before it in the batch, which is in random order.
+# Zhang et al. 2018, Yun et al. 2019. Each image is mixed with the one before it in the batch, real ones with real ones.
 MIXING = {"mixup": MixUp, "cutmix": CutMix}
 
 
