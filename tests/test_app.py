@@ -292,18 +292,25 @@ def test_two_studies_on_one_store_share_a_generator(tmp_path):
     assert found[0]["metrics"] == found[1]["metrics"]
 
 
+def parent_and_state(number):
+    """Return the number of a process's parent, and the process's state as one letter; without the process, none."""
+    try:
+        state, parent = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[:2]
+    except OSError:
+        return None, None
+    return int(parent), state
+
+
 def workers_of(process):
     """Return the numbers of the worker processes that a launch has started."""
-    listed = subprocess.run(["ps", "--ppid", str(process.pid), "-o", "pid=,args="], capture_output=True, text=True)
-    return [int(line.split()[0]) for line in listed.stdout.splitlines() if "popen_loky" in line]
+    numbers = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()]
+    children = [number for number in numbers if parent_and_state(number)[0] == process.pid]
+    return [number for number in children if b"popen_loky" in Path(f"/proc/{number}/cmdline").read_bytes()]
 
 
 def is_running(number):
     """Whether there is such a process, and not only its exit code, which nobody has asked for."""
-    try:
-        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+    return parent_and_state(number)[1] not in (None, "Z")
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
