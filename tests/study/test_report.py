@@ -336,7 +336,10 @@ def test_the_metrics_of_generators_stand_beside_those_of_real_images_and_are_exp
             seed = one["factors"]["seeds.split"]
             found = {"judge_frechet_distance": 4.0 + seed, "recall": 0.25, "judged_real": 200}
             found["real"] = {"judge_frechet_distance": 0.5, "recall": 0.75}
-            one["metrics"]["gan"] = found | {"per_class": {"0": {"recall": 0.1}}, "confusion_matrix": [[1, 0], [0, 1]]}
+            one["metrics"]["gan"] = found | {
+                "per_class": {"0": {"recall": 0.1}, "1": {}},
+                "confusion_matrix": [[1, 0], [0, 1]],
+            }
     page = write_report([study(tmp_path, records)]).read_text()
     rows = table(page, "Generators")
     assert rows[0] == ["metric", "gan", "real training images"]
@@ -729,11 +732,15 @@ def test_a_generator_that_arms_share_is_measured_once(tmp_path):
     for one in records:
         if one["factors"]["augmentation"] != "none":
             agreement = {"cat": {"label_agreement": 0.9}, "emu": {"label_agreement": 0.4}}
-            one["metrics"]["gan"] = {"label_agreement": 0.65, "per_class": agreement}
+            seen = [[90, 10], [1, 0]] if one["factors"]["seeds.split"] else []  # one of the trials knows no confusion
+            one["metrics"]["gan"] = {"label_agreement": 0.65, "per_class": agreement, "confusion_matrix": seen}
             one["provenance"]["stages"] = {"gan": f"key{one['factors']['seeds.split']}"}
     page = write_report([study(tmp_path, records)]).read_text()
     assert table(page, "Generators")[0] == ["metric", "gan and gan_classical"]
-    assert table(page, "Images of each class that the judge sees")[1:] == [["cat", "90"], ["emu", "40"]]
+    assert table(page, "Images of each class that the judge sees")[1:] == [
+        ["cat", "90 (emu: 10)"],
+        ["emu", "40 (cat: 100)"],
+    ]
 
 
 def test_a_gain_has_a_price_where_it_is_one(tmp_path):

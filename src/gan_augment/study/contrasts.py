@@ -21,14 +21,13 @@ from gan_augment.study.statistics import (
     estimate,
     holm,
     image_variance,
-    in_words,
     paired_interval,
     pairs_to_detect,
     sign_flip_p,
-    verdict,
 )
 from gan_augment.study.stored_predictions import NoPredictionsError, read_answers
 from gan_augment.study.trials import ACCURACY, BALANCED, NUM_IMAGES, PER_CLASS, RARE, Study, columns_of
+from gan_augment.study.verdict import in_words, verdict
 
 if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `--help` answers at once
     import pandas as pd

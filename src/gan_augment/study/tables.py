@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from gan_augment.study.comparison import Configuration, named, pair_unit
@@ -10,7 +11,7 @@ from gan_augment.study.factors import NULL
 from gan_augment.study.generator_metrics import GENERATOR_METRICS
 from gan_augment.study.prediction import Prediction
 from gan_augment.study.spread import spread
-from gan_augment.study.statistics import Interval, in_words
+from gan_augment.study.statistics import Interval
 from gan_augment.study.trials import (
     ACCURACY,
     GAN_METRICS,
@@ -26,6 +27,7 @@ from gan_augment.study.trials import (
     columns_of,
     values_of,
 )
+from gan_augment.study.verdict import in_words
 from gan_augment.study.wording import SECONDS, in_seconds, mean_cost, pairs_in_words
 
 if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `--help` answers at once
@@ -40,6 +42,7 @@ PER_CLASS_OF_GAN, AGREEMENT = f"{GAN_METRICS}per_class.", ".label_agreement"
 GENERATORS = "provenance.stages.gan"
 IMAGES_SEEN = "factors.gan.images_seen"
 MAX_IMAGES = 8  # that are named
+MAX_CONFUSED, LEAST_CONFUSED = 3, 1  # classes that are named, and the per cent of images from which they are
 CALIBRATION = {"nll": "negative log-likelihood (nats)", "brier": "Brier score", "ece": "expected calibration error"}
 
 
@@ -112,11 +115,26 @@ def generator_rows(study: Study, found: list[Configuration]) -> list[dict[str, s
 
 
 def agreement_rows(study: Study, found: list[Configuration]) -> list[dict[str, str]]:
-    """The label agreement of each class in per cent, a column a generator."""
+    """The label agreement of each class in per cent and what is seen instead, a column a generator."""
     columns = [c for c in columns_of(study.trials, PER_CLASS_OF_GAN) if c.endswith(AGREEMENT)]
-    means = {name: 100 * one.trials[columns].astype(float).mean() for name, one in _generators(found, columns).items()}
+    generators = _generators(found, columns)
+    means = {name: 100 * one.trials[columns].astype(float).mean() for name, one in generators.items()}
     classes = {c: c.removeprefix(PER_CLASS_OF_GAN).removesuffix(AGREEMENT) for c in columns[:MAX_CLASSES]}
-    return [{"class": name, **_cells(means, c, ".0f")} for c, name in classes.items() if means]
+    rows = [{"class": name, **_cells(means, c, ".0f")} for c, name in classes.items() if means]
+    for row in rows:
+        for name, one in generators.items():
+            row[name] += _confusions(study, one, row["class"])
+    return rows
+
+
+def _confusions(study: Study, configuration: Configuration, intended: str) -> str:
+    """What else than their class the judge sees in images, with the share in per cent, such as ` (8: 12, 9: 6)`."""
+    seen: Counter[str] = Counter()
+    for trial in configuration.trials["trial"]:
+        seen.update(study.seen_as[trial].get(intended, {}))
+    shares = {name: 100 * number / seen.total() for name, number in seen.most_common() if name != intended and number}
+    named = [f"{name}: {share:.0f}" for name, share in shares.items() if share >= LEAST_CONFUSED]
+    return f" ({', '.join(named[:MAX_CONFUSED])})" if named else ""
 
 
 def _generators(found: list[Configuration], columns: list[str]) -> dict[str, Configuration]:

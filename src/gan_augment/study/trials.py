@@ -56,6 +56,7 @@ class Study:
         against: Settings with the values that all their others are compared with.
         notes: What the trials note about images and classifier -> how many trials note it.
         rare_classes: The distinct lists of rare classes that trials had.
+        seen_as: Trial -> class that generated images are meant to show -> class that the judge sees -> how many.
     """
 
     title: str
@@ -67,6 +68,7 @@ class Study:
     against: list[tuple[str, Any]]
     notes: dict[str, int]
     rare_classes: list[list[str]]
+    seen_as: dict[str, dict[str, dict[str, int]]]
 
 
 def collect(folders: Sequence[Path | str]) -> Study:
@@ -125,6 +127,7 @@ def collect(folders: Sequence[Path | str]) -> Study:
         against=list(against),
         notes=_notes(records),
         rare_classes=[names for position, names in enumerate(rare) if names not in rare[:position]],
+        seen_as={name: _seen_as(found[name][0]["metrics"].get("gan") or {}) for name in covered},
     )
 
 
@@ -136,6 +139,12 @@ def _notes(records: Sequence[dict[str, Any]]) -> dict[str, int]:
         variants.setdefault(CLASSES.sub("some classes", note), set()).add(note)
     whole = {note: general if len(notes) > 1 else note for general, notes in variants.items() for note in notes}
     return Counter(chain.from_iterable(dict.fromkeys(whole[note] for note in notes) for notes in said))
+
+
+def _seen_as(metrics: dict[str, Any]) -> dict[str, dict[str, int]]:
+    """Name the rows and columns of the judge's confusion matrix of generated images, where there is one."""
+    counts, classes = metrics.get("confusion_matrix") or [], list(metrics.get("per_class") or {})
+    return {name: dict(zip(classes, row, strict=True)) for name, row in zip(classes, counts, strict=False)}
 
 
 def _results(row: dict[str, Any], part: str) -> dict[str, Any]:
