@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from test_contrasts import store
+from test_report import record, study
 
 from gan_augment.study.calibration import (
     GAINS,
@@ -8,11 +10,17 @@ from gan_augment.study.calibration import (
     SIZES,
     components,
     coverage,
+    estimate_gain,
     main,
     rates,
-    simulated_estimates,
+    same_against_same,
+    simulated_answers,
 )
+from gan_augment.study.contrasts import contrasts
 from gan_augment.study.statistics import power
+from gan_augment.study.trials import collect
+
+ARMS = ("none", "gan")
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -37,7 +45,7 @@ def test_with_new_images_the_deciding_interval_covers_and_verdicts_come_as_often
 
 
 def test_computed_components_are_those_of_the_simulation():
-    found = list(simulated_estimates(1.0, 20, studies=400))
+    found = [estimate_gain(answers) for answers in simulated_answers(1.0, 20, studies=400)]
     sd, images = components(1.0)
     assert np.mean([one.mean for one in found]) == pytest.approx(1.0, abs=0.2)
     assert np.sqrt(np.mean([20 * one.split_variance for one in found])) == pytest.approx(sd, rel=0.03)
@@ -45,7 +53,63 @@ def test_computed_components_are_those_of_the_simulation():
     assert images * NUM_IMAGES > sd**2  # as small test sets have it: the images are the larger part of the noise
 
 
+@pytest.mark.parametrize("gain", GAINS)
+def test_a_report_on_stored_predictions_estimates_what_the_simulation_counts(tmp_path, gain):
+    for number, answers in enumerate(simulated_answers(gain, 6, studies=5)):
+        folder = tmp_path / str(number)
+        study(
+            folder,
+            [record(arm, seed, float(answers[i, seed].mean())) for i, arm in enumerate(ARMS) for seed in range(6)],
+        )
+        for i, arm in enumerate(ARMS):
+            for seed in range(6):
+                store(folder, f"{arm}-seed{seed}", answers[i, seed])
+        (contrast,) = contrasts(collect([folder]))
+        assert contrast.decides_for_new_images
+        assert contrast.deciding.interval() == pytest.approx(estimate_gain(answers).interval())
+
+
+def same_arm(folder, right):
+    """A study of one arm, with several trainings in each split, of which a row each says what they get right."""
+    trials = [(seed, training) for seed in range(right.shape[0]) for training in range(right.shape[1])]
+    rows = {trial: record("none", trial[0], float(right[trial].mean())) for trial in trials}
+    for (_, training), row in rows.items():
+        row["trial"] += f"-{training}"
+        row["factors"]["seeds.classifier"] = training
+    study(folder, rows.values())
+    for trial, row in rows.items():
+        store(folder, row["trial"], right[trial])
+    return collect([folder])
+
+
+def test_the_same_against_the_same_is_seldom_called_different(tmp_path):
+    random = np.random.default_rng(0)
+    right = random.random((10, 12, 60)) < random.uniform(0.5, 1, size=(10, 1, 60))
+    for intervals in same_against_same(same_arm(tmp_path, right)):
+        assert len(intervals) == 200
+        assert 184 <= sum(low <= 0 <= high for _, low, high, _ in intervals) <= 200
+
+
+def test_a_split_takes_part_with_two_of_its_own_trainings(tmp_path):
+    right = np.zeros((6, 2, 60), dtype=bool)
+    right[:, 1, :30] = True  # the second training of each split is right on half of the images
+    right[3, 1, :45] = True
+    _, intervals = same_against_same(same_arm(tmp_path, right), studies=20)
+    assert {round(abs(mean) * 6 - 75) % 100 for mean, *_ in intervals} <= {0, 50}
+    assert all(interval.num_pairs == 6 for interval in intervals)
+    assert len({interval.mean for interval in intervals}) > 5
+
+
+def test_real_studies_are_counted(tmp_path, monkeypatch, capsys):
+    right = np.random.default_rng(0).random((6, 3, 60)) < 0.8
+    same_arm(tmp_path, right)
+    monkeypatch.setattr("sys.argv", ["calibration", str(tmp_path)])
+    main()
+    assert "of 200 called different; median width" in capsys.readouterr().out
+
+
 def test_the_tables_are_printed(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["calibration"])
     monkeypatch.setattr("gan_augment.study.calibration.coverage", lambda *_: 0.9512)
     monkeypatch.setattr("gan_augment.study.calibration.rates", lambda gain, n: rates(gain, n, studies=5))
     main()

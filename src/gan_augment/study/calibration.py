@@ -1,19 +1,26 @@
-"""Whether the intervals hold what they promise: simulated studies whose true gain is known.
+"""Whether the intervals hold what they promise: studies whose true gain is known.
 
-`python -m gan_augment.study.calibration` prints the tables of docs/statistics.md.
+`python -m gan_augment.study.calibration` simulates studies, and prints the tables of docs/statistics.md.
+`python -m gan_augment.study.calibration FOLDER` makes studies of real trainings, in which the same is compared with the
+same: FOLDER is a study of one arm, with several classifier seeds in each split (`experiment=digits_aa`).
 """
 
+import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-from gan_augment.study.statistics import Estimate, bootstrap_interval, estimate, image_variance, power
+from gan_augment.study.comparison import configurations, pair_unit
+from gan_augment.study.statistics import Estimate, Interval, bootstrap_interval, estimate, image_variance, power
+from gan_augment.study.stored_predictions import read_answers
+from gan_augment.study.trials import Study, collect
 
 SIZES = (6, 10, 20)  # splits a study
 SHAPES = ("normal", "rounded to 1/360", "skewed")
 GAINS = (0.0, 1.0, 2.0)  # true, in points
 STUDIES = 1000
+REAL_STUDIES = 200
 NUM_IMAGES = 360
 BASE_ACCURACY = 0.8
 
@@ -63,16 +70,16 @@ def coverage(shape: str, num_pairs: int, bootstrap: bool = False, studies: int =
     return float(np.mean([low <= truth <= high for _, low, high, _ in intervals]))
 
 
-def simulated_estimates(gain: float, num_pairs: int, studies: int = STUDIES) -> Iterator[Estimate]:
-    """Simulate studies in which test images vary as well as splits, and estimate each study's gain.
+def simulated_answers(gain: float, num_pairs: int, studies: int = STUDIES) -> Iterator[np.ndarray]:
+    """Simulate studies of two arms, in which test images vary as well as splits.
 
     Args:
-        gain: The true gain in points, over all images that there are.
+        gain: The true gain of the second arm in points, over all images that there are.
         num_pairs: Splits a study.
         studies: How many.
 
     Yields:
-        The estimate of one study.
+        Which test images the classifiers of a study get right `[2, num_pairs, NUM_IMAGES]`.
     """
     random = np.random.default_rng([int(100 * gain), num_pairs])
     thresholds = _thresholds(gain).reshape(2, 1, 1)
@@ -82,18 +89,52 @@ def simulated_estimates(gain: float, num_pairs: int, studies: int = STUDIES) -> 
     parts |= {(1, n, m): IMAGE_IN_SPLIT, (2, n, m): NOISE}
     for _ in range(studies):
         latent = sum(np.sqrt(share) * random.standard_normal(shape) for shape, share in parts.items())
-        base, one = latent < thresholds
-        differences = 100.0 * (one.astype(int) - base)
-        yield estimate(differences.mean(axis=1), image_variance(differences))
+        yield latent < thresholds
+
+
+def estimate_gain(answers: np.ndarray) -> Estimate:
+    """Estimate the gain of the second of two arms for new images, as the report does.
+
+    Args:
+        answers: Which test images the classifiers get right `[2, n, m]`.
+
+    Returns:
+        The estimate.
+    """
+    base, one = answers.astype(float)
+    differences = 100 * (one - base)
+    return estimate(differences.mean(axis=1), image_variance(differences))
 
 
 def rates(gain: float, num_pairs: int, studies: int = STUDIES) -> Rates:
     """Count verdicts and coverage of simulated studies in which test images vary as well as splits."""
-    found = list(simulated_estimates(gain, num_pairs, studies))
+    found = [estimate_gain(answers) for answers in simulated_answers(gain, num_pairs, studies)]
     new, these = ([one.interval() for one in some] for some in (found, [one.on_these_images for one in found]))
     covered, by_splits = (np.mean([low <= gain <= high for _, low, high, _ in some]) for some in (new, these))
     better, worse = np.mean([one.low > 0 for one in new]), np.mean([one.high < 0 for one in new])
     return Rates(float(covered), float(by_splits), float(better), float(worse))
+
+
+def same_against_same(study: Study, studies: int = REAL_STUDIES) -> tuple[list[Interval], list[Interval]]:
+    """Make studies of the trials of one, that compare an arm with itself: in each split, two of its trainings.
+
+    Args:
+        study: A study of one arm, with several classifier seeds in each split.
+        studies: How many to make; the two trainings are drawn anew for each split of each.
+
+    Returns:
+        The intervals for new images, and those on the study's test images: 95 % should hold 0.
+
+    Raises:
+        ValueError: If the study has several arms or settings, or a split has a single training.
+    """
+    (one,) = configurations(study)
+    answers = read_answers(one.judged["trial"], study.folders).right
+    splits = [rows.to_numpy() for _, rows in answers.groupby(one.judged[pair_unit([one])[0]].astype(str))]
+    random = np.random.default_rng(0)
+    drawn = (np.stack([random.choice(rows, 2, replace=False) for rows in splits], axis=1) for _ in range(studies))
+    found = [estimate_gain(pair) for pair in drawn]
+    return [one.interval() for one in found], [one.on_these_images.interval() for one in found]
 
 
 def components(gain: float) -> tuple[float, float]:
@@ -142,8 +183,8 @@ def _row(*cells: object) -> None:
     print(f"| {' | '.join(map(str, cells))} |")
 
 
-def main() -> None:
-    """Print the tables."""
+def print_simulated() -> None:
+    """Print how often the intervals of simulated studies hold the truth, and how often verdicts come."""
     heads = [f"n = {n}" for n in SIZES]
     _row("paired differences", "interval", *heads)
     _row(*["---"] * (2 + len(SIZES)))
@@ -160,6 +201,22 @@ def main() -> None:
             found, computed = rates(gain, n), power(gain, n, sd, images) if gain else 0.025
             cells = found.covered, found.covered_by_splits_alone, found.better, computed, found.worse
             _row(f"{gain:g}", n, *(f"{100 * cell:.1f} %" for cell in cells))
+
+
+def print_real(folder: str) -> None:
+    """Print how often studies of real trainings find a difference where there is none."""
+    for scope, intervals in zip(("new images", "these images"), same_against_same(collect([folder])), strict=True):
+        called = sum(not low <= 0 <= high for _, low, high, _ in intervals)
+        widths = np.median([high - low for _, low, high, _ in intervals])
+        print(f"for {scope}: {called} of {len(intervals)} called different; median width {widths:.1f} points")
+
+
+def main() -> None:
+    """Print what is asked for."""
+    if sys.argv[1:]:
+        print_real(sys.argv[1])
+    else:
+        print_simulated()
 
 
 if __name__ == "__main__":
