@@ -16,6 +16,7 @@ from filelock import FileLock
 
 from gan_augment.study.provenance import code_provenance, source_hash
 from gan_augment.study.record import write_json
+from gan_augment.systems.memory import peak_memory, reset_peak_memory
 
 CHECKPOINTS = "checkpoints"  # in the folder of a stage that is being made: where its training stands
 BEGUN = "begun.json"  # among them: what must be the same to go on, and after how many seconds it goes on
@@ -70,6 +71,7 @@ class Output:
     Attributes:
         folder: Where it lies.
         seconds: What it took to make.
+        memory: The largest memory that it took, as `peak_memory` tells it; after an interruption that of the last part.
         reused: Whether it was there already.
         made: The code that made it: commit and whether its tree was clean.
         diverged: Why its training was ended, if it was not finite; then the folder holds no output.
@@ -77,6 +79,7 @@ class Output:
 
     folder: Path
     seconds: float
+    memory: dict[str, int | None]
     reused: bool
     made: dict[str, Any]
     diverged: str | None
@@ -125,7 +128,7 @@ class StageStore:
         if events is not None:
             put_link(events, folder / "tensorboard")
         made = json.loads((folder / "stage.json").read_text(encoding="utf-8"))
-        return Output(folder, made["seconds"], reused, made["made"], made["diverged"])
+        return Output(folder, made["seconds"], made.get("memory", {}), reused, made["made"], made["diverged"])
 
     def _input(self, stage: Stage) -> Path:
         output = self.fetch(stage)
@@ -142,6 +145,7 @@ class StageStore:
             (partial / "tensorboard").mkdir(parents=True)
             (partial / CHECKPOINTS).mkdir()
         write_json({"same": same, "seconds": before or 0.0}, partial / CHECKPOINTS / BEGUN)
+        reset_peak_memory()
         start, diverged = time.perf_counter(), None
         try:
             stage.compute(folder=partial, **inputs)
@@ -149,7 +153,7 @@ class StageStore:
             diverged = str(outcome)
         seconds = (before or 0.0) + time.perf_counter() - start
         shutil.rmtree(partial / CHECKPOINTS)
-        made = {"seconds": seconds, "diverged": diverged, "made": code}
+        made = {"seconds": seconds, "memory": peak_memory(), "diverged": diverged, "made": code}
         write_json(stage.identity | made, partial / "stage.json")
 
 

@@ -113,6 +113,11 @@ def saw_beside(trial: Trial) -> dict[str, int]:
     return {"pool_images": pool, "pool_labels": pool, "validation": len(trial.split.validation) if best_by else 0}
 
 
+def largest(*peaks: Mapping[str, int | None]) -> dict[str, int | None]:
+    """Return the largest of the memory peaks that parts of a trial had, None where none of them knows one."""
+    return {name: max((peak[name] or 0 for peak in peaks), default=0) or None for name in peaks[0]}
+
+
 def with_notes(record: Mapping[str, Any], trial: Trial) -> dict[str, Any] | None:
     """Return a trial's earlier record with what is noted of its images now; None if that is what it says.
 
@@ -143,6 +148,7 @@ def make_record(
         path = chosen(outputs["gan"].folder)
         about = read_about(path, "gan")
         checkpoint = {"images_seen": about["images_seen"], "chosen_by": about.get("chosen_by"), "hash": file_hash(path)}
+    memory = {name: one.memory for name, one in outputs.items() if one.memory}
     seconds["total"] = {kind: sum(one[kind] for one in seconds.values()) for kind in ("spent", "reused")}
     return {
         "schema": SCHEMA,
@@ -153,7 +159,8 @@ def make_record(
         "metrics": metrics or {},
         "costs": {
             "seconds": seconds,
-            **peak_memory(),
+            "memory": memory,
+            **largest(peak_memory(), *memory.values()),
             "device": trial.hardware.device.type,
             "threads": torch.get_num_threads(),
         },

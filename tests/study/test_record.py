@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from gan_augment.study.record import flatten, read_record, write_json
+from gan_augment.study.record import SCHEMA, flatten, read_record, write_json
 
 
 def test_a_record_reads_back_as_written_with_fields_of_a_newer_minor_version(tmp_path):
@@ -15,7 +15,7 @@ def test_a_record_reads_back_as_written_with_fields_of_a_newer_minor_version(tmp
 
 def test_a_newer_major_schema_is_refused(tmp_path):
     write_json({"schema": "2.0"}, tmp_path / "record.json")
-    with pytest.raises(ValueError, match=re.escape("has schema 2.0, this version reads up to 1.3")):
+    with pytest.raises(ValueError, match=re.escape(f"has schema 2.0, this version reads up to {SCHEMA}")):
         read_record(tmp_path / "record.json")
 
 

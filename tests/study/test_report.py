@@ -752,6 +752,23 @@ def test_a_gain_has_a_price_where_it_is_one(tmp_path):
     assert rows["gan_classical against classical"] == ["8.0", "-"]
 
 
+def test_memory_is_told_by_stage_where_records_know_it(tmp_path):
+    records = planted({"none": 0, "gan": 1})
+    page = write_report([study(tmp_path / "old", records)]).read_text()
+    assert table(page, "Largest memory") == [["arm", "total (MiB)"], ["none", "812"], ["gan", "812"]]
+    for number, one in enumerate(records):
+        stages = one["costs"]["seconds"].keys() - {"total"}
+        one["costs"]["memory"] = {
+            name: {"peak_memory_mib": 500 + number, "peak_gpu_memory_mib": None} for name in stages
+        }
+    page = write_report([study(tmp_path / "new", records)]).read_text()
+    assert table(page, "Largest memory") == [
+        ["arm", "gan (MiB)", "classifier (MiB)", "total (MiB)"],
+        ["none", "-", "507", "812"],
+        ["gan", "515", "515", "812"],
+    ]
+
+
 def test_probabilities_are_told_by_arm(tmp_path):
     records = planted({"none": 0, "gan": 1})
     for one in records:

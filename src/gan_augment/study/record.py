@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-SCHEMA = "1.3"
+SCHEMA = "1.4"
 STATUSES = ("ok", "diverged", "failed")
 
 # These tell when and by which command a trial ran, not what it found: two runs of one study differ in them.

@@ -33,6 +33,7 @@ from gan_augment.study.tables import (
     facts,
     generator_rows,
     image_rows,
+    memory_rows,
     metric_rows,
     prediction_row,
     price_rows,
@@ -189,6 +190,7 @@ def _write(study: Study, output: Path, detect: float = DETECT) -> Path:
         num_classes=len({name for classes in by_class.values() for name in classes}),
         samples=[{"image": _embedded(one.picture), "arm": one.arm, "trial": one.trial} for one in samples],
         costs=[cost_row(c, study) for c in found],
+        memory=memory_rows(found, study),
         trials=[trial_row({str(k): v for k, v in row.items()}) for row in study.trials.to_dict("records")],
     )
     records = study.trials.drop(columns=columns_of(study.trials, RESULT))

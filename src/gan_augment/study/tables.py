@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from gan_augment.study.comparison import Configuration, named, pair_unit
@@ -33,6 +34,7 @@ from gan_augment.study.wording import SECONDS, in_seconds, mean_cost, pairs_in_w
 if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `--help` answers at once
     import pandas as pd
 
+MEMORY = "costs.memory."
 LAST_STAGES = ("classifier", "total")
 NEW_IMAGES, BOOTSTRAP = MAY_BE_EMPTY = "95 %, new images", "bootstrap"  # columns
 MAX_CLASSES = 100  # of the table; all are in results.csv
@@ -48,8 +50,12 @@ CALIBRATION = {"nll": "negative log-likelihood (nats)", "brier": "Brier score", 
 
 def contrast_rows(compared: list[Contrast], detect: float) -> list[dict[str, str]]:
     """The contrasts, without columns that none of them fills."""
-    rows = [_contrast_row(contrast, detect) for contrast in compared]
-    empty = {name for name in MAY_BE_EMPTY if all(row[name] == "-" for row in rows)}
+    return _without_empty([_contrast_row(contrast, detect) for contrast in compared], MAY_BE_EMPTY)
+
+
+def _without_empty(rows: list[dict[str, str]], names: Iterable[str]) -> list[dict[str, str]]:
+    """Leave those of the named columns out that no row fills."""
+    empty = {name for name in names if all(row[name] == "-" for row in rows)}
     return [{name: value for name, value in row.items() if name not in empty} for row in rows]
 
 
@@ -240,17 +246,31 @@ def saw_row(configuration: Configuration) -> dict[str, str]:
 def cost_row(configuration: Configuration, study: Study) -> dict[str, str]:
     """What a trial of an arm costs, stage by stage."""
     trials = configuration.ended
-    stages = dict.fromkeys(c.removeprefix(SECONDS).rsplit(".", 1)[0] for c in columns_of(study.trials, SECONDS))
-    peak = trials.get("costs.peak_memory_mib")
     return {
         "arm": configuration.label(),
-        **{
-            f"{stage} (s)": in_seconds(mean_cost(trials, stage))
-            for stage in sorted(stages, key=lambda s: LAST_STAGES.index(s) if s in LAST_STAGES else -1)
-        },
+        **{f"{stage} (s)": in_seconds(mean_cost(trials, stage)) for stage in _stages(study)},
         **_speed(trials),
-        "peak memory (MiB)": f"{peak.dropna().max():.0f}" if peak is not None and peak.notna().any() else "-",
     }
+
+
+def memory_rows(found: list[Configuration], study: Study) -> list[dict[str, str]]:
+    """The largest memory that a trial of each arm took, stage by stage; without columns that no record fills."""
+
+    def peak(configuration: Configuration, column: str) -> str:
+        known = configuration.ended.reindex(columns=[column])[column].dropna()
+        return f"{known.max():.0f}" if len(known) else "-"
+
+    stages = {stage: f"{MEMORY}{stage}." for stage in _stages(study)} | {"total": "costs."}
+    columns = {f"{stage} (MiB)": f"{prefix}peak_memory_mib" for stage, prefix in stages.items()}
+    columns |= {f"{stage}, GPU (MiB)": f"{prefix}peak_gpu_memory_mib" for stage, prefix in stages.items()}
+    rows = [{"arm": c.label()} | {name: peak(c, column) for name, column in columns.items()} for c in found]
+    return _without_empty(rows, columns)
+
+
+def _stages(study: Study) -> list[str]:
+    """The stages that trials have a cost of, in their order, and all of them together last."""
+    stages = dict.fromkeys(c.removeprefix(SECONDS).rsplit(".", 1)[0] for c in columns_of(study.trials, SECONDS))
+    return sorted(stages, key=lambda stage: LAST_STAGES.index(stage) if stage in LAST_STAGES else -1)
 
 
 def _speed(trials: pd.DataFrame) -> dict[str, str]:

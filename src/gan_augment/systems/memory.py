@@ -1,4 +1,4 @@
-"""The largest memory that a trial holds."""
+"""The largest memory that a stage or a trial holds."""
 
 import contextlib
 import resource
