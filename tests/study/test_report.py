@@ -743,6 +743,21 @@ def test_a_generator_that_arms_share_is_measured_once(tmp_path):
     ]
 
 
+def test_arms_and_doses_that_share_a_generator_show_its_samples_once(tmp_path):
+    doses = [
+        record(arm, seed, 0.9, dose=dose) for arm in ("gan", "gan_classical") for seed in (0, 1) for dose in (10, 50)
+    ]
+    records = [record("none", seed, 0.9) for seed in (0, 1)] + doses
+    for one in doses:
+        one["provenance"]["stages"] = {"gan": f"key{one['factors']['seeds.split']}"}
+    folder = study(tmp_path, records)
+    for path in folder.glob("trials/gan*"):
+        (path / "samples.png").write_bytes(b"PNG")
+    page = write_report([folder]).read_text()
+    assert page.count("Real beside synthetic images by class: gan and gan_classical, trial gan-10-seed0.") == 1
+    assert [path.name for path in (folder / "report" / "samples").iterdir()] == ["01-gan-and-gan_classical.png"]
+
+
 def test_a_gain_has_a_price_where_it_is_one(tmp_path):
     records = planted({"none": 0, "gan": 4, "gan_classical": 0, "classical": 0})
     rows = {row[0]: row[1:] for row in table(write_report([study(tmp_path, records)]).read_text(), "What a gain costs")}

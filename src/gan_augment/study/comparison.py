@@ -47,6 +47,7 @@ CONTRASTS = (
     *((arm, "none") for arm in ("synthetic_only", "more_real", "oversampling", "mixup", "cutmix")),
 )
 
+GENERATORS = "provenance.stages.gan"
 PENALTY = "factors.penalty"
 METRICS = {ACCURACY: "accuracy", BALANCED: "balanced accuracy", RARE: "recall of rare classes"}
 # From this ratio of the largest class to the smallest on, classes are called unequal. Below it, accuracy and balanced
@@ -259,6 +260,27 @@ def pair_unit(compared: list[Configuration]) -> tuple[str, str]:
     if len(compared) > 1 and not set.intersection(*splits):
         return SPLIT_SEED, "split"  # of two budgets: the labelled images of the smaller lie within the larger's
     return SPLIT, "split"
+
+
+def generators(found: list[Configuration]) -> dict[str, Configuration]:
+    """Take one configuration for each set of generators: arms share them, and so may settings such as a dose.
+
+    Args:
+        found: Configurations.
+
+    Returns:
+        The arms that share a set of generators, with the settings that these have in common -> the first of them.
+    """
+    same: dict[Any, list[Configuration]] = {}
+    for c in found:
+        same.setdefault(frozenset(values_of(c.trials, GENERATORS)) or c.label(), []).append(c)
+    made: dict[str, Configuration] = {}
+    for sharing in same.values():
+        first, arms = sharing[0], " and ".join(dict.fromkeys(c.arm for c in sharing))
+        common = dict(item for item in first.setting.items() if all(item in c.setting.items() for c in sharing))
+        name = named(arms, common)
+        made[named(arms, first.setting) if name in made else name] = first
+    return made
 
 
 def named(name: str, setting: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from gan_augment.study.comparison import (
     METRICS,
     Configuration,
     configurations,
+    generators,
     metrics_to_compare,
     named,
     pair_unit,
@@ -188,7 +189,7 @@ def _write(study: Study, output: Path, detect: float = DETECT) -> Path:
         notes=notes(study),
         classes=class_rows(by_class),
         num_classes=len({name for classes in by_class.values() for name in classes}),
-        samples=[{"image": _embedded(one.picture), "arm": one.arm, "trial": one.trial} for one in samples],
+        samples=[{"image": _embedded(one.picture), "arms": one.arms, "trial": one.trial} for one in samples],
         costs=[cost_row(c, study) for c in found],
         memory=memory_rows(found, study),
         trials=[trial_row({str(k): v for k, v in row.items()}) for row in study.trials.to_dict("records")],
@@ -216,26 +217,26 @@ def _panels(judged: list[Configuration], compared: list[str]) -> tuple[dict[str,
 
 
 class Sample(NamedTuple):
-    """Real beside synthetic images of one configuration, as PNG, and the trial that they are from."""
+    """Real beside synthetic images of a generator, as PNG, the arms that have it, and the trial that they are from."""
 
     picture: bytes
-    arm: str
+    arms: str
     trial: str
 
     @property
     def slug(self) -> str:
-        """The configuration's name as part of the name of a file."""
-        return re.sub(r"[^A-Za-z0-9_.]+", "-", self.arm)[:80].strip("-")
+        """The arms as part of the name of a file."""
+        return re.sub(r"[^A-Za-z0-9_.]+", "-", self.arms)[:80].strip("-")
 
 
 def _samples(study: Study, found: list[Configuration]) -> list[Sample]:
-    """Return the samples of the first trial of each configuration that has them."""
+    """Return the samples of the first trial of each generator that has them."""
     samples = []
-    for configuration in found:
+    for name, configuration in generators(found).items():
         paths = [study.folders[name] / "samples.png" for name in configuration.trials["trial"]]
         path = next((path for path in paths if path.exists()), None)
         if path:
-            samples.append(Sample(path.read_bytes(), configuration.label(), path.parent.name))
+            samples.append(Sample(path.read_bytes(), name, path.parent.name))
     return samples[:MAX_SAMPLES]
 
 

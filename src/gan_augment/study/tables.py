@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from gan_augment.study.comparison import Configuration, named, pair_unit
+from gan_augment.study.comparison import Configuration, generators, pair_unit
 from gan_augment.study.contrasts import Contrast
 from gan_augment.study.factors import NULL
 from gan_augment.study.generator_metrics import GENERATOR_METRICS
@@ -41,7 +41,6 @@ MAX_CLASSES = 100  # of the table; all are in results.csv
 MAX_NAMED = 20  # rare classes
 REAL_METRICS = f"{GAN_METRICS}real."
 PER_CLASS_OF_GAN, AGREEMENT = f"{GAN_METRICS}per_class.", ".label_agreement"
-GENERATORS = "provenance.stages.gan"
 IMAGES_SEEN = "factors.gan.images_seen"
 MAX_IMAGES = 8  # that are named
 MAX_CONFUSED, LEAST_CONFUSED = 3, 1  # classes that are named, and the per cent of images from which they are
@@ -112,7 +111,7 @@ def class_rows(by_class: dict[str, dict[str, Interval]]) -> list[dict[str, str]]
 def generator_rows(study: Study, found: list[Configuration]) -> list[dict[str, str]]:
     """The mean of each metric, a column a generator; and of as many real images, where known."""
     columns = [c for c in columns_of(study.trials, GAN_METRICS) if "." not in c.removeprefix(GAN_METRICS)]
-    metrics = {name: one.trials[columns] for name, one in _generators(found, columns).items()}
+    metrics = {name: one.trials[columns] for name, one in generators(_measured(found, columns)).items()}
     real = study.trials.reindex(columns=[c.replace(GAN_METRICS, REAL_METRICS, 1) for c in columns])
     if real.notna().any(axis=None):
         metrics["real training images"] = real.set_axis(columns, axis="columns")
@@ -123,12 +122,12 @@ def generator_rows(study: Study, found: list[Configuration]) -> list[dict[str, s
 def agreement_rows(study: Study, found: list[Configuration]) -> list[dict[str, str]]:
     """The label agreement of each class in per cent and what is seen instead, a column a generator."""
     columns = [c for c in columns_of(study.trials, PER_CLASS_OF_GAN) if c.endswith(AGREEMENT)]
-    generators = _generators(found, columns)
-    means = {name: 100 * one.trials[columns].astype(float).mean() for name, one in generators.items()}
+    judged = generators(_measured(found, columns))
+    means = {name: 100 * one.trials[columns].astype(float).mean() for name, one in judged.items()}
     classes = {c: c.removeprefix(PER_CLASS_OF_GAN).removesuffix(AGREEMENT) for c in columns[:MAX_CLASSES]}
     rows = [{"class": name, **_cells(means, c, ".0f")} for c, name in classes.items() if means]
     for row in rows:
-        for name, one in generators.items():
+        for name, one in judged.items():
             row[name] += _confusions(study, one, row["class"])
     return rows
 
@@ -143,13 +142,8 @@ def _confusions(study: Study, configuration: Configuration, intended: str) -> st
     return f" ({', '.join(named[:MAX_CONFUSED])})" if named else ""
 
 
-def _generators(found: list[Configuration], columns: list[str]) -> dict[str, Configuration]:
-    """One configuration for each generator that has metrics, and its name: arms share generators."""
-    same: dict[Any, list[Configuration]] = {}
-    for c in found:
-        if c.trials[columns].notna().any(axis=None):
-            same.setdefault(frozenset(values_of(c.trials, GENERATORS)) or c.label(), []).append(c)
-    return {named(" and ".join(dict.fromkeys(c.arm for c in some)), some[0].setting): some[0] for some in same.values()}
+def _measured(found: list[Configuration], columns: list[str]) -> list[Configuration]:
+    return [c for c in found if c.trials[columns].notna().any(axis=None)]
 
 
 def _cells(means: dict[str, pd.Series], column: str, digits: str) -> dict[str, str]:
