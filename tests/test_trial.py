@@ -12,7 +12,7 @@ from gan_augment.app import CONF
 from gan_augment.augmentation.arm import Arm
 from gan_augment.data.split import LabelBudget, draw_split
 from gan_augment.networks.weights import file_hash
-from gan_augment.plan import load_source, plan_trial, trial_stages
+from gan_augment.plan import count_from_pool, load_source, plan_trial, trial_stages
 from gan_augment.stages import DivergedError, StageStore
 from gan_augment.systems.classifier import TrainedClassifier
 from gan_augment.systems.hardware import Hardware
@@ -384,7 +384,9 @@ def all_weights(plain_settings, cpu, folder, change=None, arms=LABELLED_ARMS):
         split = draw_split(source, settings["seeds"]["split"], budget)
         split = split if change is None else change(split)
         store = StageStore(folder)
-        for name, stage in trial_stages(settings, Arm(**settings["augmentation"]), split, cpu).items():
+        arm = Arm(**settings["augmentation"])
+        from_pool = count_from_pool(settings, arm, split)
+        for name, stage in trial_stages(settings, arm, split, from_pool, cpu).items():
             output = store.fetch(stage)
             if name != "judge" and (output.folder / "weights.pt").exists():  # it knows more, and only measures
                 for network, state in torch.load(output.folder / "weights.pt", weights_only=True)["networks"].items():

@@ -125,7 +125,7 @@ def plan_trial(settings: Mapping[str, Any]) -> Trial:
         source.images.fingerprint,
         split,
         hardware,
-        trial_stages(settings, arm, split, hardware),
+        trial_stages(settings, arm, split, from_pool, hardware),
         source.modes,
         (*notes, *classifier_notes(settings["classifier"], split.labelled)),
         copies,
@@ -133,10 +133,11 @@ def plan_trial(settings: Mapping[str, Any]) -> Trial:
     )
 
 
-def trial_stages(settings: Mapping[str, Any], arm: Arm, split: Split, hardware: Hardware) -> dict[str, Stage]:
+def trial_stages(
+    settings: Mapping[str, Any], arm: Arm, split: Split, from_pool: Tensor | None, hardware: Hardware
+) -> dict[str, Stage]:
     """Lay out the stages of a trial, by name; each is given what the arm may see, and nothing else."""
     seeds, labelled = settings["seeds"], split.labelled
-    from_pool = count_from_pool(settings, arm, split)
     pool = None if from_pool is None else draw_from_pool(split.pool, from_pool, seeds["split"])
     stages: dict[str, Stage] = {}
 
