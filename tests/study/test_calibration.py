@@ -100,6 +100,12 @@ def test_a_split_takes_part_with_two_of_its_own_trainings(tmp_path):
     assert len({interval.mean for interval in intervals}) > 5
 
 
+def test_a_study_of_several_arms_is_refused(tmp_path):
+    several = collect([study(tmp_path, [record(arm, seed, 0.9) for arm in ARMS for seed in range(2)])])
+    with pytest.raises(ValueError, match="digits compares 2 arms or settings: give a study of a single one"):
+        same_against_same(several)
+
+
 def test_real_studies_are_counted(tmp_path, monkeypatch, capsys):
     right = np.random.default_rng(0).random((6, 3, 60)) < 0.8
     same_arm(tmp_path, right)

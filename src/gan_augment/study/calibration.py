@@ -128,7 +128,9 @@ def same_against_same(study: Study, studies: int = REAL_STUDIES) -> tuple[list[I
     Raises:
         ValueError: If the study has several arms or settings, or a split has a single training.
     """
-    (one,) = configurations(study)
+    one, *others = configurations(study)
+    if others:
+        raise ValueError(f"{study.title} compares {1 + len(others)} arms or settings: give a study of a single one")
     answers = read_answers(one.judged["trial"], study.folders).right
     splits = [rows.to_numpy() for _, rows in answers.groupby(one.judged[pair_unit([one])[0]].astype(str))]
     random = np.random.default_rng(0)
