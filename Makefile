@@ -33,7 +33,7 @@ format: .venv/installed-test  ## rewrite the code in the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-benchmark: .venv/installed  ## speed and memory: a folder of 20,000 photographs (4 GB of disk), every GAN, a report on 1,000 trials, two workers; a study killed 20 times
+benchmark: .venv/installed  ## speed and memory, a study killed 20 times; half an hour and more, 4 GB of disk
 	$(BIN)/python benchmarks/own_images.py
 	$(BIN)/python benchmarks/gans.py
 	$(BIN)/python benchmarks/report.py

@@ -734,9 +734,11 @@ FOR_RECIPES = {"dcgan_64": ("data.root={photographs}", "architecture.channels=2"
 
 
 def first_values(recipe):
-    """Return a setting for each thing that a recipe sweeps, but for arms and seed: its first value."""
-    params = OmegaConf.select(OmegaConf.load(CONF / "experiment" / f"{recipe}.yaml"), "hydra.sweeper.params") or {}
-    swept = [f"{name}={values}" for name, values in params.items() if name not in ("augmentation", "seed")]
+    """Return a setting for each thing that a recipe sweeps, its first value; not for what it compares, nor the seed."""
+    config = OmegaConf.load(CONF / "experiment" / f"{recipe}.yaml")
+    compared = {"augmentation", "seed", *config.get("against", ())}
+    params = OmegaConf.select(config, "hydra.sweeper.params") or {}
+    swept = [f"{name}={values}" for name, values in params.items() if name not in compared]
     overrides = OverridesParser.create().parse_overrides(swept)
     return [f"{override.key_or_group}={next(override.sweep_string_iterator())}" for override in overrides]
 

@@ -169,3 +169,18 @@ def test_whoever_comes_second_waits_and_reuses(store):
         thread.join(30)
     assert len(calls) == 1
     assert sorted(output.reused for output in outputs) == [False, True]
+
+
+def test_the_memory_that_a_stage_took_is_known_when_it_is_reused(store):
+    made, found = store.fetch(stage()), store.fetch(stage())
+    assert found.reused
+    assert found.memory == made.memory
+    assert made.memory["peak_memory_mib"] > 0
+
+
+def test_an_output_of_an_earlier_version_knows_no_memory(store):
+    path = store.fetch(stage()).folder / "stage.json"
+    path.write_text(
+        json.dumps({name: value for name, value in json.loads(path.read_text()).items() if name != "memory"})
+    )
+    assert store.fetch(stage()).memory == {}

@@ -16,7 +16,7 @@ from gan_augment.plan import count_from_pool, load_source, plan_trial, trial_sta
 from gan_augment.stages import DivergedError, StageStore
 from gan_augment.systems.classifier import TrainedClassifier
 from gan_augment.systems.hardware import Hardware
-from gan_augment.trial import run_trial
+from gan_augment.trial import largest, run_trial
 
 ARMS = sorted(path.stem for path in (CONF / "augmentation").glob("*.yaml"))
 LABELLED_ARMS = [
@@ -567,3 +567,15 @@ def test_a_data_set_that_leaves_something_out_is_told(plain_settings, name):
 def test_a_trial_is_named_for_the_reader(trial):
     assert trial("augmentation=gan", "seed=3").name.startswith("gan-seed3-")
     assert list(trial("augmentation=none").stages) == ["classifier"]
+
+
+def test_a_trial_takes_as_much_memory_as_its_largest_part():
+    stages = (
+        {"peak_memory_mib": 900, "peak_gpu_memory_mib": 2000},
+        {"peak_memory_mib": 500, "peak_gpu_memory_mib": None},
+    )
+    assert largest({"peak_memory_mib": 300, "peak_gpu_memory_mib": None}, *stages) == stages[0]
+    assert largest({"peak_memory_mib": 300, "peak_gpu_memory_mib": None}) == {
+        "peak_memory_mib": 300,
+        "peak_gpu_memory_mib": None,
+    }

@@ -175,6 +175,7 @@ def make_record(
         "provenance": {
             "split": trial.split.hash,
             "fingerprint": trial.fingerprint,
+            "pool_images": len(trial.split.pool),
             "validation_images": len(trial.split.validation),
             "validation_imbalance_ratio": imbalance_ratio(trial.split.validation),
             "test_images": len(trial.split.test),

@@ -166,7 +166,8 @@ def test_only_pairs_with_both_results_count(tmp_path):
     page = write_report([folder]).read_text()
     assert table(page, "Arms")[2] == ["gan", table(page, "Arms")[2][1], "6", "8", "1", "1", "14.0"]
     assert "requested trials without a record: 1 (gan-seed8)" in page
-    assert ["gan-seed7", "failed", "7", "-", "RuntimeError: out of memory"] in table(page, "Trials")
+    trials = f"{tmp_path.name}/trials"
+    assert [f"{trials}/gan-seed7", "failed", "7", "-", "RuntimeError: out of memory"] in table(page, "Trials")
 
 
 def test_a_swept_factor_pairs_none_with_every_gan_configuration(tmp_path):
@@ -741,6 +742,17 @@ def test_a_generator_that_arms_share_is_measured_once(tmp_path):
         ["cat", "90 (emu: 10)"],
         ["emu", "40 (cat: 100)"],
     ]
+
+
+def test_generators_that_are_drawn_from_otherwise_are_told_apart(tmp_path):
+    name = "synthesis.latent_scale"
+    records = [record("gan", seed, 0.9, **{name: scale}) for scale in (1.0, 2.0) for seed in (0, 1)]
+    for one in records:
+        one["provenance"]["stages"] = {"gan": f"key{one['factors']['seeds.split']}"}
+        one["metrics"]["gan"] = {"judge_frechet_distance": 3 * one["factors"][name]}
+    heads, row = table(write_report([study(tmp_path, records)]).read_text(), "Generators")
+    assert heads[1:] == ["gan (synthesis.latent_scale=1.0)", "gan (synthesis.latent_scale=2.0)"]
+    assert row[1:] == ["3", "6"]
 
 
 def test_arms_and_doses_that_share_a_generator_show_its_samples_once(tmp_path):

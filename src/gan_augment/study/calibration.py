@@ -126,13 +126,17 @@ def same_against_same(study: Study, studies: int = REAL_STUDIES) -> tuple[list[I
         The intervals for new images, and those on the study's test images: 95 % should hold 0.
 
     Raises:
-        ValueError: If the study has several arms or settings, or a split has a single training.
+        ValueError: If the study has several arms or settings, a split a single training, or there are no predictions.
     """
     one, *others = configurations(study)
     if others:
         raise ValueError(f"{study.title} compares {1 + len(others)} arms or settings: give a study of a single one")
+    if one.judged.empty:
+        raise ValueError(f"no trial of {study.title} has results")
     answers = read_answers(one.judged["trial"], study.folders).right
     splits = [rows.to_numpy() for _, rows in answers.groupby(one.judged[pair_unit([one])[0]].astype(str))]
+    if min(map(len, splits)) < 2 or len(splits) < 2:
+        raise ValueError(f"{study.title} needs two splits or more, with two seeds.classifier or more in each")
     random = np.random.default_rng(0)
     drawn = (np.stack([random.choice(rows, 2, replace=False) for rows in splits], axis=1) for _ in range(studies))
     found = [estimate_gain(pair) for pair in drawn]
@@ -215,10 +219,13 @@ def print_real(folder: str) -> None:
 
 def main() -> None:
     """Print what is asked for."""
-    if sys.argv[1:]:
-        print_real(sys.argv[1])
-    else:
+    if not sys.argv[1:]:
         print_simulated()
+        return
+    try:
+        print_real(sys.argv[1])
+    except (ValueError, OSError) as error:
+        sys.exit(f"calibration: {error}")
 
 
 if __name__ == "__main__":

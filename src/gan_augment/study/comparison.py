@@ -48,6 +48,7 @@ CONTRASTS = (
 )
 
 GENERATORS = "provenance.stages.gan"
+AMOUNTS = ("synthesis.per_class", "synthesis.quotas")  # how many images are drawn, and not how
 PENALTY = "factors.penalty"
 METRICS = {ACCURACY: "accuracy", BALANCED: "balanced accuracy", RARE: "recall of rare classes"}
 # From this ratio of the largest class to the smallest on, classes are called unequal. Below it, accuracy and balanced
@@ -263,7 +264,7 @@ def pair_unit(compared: list[Configuration]) -> tuple[str, str]:
 
 
 def generators(found: list[Configuration]) -> dict[str, Configuration]:
-    """Take one configuration for each set of generators: arms share them, and so may settings such as a dose.
+    """Take one configuration for each set of generators that is drawn from alike: arms share them, and so do doses.
 
     Args:
         found: Configurations.
@@ -273,7 +274,10 @@ def generators(found: list[Configuration]) -> dict[str, Configuration]:
     """
     same: dict[Any, list[Configuration]] = {}
     for c in found:
-        same.setdefault(frozenset(values_of(c.trials, GENERATORS)) or c.label(), []).append(c)
+        drawn = frozenset(
+            item for item in c.setting.items() if item[0].startswith("synthesis") and item[0] not in AMOUNTS
+        )
+        same.setdefault((frozenset(values_of(c.trials, GENERATORS)) or c.label(), drawn), []).append(c)
     made: dict[str, Configuration] = {}
     for sharing in same.values():
         first, arms = sharing[0], " and ".join(dict.fromkeys(c.arm for c in sharing))

@@ -148,7 +148,7 @@ def _write(study: Study, output: Path, detect: float = DETECT) -> Path:
         write_whole(image, output / f"{name}.png")
 
     samples = _samples(study, found)
-    for earlier in (output / "samples").glob("*.png"):
+    for earlier in (output / "samples").glob("*.png") if samples else ():  # records alone have none to put there
         earlier.unlink()
     for number, sample in enumerate(samples, start=1):
         (output / "samples").mkdir(exist_ok=True)
@@ -192,7 +192,10 @@ def _write(study: Study, output: Path, detect: float = DETECT) -> Path:
         samples=[{"image": _embedded(one.picture), "arms": one.arms, "trial": one.trial} for one in samples],
         costs=[cost_row(c, study) for c in found],
         memory=memory_rows(found, study),
-        trials=[trial_row({str(k): v for k, v in row.items()}) for row in study.trials.to_dict("records")],
+        trials=[
+            trial_row({str(k): v for k, v in row.items()}, study.folders[row["trial"]])
+            for row in study.trials.to_dict("records")
+        ],
     )
     records = study.trials.drop(columns=columns_of(study.trials, RESULT))
     write_whole(records.to_csv(index=False, lineterminator="\n").encode(), output / "results.csv")
@@ -233,7 +236,7 @@ def _samples(study: Study, found: list[Configuration]) -> list[Sample]:
     """Return the samples of the first trial of each generator that has them."""
     samples = []
     for name, configuration in generators(found).items():
-        paths = [study.folders[name] / "samples.png" for name in configuration.trials["trial"]]
+        paths = [study.folders[trial] / "samples.png" for trial in configuration.trials["trial"]]
         path = next((path for path in paths if path.exists()), None)
         if path:
             samples.append(Sample(path.read_bytes(), name, path.parent.name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan_augment.study.comparison import Configuration, generators, pair_unit
@@ -275,13 +276,13 @@ def _speed(trials: pd.DataFrame) -> dict[str, str]:
     return {"GAN images/s": f"{seen / seconds:.0f}" if seconds and seen == seen else "-"}
 
 
-def trial_row(row: dict[str, Any]) -> dict[str, str]:
-    """One trial; its name is that of its folder."""
+def trial_row(row: dict[str, Any], folder: Path) -> dict[str, str]:
+    """One trial and its folder, from that of its study on."""
     seeds = {k.removeprefix(SEEDS): v for k, v in row.items() if k.startswith(SEEDS) and v == v and v is not None}
     distinct = {str(seed) for seed in seeds.values()}
     accuracy = row[ACCURACY]
     return {
-        "trial": row["trial"],
+        "folder": "/".join(folder.resolve().parts[-3:]),
         "status": str(row["status"]),
         "seeds": ", ".join(distinct) if len(distinct) < 2 else ", ".join(f"{k} {v}" for k, v in seeds.items()),
         "accuracy (points)": f"{100 * accuracy:.1f}" if accuracy is not None and accuracy == accuracy else "-",
@@ -302,8 +303,11 @@ def facts(study: Study) -> dict[str, str]:
         "labels per class": [*numbers, *(f"{100 * float(fraction):g} % of each class" for fraction in fractions)],
         "labelled images": _amounts(trials, LABELLED_IMAGES, LABELLED_RATIO) if LABELLED_RATIO in trials else [],
         "rare classes": _rare_classes(study),
+        "pool images": values_of(trials, "provenance.pool_images"),
+        "validation images": values_of(trials, "provenance.validation_images"),
         f"{study.part} images": _amounts(trials, NUM_IMAGES, IMBALANCE),
         "splits": [value[:8] for value in values_of(trials, SPLIT)],
+        "seeds": _seeds(trials),
         "classifier": values_of(trials, "factors.classifier"),
         "versions": [f"{name} {' or '.join(values)}" for name, values in versions.items() if values],
         "commit": [value[:12] for value in values_of(trials, "provenance.commit")],
@@ -312,6 +316,13 @@ def facts(study: Study) -> dict[str, str]:
         "command": study.commands,
     }
     return {name: ", ".join(values) for name, values in facts.items() if values}
+
+
+def _seeds(trials: pd.DataFrame) -> list[str]:
+    """The seeds of all parts, or those of each part where they are not the same."""
+    seeds = {c.removeprefix(SEEDS): values for c in columns_of(trials, SEEDS) if (values := values_of(trials, c))}
+    parts = [f"{', '.join(values)} of {part}" for part, values in seeds.items()]
+    return next(iter(seeds.values()), []) if len(set(map(tuple, seeds.values()))) < 2 else ["; ".join(parts)]
 
 
 def _amounts(trials: pd.DataFrame, images: str, ratio: str) -> list[str]:
