@@ -62,7 +62,8 @@ def launch(outputs: Path) -> subprocess.Popen[str]:
 
 def steps(outputs: Path) -> int:
     """Return how many steps were taken for a study."""
-    return outputs.with_suffix(".steps").stat().st_size
+    path = outputs.with_suffix(".steps")
+    return path.stat().st_size if path.exists() else 0
 
 
 def results(outputs: Path) -> list[dict[str, str]]:
