@@ -751,12 +751,13 @@ def test_every_recipe_runs(cli, tmp_path, recipe, mnist_folder, photographs, mon
     tiny = [setting for setting in TINY if not any(name in setting for name in without)]
     tiny += [setting.format(photographs=photographs) for setting in FOR_RECIPES.get(recipe, ())]
     folders = (f"paths.data_dir={mnist_folder}", f"paths.output_dir={tmp_path}")
+    seeds = ("seed=0", "seeds.split=0")
     with monkeypatch.context() as patch:  # all of its trials can be planned
-        patch.setattr("gan_augment.app.run_job", lambda config: None)
-        said = cli("-m", f"experiment={recipe}", "seed=0", *tiny, *folders).out
+        patch.setattr("hydra_plugins.study_sweeper.StudySweeper.sweep", lambda self, arguments: None)
+        said = cli("-m", f"experiment={recipe}", *seeds, *tiny, *folders).out
     assert f"study {recipe}: " in said
 
-    ended = cli("-m", f"experiment={recipe}", "seed=0", *first_values(recipe), *tiny, *folders)
+    ended = cli("-m", f"experiment={recipe}", *first_values(recipe), *seeds, *tiny, *folders)
     assert ended.code == 0, ended.err
     folder = tmp_path / "studies" / recipe
     found = records(folder)

@@ -1,5 +1,7 @@
 """A plugin of Hydra, which finds it by the name of this folder: the order of a study's trials."""
 
+from collections.abc import Sequence
+
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Override
 
@@ -13,6 +15,9 @@ class StudySweeper(BasicSweeper):
 
     So trials that share a generator do not start together: one worker would wait until the other has trained it.
     """
+
+    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
+        """Take the jobs as they are: the launch has composed and checked each of them, and that takes its time."""
 
     @staticmethod
     def split_arguments(overrides: list[Override], max_batch_size: int | None) -> list[list[list[str]]]:
