@@ -17,6 +17,7 @@ from torch import Tensor
 from gan_augment.callbacks.progress import titled
 from gan_augment.data.image_set import ImageSet, imbalance_ratio, rare_classes
 from gan_augment.inspection import inspect_generator
+from gan_augment.memory import peak_memory, reset_peak_memory
 from gan_augment.metrics.classification import classification_metrics, confusion_matrix
 from gan_augment.networks.weights import FILE as WEIGHTS
 from gan_augment.networks.weights import file_hash, read_about
@@ -28,7 +29,6 @@ from gan_augment.synthesis.pictures import draw_confusion_matrix
 from gan_augment.synthesis.sampling import chosen
 from gan_augment.systems.classifier import TrainedClassifier
 from gan_augment.systems.hardware import Events
-from gan_augment.systems.memory import peak_memory, reset_peak_memory
 
 SUMMARY = ("accuracy", "balanced_accuracy", "macro_f1", "nll")  # what TensorBoard shows of a trial
 

@@ -3,7 +3,7 @@ import sys
 import pytest
 import torch
 
-from gan_augment.systems.memory import peak_memory, reset_peak_memory
+from gan_augment.memory import peak_memory, reset_peak_memory
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak can be reset on Linux alone")
