@@ -115,7 +115,7 @@ def saw_beside(trial: Trial) -> dict[str, int]:
 
 def largest(*peaks: Mapping[str, int | None]) -> dict[str, int | None]:
     """Return the largest of the memory peaks that parts of a trial had, None where none of them knows one."""
-    return {name: max((peak[name] or 0 for peak in peaks), default=0) or None for name in peaks[0]}
+    return {name: max(peak[name] or 0 for peak in peaks) or None for name in peaks[0]}
 
 
 def with_notes(record: Mapping[str, Any], trial: Trial) -> dict[str, Any] | None:
