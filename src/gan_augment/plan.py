@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gan_augment.augmentation.arm import Arm
 from gan_augment.data.copies import copy_notes, find_copies
+from gan_augment.data.image_set import ImageSet
 from gan_augment.data.source import Modes, Source
 from gan_augment.data.split import LabelBudget, Split, draw_from_pool, draw_split
 from gan_augment.settings import build, check_boolean, check_integer, check_names, settings_from
@@ -21,13 +22,22 @@ from gan_augment.systems.design import DESIGN, GANDesign
 from gan_augment.systems.gan import gan_stage
 from gan_augment.systems.hardware import Hardware
 from gan_augment.systems.judge import lay_out_judge, why_no_judge
+from gan_augment.systems.pseudo_labelling import PseudoLabelSettings, pseudo_label_stage
+from gan_augment.systems.semi_supervised import semi_supervised_stage
 
-GROUPS = ("data", *DESIGN, "synthesis", "augmentation", "classifier", "judge", "trainer")
+GROUPS = ("data", *DESIGN, "synthesis", "augmentation", "classifier", "semi_supervised", "judge", "trainer")
 SETTINGS = (
     *GROUPS,
-    *("labels_per_class", "label_fraction", "imbalance", "validation_per_class", "open_test"),
+    *("labels_per_class", "label_fraction", "imbalance", "validation_per_class", "pseudo_labels", "open_test"),
     *("seed", "seeds", "study", "against", "paths", "choices"),
 )
+# Who labels the pool, under classical transforms whatever the arm's are: so arms share a teacher, and a GAN with it.
+TEACHERS = {
+    "classifier": Arm(sees="labelled", extra="none", share=None, transform="classical", learner="classifier"),
+    "semi_supervised": Arm(
+        sees="pool_images", extra="none", share=None, transform="classical", learner="semi_supervised"
+    ),
+}
 NOT_OF_THE_SOURCE = ("test_share", "classical")  # all else in a data node describes where the images come from
 
 
@@ -45,7 +55,8 @@ class Trial:
         modes: The density that the images were drawn from, where it is known.
         notes: What whoever reads the result must know, a sentence each.
         copies: Names of identical images, a group each.
-        pool_images: How many images of the pool the classifier learns from, with their labels.
+        pool_images: How many images of the pool training may see.
+        pool_labels: How many of their labels.
     """
 
     settings: Mapping[str, Any]
@@ -58,6 +69,7 @@ class Trial:
     notes: tuple[str, ...] = ()
     copies: tuple[tuple[str, ...], ...] = ()
     pool_images: int = 0
+    pool_labels: int = 0
 
     @cached_property
     def name(self) -> str:
@@ -112,24 +124,32 @@ def plan_trial(settings: Mapping[str, Any]) -> Trial:
         raise ValueError(
             "open_test=false, but there are no validation images: the classifier would not be judged at all"
         )
+    has_classifier, learner = settings["classifier"] is not None, arm.learner == "semi_supervised"
+    if learner and not has_classifier:
+        raise ValueError("classifier=none trains a generator alone, but this arm has none: use augmentation=gan")
     from_pool = count_from_pool(settings, arm, split)
+    pool_labels = 0 if from_pool is None else int(from_pool.sum())
     return Trial(
         settings,
         trial_factors(
             settings,
             needs_gan=arm.needs_gan,
             needs_quotas=from_pool is not None,
-            needs_transform=arm.transform == "classical",
-            needs_classifier=settings["classifier"] is not None,
+            needs_transform=arm.transform == "classical" or arm.teacher is not None,
+            needs_classifier=has_classifier,
+            needs_network=has_classifier and not learner,
+            needs_semi_supervised="semi_supervised" in (arm.learner, arm.teacher),
+            needs_pseudo_labels=arm.teacher is not None,
         ),
         source.images.fingerprint,
         split,
         hardware,
         trial_stages(settings, arm, split, from_pool, hardware),
         source.modes,
-        (*notes, *classifier_notes(settings["classifier"], split.labelled)),
+        (*notes, *classifier_notes(None if learner else settings["classifier"], split.labelled)),
         copies,
-        pool_images=0 if from_pool is None else int(from_pool.sum()),
+        pool_images=len(split.pool) if arm.sees == "pool_images" else pool_labels,
+        pool_labels=pool_labels,
     )
 
 
@@ -137,46 +157,67 @@ def trial_stages(
     settings: Mapping[str, Any], arm: Arm, split: Split, from_pool: Tensor | None, hardware: Hardware
 ) -> dict[str, Stage]:
     """Lay out the stages of a trial, by name; each is given what the arm may see, and nothing else."""
-    seeds, labelled = settings["seeds"], split.labelled
-    pool = None if from_pool is None else draw_from_pool(split.pool, from_pool, seeds["split"])
+    seeds, labelled, classical = settings["seeds"], split.labelled, settings["data"]["classical"]
+    has_classifier = settings["classifier"] is not None
+    pool = draw_from_pool(split.pool, from_pool, seeds["split"]) if from_pool is not None else visible_pool(arm, split)
     stages: dict[str, Stage] = {}
 
-    def classifier(arm: Arm, synthesis: Stage | None) -> Stage:
+    def learner(arm: Arm) -> Stage:
+        """Lay out what an arm trains, of the stages that are laid out so far."""
+        if arm.learner == "semi_supervised":
+            assert pool is not None
+            transform = classical if arm.transform == "classical" else None
+            node, seed = settings["semi_supervised"], seeds["classifier"]
+            return semi_supervised_stage(labelled, pool, split.validation, transform, node, seed, hardware)
         return classifier_stage(
             labelled,
             split.validation,
-            synthesis,
-            pool,
+            stages["synthesis"] if arm.needs_gan else None,
+            pool if arm.extra in ("pool_labelled", "pseudo_labelled") else None,
+            stages["pseudo_labels"] if arm.extra == "pseudo_labelled" else None,
             arm,
-            settings["data"]["classical"],
+            classical,
             settings["classifier"],
             seeds["classifier"],
             hardware,
         )
 
+    design, judge = {name: settings[name] for name in DESIGN}, settings["judge"]
+    knows_classes = selects = measures = False
     if arm.needs_gan:
-        design, judge = {name: settings[name] for name in DESIGN}, settings["judge"]
         knows_classes = GANDesign.read(design).conditioning.knows_classes
         selects = settings_from(SynthesisSettings, "synthesis", settings["synthesis"]).asks_teacher
-        if settings["classifier"] is None and selects:
+        measures = has_classifier and judge is not None
+        if not has_classifier and selects:
             raise ValueError(
                 "synthesis.selection=confident needs a classifier that says what the images show, but there is none: "
                 "choose one"
             )
-        if settings["classifier"] is not None and not knows_classes and not selects:
+        if has_classifier and not knows_classes and not selects:
             raise ValueError(
                 "conditioning=none makes images without labels, and a classifier cannot learn from them: use another "
                 "conditioning, let a teacher label them (synthesis=confident), or train the generator alone with "
                 "classifier=none"
             )
-        if settings["classifier"] is not None and (selects or judge is not None):
-            stages["teacher"] = classifier(replace(arm, extra="none", share=None), synthesis=None)
+    labels_pool = arm.teacher is not None and (knows_classes or not arm.needs_gan)
+    if labels_pool and arm.teacher == "classifier" and not has_classifier:
+        raise ValueError(
+            "augmentation.teacher=classifier, but there is no classifier that could label the pool: choose one, or "
+            "augmentation.teacher=semi_supervised"
+        )
+    if labels_pool or selects or measures:
+        stages["teacher"] = learner(TEACHERS[arm.teacher] if arm.teacher else replace(arm, extra="none", share=None))
+    if labels_pool:
+        assert pool is not None
+        threshold = settings_from(PseudoLabelSettings, "pseudo_labels", settings["pseudo_labels"])
+        stages["pseudo_labels"] = pseudo_label_stage(stages["teacher"], pool, threshold, hardware)
+    if arm.needs_gan:
         looks_by = None
         if judge is not None:
-            looks_by = lay_out_judge(split.training, split.validation, settings["data"]["classical"], judge, hardware)
+            looks_by = lay_out_judge(split.training, split.validation, classical, judge, hardware)
             stages["judge"] = looks_by.stage
         seen = labelled if knows_classes else labelled.as_one_class()
-        stages["gan"] = gan_stage(seen, design, seeds["gan"], hardware, looks_by)
+        stages["gan"] = gan_stage(seen, design, seeds["gan"], hardware, looks_by, pool, stages.get("pseudo_labels"))
         stages["synthesis"] = synthesis_stage(
             stages["gan"],
             stages["teacher"] if selects else None,
@@ -185,11 +226,28 @@ def trial_stages(
             seeds["synthesis"],
             hardware,
         )
-    if settings["classifier"] is not None:
-        stages["classifier"] = classifier(arm, stages.get("synthesis"))
+    if has_classifier:
+        stages["classifier"] = learner(arm)
     elif not arm.needs_gan:
         raise ValueError("classifier=none trains a generator alone, but this arm has none: use augmentation=gan")
     return stages
+
+
+def visible_pool(arm: Arm, split: Split) -> ImageSet | None:
+    """Return the pool without its labels, for an arm that sees its images; None for the others.
+
+    Raises:
+        ValueError: If it is empty.
+    """
+    if arm.sees != "pool_images":
+        return None
+    if not len(split.pool):
+        raise ValueError(
+            "augmentation.sees=pool_images, but the pool is empty: every training image is labelled, so images without "
+            "labels have nothing to add. It is what labels_per_class or label_fraction leaves: use a smaller one, or "
+            "an arm without a pool"
+        )
+    return split.pool.without_labels()
 
 
 def count_from_pool(settings: Mapping[str, Any], arm: Arm, split: Split) -> Tensor | None:

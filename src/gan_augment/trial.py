@@ -1,6 +1,9 @@
 """One trial: one split, one seed, one arm, one GAN configuration -> one test result.
 
-    image set -> split -> [ [teacher] -> [judge] -> gan -> synthesis ] -> [ classifier -> test once ] -> record
+    image set -> split -> [ teacher -> pseudo-labels ] -> [ judge -> gan -> synthesis ] -> classifier -> test once
+              -> record
+
+What an arm does not ask for is left out; without a classifier, so are the test images.
 
 `plan_trial` in `plan.py` checks the settings and lays out the stages; `run_trial` carries them out.
 """
@@ -16,6 +19,7 @@ from torch import Tensor
 
 from gan_augment.callbacks.progress import titled
 from gan_augment.data.image_set import ImageSet, imbalance_ratio, rare_classes
+from gan_augment.data.pseudo_labels import PseudoLabels
 from gan_augment.inspection import inspect_generator
 from gan_augment.memory import peak_memory, reset_peak_memory
 from gan_augment.metrics.classification import classification_metrics, confusion_matrix
@@ -29,6 +33,7 @@ from gan_augment.synthesis.pictures import draw_confusion_matrix
 from gan_augment.synthesis.sampling import chosen
 from gan_augment.systems.classifier import TrainedClassifier
 from gan_augment.systems.hardware import Events
+from gan_augment.systems.pseudo_labelling import pseudo_label_metrics
 
 SUMMARY = ("accuracy", "balanced_accuracy", "macro_f1", "nll")  # what TensorBoard shows of a trial
 
@@ -54,9 +59,15 @@ def run_trial(trial: Trial, folder: Path, store: StageStore, title: str) -> dict
         if output.diverged is not None and trial.needs(name):
             return make_record(trial, "diverged", outputs, error=f"{name}: {output.diverged}")
 
-    signals, warnings = inspect_generator(trial, outputs, folder) if "gan" in outputs else ({}, [])
+    found: dict[str, Any] = {}
+    warnings: list[str] = []
+    if "pseudo_labels" in outputs:
+        labels = PseudoLabels.read(outputs["pseudo_labels"].folder)
+        found["pseudo_labels"], warnings = pseudo_label_metrics(labels, trial.split.pool)
+    found["gan"], seen = inspect_generator(trial, outputs, folder) if "gan" in outputs else ({}, [])
+    warnings = [*warnings, *seen]
     if "classifier" not in outputs:
-        return make_record(trial, "ok", outputs, metrics={"gan": signals}, warnings=warnings)
+        return make_record(trial, "ok", outputs, metrics=found, warnings=warnings)
 
     classifier = TrainedClassifier.load(outputs["classifier"].folder / WEIGHTS, trial.hardware.device)
 
@@ -67,7 +78,7 @@ def run_trial(trial: Trial, folder: Path, store: StageStore, title: str) -> dict
     validation = examine(trial.split.validation)[1] if len(trial.split.validation) else {}
     if not trial.settings["open_test"]:
         log_summary(trial, folder, {"validation": validation})
-        return make_record(trial, "ok", outputs, metrics={"validation": validation, "gan": signals}, warnings=warnings)
+        return make_record(trial, "ok", outputs, metrics={"validation": validation} | found, warnings=warnings)
     test_opened = datetime.now(UTC).isoformat(timespec="seconds")
     probabilities, test = examine(trial.split.test)
     counts = confusion_matrix(probabilities, trial.split.test.labels)
@@ -82,7 +93,7 @@ def run_trial(trial: Trial, folder: Path, store: StageStore, title: str) -> dict
     metrics = {"validation": validation, "test": test}
     log_summary(trial, folder, metrics, counts)
     return make_record(
-        trial, "ok", outputs, metrics=metrics | {"gan": signals}, warnings=warnings, test_opened=test_opened
+        trial, "ok", outputs, metrics=metrics | found, warnings=warnings, test_opened=test_opened
     )
 
 
@@ -103,14 +114,16 @@ def log_summary(
 def saw_beside(trial: Trial) -> dict[str, int]:
     """Count the images that had a part in training or selection beside the labelled ones.
 
-    A classifier may learn from the pool and its labels, where its arm sees them. A generator that is kept for its looks
+    Training sees the pool, or its labels too, where the arm does. A generator that is kept for its looks
     has been selected with the validation images; by any metric but the classification accuracy score also with what the
     judge knows: the labels of the pool.
     """
     best_by = trial.settings["gan"]["best_by"] if "gan" in trial.stages else None
     others = len(trial.split.training) - len(trial.split.labelled)
-    pool = trial.pool_images if best_by in (None, "cas_validation") else others
-    return {"pool_images": pool, "pool_labels": pool, "validation": len(trial.split.validation) if best_by else 0}
+    images, labels = trial.pool_images, trial.pool_labels
+    if best_by not in (None, "cas_validation"):
+        images = labels = others
+    return {"pool_images": images, "pool_labels": labels, "validation": len(trial.split.validation) if best_by else 0}
 
 
 def largest(*peaks: Mapping[str, int | None]) -> dict[str, int | None]:

@@ -71,6 +71,12 @@ class MappedImages:
         """Return some of the images, unread."""
         return MappedImages(self.path, self.rows[indices.numpy()], self.hashes[indices.numpy()])
 
+    def joined(self, other: "MappedImages") -> "MappedImages":
+        """Return these images and then others of the same file, unread."""
+        assert self.path == other.path, "parts of one source lie in one file"
+        rows, hashes = (np.concatenate(pair) for pair in ((self.rows, other.rows), (self.hashes, other.hashes)))
+        return MappedImages(self.path, rows, hashes)
+
     def _open(self) -> np.ndarray:
         return np.load(self.path, mmap_mode="r", allow_pickle=False)
 
@@ -148,6 +154,20 @@ class ImageSet:
         """Return the images at some indices, int64 `[M]`, as a set of their own."""
         images = self.images[indices] if isinstance(self.images, Tensor) else self.images.subset(indices)
         return ImageSet(images, self.labels[indices], self.class_names)
+
+    def joined(self, other: "ImageSet") -> "ImageSet":
+        """Return these images and then others of the same source."""
+        if isinstance(self.images, Tensor):
+            assert isinstance(other.images, Tensor)
+            images: Tensor | MappedImages = torch.cat([self.images, other.images])
+        else:
+            assert isinstance(other.images, MappedImages)
+            images = self.images.joined(other.images)
+        return ImageSet(images, torch.cat([self.labels, other.labels]), self.class_names)
+
+    def without_labels(self) -> "ImageSet":
+        """Return the same images, none of which has a label: whoever gets them cannot reach one."""
+        return replace(self, labels=torch.full_like(self.labels, -1))
 
     def as_one_class(self) -> "ImageSet":
         """Return the same images without their classes: all are of one."""

@@ -28,6 +28,9 @@ def trial_factors(
     needs_quotas: bool,
     needs_transform: bool,
     needs_classifier: bool = True,
+    needs_network: bool = True,
+    needs_semi_supervised: bool = False,
+    needs_pseudo_labels: bool = False,
 ) -> dict[str, Any]:
     """Flatten a trial's settings into factors.
 
@@ -40,11 +43,21 @@ def trial_factors(
         needs_quotas: Whether it trains on as many real images as would be generated.
         needs_transform: Whether its arm transforms images.
         needs_classifier: Whether it trains a classifier.
+        needs_network: Whether that is the one of the settings, and not the discriminator of a semi-supervised GAN.
+        needs_semi_supervised: Whether it trains such a GAN, as the classifier or as a teacher.
+        needs_pseudo_labels: Whether a teacher labels images of the pool.
 
     Returns:
         Dotted names with plain values; "null" for a setting that is null and has an effect.
     """
-    needs = ((needs_gan, GAN_PARTS), (needs_transform, TRANSFORM_PARTS), (needs_classifier, CLASSIFIER_PARTS))
+    needs = (
+        (needs_gan, GAN_PARTS),
+        (needs_transform, TRANSFORM_PARTS),
+        (needs_classifier, CLASSIFIER_PARTS),
+        (needs_network, ("classifier",)),
+        (needs_semi_supervised, ("semi_supervised",)),
+        (needs_pseudo_labels, ("pseudo_labels",)),
+    )
     no_effect = [part for needed, parts in needs if not needed for part in parts]
     factors: dict[str, Any] = {}
 
@@ -67,6 +80,6 @@ def trial_factors(
         visit(part, choice)
         if isinstance(settings[part], Mapping):
             visit(part, settings[part])
-    for name in ("labels_per_class", "label_fraction", "imbalance", "validation_per_class", "open_test", "seeds"):
+    for name in ("labels_per_class", "label_fraction", "imbalance", "validation_per_class", "pseudo_labels", "open_test", "seeds"):
         visit(name, settings[name])
     return factors

@@ -18,6 +18,7 @@ from gan_augment.augmentation.arm import Arm
 from gan_augment.augmentation.classical import ClassicalTransform
 from gan_augment.data.batches import Batch, ImageBatches, Part
 from gan_augment.data.image_set import ImageSet, ImageShape, to_float, with_shuffled_labels
+from gan_augment.data.pseudo_labels import PseudoLabels
 from gan_augment.networks.weights import FILE, load_weights, read_about, save_weights
 from gan_augment.randomness import Stream, initialised, stream_seed
 from gan_augment.settings import build, check_integer, check_names, check_number, class_from
@@ -125,10 +126,20 @@ class Classifier(L.LightningModule):
 
     def validation_step(self, batch: Batch, step: int) -> None:
         """Log loss and accuracy on the validation images."""
-        logits = self.network(batch.images).float()
-        accuracy = multiclass_accuracy(logits, batch.labels, logits.shape[1], average="micro")
-        self.log("validation/loss", cross_entropy(logits, batch.labels), batch_size=len(logits))
-        self.log("validation/accuracy", accuracy, batch_size=len(logits))
+        log_validation(self, self.network(batch.images).float(), batch.labels)
+
+
+def log_validation(system: L.LightningModule, logits: Tensor, labels: Tensor) -> None:
+    """Log a classifier's loss and accuracy on a batch of validation images.
+
+    Args:
+        system: Where to log.
+        logits: Float32 `[B, K]`.
+        labels: `[B]`.
+    """
+    accuracy = multiclass_accuracy(logits, labels, logits.shape[1], average="micro")
+    system.log("validation/loss", cross_entropy(logits, labels), batch_size=len(logits))
+    system.log("validation/accuracy", accuracy, batch_size=len(logits))
 
 
 def classifier_stage(
@@ -136,6 +147,7 @@ def classifier_stage(
     validation: ImageSet,
     synthesis: Stage | None,
     pool: ImageSet | None,
+    pseudo_labels: Stage | None,
     arm: Arm,
     classical: Mapping[str, Any],
     classifier: Mapping[str, Any],
@@ -148,7 +160,8 @@ def classifier_stage(
         labelled: The real images it learns from.
         validation: Images to report on while training; they change no weight.
         synthesis: The stage that makes the synthetic set, for arms that ask for one.
-        pool: Real images with their labels, for arms that ask for them.
+        pool: Further real images, for arms that ask for them: with their labels, or without.
+        pseudo_labels: The stage that labels the latter.
         arm: What is mixed into the batches, and how images are transformed.
         classical: Configuration node of the data set's `ClassicalTransform`.
         classifier: Configuration node of the `ClassifierSettings`.
@@ -174,11 +187,14 @@ def classifier_stage(
         inputs["synthesis"] = synthesis
     if pool is not None:
         inputs["pool"] = pool.fingerprint
+    if pseudo_labels is not None:
+        inputs["pseudo_labels"] = pseudo_labels
     return Stage(
         name="classifier",
         version=VERSION,
         settings={
-            "arm": asdict(arm),
+            # Who the teacher is, the stage of its labels says.
+            "arm": {name: value for name, value in asdict(arm).items() if name != "teacher"},
             "classical": None if transform is None else classical,
             "classifier": classifier,
             **hardware.identity,
@@ -240,6 +256,7 @@ def train_classifier(
     folder: Path,
     synthesis: Path | None = None,
     pool: ImageSet | None = None,
+    pseudo_labels: Path | None = None,
 ) -> None:
     """Train a classifier in one arm and leave its weights in a stage's folder.
 
@@ -253,7 +270,8 @@ def train_classifier(
         hardware: Where it is trained.
         folder: Where to write.
         synthesis: Folder of the synthetic set, for arms that ask for one.
-        pool: Real images with their labels, for arms that ask for them.
+        pool: Further real images, for arms that ask for them: with their labels, or without.
+        pseudo_labels: Folder of the labels of the latter.
 
     Raises:
         DivergedError: If a loss or a weight stops being finite.
@@ -261,6 +279,9 @@ def train_classifier(
     settings = read_classifier(classifier)
     num_extra = settings.num_extra(arm)
     extra = labelled if arm.extra == "labelled" else pool
+    if pseudo_labels is not None:
+        assert pool is not None
+        extra = PseudoLabels.read(pseudo_labels).of(pool)
     if synthesis is not None:
         extra = SyntheticSet.read(synthesis, labelled.class_names).images
         if arm.extra == "shuffled_synthetic":

@@ -20,11 +20,13 @@ from gan_augment.callbacks.samples import SampleGrid
 from gan_augment.data.batches import Batch, ImageBatches, Part
 from gan_augment.data.clusters import cluster_centres, divide_classes, draw_clusters
 from gan_augment.data.image_set import ImageSet, from_float
+from gan_augment.data.pseudo_labels import PseudoLabels
 from gan_augment.networks.conditioning import set_centres
 from gan_augment.networks.weights import FILE, save_weights
 from gan_augment.randomness import Stream, initialised, stream_seed
 from gan_augment.stages import Stage
 from gan_augment.study.record import write_json
+from gan_augment.systems.averages import update_average
 from gan_augment.systems.design import GANDesign
 from gan_augment.systems.hardware import Hardware
 from gan_augment.systems.judge import Judge
@@ -229,20 +231,11 @@ class GAN(L.LightningModule):
         if (step + 1) % self.log_every_n_steps == 0:
             self._draw_curves(step)
 
-    @torch.no_grad()
     def update_average(self, step: int) -> None:
-        """Move the averaged generator towards the current one.
-
-        After n images the average keeps 2^(-n / half-life) of what it was. Weights are averaged; the
-        statistics of batch norm are averages already and are copied.
-        """
-        seen = self.images_seen(step)
+        """Move the averaged generator towards the current one."""
         images = self.settings.batch_size * self.settings.discriminator_steps
-        half_life = min(self.settings.ema_half_life, self.settings.ema_ramp_up * seen)
-        kept = 0.5 ** (images / half_life)
-        torch._foreach_lerp_(list(self.ema.parameters()), list(self.generator.parameters()), 1 - kept)
-        for average, current in zip(self.ema.buffers(), self.generator.buffers(), strict=True):
-            average.copy_(current)
+        half_life, ramp_up = self.settings.ema_half_life, self.settings.ema_ramp_up
+        update_average(self.ema, self.generator, images, self.images_seen(step), half_life, ramp_up)
 
     def save(self, path: Path, **more: Any) -> None:
         """Write a checkpoint, and into it what more there is to say of it."""
@@ -283,6 +276,8 @@ def gan_stage(
     seed: int,
     hardware: Hardware,
     judge: Judge | None = None,
+    pool: ImageSet | None = None,
+    pseudo_labels: Stage | None = None,
 ) -> Stage:
     """Lay out the stage that trains a GAN.
 
@@ -292,6 +287,8 @@ def gan_stage(
         seed: The seed of all its streams.
         hardware: Where it is trained.
         judge: Who looks at it meanwhile, where `gan.judge_every` asks for that.
+        pool: Images without labels that it learns from too, if it may.
+        pseudo_labels: The stage that labels these, for a GAN that knows classes.
 
     Raises:
         ValueError: If a setting is out of range, the architecture cannot make such images, or parts do not go together.
@@ -308,6 +305,11 @@ def gan_stage(
         "seed": seed,
     }
     inputs: dict[str, Stage | str] = {"labelled": labelled.fingerprint}
+    if pool is not None:
+        inputs["pool"] = pool.fingerprint
+        about["pool_images"] = len(pool)
+    if pseudo_labels is not None:
+        inputs["pseudo_labels"] = pseudo_labels
     if parts.settings.judge_every is None:
         judge = None
     elif judge is None or not len(judge.validation):
@@ -328,7 +330,7 @@ def gan_stage(
         settings={**design, **hardware.identity},
         inputs=inputs,
         seed=seed,
-        compute=partial(train_gan, labelled, parts, seed, hardware, about=about, looks_by=judge),
+        compute=partial(train_gan, labelled, parts, seed, hardware, about=about, looks_by=judge, pool=pool),
     )
 
 
@@ -340,7 +342,9 @@ def train_gan(
     folder: Path,
     about: Mapping[str, Any] | None = None,
     looks_by: Judge | None = None,
+    pool: ImageSet | None = None,
     judge: Path | None = None,
+    pseudo_labels: Path | None = None,
 ) -> None:
     """Train a GAN and leave its weights, and how the training stood at its end, in a stage's folder.
 
@@ -352,12 +356,18 @@ def train_gan(
         folder: Where to write.
         about: What its checkpoints say of it.
         looks_by: Who looks at it meanwhile.
-        judge: The folder of that judge.
+        pool: Images without labels that it learns from too.
+        judge: The folder of who looks at it.
+        pseudo_labels: The folder of the labels of the pool; without them a GAN that knows no classes sees all of it.
 
     Raises:
         DivergedError: If a loss or a weight stops being finite.
     """
     shape, num_classes, settings = labelled.shape, labelled.num_classes, design.settings
+    if pool is not None:
+        labelled = labelled.joined(
+            pool.as_one_class() if pseudo_labels is None else PseudoLabels.read(pseudo_labels).of(pool)
+        )
     clusters = design.conditioning.clusters
     seen = labelled if clusters == 1 else divide_classes(labelled, clusters, stream_seed(seed, "clusters"))
     system = GAN(

@@ -1,0 +1,41 @@
+"""Pseudo-labels: what a teacher says of images without labels (Lee 2013)."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gan_augment.data.image_set import ImageSet
+
+FILE = "labels.npz"  # in a stage's folder
+
+
+@dataclass(frozen=True, eq=False)
+class PseudoLabels:
+    """Labels of some images of a set.
+
+    Attributes:
+        indices: Which images these are, int64 `[M]`.
+        labels: Their labels, int64 `[M]`.
+        sureness: The probabilities that the teacher gives them, float32 `[M]`.
+    """
+
+    indices: Tensor
+    labels: Tensor
+    sureness: Tensor
+
+    def write(self, folder: Path) -> None:
+        """Write them into a folder."""
+        np.savez(folder / FILE, **{name: value.numpy() for name, value in vars(self).items()})
+
+    @classmethod
+    def read(cls, folder: Path) -> "PseudoLabels":
+        """Read them from a folder."""
+        with np.load(folder / FILE, allow_pickle=False) as content:
+            return cls(*(torch.from_numpy(content[name]) for name in ("indices", "labels", "sureness")))
+
+    def of(self, images: ImageSet) -> ImageSet:
+        """Return those images of the set that have one, with it."""
+        return replace(images.subset(self.indices), labels=self.labels)

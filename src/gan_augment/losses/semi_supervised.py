@@ -1,0 +1,134 @@
+"""Losses of a discriminator that is a classifier: pure functions of its K logits.
+
+An image is real and of class k with probability exp(l_k) / (Z + 1), Z = sum_j exp(l_j), and generated with probability
+1 / (Z + 1): a softmax over K + 1 logits of which the last is held at 0. Adding a number to all K + 1 logits changes no
+probability, so K of them say as much (Salimans et al. 2016, section 5).
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn.functional import kl_div, normalize, softplus
+
+FIRST_STEP = 0.1  # length of the random step from which the worst direction is found; Miyato et al. take 1e-6 to 10
+
+
+def real_loss(logits: Tensor) -> Tensor:
+    """Call images without a label real: the mean of -log Z / (Z + 1) = softplus(log Z) - log Z.
+
+    Args:
+        logits: `[B, K]`, of real images.
+
+    Returns:
+        A scalar, at least 0.
+
+    Example:
+        >>> round(real_loss(torch.zeros(1, 3)).item(), 4)  # Z = 3
+        0.2877
+    """
+    return softplus(-logits.logsumexp(dim=1)).mean()
+
+
+def fake_loss(logits: Tensor) -> Tensor:
+    """Call images generated: the mean of -log 1 / (Z + 1) = softplus(log Z).
+
+    Args:
+        logits: `[B, K]`, of generated images.
+
+    Returns:
+        A scalar, at least 0.
+
+    Example:
+        >>> round(fake_loss(torch.zeros(1, 3)).item(), 4)  # Z = 3
+        1.3863
+    """
+    return softplus(logits.logsumexp(dim=1)).mean()
+
+
+def feature_matching(real: Tensor, fake: Tensor) -> Tensor:
+    """Let generated images have the mean features of real ones (Salimans et al. 2016, section 3.1).
+
+    Args:
+        real: The discriminator's features `[B, F]` of real images: a goal, through which no gradient flows.
+        fake: Those of generated images.
+
+    Returns:
+        The mean square of the F differences of means, a scalar.
+
+    Example:
+        >>> feature_matching(torch.tensor([[1.0, 0.0], [3.0, 0.0]]), torch.tensor([[0.0, 0.0]])).item()
+        2.0
+    """
+    return (real.detach().mean(dim=0) - fake.mean(dim=0)).square().mean()
+
+
+def conditional_entropy(logits: Tensor) -> Tensor:
+    """Ask for a decision, whichever: the mean entropy of the K class probabilities (Dai et al. 2017, eq. 9).
+
+    Args:
+        logits: `[B, K]`, of real images without labels.
+
+    Returns:
+        A scalar in [0, log K], in nats.
+
+    Example:
+        >>> round(conditional_entropy(torch.zeros(1, 2)).item(), 4)
+        0.6931
+    """
+    return -(logits.softmax(dim=1) * logits.log_softmax(dim=1)).sum(dim=1).mean()
+
+
+def pull_away(features: Tensor) -> Tensor:
+    """Make generated images differ: the mean squared cosine between any two of them (Zhao et al. 2017, eq. 4).
+
+    Dai et al. 2017, section 5, take it for the generator, which so spreads over the low-density parts between classes.
+
+    Args:
+        features: `[B, F]` of generated images, B at least 2.
+
+    Returns:
+        A scalar in [0, 1].
+
+    Example:
+        >>> pull_away(torch.tensor([[2.0, 0.0], [0.0, 1.0]])).item(), pull_away(torch.ones(2, 3)).item()
+        (0.0, 1.0)
+    """
+    directions, number = normalize(features, dim=1), len(features)
+    squares = (directions @ directions.T).square()
+    return (squares.sum() - squares.diagonal().sum()) / (number * (number - 1))
+
+
+def virtual_adversarial(
+    network: Callable[[Tensor], Tensor], images: Tensor, logits: Tensor, radius: float, random: torch.Generator
+) -> Tensor:
+    """Hold predictions constant around each image, in the worst direction (Miyato et al. 2018, eqs. 5, 6 and 12).
+
+    The mean of KL(p(x) || p(x + r)), where r has the length `radius` and points where a random step changes p most: one
+    power iteration.
+
+    Args:
+        network: Images `[B, C, H, W]` -> logits `[B, K]`.
+        images: x, float `[B, C, H, W]` in [-1, 1], without labels.
+        logits: Those of the images, `[B, K]`: no gradient flows through them.
+        radius: Euclidean length of r, in units of the pixels.
+        random: Source of the random step, on the images' device.
+
+    Returns:
+        A scalar, at least 0, in nats.
+    """
+    target = logits.detach().log_softmax(dim=1)
+
+    def divergence(step: Tensor) -> Tensor:
+        moved = network(images + step).float().log_softmax(dim=1)
+        return kl_div(moved, target, log_target=True, reduction="batchmean")
+
+    start = torch.randn(images.shape, generator=random, device=images.device)
+    step = _scaled(start, FIRST_STEP).requires_grad_()
+    (worst,) = torch.autograd.grad(divergence(step), step)
+    return divergence(_scaled(worst, radius))
+
+
+def _scaled(steps: Tensor, length: float) -> Tensor:
+    """Give each step `[C, H, W]` of a batch a Euclidean length."""
+    return length * normalize(steps.flatten(1), dim=1).view_as(steps)

@@ -1,0 +1,154 @@
+"""Discriminators that are classifiers, for semi-supervised GANs: K logits, and the features below them."""
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+from torch.nn.utils.parametrize import is_parametrized
+
+from gan_augment.data.image_set import ImageShape
+from gan_augment.networks.architecture import halvings
+from gan_augment.settings import check_integer, check_number
+
+
+class GaussianNoise(nn.Module):
+    """Adds noise to what goes through it while it is trained, and nothing afterwards.
+
+    Args:
+        std: Standard deviation of the noise.
+    """
+
+    def __init__(self, std: float) -> None:
+        super().__init__()
+        self.std = std
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features to as many."""
+        return features + self.std * torch.randn_like(features) if self.training and self.std else features
+
+
+class ClassifyingDiscriminator(nn.Module):
+    """Images `[B, C, H, W]` in [-1, 1] -> logits `[B, K]`, by way of features `[B, F]`.
+
+    Args:
+        body: Images to features.
+        num_features: F.
+        num_classes: K.
+        noise: Standard deviation of the noise that is added to the features.
+    """
+
+    def __init__(self, body: list[nn.Module], num_features: int, num_classes: int, noise: float) -> None:
+        super().__init__()
+        self.body = nn.Sequential(*body)
+        self.head = nn.Sequential(GaussianNoise(noise), normed(nn.Linear(num_features, num_classes)))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return one logit a class."""
+        return self.head(self.body(images))
+
+
+class ClassifyingMLP(ClassifyingDiscriminator):
+    """The fully connected discriminator of Salimans et al. 2016 for MNIST: five layers with noise before each.
+
+    Args:
+        shape: Shape of the images.
+        num_classes: Number of classes.
+        width: Units of the first layer; the second has half as many, the last three a quarter.
+        input_noise: Standard deviation of the noise on the pixels, whose range is 2.
+        noise: That of the noise before every other layer, whose inputs have about unit variance at the start.
+    """
+
+    def __init__(
+        self, shape: ImageShape, num_classes: int, width: int = 1000, input_noise: float = 0.6, noise: float = 0.5
+    ) -> None:
+        check_integer("semi_supervised.network.width", width, low=4)
+        _check_noise(input_noise, noise)
+        widths = [shape.channels * shape.height * shape.width, width, width // 2, *[width // 4] * 3]
+        layers: list[nn.Module] = [nn.Flatten()]
+        for number, (inputs, outputs) in enumerate(pairwise(widths)):
+            layers += [GaussianNoise(noise if number else input_noise), normed(nn.Linear(inputs, outputs)), nn.ReLU()]
+        super().__init__(layers, widths[-1], num_classes, noise)
+
+
+class ClassifyingCNN(ClassifyingDiscriminator):
+    """A convolution for each halving of the image, down to at most 7 pixels, then one fully connected layer.
+
+    Args:
+        shape: Shape of the images, at least 8x8 pixels.
+        num_classes: Number of classes.
+        channels: Feature maps after the first halving; each further one doubles them, up to 8 times.
+        num_features: Units of the fully connected layer: the features that a generator matches.
+        input_noise: Standard deviation of the noise on the pixels, whose range is 2.
+        noise: That of the noise before the fully connected layers.
+    """
+
+    def __init__(
+        self,
+        shape: ImageShape,
+        num_classes: int,
+        channels: int = 32,
+        num_features: int = 256,
+        input_noise: float = 0.3,
+        noise: float = 0.5,
+    ) -> None:
+        check_integer("semi_supervised.network.channels", channels, low=1)
+        check_integer("semi_supervised.network.num_features", num_features, low=1)
+        _check_noise(input_noise, noise)
+        if min(shape.height, shape.width) < 8:
+            raise ValueError(
+                f"this network needs images of at least 8x8 pixels, not {shape.height}x{shape.width}: "
+                "use semi_supervised=mlp"
+            )
+        count = len(halvings(max(shape.height, shape.width), smallest=7)) - 1
+        widths = [shape.channels, *(channels * 2 ** min(level, 3) for level in range(count))]
+        layers: list[nn.Module] = [GaussianNoise(input_noise)]
+        for number, (inputs, outputs) in enumerate(pairwise(widths)):
+            kernel = 3 if number else 5
+            convolution = nn.Conv2d(inputs, outputs, kernel, stride=2, padding=kernel // 2)
+            layers += [normed(convolution), nn.LeakyReLU(0.2)]
+        height, width = (-(-side // 2**count) for side in (shape.height, shape.width))  # rounded up
+        flat = nn.Linear(widths[-1] * height * width, num_features)
+        layers += [nn.Flatten(), GaussianNoise(noise), normed(flat), nn.LeakyReLU(0.2)]
+        super().__init__(layers, num_features, num_classes, noise)
+
+
+def normed(layer: nn.Module) -> nn.Module:
+    """Split a layer's weights into their lengths and directions (Salimans and Kingma 2016), at a usual start."""
+    assert isinstance(layer, nn.Linear | nn.Conv2d)
+    nn.init.normal_(layer.weight, std=0.05)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return weight_norm(layer)
+
+
+@torch.no_grad()
+def initialise_from_data(network: nn.Module, images: Tensor) -> None:
+    """Let each weight-normalised layer start with outputs of mean 0 and variance 1 over some images.
+
+    Salimans and Kingma 2016, section 3, layer by layer, without noise.
+
+    Args:
+        network: Its layers as `normed` leaves them.
+        images: Float `[B, C, H, W]` in [-1, 1], B at least 2.
+    """
+
+    def normalise(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        axes = [0, *range(2, output.ndim)]
+        mean, std = output.mean(axes), output.var(axes, unbiased=False).clamp_min(1e-6).sqrt()
+        lengths, shape = layer.parametrizations.weight.original0, (-1, *[1] * (output.ndim - 2))  # type: ignore[union-attr, index]
+        lengths.div_(std.view(-1, *[1] * (lengths.ndim - 1)))
+        layer.bias.copy_(-mean / std)  # type: ignore[operator, union-attr]
+        return (output - mean.view(shape)) / std.view(shape)
+
+    handles = [layer.register_forward_hook(normalise) for layer in network.modules() if is_parametrized(layer)]
+    was_training = network.training
+    network.eval()(images)
+    network.train(was_training)
+    for handle in handles:
+        handle.remove()
+
+
+def _check_noise(input_noise: float, noise: float) -> None:
+    check_number("semi_supervised.network.input_noise", input_noise, 0, 10)
+    check_number("semi_supervised.network.noise", noise, 0, 10)
