@@ -92,9 +92,7 @@ def run_trial(trial: Trial, folder: Path, store: StageStore, title: str) -> dict
     )
     metrics = {"validation": validation, "test": test}
     log_summary(trial, folder, metrics, counts)
-    return make_record(
-        trial, "ok", outputs, metrics=metrics | found, warnings=warnings, test_opened=test_opened
-    )
+    return make_record(trial, "ok", outputs, metrics=metrics | found, warnings=warnings, test_opened=test_opened)
 
 
 def log_summary(

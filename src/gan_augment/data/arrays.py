@@ -1,6 +1,6 @@
 """The source of images that are NumPy arrays: one file, and perhaps another with their labels."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gan_augment.data.image_set import ImageSet
 from gan_augment.data.marks import MEMBER, check_marked
-from gan_augment.data.source import PARTS, Source, resize
+from gan_augment.data.source import PARTS, UNLABELLED, Source, resize, unknown_class_notes
 from gan_augment.settings import check_boolean, check_choice, check_integer
 
 KEYS = ("images", "labels", "split")  # of an npz
@@ -17,7 +17,7 @@ NPY = b"\x93NUM"  # how the file of an array begins
 NPZ = (b"PK\x03\x04", b"PK\x05\x06")  # and that of several, or none
 LAYOUTS = ("NHW", "NHWC", "NCHW")
 CHUNK = 2**22  # pixel values that are converted at a time
-UNLABELLED = "the images have no labels: only a generator can be trained on them (classifier=none labels_per_class=all)"
+NO_LABELS = "the images have no labels: only a generator can be trained on them (classifier=none labels_per_class=all)"
 
 
 def arrays(
@@ -32,8 +32,8 @@ def arrays(
 
     Args:
         images: An npz with `images`, and perhaps `labels` and `split`, which says of each image train, validation (or
-            val) or test; or an npy of the images alone. Images are `[N, H, W]`, `[N, H, W, C]` or `[N, C, H, W]` with
-            1 or 3 channels, uint8 or floats of 16, 32 or 64 bits.
+            val), test or unlabelled, and the labels of the last are not used; or an npy of the images alone. Images are
+            `[N, H, W]`, `[N, H, W, C]` or `[N, C, H, W]` with 1 or 3 channels, uint8 or floats of 16, 32 or 64 bits.
         labels: An npy of the labels `[N]`, if they are not in the npz: whole numbers, -1 for an image without a label,
             or names, empty for an image without one.
         layout: `NHW`, `NHWC` or `NCHW`; None if only one of them fits the shape.
@@ -64,12 +64,15 @@ def arrays(
     for name in ("labels", "split"):
         if name in found:
             _check_one_an_image(name, found[name], len(pixels))
-    indices, class_names = _read_labels(found.get("labels", np.full(len(pixels), -1)))
+    parts = _read_split(found["split"]) if "split" in found else {}
+    given = found.get("labels", np.full(len(pixels), -1))
+    indices, class_names, unlabelled_notes = _read_labels(given, parts.pop(UNLABELLED, torch.empty(0).long()))
     num_marked = len(pixels) if MEMBER in found else 0
     notes = check_marked(f"data.images={images}", num_marked, len(pixels), "image 0", allow_synthetic)
+    notes = [*notes, *unlabelled_notes]
     if not class_names:
-        indices, class_names, notes = torch.zeros_like(indices), ["unlabelled"], [*notes, UNLABELLED]
-    parts = _read_split(found["split"], indices) if "split" in found else {}
+        indices, class_names, notes = torch.zeros_like(indices), ["unlabelled"], [*notes, NO_LABELS]
+    _check_labelled(parts, indices)
     black, white = _find_value_range(pixels, value_range)
     return Source(
         ImageSet(_convert(pixels, layout, black, white, image_size), indices, class_names),
@@ -142,8 +145,13 @@ def _check_one_an_image(name: str, values: np.ndarray, num_images: int) -> None:
         )
 
 
-def _read_labels(given: np.ndarray) -> tuple[Tensor, list[str]]:
-    """Return the labels, int64 `[N]`, -1 for none, and the names of the classes."""
+def _read_labels(given: np.ndarray, unlabelled: Tensor) -> tuple[Tensor, list[str], list[str]]:
+    """Return the labels, int64 `[N]`, -1 for none, the names of the classes, and what is to be noted.
+
+    Args:
+        given: A label an image, or what stands for none.
+        unlabelled: Images whose label is not to be used, int64 `[M]`.
+    """
     if given.dtype.kind not in "iuUS":
         raise ValueError(f"labels are {given.dtype}: use whole numbers, such as int64, or names")
     given = _as_text(given)
@@ -154,15 +162,17 @@ def _read_labels(given: np.ndarray) -> tuple[Tensor, list[str]]:
             f"image {first} has the label {given[first]}: use -1 for no label, and no other negative number"
         )
     has_label = given != ("" if is_text else -1)
+    said = [str(name) for name in given[unlabelled.numpy()][has_label[unlabelled.numpy()]]]
+    has_label[unlabelled.numpy()] = False
     labels = np.full(len(given), -1)
     class_names, labels[has_label] = np.unique(given[has_label], return_inverse=True)
     names = [str(name) for name in class_names]
     if odd := [name for name in names if not name.isprintable()]:
         raise ValueError(f"labels have the name {odd[0]!r}: rename it, it has characters that cannot be shown")
-    return torch.from_numpy(labels), names
+    return torch.from_numpy(labels), names, unknown_class_notes(said, names)
 
 
-def _read_split(given: np.ndarray, labels: Tensor) -> dict[str, Tensor]:
+def _read_split(given: np.ndarray) -> dict[str, Tensor]:
     """Return the indices of the images of each part that there is, int64 `[M]`."""
     if given.dtype.kind not in "US":
         raise ValueError(f"split is {given.dtype}: use the words {', '.join(PARTS)}")
@@ -170,14 +180,17 @@ def _read_split(given: np.ndarray, labels: Tensor) -> dict[str, Tensor]:
     if unknown := sorted(set(words.tolist()) - set(PARTS)):
         raise ValueError(f"split has the word {unknown[0]!r}: use {', '.join(PARTS)}")
     part_of = np.array([PARTS[word] for word in words.tolist()])
-    parts = {part: torch.from_numpy(np.flatnonzero(part_of == part)) for part in sorted(set(part_of.tolist()))}
+    return {part: torch.from_numpy(np.flatnonzero(part_of == part)) for part in sorted(set(part_of.tolist()))}
+
+
+def _check_labelled(parts: Mapping[str, Tensor], labels: Tensor) -> None:
+    """Raise unless each image of validation and test has a label."""
     for part in parts.keys() - {"train"}:
         if len(without := parts[part][labels[parts[part]] < 0]):
             raise ValueError(
                 f"{len(without)} {part} images have no label, the first is image {without[0]}: "
                 "label them, or make them training images"
             )
-    return parts
 
 
 def _as_text(values: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from PIL import Image
 from gan_augment.data.image_files import DEEP_WHITE, FITS, decode_files
 from gan_augment.data.image_set import ImageSet
 from gan_augment.data.marks import check_marked
-from gan_augment.data.source import PARTS, Source
+from gan_augment.data.source import PARTS, UNLABELLED, Source, unknown_class_notes
 from gan_augment.settings import check_boolean, check_choice, check_integer
 
 NOT_IMAGES = ("Thumbs.db", "desktop.ini")  # what file managers leave behind; hidden files are none either
@@ -38,9 +38,11 @@ def image_folder(
 
     Args:
         root: The folder. Without a table its sub-folders are the classes, each searched to its depths; or they are
-            `train`, `validation` (or `val`) and `test`, and the sub-folders of these are the classes.
+            `train`, `validation` (or `val`) and `test`, and the sub-folders of these are the classes. Beside either,
+            `unlabelled` holds images without labels, at any depth; names of folders within it are not taken as labels.
         table: CSV file in UTF-8 with the columns `file` (relative to `root`), `label` and, if images are set apart,
-            `split` (the same words); then folders do not matter.
+            `split` (the same words; the label of an unlabelled image may be empty, and is not taken as one); then
+            folders do not matter.
         image_size: Side to resize to, in pixels.
         fit: What happens to images that are not square: `letterbox` (black bars), `crop` (the middle) or `stretch`.
         channels: 3 for RGB, 1 for greyscale.
@@ -51,7 +53,8 @@ def image_folder(
         cache: Folder where decoded images are kept, made when absent.
 
     Returns:
-        The images in the order of their files' names, classes in the order of theirs.
+        The images in the order of their files' names, classes in the order of theirs; an unlabelled image has the label
+        -1.
 
     Raises:
         ValueError: If a setting is out of range, the folder or the table leaves open what is of which class, files
@@ -90,9 +93,10 @@ def image_folder(
     places = {file: places[file] for file in sorted(places) if file not in broken}
     _check_classes(places, expected)
 
-    class_names = sorted({name for _, name in places.values()})
-    index = {name: number for number, name in enumerate(class_names)}
-    labels = torch.tensor([index[name] for _, name in places.values()])
+    class_names = sorted({name for part, name in places.values() if part != UNLABELLED})
+    index = {(part, name): class_names.index(name) for part, name in set(places.values()) if part != UNLABELLED}
+    labels = torch.tensor([index.get(place, -1) for place in places.values()])
+    notes += unknown_class_notes((name for part, name in places.values() if part == UNLABELLED), class_names)
     is_small = len(images) * channels * image_size**2 <= IN_MEMORY
     return Source(
         ImageSet(images[torch.arange(len(images))] if is_small else images, labels, class_names),
@@ -112,34 +116,40 @@ def _read_folders(root: Path, follow_links: bool) -> tuple[dict[str, Place], set
     """Say of each image file below a folder where it belongs, and which places there are."""
     files, folders = _list(root, follow_links)
     top = [name for name in folders if "/" not in name]
-    words = [name for name in top if name.lower() in PARTS]
-    are_parts = bool(words) and len(words) == len(top)
+    without = [name for name in top if PARTS.get(name.lower()) == UNLABELLED]
+    labelled = [name for name in top if name not in without]
+    words = [name for name in labelled if name.lower() in PARTS]
+    are_parts = bool(words) and len(words) == len(labelled)
     if words and not are_parts and any(name.split("/")[0] in words for name in folders if "/" in name):
         raise ValueError(
             f"data.root={root}: {', '.join(words)} of its folders look like parts of a split, the others do not: "
             f"leave only {', '.join(PARTS)} there, or only classes"
         )
-    if are_parts and not any(name.lower() == "train" for name in top):
+    if are_parts and not any(PARTS[name.lower()] == "train" for name in words):
         raise ValueError(f"data.root={root}: there is {' and '.join(top)}, but no train")
 
-    depth = 2 if are_parts else 1
+    def depth(path: str) -> int:
+        """Count the folders that say where something belongs."""
+        return 2 if are_parts and path.split("/")[0] not in without else 1
 
-    def place(path: str) -> Place:
-        first, *others = path.split("/")
+    def place(folder: str) -> Place:
+        first, *others = folder.split("/")
+        if first in without:
+            return UNLABELLED, others[0] if others else ""
         return (PARTS[first.lower()], others[0]) if are_parts else ("", first)
 
-    expected = {place(name) for name in folders if name.count("/") == depth - 1}
+    expected = {place(name) for name in folders if name.count("/") == depth(name) - 1}
     extensions = {extension for extension, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    stray = [name for name in files if name.count("/") < depth and Path(name).suffix.lower() in extensions]
+    stray = [name for name in files if name.count("/") < depth(name) and Path(name).suffix.lower() in extensions]
     if stray:
         raise ValueError(
             f"data.root={root}: {_count(stray, 'image')} outside the class folders, for example {_shown(stray[0])}: "
             "move them into the folders of their classes, or write a table (data.table)"
         )
-    for prefix in [f"{name}/" for name in top] if are_parts else [""]:
-        if not any(name.startswith(prefix) for name in folders):
+    for prefix in [f"{name}/" for name in words] if are_parts else [""]:
+        if not any(name.startswith(prefix) for name in folders if name not in without):
             raise ValueError(f"data.root={root}: no class folder in {root / prefix}: make one for each class")
-    return {name: place(name) for name in files if name.count("/") >= depth}, expected
+    return {name: place(name.rpartition("/")[0]) for name in files if name.count("/") >= depth(name)}, expected
 
 
 def _list(root: Path, follow_links: bool) -> tuple[list[str], list[str]]:
@@ -196,7 +206,7 @@ def _read_table(root: Path, table: str, follow_links: bool) -> dict[str, Place]:
             problems.append(f"line {line}: no file {_shown(row['file'] or '')!r} in {root}")
         elif file in lines:
             problems.append(f"line {line}: {_shown(file)} stands in line {lines[file]} too")
-        elif not label:
+        elif not label and PARTS.get(part) != UNLABELLED:
             problems.append(f"line {line}: no label")
         elif "split" in columns and part not in PARTS:
             problems.append(f"line {line}: split {part!r}: use one of {', '.join(PARTS)}")
@@ -214,7 +224,7 @@ def _read_table(root: Path, table: str, follow_links: bool) -> dict[str, Place]:
 
 def _check_classes(places: Mapping[str, Place], expected: set[Place]) -> None:
     """Raise unless each place has an image, and each class one to train on."""
-    found = set(places.values())
+    found, expected = ({place for place in some if place[0] != UNLABELLED} for some in (places.values(), expected))
     trained = {name for part, name in found if part in ("", "train")}
     problems = [
         f"class {name!r} has no image{f' in {part}' if part else ''}: add images or delete its folder"

@@ -1,6 +1,7 @@
 """What a source of images is."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,10 +12,13 @@ from gan_augment.data.image_set import ImageSet
 from gan_augment.settings import check_integer
 
 # What users call the parts that they set apart, and what they are called here.
+UNLABELLED = "unlabelled"
 PARTS = {
     **{"train": "train", "training": "train", "test": "test", "testing": "test"},
     **{"validation": "validation", "val": "validation", "valid": "validation"},
+    **{"unlabelled": UNLABELLED, "unlabeled": UNLABELLED},
 }
+MOST_NAMED = 5  # in a note
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +57,31 @@ class Source:
     def name(self, index: int) -> str:
         """Say what an image is called."""
         return self.names[index] if self.names is not None else f"image {index}"
+
+
+def unknown_class_notes(said: Iterable[str], class_names: Collection[str]) -> list[str]:
+    """Say that some unlabelled images seem to be of classes that no labelled image shows.
+
+    Args:
+        said: What is said of each unlabelled image: a folder's name or a label; empty where nothing is.
+        class_names: The classes that have labelled images.
+
+    Returns:
+        A sentence, if there are some.
+
+    Example:
+        >>> unknown_class_notes(["", "cats", "emus", "emus"], ["cats", "dogs"])[0].split(":")[0]
+        'unlabelled images are said to show what no labelled image does ('emus', 2 images)'
+    """
+    counts = Counter(name for name in said if name and name not in class_names)
+    if not counts:
+        return []
+    named = [f"{name!r}, {number} image{'s' * (number > 1)}" for name, number in sorted(counts.items())]
+    shown = "; ".join(named[:MOST_NAMED]) + ("; ..." if len(named) > MOST_NAMED else "")
+    return [
+        f"unlabelled images are said to show what no labelled image does ({shown}): whatever learns from them takes "
+        "each for one of the labelled classes; label some, or leave them out"
+    ]
 
 
 def resize(images: Tensor, image_size: int | None) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import kl_div, normalize, softplus
 
-FIRST_STEP = 0.1  # length of the random step from which the worst direction is found; Miyato et al. take 1e-6 to 10
+FIRST_STEP = 0.03  # size of the random step from which the worst direction is found, as a share of the radius
 
 
 def real_loss(logits: Tensor) -> Tensor:
@@ -104,14 +104,15 @@ def virtual_adversarial(
 ) -> Tensor:
     """Hold predictions constant around each image, in the worst direction (Miyato et al. 2018, eqs. 5, 6 and 12).
 
-    The mean of KL(p(x) || p(x + r)), where r has the length `radius` and points where a random step changes p most: one
-    power iteration.
+    The mean of KL(p || p(x + r)), where r has a length of `radius` and points where a small random step moves the
+    prediction most: one power iteration.
 
     Args:
         network: Images `[B, C, H, W]` -> logits `[B, K]`.
         images: x, float `[B, C, H, W]` in [-1, 1], without labels.
-        logits: Those of the images, `[B, K]`: no gradient flows through them.
-        radius: Euclidean length of r, in units of the pixels.
+        logits: Those of p, `[B, K]`, through which no gradient flows: of the same images in the paper, or of other
+            views of them, on which predictions are then to agree as well.
+        radius: Length of r, as the root mean square of its pixels.
         random: Source of the random step, on the images' device.
 
     Returns:
@@ -124,11 +125,12 @@ def virtual_adversarial(
         return kl_div(moved, target, log_target=True, reduction="batchmean")
 
     start = torch.randn(images.shape, generator=random, device=images.device)
-    step = _scaled(start, FIRST_STEP).requires_grad_()
+    step = _scaled(start, FIRST_STEP * radius).requires_grad_()
     (worst,) = torch.autograd.grad(divergence(step), step)
     return divergence(_scaled(worst, radius))
 
 
-def _scaled(steps: Tensor, length: float) -> Tensor:
-    """Give each step `[C, H, W]` of a batch a Euclidean length."""
-    return length * normalize(steps.flatten(1), dim=1).view_as(steps)
+def _scaled(steps: Tensor, size: float) -> Tensor:
+    """Give the pixels of each step `[C, H, W]` of a batch a root mean square."""
+    flat = steps.flatten(1)
+    return (size * flat.shape[1] ** 0.5 * normalize(flat, dim=1)).view_as(steps)

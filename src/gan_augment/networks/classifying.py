@@ -1,6 +1,7 @@
 """Discriminators that are classifiers, for semi-supervised GANs: K logits, and the features below them."""
 
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -133,13 +134,13 @@ def initialise_from_data(network: nn.Module, images: Tensor) -> None:
         images: Float `[B, C, H, W]` in [-1, 1], B at least 2.
     """
 
-    def normalise(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    def normalise(layer: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         axes = [0, *range(2, output.ndim)]
         mean, std = output.mean(axes), output.var(axes, unbiased=False).clamp_min(1e-6).sqrt()
-        lengths, shape = layer.parametrizations.weight.original0, (-1, *[1] * (output.ndim - 2))  # type: ignore[union-attr, index]
+        lengths, each = layer.parametrizations.weight.original0, (-1, *[1] * (output.ndim - 2))
         lengths.div_(std.view(-1, *[1] * (lengths.ndim - 1)))
-        layer.bias.copy_(-mean / std)  # type: ignore[operator, union-attr]
-        return (output - mean.view(shape)) / std.view(shape)
+        layer.bias.copy_(-mean / std)
+        return (output - mean.view(each)) / std.view(each)
 
     handles = [layer.register_forward_hook(normalise) for layer in network.modules() if is_parametrized(layer)]
     was_training = network.training

@@ -80,6 +80,14 @@ def trial_factors(
         visit(part, choice)
         if isinstance(settings[part], Mapping):
             visit(part, settings[part])
-    for name in ("labels_per_class", "label_fraction", "imbalance", "validation_per_class", "pseudo_labels", "open_test", "seeds"):
+    for name in (
+        "labels_per_class",
+        "label_fraction",
+        "imbalance",
+        "validation_per_class",
+        "pseudo_labels",
+        "open_test",
+        "seeds",
+    ):
         visit(name, settings[name])
     return factors

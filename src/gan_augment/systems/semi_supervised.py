@@ -1,8 +1,8 @@
 """The semi-supervised GAN: its discriminator is the classifier, which learns from images without labels too."""
 
 import copy
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, astuple, dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -46,7 +46,8 @@ class SemiSupervisedSettings:
     Attributes:
         network: Called with the images' shape and the number of classes, returns the discriminator.
         generator: The architecture of the generator.
-        num_steps: Steps of the discriminator, each followed by one of the generator.
+        num_steps: Steps of the discriminator.
+        discriminator_steps: Discriminator steps a generator step.
         batch_size: Images of the pool a step, and as many generated ones.
         labelled_batch_size: Labelled images a step.
         learning_rate: Of both Adams, for the first half of the training; then it falls to 0 in a straight line.
@@ -55,13 +56,14 @@ class SemiSupervisedSettings:
         ema_ramp_up: The half-life is at most this share of the images seen so far.
         entropy: Weight of the conditional entropy.
         virtual_adversarial: Weight of the virtual adversarial loss.
-        radius: Its radius, in units of pixels whose range is 2.
+        radius: Its radius, as a root mean square change of pixels, whose range is 2.
         pull_away: Weight of the generator's pull-away term.
     """
 
     network: Callable[..., nn.Module]
     generator: Architecture
     num_steps: int
+    discriminator_steps: int
     batch_size: int
     labelled_batch_size: int
     learning_rate: float
@@ -75,7 +77,8 @@ class SemiSupervisedSettings:
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
-        check_integer("semi_supervised.num_steps", self.num_steps, low=1)
+        check_integer("semi_supervised.discriminator_steps", self.discriminator_steps, low=1)
+        check_integer("semi_supervised.num_steps", self.num_steps, low=self.discriminator_steps)
         check_integer("semi_supervised.batch_size", self.batch_size, low=2)
         check_integer("semi_supervised.labelled_batch_size", self.labelled_batch_size, low=1)
         check_number("semi_supervised.learning_rate", self.learning_rate, 0, 1, open_low=True)
@@ -155,18 +158,20 @@ class SemiSupervised(L.LightningModule):
         return self.generator(torch.randn(size, generator=self._draws[purpose].at(step), device=self.device))
 
     def training_step(self, batch: Batch, step: int) -> None:
-        """Let the discriminator take a step, and then the generator."""
+        """Let the discriminator take a step, and the generator when it is its turn."""
         optimizers = cast("list[LightningOptimizer]", self.optimizers())
         for optimizer in optimizers:
             optimizer.param_groups[0]["lr"] = self.learning_rate(step)
         torch.manual_seed(stream_seed(self.seed, "noise", step))  # the discriminator's layers draw from this stream
-        images = batch.images
-        if self.transform is not None:
-            images = self.transform(images, self._draws["transform"].at(step))
-        pool = images[self.settings.labelled_batch_size :]
-        labels = batch.labels[: self.settings.labelled_batch_size]  # and those of the pool are nobody's
-        discriminator_terms = self._discriminator_step(optimizers[0], images, labels, pool, step)
-        generator_terms = self._generator_step(optimizers[1], pool, step)
+        # The labels of the pool, which are nobody's, go no further.
+        labelled, pool = batch.images.split([self.settings.labelled_batch_size, self.settings.batch_size])
+        labels = batch.labels[: len(labelled)]
+        views = [labelled, pool, pool] if self.settings.virtual_adversarial else [labelled, pool]
+        if self.transform is not None:  # each view of an image by a map of its own
+            sizes = [len(view) for view in views]
+            views = [*self.transform(torch.cat(views), self._draws["transform"].at(step)).split(sizes)]
+        terms = self._discriminator_step(optimizers[0], views, labels, step)
+        terms |= self._generator_step(optimizers[1], views[1], step)
         update_average(
             self.ema,
             self.network,
@@ -176,7 +181,6 @@ class SemiSupervised(L.LightningModule):
             self.settings.ema_ramp_up,
         )
         with torch.no_grad():
-            terms = discriminator_terms | generator_terms
             seen = torch.stack([terms[name].detach() for name in self.CURVES])
             self.finite &= seen.isfinite().all()
             self.sums += seen
@@ -187,16 +191,16 @@ class SemiSupervised(L.LightningModule):
             self.sums.zero_()
 
     def _discriminator_step(
-        self, optimizer: LightningOptimizer, real: Tensor, labels: Tensor, pool: Tensor, step: int
+        self, optimizer: LightningOptimizer, views: Sequence[Tensor], labels: Tensor, step: int
     ) -> dict[str, Tensor]:
-        settings, nothing = self.settings, real.new_zeros(())
+        settings, nothing, (labelled, pool) = self.settings, labels.new_zeros((), dtype=torch.float32), views[:2]
         terms = {"loss/entropy": nothing, "loss/virtual_adversarial": nothing}
         with self.toggled_optimizer(optimizer):
             with torch.no_grad():
                 fakes = self.generate("discriminator", step)
             # No layer of it lets images see each other, so all go through together.
             sizes = [len(labels), len(pool), len(fakes)]
-            on_labelled, on_pool, on_fake = self.network(torch.cat([real, fakes])).float().split(sizes)
+            on_labelled, on_pool, on_fake = self.network(torch.cat([labelled, pool, fakes])).float().split(sizes)
             terms["loss/labelled"] = cross_entropy(on_labelled, labels)
             terms["loss/pool"], terms["loss/fake"] = real_loss(on_pool), fake_loss(on_fake)
             loss = terms["loss/labelled"] + (terms["loss/pool"] + terms["loss/fake"]) / 2
@@ -205,7 +209,7 @@ class SemiSupervised(L.LightningModule):
                 loss = loss + settings.entropy * terms["loss/entropy"]
             if settings.virtual_adversarial:
                 random = self._draws["virtual_adversarial"].at(step)
-                term = virtual_adversarial(self.network, pool, on_pool, settings.radius, random)
+                term = virtual_adversarial(self.network, views[2], on_pool, settings.radius, random)
                 terms["loss/virtual_adversarial"] = term
                 loss = loss + settings.virtual_adversarial * term
             optimizer.zero_grad()
@@ -219,19 +223,20 @@ class SemiSupervised(L.LightningModule):
         return terms
 
     def _generator_step(self, optimizer: LightningOptimizer, pool: Tensor, step: int) -> dict[str, Tensor]:
-        terms = {"loss/pull_away": pool.new_zeros(())}
+        nothing, turns = pool.new_zeros(()), self.settings.discriminator_steps
+        if (step + 1) % turns:
+            return {"loss/generator": nothing, "loss/pull_away": nothing}
         with self.toggled_optimizer(optimizer):
             fakes = self.generate("generator", step)
             features = self.network.body(torch.cat([pool, fakes])).float()
             on_pool, on_fake = features.split([len(pool), len(fakes)])
-            loss = terms["loss/generator"] = feature_matching(on_pool, on_fake)
+            matching, away = feature_matching(on_pool, on_fake), nothing
             if self.settings.pull_away:
-                terms["loss/pull_away"] = pull_away(on_fake)
-                loss = loss + self.settings.pull_away * terms["loss/pull_away"]
+                away = pull_away(on_fake)
             optimizer.zero_grad()
-            self.manual_backward(loss)
+            self.manual_backward(matching + self.settings.pull_away * away)
             optimizer.step()
-        return terms
+        return {"loss/generator": turns * matching, "loss/pull_away": turns * away}  # it stands still in the others
 
     def validation_step(self, batch: Batch, step: int) -> None:
         """Log loss and accuracy of the averaged discriminator on the validation images."""
