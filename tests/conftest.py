@@ -25,6 +25,9 @@ TINY = (
     "judge.num_steps=20",
     "judge.network.channels=4",
     "judge.network.num_features=8",
+    "semi_supervised.num_steps=20",
+    "semi_supervised.network.channels=4",
+    "pseudo_labels.threshold=0",  # what a teacher of 20 steps says is taken as it is
 )
 
 

@@ -201,21 +201,27 @@ def test_a_trial_without_a_recipe_gets_no_hint(cli, tmp_path):
     assert statuses(tmp_path / "studies" / "untitled") == {"none": "ok"}
 
 
-# What training sees in each arm: images of the pool with their labels, and in how many stages.
+# What training sees in each arm: images of the pool and labels of the pool, and in which stages.
 WITH_GAN = {"teacher", "judge", "gan", "synthesis", "classifier", "total"}
 WITHOUT = {"classifier", "total"}
+LABELLING = {"teacher", "pseudo_labels"}
+POOL = 1335  # images, where one of ten classes is rare
 EVERY_ARM = {
-    "none": (0, WITHOUT),
-    "half_batch": (0, WITHOUT),
-    "classical": (0, WITHOUT),
-    "mixup": (0, WITHOUT),
-    "cutmix": (0, WITHOUT),
-    "oversampling": (0, WITHOUT),
-    "more_real": (80, WITHOUT),
-    "gan": (0, WITH_GAN),
-    "gan_classical": (0, WITH_GAN),
-    "placebo": (0, WITH_GAN),
-    "synthetic_only": (0, WITH_GAN),
+    "none": (0, 0, WITHOUT),
+    "half_batch": (0, 0, WITHOUT),
+    "classical": (0, 0, WITHOUT),
+    "mixup": (0, 0, WITHOUT),
+    "cutmix": (0, 0, WITHOUT),
+    "oversampling": (0, 0, WITHOUT),
+    "more_real": (80, 80, WITHOUT),
+    "gan": (0, 0, WITH_GAN),
+    "gan_classical": (0, 0, WITH_GAN),
+    "placebo": (0, 0, WITH_GAN),
+    "synthetic_only": (0, 0, WITH_GAN),
+    "semi_supervised": (POOL, 0, WITHOUT),
+    "pseudo_label": (POOL, 0, WITHOUT | LABELLING),
+    "gan_pool": (POOL, 0, WITH_GAN | LABELLING),
+    "gan_pool_classical": (POOL, 0, WITH_GAN | LABELLING),
 }
 
 
@@ -228,16 +234,19 @@ def test_every_arm_runs_and_says_what_it_saw(cli, tmp_path):
     found = {one["factors"]["augmentation"]: one for one in records(tmp_path / "studies" / "arms").values()}
     assert set(found) == set(EVERY_ARM)
     assert len({one["metrics"]["test"]["nll"] for one in found.values()}) == len(EVERY_ARM)  # no arm is another one
-    for arm, (pool, stages) in EVERY_ARM.items():
+    for arm, (pool, pool_labels, stages) in EVERY_ARM.items():
         saw, seconds = found[arm]["saw"], found[arm]["costs"]["seconds"]
         assert found[arm]["status"] == "ok"
-        assert (saw["labelled"], saw["pool_images"], saw["pool_labels"]) == (47, pool, pool)
+        assert (saw["labelled"], saw["pool_images"], saw["pool_labels"]) == (47, pool, pool_labels)
         assert set(seconds) == stages
-    gans = {one["provenance"]["stages"]["gan"] for one in found.values() if "gan" in one["provenance"]["stages"]}
-    assert len(gans) == 1
+    keys = {arm: one["provenance"]["stages"] for arm, one in found.items()}
+    assert len({stages["gan"] for stages in keys.values() if "gan" in stages}) == 2  # one has seen the pool
+    assert keys["gan_pool"]["gan"] == keys["gan_pool_classical"]["gan"]
+    assert keys["gan_pool"]["teacher"] == keys["semi_supervised"]["classifier"]
+    assert keys["pseudo_label"]["teacher"] == keys["classical"]["classifier"]
     rows = {row["factors.augmentation"]: row for row in results(tmp_path / "studies" / "arms")}
     assert {arm: row["saw.pool_labels"] for arm, row in rows.items()} == {
-        arm: str(pool) for arm, (pool, _) in EVERY_ARM.items()
+        arm: str(pool_labels) for arm, (_, pool_labels, _) in EVERY_ARM.items()
     }
 
 

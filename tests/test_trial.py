@@ -19,10 +19,12 @@ from gan_augment.systems.hardware import Hardware
 from gan_augment.trial import largest, run_trial
 
 ARMS = sorted(path.stem for path in (CONF / "augmentation").glob("*.yaml"))
-LABELLED_ARMS = [
-    arm for arm in ARMS if yaml.safe_load((CONF / "augmentation" / f"{arm}.yaml").read_text())["sees"] == "labelled"
-]
-POOL_ARMS = [arm for arm in ARMS if arm not in LABELLED_ARMS]
+ROWS = {arm: yaml.safe_load((CONF / "augmentation" / f"{arm}.yaml").read_text()) for arm in ARMS}
+LABELLED_ARMS, POOL_IMAGES_ARMS, POOL_LABELS_ARMS = (
+    [arm for arm, row in ROWS.items() if row["sees"] == sees] for sees in ("labelled", "pool_images", "pool_labels")
+)
+POOL_ARMS = POOL_IMAGES_ARMS + POOL_LABELS_ARMS
+SUPERVISED = [arm for arm, row in ROWS.items() if row["learner"] == "classifier"]
 # Classes of which one is rare: an arm that evens them out refuses equal ones.
 UNEQUAL = ("imbalance.classes=['3']", "imbalance.share=0.5")
 
@@ -144,7 +146,7 @@ def trained(monkeypatch):
 
 
 def test_arms_of_one_seed_share_split_initial_weights_and_the_order_of_real_images(trial, trained, tmp_path):
-    plans = {arm: trial(f"augmentation={arm}", *UNEQUAL) for arm in ARMS}
+    plans = {arm: trial(f"augmentation={arm}", *UNEQUAL) for arm in SUPERVISED}
     assert len({planned.split.hash for planned in plans.values()}) == 1
     sequences, weights = {}, {}
     for arm, planned in plans.items():
@@ -161,8 +163,8 @@ def test_arms_of_one_seed_share_split_initial_weights_and_the_order_of_real_imag
             assert sequences[arm] == sequences["none"][: len(sequences[arm])]
 
 
-@pytest.mark.parametrize("arm", ARMS)
-def test_every_arm_takes_the_same_number_of_steps_with_the_same_number_of_images(trial, trained, tmp_path, arm):
+@pytest.mark.parametrize("arm", SUPERVISED)
+def test_every_supervised_arm_takes_the_same_number_of_steps_with_as_many_images(trial, trained, tmp_path, arm):
     _, data = trained(trial(f"augmentation={arm}", *UNEQUAL), tmp_path)
     sizes = [sum(map(len, selection.values())) for selection in data.train_dataloader()]
     assert sizes == [32 if arm == "half_batch" else 64] * 20
@@ -424,10 +426,84 @@ def test_whoever_sees_the_pool_sees_neither_test_nor_validation_images(plain_set
 
 def test_the_pool_s_labels_matter_to_the_arms_that_see_them(plain_settings, cpu, tmp_path):
     reference, changed = (
-        all_weights(plain_settings, cpu, tmp_path / name, one, POOL_ARMS)
+        all_weights(plain_settings, cpu, tmp_path / name, one, POOL_LABELS_ARMS)
         for name, one in (("reference", None), ("changed", other_pool_labels))
     )
     assert all(changed[network] != reference[network] for network in reference)
+
+
+def other_pool_images(split):
+    return dataclasses.replace(split, pool=noise(split.pool))
+
+
+def test_arms_that_see_the_images_of_the_pool_see_none_of_its_labels(plain_settings, cpu, tmp_path):
+    reference, other_labels, no_labels, other_images = (
+        all_weights(plain_settings, cpu, tmp_path / str(number), one, POOL_IMAGES_ARMS)
+        for number, one in enumerate((None, other_pool_labels, without_pool_labels, other_pool_images))
+    )
+    assert len({arm for arm, _ in reference}) == 4
+    assert other_labels == no_labels == reference
+    unmoved = {network for network in reference if other_images[network] == reference[network]}
+    assert unmoved == set()
+
+
+def without_pool_labels(split):
+    return dataclasses.replace(split, pool=split.pool.without_labels())
+
+
+@pytest.mark.parametrize("arm", POOL_IMAGES_ARMS)
+def test_an_empty_pool_is_refused(trial, arm):
+    with pytest.raises(ValueError, match="sees=pool_images, but the pool is empty: every training image is labelled"):
+        trial(f"augmentation={arm}", "labels_per_class=all")
+
+
+def test_a_teacher_labels_the_pool_under_classical_transforms_and_is_shared(trial):
+    plans = {arm: trial(f"augmentation={arm}") for arm in ARMS if arm != "oversampling"}
+    keys = {arm: stage_keys(plan) for arm, plan in plans.items()}
+    assert keys["pseudo_label"]["teacher"] == keys["classical"]["classifier"]
+    assert keys["gan_pool"]["teacher"] == keys["semi_supervised"]["classifier"]
+    for name in ("teacher", "pseudo_labels", "gan", "synthesis"):
+        assert keys["gan_pool"][name] == keys["gan_pool_classical"][name]
+    assert keys["gan_pool"]["gan"] != keys["gan"]["gan"]
+    by_classifier = trial("augmentation=gan_pool", "augmentation.teacher=classifier")
+    assert stage_keys(by_classifier)["pseudo_labels"] == keys["pseudo_label"]["pseudo_labels"]
+
+
+def test_a_gan_that_knows_no_classes_sees_the_whole_pool_and_needs_none_of_its_labels(trial):
+    plan = trial("augmentation=gan_pool", "conditioning=pseudo_label", "augmentation.teacher=classifier")
+    assert [*plan.stages] == ["teacher", "judge", "gan", "synthesis", "classifier"]
+    assert plan.stages["gan"].inputs["pool"] == plan.split.pool.without_labels().fingerprint
+
+
+def test_a_generator_alone_may_see_the_pool_with_a_teacher_that_is_no_classifier(generator_alone):
+    plan = generator_alone("augmentation=gan_pool")
+    assert [*plan.stages][:2] == ["teacher", "pseudo_labels"]
+    with pytest.raises(ValueError, match=r"teacher=classifier, but there is no classifier that could label the pool"):
+        generator_alone("augmentation=gan_pool", "augmentation.teacher=classifier")
+    with pytest.raises(ValueError, match="trains a generator alone, but this arm has none"):
+        generator_alone("augmentation=semi_supervised")
+
+
+def test_the_record_says_how_right_the_labels_of_the_teacher_were(trial, tmp_path):
+    plan = trial("augmentation=pseudo_label", "pseudo_labels.threshold=0.5", "classifier.num_steps=100")
+    found = run(plan, tmp_path / "trial")["metrics"]["pseudo_labels"]
+    assert 0 < found["images"] < len(plan.split.pool)
+    assert found["share"] == found["images"] / len(plan.split.pool)
+    assert 0 < found["accuracy"] <= 1
+    assert sum(found["per_class"].values()) == found["images"]
+
+
+def test_settings_of_the_semi_supervised_gan_name_the_arms_that_train_one(trial):
+    def name(arm, *overrides):
+        return trial(f"augmentation={arm}", *overrides).name
+
+    for change in ("semi_supervised.num_steps=21", "semi_supervised.entropy=0.2"):
+        assert name("semi_supervised", change) != name("semi_supervised")
+        assert name("gan_pool", change) != name("gan_pool")
+        assert name("pseudo_label", change) == name("pseudo_label")
+    assert name("pseudo_label", "pseudo_labels.threshold=0.5") != name("pseudo_label")
+    assert name("semi_supervised", "pseudo_labels.threshold=0.5") == name("semi_supervised")
+    assert name("semi_supervised", "classifier.num_steps=21") == name("semi_supervised")
 
 
 GAN_CHANGES = [

@@ -78,7 +78,7 @@ def lay_out(image_set, cpu):
             network = {"_target_": "gan_augment.networks.cnn.CNN", "_partial_": True, "channels": 4}
             node = {"network": network, "num_steps": NUM_STEPS, "batch_size": 16}
             node |= {"learning_rate": 0.01, "weight_decay": 0.01}
-            return classifier_stage(images, validation, None, None, arm, moved, node, 0, hardware)
+            return classifier_stage(images, validation, None, None, None, arm, moved, node, 0, hardware)
         changes = {"decay": True, "discriminator_steps": 2}
         if kind == "gan with looks":
             changes |= {"judge_every": 288, "best_by": "cas_validation"}  # every 18 steps

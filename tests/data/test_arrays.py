@@ -192,6 +192,20 @@ def test_a_part_that_the_split_does_not_name_is_not_set_apart(save):
     assert len(arrays(save(images=GREY, split=split)).test) == 10  # images without any label can be set apart too
 
 
+@pytest.mark.parametrize("labels", [LABELS, np.array([f"digit {label}" for label in LABELS])], ids=["numbers", "names"])
+def test_the_labels_of_images_that_are_set_apart_as_unlabelled_are_not_used(save, labels):
+    split = np.where(np.arange(20) < 10, "train", "unlabelled")
+    source = arrays(save(images=GREY, labels=labels, split=split))
+    assert (source.images.labels[10:] == -1).all()
+    assert len(source.images.class_names) == len(set(labels[:10].tolist()))
+    assert source.notes == []
+    split[labels == labels[0]] = "unlabelled"  # a class that no labelled image shows any more
+    source = arrays(save(images=GREY, labels=labels, split=split))
+    assert str(labels[0]) not in source.images.class_names
+    (note,) = source.notes
+    assert f"what no labelled image does ('{labels[0]}', {(labels == labels[0]).sum()} images)" in note
+
+
 @pytest.mark.parametrize(
     ("split", "message"),
     [

@@ -343,6 +343,50 @@ def test_a_table_says_what_is_where(put, read, write, root, encoding):
     assert list(read(table=inside).names) == ["b.png", "c.png"]
 
 
+@pytest.mark.parametrize("parts", [("", ""), ("train/", "test/")], ids=["classes", "parts"])
+@pytest.mark.parametrize("word", ["unlabelled", "Unlabeled"])
+def test_a_folder_beside_them_holds_images_without_labels(put, read, parts, word):
+    train, test = parts
+    put(f"{train}cats/a.png", f"{test}cats/b.png", f"{train}dogs/a.png", f"{word}/c.png", f"{word}/deep/cats/d.png")
+    source = read()
+    assert source.images.class_names == ["cats", "dogs"]
+    labels = dict(zip(source.names, source.images.labels.tolist(), strict=True))
+    assert labels == {
+        **{f"{train}cats/a.png": 0, f"{test}cats/b.png": 0, f"{train}dogs/a.png": 1},
+        **{f"{word}/c.png": -1, f"{word}/deep/cats/d.png": -1},
+    }
+    assert [source.names[index] for index in (() if source.test is None else source.test.tolist())] == (
+        [f"{test}cats/b.png"] if test else []
+    )
+
+
+def test_unlabelled_images_of_a_class_that_no_labelled_image_shows_are_told(put, read):
+    put("cats/a.png", "dogs/a.png", "unlabelled/cats/b.png", "unlabelled/c.png")
+    assert read().notes == []
+    put("unlabelled/emus/d.png", "unlabelled/emus/e.png", "unlabelled/gnus/f.png")
+    (note,) = read().notes
+    assert note.startswith(
+        "unlabelled images are said to show what no labelled image does ('emus', 2 images; 'gnus', 1 image): "
+    )
+
+
+def test_unlabelled_images_alone_are_no_classes(put, read):
+    put("unlabelled/cats/a.png")
+    with pytest.raises(ValueError, match="no class folder in"):
+        read()
+
+
+def test_a_table_may_hold_images_without_labels(put, read, write):
+    put(*"abcde")
+    table = write(
+        "file,label,split", "a,cat,train", "b,dog,train", "c,,unlabelled", "d,cat,unlabeled", "e,emu,unlabelled"
+    )
+    source = read(table=table)
+    assert source.images.class_names == ["cat", "dog"]
+    assert source.images.labels.tolist() == [0, 1, -1, -1, -1]
+    assert source.notes[0].startswith("unlabelled images are said to show what no labelled image does ('emu', 1 image)")
+
+
 def test_a_table_may_split(put, read, write):
     put(*"abcd")
     table = write("file,label,split", "a,cat,train", "b,cat,val", "c,cat,Validation", "d,cat,test")

@@ -181,3 +181,23 @@ def test_the_scarcest_class_decides_the_proportions():
     images = ImageSet(torch.zeros(160, 1, 2, 2, dtype=torch.uint8), labels, ["a", "b", "c"])
     assert in_proportion(images, torch.tensor([20, 40, 0])).class_counts.tolist() == [10, 20, 0]
     assert len(in_proportion(images, torch.tensor([0, 0, 0]))) == 0
+
+
+def test_sets_of_one_source_are_joined_in_memory_and_in_a_file(image_set, mapped):
+    images = image_set(per_class=3)
+    for whole in (images, mapped(images)):
+        one, other = whole.subset(torch.tensor([5, 1])), whole.subset(torch.tensor([0, 8, 2])).without_labels()
+        both = one.joined(other)
+        assert both.labels.tolist() == [1, 0, -1, -1, -1]
+        assert torch.equal(both.images[torch.arange(5)], images.images[[5, 1, 0, 8, 2]])
+        assert (both.hashes == images.hashes[[5, 1, 0, 8, 2]]).all()
+        assert both.class_counts.tolist() == [1, 1, 0]
+
+
+def test_a_set_without_labels_has_the_same_images_and_one_fingerprint_whatever_the_labels_were(image_set):
+    images = image_set()
+    hidden = images.without_labels()
+    assert hidden.labels.unique().tolist() == [-1]
+    assert torch.equal(hidden.images, images.images)
+    other = dataclasses.replace(images, labels=images.labels.flip(0))
+    assert hidden.fingerprint == other.without_labels().fingerprint != images.fingerprint

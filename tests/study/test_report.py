@@ -412,6 +412,38 @@ def test_a_setting_without_a_counterpart_is_named(tmp_path):
     assert sum("is not compared with loss=minimax" in said for said in warnings(collect([folder]))) == 2
 
 
+def test_an_arm_that_is_trained_otherwise_is_marked(tmp_path):
+    records = planted({"none": 0, "pseudo_label": 3}, **{"augmentation.learner": "classifier"})
+    records += planted({"semi_supervised": 6}, **{"augmentation.learner": "semi_supervised"})
+    for one in records:
+        is_other = one["factors"]["augmentation"] == "semi_supervised"
+        part = "semi_supervised" if is_other else "classifier"
+        one["factors"] |= {"classifier.num_steps": None, "semi_supervised.num_steps": None, f"{part}.num_steps": 700}
+        one["saw"] = {"labelled": 10, "pool_images": 90 * (one["factors"]["augmentation"] != "none"), "pool_labels": 0}
+    folder = study(tmp_path, records)
+    page = write_report([folder]).read_text()
+    assert table(page, "What the training of each arm saw") == [
+        ["arm", "labelled images", "pool images", "pool labels", "validation images", "steps"],
+        ["none", "10", "0", "0", "-", "700"],
+        ["pseudo_label", "10", "90", "0", "-", "700"],
+        ["semi_supervised", "10", "90", "0", "-", "700 (not step-matched)"],
+    ]
+    for text in (page, in_one_line(printed(folder))):
+        assert text.count("semi_supervised: not step-matched.") == 1
+
+
+def test_arms_that_see_the_pool_are_compared_with_what_does_without_it_or_without_a_gan(tmp_path):
+    arms = ("none", "classical", "gan", "pseudo_label", "semi_supervised", "gan_pool", "gan_pool_classical")
+    found = [title for title in compare(study(tmp_path, planted(dict.fromkeys(arms, 0)))) if "pool" in title]
+    found += [title for title in compare(study(tmp_path / "b", planted(dict.fromkeys(arms, 0)))) if "semi" in title]
+    assert sorted(set(found)) == [
+        "gan_pool against gan",
+        "gan_pool_classical against classical",
+        "gan_pool_classical against pseudo_label",
+        "semi_supervised against pseudo_label",
+    ]
+
+
 def name_base(folder, against):
     """Make a study compare with some values."""
     launch = json.loads((folder / "study.json").read_text()) | {"against": against}

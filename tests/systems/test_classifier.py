@@ -311,7 +311,7 @@ def test_settings_out_of_range_are_refused(change, message):
 def stage(images, validation, cpu, arm=(), seed=0, classical=CLASSICAL, **changes):
     classical = {"_target_": "gan_augment.augmentation.classical.ClassicalTransform", **classical}
     return classifier_stage(
-        images, validation, None, None, Arm(**NONE | dict(arm)), classical, NODE | changes, seed, cpu
+        images, validation, None, None, None, Arm(**NONE | dict(arm)), classical, NODE | changes, seed, cpu
     )
 
 

@@ -147,7 +147,7 @@ def _read_folders(root: Path, follow_links: bool) -> tuple[dict[str, Place], set
             "move them into the folders of their classes, or write a table (data.table)"
         )
     for prefix in [f"{name}/" for name in words] if are_parts else [""]:
-        if not any(name.startswith(prefix) for name in folders if name not in without):
+        if not any(name.startswith(prefix) for name in folders if name.split("/")[0] not in without):
             raise ValueError(f"data.root={root}: no class folder in {root / prefix}: make one for each class")
     return {name: place(name.rpartition("/")[0]) for name in files if name.count("/") >= depth(name)}, expected
 

@@ -70,8 +70,8 @@ def unknown_class_notes(said: Iterable[str], class_names: Collection[str]) -> li
         A sentence, if there are some.
 
     Example:
-        >>> unknown_class_notes(["", "cats", "emus", "emus"], ["cats", "dogs"])[0].split(":")[0]
-        'unlabelled images are said to show what no labelled image does ('emus', 2 images)'
+        >>> print(unknown_class_notes(["", "cats", "emus", "emus"], ["cats", "dogs"])[0].split(":")[0])
+        unlabelled images are said to show what no labelled image does ('emus', 2 images)
     """
     counts = Counter(name for name in said if name and name not in class_names)
     if not counts:

@@ -91,7 +91,7 @@ def pull_away(features: Tensor) -> Tensor:
         A scalar in [0, 1].
 
     Example:
-        >>> pull_away(torch.tensor([[2.0, 0.0], [0.0, 1.0]])).item(), pull_away(torch.ones(2, 3)).item()
+        >>> pull_away(torch.tensor([[2.0, 0.0], [0.0, 1.0]])).item(), round(pull_away(torch.ones(2, 3)).item(), 4)
         (0.0, 1.0)
     """
     directions, number = normalize(features, dim=1), len(features)
@@ -110,8 +110,8 @@ def virtual_adversarial(
     Args:
         network: Images `[B, C, H, W]` -> logits `[B, K]`.
         images: x, float `[B, C, H, W]` in [-1, 1], without labels.
-        logits: Those of p, `[B, K]`, through which no gradient flows: of the same images in the paper, or of other
-            views of them, on which predictions are then to agree as well.
+        logits: Those of p, `[B, K]`, through which no gradient flows: of the same network on the same images in the
+            paper; or of a better one, or on other views of the images, with which predictions are then to agree too.
         radius: Length of r, as the root mean square of its pixels.
         random: Source of the random step, on the images' device.
 

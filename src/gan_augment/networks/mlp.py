@@ -1,6 +1,7 @@
 """The fully connected GAN of Goodfellow et al. 2014."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from torch import nn
 
@@ -19,12 +20,15 @@ class MLP(Architecture):
             discriminator has 2 and 1 times as many.
         spectral_norm: Whether the discriminator's weights are divided by their largest singular values.
         batch_std: Whether the discriminator sees the standard deviation of its batch.
+        generator_batch_norm: Whether the generator has batch norm behind each layer but the last: it matches features
+            better so.
     """
 
     latent_dim: int = 100
     width: int = 256
     spectral_norm: bool = True
     batch_std: bool = False
+    generator_batch_norm: bool = False
 
     def __post_init__(self) -> None:
         """Refuse sizes below one."""
@@ -33,14 +37,14 @@ class MLP(Architecture):
 
     def generator(self, shape: ImageShape, num_inputs: int) -> nn.Module:
         """Return features `[B, num_inputs]` -> images `[B, C, H, W]` in [-1, 1]."""
+        widths = [num_inputs, self.width, 2 * self.width, 4 * self.width]
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise(widths):
+            norm = [nn.BatchNorm1d(outputs)] if self.generator_batch_norm else []
+            layers += [nn.Linear(inputs, outputs), *norm, nn.LeakyReLU(0.2)]
         return nn.Sequential(
-            nn.Linear(num_inputs, self.width),
-            nn.LeakyReLU(0.2),
-            nn.Linear(self.width, 2 * self.width),
-            nn.LeakyReLU(0.2),
-            nn.Linear(2 * self.width, 4 * self.width),
-            nn.LeakyReLU(0.2),
-            nn.Linear(4 * self.width, shape.channels * shape.height * shape.width),
+            *layers,
+            nn.Linear(widths[-1], shape.channels * shape.height * shape.width),
             nn.Tanh(),
             nn.Unflatten(1, (shape.channels, shape.height, shape.width)),
         )

@@ -44,12 +44,19 @@ CONTRASTS = (
     ("gan_classical", "classical"),
     ("gan", "half_batch"),
     ("gan", "placebo"),
+    # An arm that sees the pool against what does without it, and against what needs no GAN for it.
+    ("pseudo_label", "classical"),
+    ("semi_supervised", "pseudo_label"),
+    ("gan_pool", "gan"),
+    ("gan_pool_classical", "classical"),
+    ("gan_pool_classical", "pseudo_label"),
     *((arm, "none") for arm in ("synthetic_only", "more_real", "oversampling", "mixup", "cutmix")),
 )
 
 GENERATORS = "provenance.stages.gan"
 AMOUNTS = ("synthesis.per_class", "synthesis.quotas")  # how many images are drawn, and not how
 PENALTY = "factors.penalty"
+LEARNER = "factors.augmentation.learner"
 METRICS = {ACCURACY: "accuracy", BALANCED: "balanced accuracy", RARE: "recall of rare classes"}
 # From this ratio of the largest class to the smallest on, classes are called unequal. Below it, accuracy and balanced
 # accuracy differ by about a tenth of the difference between the best and the worst recall of a class, at most.
@@ -94,6 +101,11 @@ class Configuration:
         """Whether its trials have a GAN: to those without one, its factors are null."""
         columns = [f"factors.{part}" for part in GENERATOR_PARTS]
         return bool(self.trials.reindex(columns=columns).notna().any(axis=None))
+
+    @property
+    def has_other_learner(self) -> bool:
+        """Whether it trains something else than the classifier, in other steps: it is not step-matched."""
+        return values_of(self.trials, LEARNER) not in ([], ["classifier"])
 
     def share_ended(self, by: str) -> pd.Series:
         """What share of the trials of each split or training seed has a result and did not diverge."""

@@ -235,7 +235,11 @@ def saw_row(configuration: Configuration) -> dict[str, str]:
     columns = {"labelled": "labelled images", "pool_images": "pool images", "pool_labels": "pool labels"}
     columns["validation"] = "validation images"
     seen = {what: values_of(configuration.ended, f"saw.{name}") for name, what in columns.items()}
-    return {"arm": configuration.label(), **{what: ", ".join(values) or "-" for what, values in seen.items()}}
+    part = "semi_supervised" if configuration.has_other_learner else "classifier"
+    seen["steps"] = values_of(configuration.ended, f"factors.{part}.num_steps")
+    cells = {what: ", ".join(values) or "-" for what, values in seen.items()}
+    cells["steps"] += " (not step-matched)" if configuration.has_other_learner else ""
+    return {"arm": configuration.label(), **cells}
 
 
 def cost_row(configuration: Configuration, study: Study) -> dict[str, str]:

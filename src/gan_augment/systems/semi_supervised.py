@@ -1,7 +1,7 @@
 """The semi-supervised GAN: its discriminator is the classifier, which learns from images without labels too."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -55,7 +55,8 @@ class SemiSupervisedSettings:
         ema_half_life: Half-life of the discriminator's running average, which is the classifier, in images of the pool.
         ema_ramp_up: The half-life is at most this share of the images seen so far.
         entropy: Weight of the conditional entropy.
-        virtual_adversarial: Weight of the virtual adversarial loss.
+        virtual_adversarial: Weight of the virtual adversarial loss, whose goal is what the running average says of an
+            image before it is transformed.
         radius: Its radius, as a root mean square change of pixels, whose range is 2.
         pull_away: Weight of the generator's pull-away term.
     """
@@ -164,14 +165,13 @@ class SemiSupervised(L.LightningModule):
             optimizer.param_groups[0]["lr"] = self.learning_rate(step)
         torch.manual_seed(stream_seed(self.seed, "noise", step))  # the discriminator's layers draw from this stream
         # The labels of the pool, which are nobody's, go no further.
-        labelled, pool = batch.images.split([self.settings.labelled_batch_size, self.settings.batch_size])
-        labels = batch.labels[: len(labelled)]
-        views = [labelled, pool, pool] if self.settings.virtual_adversarial else [labelled, pool]
-        if self.transform is not None:  # each view of an image by a map of its own
-            sizes = [len(view) for view in views]
-            views = [*self.transform(torch.cat(views), self._draws["transform"].at(step)).split(sizes)]
-        terms = self._discriminator_step(optimizers[0], views, labels, step)
-        terms |= self._generator_step(optimizers[1], views[1], step)
+        labelled = self.settings.labelled_batch_size
+        views = batch.images
+        if self.transform is not None:
+            views = self.transform(views, self._draws["transform"].at(step))
+        images, labels = batch.images[labelled:], batch.labels[:labelled]
+        terms = self._discriminator_step(optimizers[0], views, labels, images, step)
+        terms |= self._generator_step(optimizers[1], views[labelled:], step)
         update_average(
             self.ema,
             self.network,
@@ -191,16 +191,16 @@ class SemiSupervised(L.LightningModule):
             self.sums.zero_()
 
     def _discriminator_step(
-        self, optimizer: LightningOptimizer, views: Sequence[Tensor], labels: Tensor, step: int
+        self, optimizer: LightningOptimizer, views: Tensor, labels: Tensor, pool: Tensor, step: int
     ) -> dict[str, Tensor]:
-        settings, nothing, (labelled, pool) = self.settings, labels.new_zeros((), dtype=torch.float32), views[:2]
+        settings, nothing = self.settings, views.new_zeros(())
         terms = {"loss/entropy": nothing, "loss/virtual_adversarial": nothing}
         with self.toggled_optimizer(optimizer):
             with torch.no_grad():
                 fakes = self.generate("discriminator", step)
             # No layer of it lets images see each other, so all go through together.
             sizes = [len(labels), len(pool), len(fakes)]
-            on_labelled, on_pool, on_fake = self.network(torch.cat([labelled, pool, fakes])).float().split(sizes)
+            on_labelled, on_pool, on_fake = self.network(torch.cat([views, fakes])).float().split(sizes)
             terms["loss/labelled"] = cross_entropy(on_labelled, labels)
             terms["loss/pool"], terms["loss/fake"] = real_loss(on_pool), fake_loss(on_fake)
             loss = terms["loss/labelled"] + (terms["loss/pool"] + terms["loss/fake"]) / 2
@@ -208,8 +208,10 @@ class SemiSupervised(L.LightningModule):
                 terms["loss/entropy"] = conditional_entropy(on_pool)
                 loss = loss + settings.entropy * terms["loss/entropy"]
             if settings.virtual_adversarial:
+                with torch.no_grad():
+                    target = self.ema(pool).float()  # Tarvainen and Valpola 2017: the average knows better
                 random = self._draws["virtual_adversarial"].at(step)
-                term = virtual_adversarial(self.network, views[2], on_pool, settings.radius, random)
+                term = virtual_adversarial(self.network, views[len(labels) :], target, settings.radius, random)
                 terms["loss/virtual_adversarial"] = term
                 loss = loss + settings.virtual_adversarial * term
             optimizer.zero_grad()
