@@ -387,6 +387,28 @@ def test_some_images_without_labels_are_a_pool(trial, tmp_path):
     assert only_record(tmp_path)["provenance"]["test_images"] == 6
 
 
+@pytest.mark.parametrize("arm", ["pseudo_label", "semi_supervised", "gan_pool_classical"])
+def test_a_folder_of_images_without_labels_is_the_pool(trial, photos, tmp_path, arm):
+    for number in range(9):
+        (photos / "unlabelled" / ["", "dodo"][number % 2]).mkdir(parents=True, exist_ok=True)
+        photograph(number % 3, 100 + number).save(photos / "unlabelled" / ["", "dodo"][number % 2] / f"{number}.png")
+    ended = trial(photos, "labels_per_class=all", "data.image_size=16", arm=arm)
+    assert ended.code == 0, ended.err
+    record = only_record(tmp_path)
+    assert record["status"] == "ok"
+    assert (record["saw"]["pool_images"], record["saw"]["pool_labels"]) == (9, 0)
+    assert record["metrics"].get("pseudo_labels", {"accuracy": None})["accuracy"] is None  # nobody knows
+    (note,) = record["notes"]
+    assert "show what no labelled image does ('dodo', 4 images)" in note
+    assert "'dodo', 4 images" in ended.out
+
+
+def test_without_images_that_have_no_label_an_arm_that_learns_from_them_is_refused(trial, photos):
+    ended = trial(photos, "labels_per_class=all", arm="semi_supervised")
+    assert ended.code == 1
+    assert "the pool is empty: every training image is labelled" in ended.err
+
+
 def test_a_rare_class_study_reports_its_recall(cli, tmp_path):
     ended = cli(
         *("-m", "study=rare", *TINY, "augmentation=none,classical", "seed=0,1", f"paths.output_dir={tmp_path}"),

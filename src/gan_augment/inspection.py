@@ -44,7 +44,8 @@ def inspect_generator(trial: Trial, outputs: Mapping[str, Output], folder: Path)
         put_link(folder / "teacher.pt", measures["teacher"])
     if not real.shape.is_point:
         generator = Generator.load(chosen(gan), device)
-        draw_looks(generator, split.labelled, synthetic, folder)
+        seen = split.labelled if trial.visible_pool is None else split.labelled.joined(trial.visible_pool)
+        draw_looks(generator, seen, synthetic, folder)
         if "judge" in measures:
             like = split.validation if generator.knows_classes else split.validation.as_one_class()
             latents = settings_from(SynthesisSettings, "synthesis", trial.settings["synthesis"]).latents

@@ -55,8 +55,8 @@ class Trial:
         modes: The density that the images were drawn from, where it is known.
         notes: What whoever reads the result must know, a sentence each.
         copies: Names of identical images, a group each.
-        pool_images: How many images of the pool training may see.
-        pool_labels: How many of their labels.
+        visible_pool: The pool without its labels, where training may see that.
+        pool_labels: How many images of the pool it sees with their labels.
     """
 
     settings: Mapping[str, Any]
@@ -68,8 +68,13 @@ class Trial:
     modes: Modes | None = None
     notes: tuple[str, ...] = ()
     copies: tuple[tuple[str, ...], ...] = ()
-    pool_images: int = 0
+    visible_pool: ImageSet | None = None
     pool_labels: int = 0
+
+    @property
+    def pool_images(self) -> int:
+        """How many images of the pool training sees, with their labels or without."""
+        return self.pool_labels if self.visible_pool is None else len(self.visible_pool)
 
     @cached_property
     def name(self) -> str:
@@ -148,7 +153,7 @@ def plan_trial(settings: Mapping[str, Any]) -> Trial:
         source.modes,
         (*notes, *classifier_notes(None if learner else settings["classifier"], split.labelled)),
         copies,
-        pool_images=len(split.pool) if arm.sees == "pool_images" else pool_labels,
+        visible_pool=visible_pool(arm, split),
         pool_labels=pool_labels,
     )
 

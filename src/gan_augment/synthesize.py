@@ -261,6 +261,7 @@ def data_card(
         "fingerprint of the labelled images": about["trained_on"],
         "labelled images": sum(about["class_counts"]),
         "labelled images of each class": dict(zip(about["class_names"], about["class_counts"], strict=True)),
+        "images without labels": about.get("pool_images", 0),
     }
     if record is None:
         trained_on |= {"data": "unknown", "split": "unknown: the generator was named without its trial"}

@@ -432,6 +432,28 @@ def test_an_arm_that_is_trained_otherwise_is_marked(tmp_path):
         assert text.count("semi_supervised: not step-matched.") == 1
 
 
+def test_the_labels_of_teachers_are_counted_and_measured(tmp_path):
+    records = planted({"none": 0, "pseudo_label": 3, "gan_pool": 3})
+    for one in records:
+        arm = one["factors"]["augmentation"]
+        if arm != "none":
+            accuracy = None if arm == "gan_pool" else 0.9 + 0.01 * one["factors"]["seeds.split"]
+            one["metrics"]["pseudo_labels"] = {
+                "images": 800,
+                "share": 0.8,
+                "accuracy": accuracy,
+                "per_class": {"0": 800},
+            }
+            one["factors"]["augmentation.teacher"] = "classifier" if arm == "pseudo_label" else "semi_supervised"
+    page = write_report([study(tmp_path, records)]).read_text()
+    assert table(page, "Labels that a teacher gave to images of the pool") == [
+        ["arm", "teacher", "images", "of the pool (%)", "right (%)"],
+        ["gan_pool", "semi_supervised", "800", "80.0", "-"],
+        ["pseudo_label", "classifier", "800", "80.0", "93.50"],
+    ]
+    assert "Labels that a teacher gave" not in write_report([study(tmp_path / "b", records[:8])]).read_text()
+
+
 def test_arms_that_see_the_pool_are_compared_with_what_does_without_it_or_without_a_gan(tmp_path):
     arms = ("none", "classical", "gan", "pseudo_label", "semi_supervised", "gan_pool", "gan_pool_classical")
     found = [title for title in compare(study(tmp_path, planted(dict.fromkeys(arms, 0)))) if "pool" in title]

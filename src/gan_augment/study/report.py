@@ -40,6 +40,7 @@ from gan_augment.study.tables import (
     price_rows,
     saw_row,
     spread_rows,
+    teacher_rows,
     trial_row,
 )
 from gan_augment.study.trials import (
@@ -185,6 +186,7 @@ def _write(study: Study, output: Path, detect: float = DETECT) -> Path:
         predictions=[prediction_row(p) for p in predicted],
         facts=facts(study),
         saw=[saw_row(c) for c in found],
+        teachers=teacher_rows(study, found),
         warnings=warnings(study),
         notes=notes(study),
         classes=class_rows(by_class),

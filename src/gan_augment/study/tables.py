@@ -42,6 +42,7 @@ MAX_CLASSES = 100  # of the table; all are in results.csv
 MAX_NAMED = 20  # rare classes
 REAL_METRICS = f"{GAN_METRICS}real."
 PER_CLASS_OF_GAN, AGREEMENT = f"{GAN_METRICS}per_class.", ".label_agreement"
+TEACHER_LABELS = "metrics.pseudo_labels."
 IMAGES_SEEN = "factors.gan.images_seen"
 MAX_IMAGES = 8  # that are named
 MAX_CONFUSED, LEAST_CONFUSED = 3, 1  # classes that are named, and the per cent of images from which they are
@@ -240,6 +241,24 @@ def saw_row(configuration: Configuration) -> dict[str, str]:
     cells = {what: ", ".join(values) or "-" for what, values in seen.items()}
     cells["steps"] += " (not step-matched)" if configuration.has_other_learner else ""
     return {"arm": configuration.label(), **cells}
+
+
+def teacher_rows(study: Study, found: list[Configuration]) -> list[dict[str, str]]:
+    """The labels that teachers gave to the pool, an arm a row: how many, and how many are right where that is known."""
+    rows = []
+    for c in _measured(found, columns_of(study.trials, TEACHER_LABELS)):
+        means = c.ended.reindex(columns=[TEACHER_LABELS + name for name in ("images", "share", "accuracy")])
+        images, share, accuracy = means.astype(float).mean()
+        rows.append(
+            {
+                "arm": c.label(),
+                "teacher": ", ".join(values_of(c.ended, "factors.augmentation.teacher")),
+                "images": f"{images:.0f}",
+                "of the pool (%)": f"{100 * share:.1f}",
+                "right (%)": f"{100 * accuracy:.2f}" if accuracy == accuracy else "-",
+            }
+        )
+    return rows
 
 
 def cost_row(configuration: Configuration, study: Study) -> dict[str, str]:

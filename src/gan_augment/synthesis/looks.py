@@ -13,17 +13,17 @@ CHUNK = 2**23  # numbers at a time: 32 MiB
 SEED = 0  # of the latents: the same for every generator
 
 
-def draw_looks(generator: Generator, labelled: ImageSet, synthetic: ImageSet, folder: Path) -> None:
+def draw_looks(generator: Generator, real: ImageSet, synthetic: ImageSet, folder: Path) -> None:
     """Draw `interpolation.png`, `nearest.png` and, of a generator that knows classes, `class_walk.png`.
 
     Args:
         generator: Makes pictures, not points.
-        labelled: What it learned from.
+        real: What it learned from.
         synthetic: Some of its images.
         folder: Where to write.
     """
     draw_interpolation(generator, folder / "interpolation.png")
-    draw_nearest(synthetic, labelled, folder / "nearest.png")
+    draw_nearest(synthetic, real, folder / "nearest.png")
     if generator.knows_classes:
         draw_class_walk(generator, folder / "class_walk.png")
 
@@ -50,8 +50,8 @@ def draw_class_walk(generator: Generator, path: Path) -> None:
     draw_rows(images, num_classes, (), "the same latent in every class, a row a latent", path)
 
 
-def draw_nearest(synthetic: ImageSet, labelled: ImageSet, path: Path) -> None:
-    """Draw beside generated images the labelled ones that are nearest to them, a row a class that has enough."""
+def draw_nearest(synthetic: ImageSet, real: ImageSet, path: Path) -> None:
+    """Draw beside generated images the real ones that are nearest to them, a row a class that has enough."""
     number, names, rows = NUM_COLUMNS // 2, [], []
     for label, name in enumerate(synthetic.class_names[:MOST_CLASSES]):
         made = synthetic.images[(synthetic.labels == label).nonzero().squeeze(1)[:number]]
@@ -60,8 +60,8 @@ def draw_nearest(synthetic: ImageSet, labelled: ImageSet, path: Path) -> None:
             rows.append(made)
     if rows:
         images = torch.cat(rows)
-        pairs = torch.stack([images, labelled.images[nearest(images, labelled)]], dim=1).flatten(0, 1)
-        draw_rows(pairs, NUM_COLUMNS, names, "generated, and right of it the nearest labelled image", path)
+        pairs = torch.stack([images, real.images[nearest(images, real)]], dim=1).flatten(0, 1)
+        draw_rows(pairs, NUM_COLUMNS, names, "generated, and right of it the nearest image that it learned from", path)
 
 
 def slerp(start: Tensor, end: Tensor, share: float) -> Tensor:

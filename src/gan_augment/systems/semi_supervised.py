@@ -342,6 +342,7 @@ def train_semi_supervised(
     about = {
         "kind": "classifier",
         "classifier": {"network": node["network"], "batch_size": settings.batch_size},
+        "generator": node["generator"],
         "shape": [*astuple(shape)],
         "class_names": [*labelled.class_names],
         "class_counts": labelled.class_counts.tolist(),
