@@ -73,7 +73,7 @@ class ClassifyingMLP(ClassifyingDiscriminator):
 
 
 class ClassifyingCNN(ClassifyingDiscriminator):
-    """A convolution for each halving of the image, down to at most 7 pixels, then one fully connected layer.
+    """A convolution for each halving of the image, down to at most 4 pixels, then one fully connected layer.
 
     Args:
         shape: Shape of the images, at least 8x8 pixels.
@@ -101,7 +101,7 @@ class ClassifyingCNN(ClassifyingDiscriminator):
                 f"this network needs images of at least 8x8 pixels, not {shape.height}x{shape.width}: "
                 "use semi_supervised=mlp"
             )
-        count = len(halvings(max(shape.height, shape.width), smallest=7)) - 1
+        count = len(halvings(max(shape.height, shape.width), smallest=4)) - 1
         widths = [shape.channels, *(channels * 2 ** min(level, 3) for level in range(count))]
         layers: list[nn.Module] = [GaussianNoise(input_noise)]
         for number, (inputs, outputs) in enumerate(pairwise(widths)):
