@@ -129,8 +129,8 @@ def plan_trial(settings: Mapping[str, Any]) -> Trial:
         raise ValueError(
             "open_test=false, but there are no validation images: the classifier would not be judged at all"
         )
-    has_classifier, learner = settings["classifier"] is not None, arm.learner == "semi_supervised"
-    if learner and not has_classifier:
+    has_classifier, is_semi_supervised = settings["classifier"] is not None, arm.learner == "semi_supervised"
+    if is_semi_supervised and not has_classifier:
         raise ValueError("classifier=none trains a generator alone, but this arm has none: use augmentation=gan")
     from_pool = count_from_pool(settings, arm, split)
     pool_labels = 0 if from_pool is None else int(from_pool.sum())
@@ -142,7 +142,7 @@ def plan_trial(settings: Mapping[str, Any]) -> Trial:
             needs_quotas=from_pool is not None,
             needs_transform=arm.transform == "classical" or arm.teacher is not None,
             needs_classifier=has_classifier,
-            needs_network=has_classifier and not learner,
+            needs_network=has_classifier and not is_semi_supervised,
             needs_semi_supervised="semi_supervised" in (arm.learner, arm.teacher),
             needs_pseudo_labels=arm.teacher is not None,
         ),
@@ -151,7 +151,7 @@ def plan_trial(settings: Mapping[str, Any]) -> Trial:
         hardware,
         trial_stages(settings, arm, split, from_pool, hardware),
         source.modes,
-        (*notes, *classifier_notes(None if learner else settings["classifier"], split.labelled)),
+        (*notes, *classifier_notes(None if is_semi_supervised else settings["classifier"], split.labelled)),
         copies,
         visible_pool=visible_pool(arm, split),
         pool_labels=pool_labels,
@@ -188,22 +188,8 @@ def trial_stages(
         )
 
     design, judge = {name: settings[name] for name in DESIGN}, settings["judge"]
-    knows_classes = selects = measures = False
-    if arm.needs_gan:
-        knows_classes = GANDesign.read(design).conditioning.knows_classes
-        selects = settings_from(SynthesisSettings, "synthesis", settings["synthesis"]).asks_teacher
-        measures = has_classifier and judge is not None
-        if not has_classifier and selects:
-            raise ValueError(
-                "synthesis.selection=confident needs a classifier that says what the images show, but there is none: "
-                "choose one"
-            )
-        if has_classifier and not knows_classes and not selects:
-            raise ValueError(
-                "conditioning=none makes images without labels, and a classifier cannot learn from them: use another "
-                "conditioning, let a teacher label them (synthesis=confident), or train the generator alone with "
-                "classifier=none"
-            )
+    knows_classes, selects = check_gan(settings) if arm.needs_gan else (False, False)
+    measures = arm.needs_gan and has_classifier and judge is not None
     labels_pool = arm.teacher is not None and (knows_classes or not arm.needs_gan)
     if labels_pool and arm.teacher == "classifier" and not has_classifier:
         raise ValueError(
@@ -236,6 +222,28 @@ def trial_stages(
     elif not arm.needs_gan:
         raise ValueError("classifier=none trains a generator alone, but this arm has none: use augmentation=gan")
     return stages
+
+
+def check_gan(settings: Mapping[str, Any]) -> tuple[bool, bool]:
+    """Say whether a trial's GAN knows classes, and whether a teacher selects among its images.
+
+    Raises:
+        ValueError: If the classifier would get no labels, or the selection no teacher.
+    """
+    knows_classes = GANDesign.read(settings).conditioning.knows_classes
+    selects = settings_from(SynthesisSettings, "synthesis", settings["synthesis"]).asks_teacher
+    if settings["classifier"] is None and selects:
+        raise ValueError(
+            "synthesis.selection=confident needs a classifier that says what the images show, but there is none: "
+            "choose one"
+        )
+    if settings["classifier"] is not None and not knows_classes and not selects:
+        raise ValueError(
+            "conditioning=none makes images without labels, and a classifier cannot learn from them: use another "
+            "conditioning, let a teacher label them (synthesis=confident), or train the generator alone with "
+            "classifier=none"
+        )
+    return knows_classes, selects
 
 
 def visible_pool(arm: Arm, split: Split) -> ImageSet | None:
