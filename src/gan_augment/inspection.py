@@ -50,11 +50,10 @@ def inspect_generator(trial: Trial, outputs: Mapping[str, Output], folder: Path)
             like = split.validation if generator.knows_classes else split.validation.as_one_class()
             latents = settings_from(SynthesisSettings, "synthesis", trial.settings["synthesis"]).latents
             made = first_images(generator, how_many_to_judge(like), trial.settings["seeds"]["synthesis"], latents)
-            judge, teacher = (
-                TrainedClassifier.load(measures[name], device) if name in measures else None
-                for name in ("judge", "teacher")
-            )
-            assert judge is not None
+            judge, teacher = TrainedClassifier.load(measures["judge"], device), None
+            # Whoever gave a GAN its labels finds them in its images: that would measure nothing.
+            if "teacher" in measures and "pseudo_labels" not in outputs:
+                teacher = TrainedClassifier.load(measures["teacher"], device)
             inception = trial.settings["judge"]["inception"]
             judged, refused = judge_images(judge, made, split.validation, split.training, teacher, inception)
             metrics, warnings = metrics | judged, [*warnings, *refused]

@@ -130,26 +130,28 @@ def plan_trial(settings: Mapping[str, Any]) -> Trial:
             "open_test=false, but there are no validation images: the classifier would not be judged at all"
         )
     has_classifier, is_semi_supervised = settings["classifier"] is not None, arm.learner == "semi_supervised"
-    if is_semi_supervised and not has_classifier:
+    if not has_classifier and not arm.needs_gan:
         raise ValueError("classifier=none trains a generator alone, but this arm has none: use augmentation=gan")
     from_pool = count_from_pool(settings, arm, split)
     pool_labels = 0 if from_pool is None else int(from_pool.sum())
+    stages = trial_stages(settings, arm, split, from_pool, hardware)
+    has_teacher, labels_pool = arm.teacher is not None and "teacher" in stages, "pseudo_labels" in stages
     return Trial(
         settings,
         trial_factors(
             settings,
             needs_gan=arm.needs_gan,
             needs_quotas=from_pool is not None,
-            needs_transform=arm.transform == "classical" or arm.teacher is not None,
-            needs_classifier=has_classifier,
+            needs_transform=arm.transform == "classical" or has_teacher,
+            needs_classifier=has_classifier or labels_pool,  # whose teacher the generator depends on
             needs_network=has_classifier and not is_semi_supervised,
-            needs_semi_supervised="semi_supervised" in (arm.learner, arm.teacher),
-            needs_pseudo_labels=arm.teacher is not None,
+            needs_semi_supervised="semi_supervised" in [stage.name for stage in stages.values()],
+            needs_pseudo_labels=labels_pool,
         ),
         source.images.fingerprint,
         split,
         hardware,
-        trial_stages(settings, arm, split, from_pool, hardware),
+        stages,
         source.modes,
         (*notes, *classifier_notes(None if is_semi_supervised else settings["classifier"], split.labelled)),
         copies,
@@ -219,8 +221,6 @@ def trial_stages(
         )
     if has_classifier:
         stages["classifier"] = learner(arm)
-    elif not arm.needs_gan:
-        raise ValueError("classifier=none trains a generator alone, but this arm has none: use augmentation=gan")
     return stages
 
 

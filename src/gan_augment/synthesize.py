@@ -268,6 +268,10 @@ def data_card(
         metrics: dict[str, Any] = {"known": "no: the generator was named without its trial"}
     else:
         trained_on |= {"data": record["factors"]["data"], "split": record["provenance"]["split"]}
+        if "pseudo_labels" in record["metrics"]:
+            teacher = record["factors"]["augmentation.teacher"]
+            threshold = record["factors"]["pseudo_labels.threshold"]
+            trained_on["their labels are those of"] = f"a {teacher}, where its probability is at least {threshold:g}"
         found = record["metrics"].get("gan", {})
         metrics = {
             "of": "images of the generator, unselected; see docs/judging-and-synthesis.md of gan-augment",

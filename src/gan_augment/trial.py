@@ -120,7 +120,7 @@ def saw_beside(trial: Trial) -> dict[str, int]:
     others = len(trial.split.training) - len(trial.split.labelled)
     images, labels = trial.pool_images, trial.pool_labels
     if best_by not in (None, "cas_validation"):
-        images = labels = others
+        images, labels = max(images, others), max(labels, others)
     return {"pool_images": images, "pool_labels": labels, "validation": len(trial.split.validation) if best_by else 0}
 
 

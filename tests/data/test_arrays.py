@@ -203,7 +203,7 @@ def test_the_labels_of_images_that_are_set_apart_as_unlabelled_are_not_used(save
     source = arrays(save(images=GREY, labels=labels, split=split))
     assert str(labels[0]) not in source.images.class_names
     (note,) = source.notes
-    assert f"what no labelled image does ('{labels[0]}', {(labels == labels[0]).sum()} images)" in note
+    assert f"that are no class of the labelled ones ('{labels[0]}', {(labels == labels[0]).sum()} images)" in note
 
 
 @pytest.mark.parametrize(

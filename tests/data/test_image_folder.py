@@ -366,7 +366,7 @@ def test_unlabelled_images_of_a_class_that_no_labelled_image_shows_are_told(put,
     put("unlabelled/emus/d.png", "unlabelled/emus/e.png", "unlabelled/gnus/f.png")
     (note,) = read().notes
     assert note.startswith(
-        "unlabelled images are said to show what no labelled image does ('emus', 2 images; 'gnus', 1 image): "
+        "unlabelled images lie under names that are no class of the labelled ones ('emus', 2 images; 'gnus', 1 image): "
     )
 
 
@@ -384,7 +384,9 @@ def test_a_table_may_hold_images_without_labels(put, read, write):
     source = read(table=table)
     assert source.images.class_names == ["cat", "dog"]
     assert source.images.labels.tolist() == [0, 1, -1, -1, -1]
-    assert source.notes[0].startswith("unlabelled images are said to show what no labelled image does ('emu', 1 image)")
+    assert source.notes[0].startswith(
+        "unlabelled images lie under names that are no class of the labelled ones ('emu', 1 image)"
+    )
 
 
 def test_a_table_may_split(put, read, write):

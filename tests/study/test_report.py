@@ -462,6 +462,7 @@ def test_arms_that_see_the_pool_are_compared_with_what_does_without_it_or_withou
         "gan_pool against gan",
         "gan_pool_classical against classical",
         "gan_pool_classical against pseudo_label",
+        "semi_supervised against classical",
         "semi_supervised against pseudo_label",
     ]
 

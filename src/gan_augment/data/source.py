@@ -71,7 +71,7 @@ def unknown_class_notes(said: Iterable[str], class_names: Collection[str]) -> li
 
     Example:
         >>> print(unknown_class_notes(["", "cats", "emus", "emus"], ["cats", "dogs"])[0].split(":")[0])
-        unlabelled images are said to show what no labelled image does ('emus', 2 images)
+        unlabelled images lie under names that are no class of the labelled ones ('emus', 2 images)
     """
     counts = Counter(name for name in said if name and name not in class_names)
     if not counts:
@@ -79,8 +79,8 @@ def unknown_class_notes(said: Iterable[str], class_names: Collection[str]) -> li
     named = [f"{name!r}, {number} image{'s' * (number > 1)}" for name, number in sorted(counts.items())]
     shown = "; ".join(named[:MOST_NAMED]) + ("; ..." if len(named) > MOST_NAMED else "")
     return [
-        f"unlabelled images are said to show what no labelled image does ({shown}): whatever learns from them takes "
-        "each for one of the labelled classes; label some, or leave them out"
+        f"unlabelled images lie under names that are no class of the labelled ones ({shown}): if these are classes, "
+        "whatever learns from the pool takes each such image for one of another class; label some, or leave them out"
     ]
 
 

@@ -104,8 +104,9 @@ def virtual_adversarial(
 ) -> Tensor:
     """Hold predictions constant around each image, in the worst direction (Miyato et al. 2018, eqs. 5, 6 and 12).
 
-    The mean of KL(p || p(x + r)), where r has a length of `radius` and points where a small random step moves the
-    prediction most: one power iteration.
+    The mean of KL(p || p(x + r)), where r has a length of `radius` and the direction of the divergence's gradient at a
+    small random step. Where p is the network's own prediction at x, that is one power iteration towards the direction
+    in which it changes most; where p is another one, it is the direction in which they come apart fastest.
 
     Args:
         network: Images `[B, C, H, W]` -> logits `[B, K]`.

@@ -131,12 +131,13 @@ def initialise_from_data(network: nn.Module, images: Tensor) -> None:
 
     Args:
         network: Its layers as `normed` leaves them.
-        images: Float `[B, C, H, W]` in [-1, 1], B at least 2.
+        images: Float `[B, C, H, W]` in [-1, 1].
     """
 
     def normalise(layer: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         axes = [0, *range(2, output.ndim)]
-        mean, std = output.mean(axes), output.var(axes, unbiased=False).clamp_min(1e-6).sqrt()
+        mean, variance = output.mean(axes), output.var(axes, unbiased=False)
+        std = variance.where(variance > 1e-6, 1.0).sqrt()  # what is the same for all images is left at its scale
         lengths, each = layer.parametrizations.weight.original0, (-1, *[1] * (output.ndim - 2))
         lengths.div_(std.view(-1, *[1] * (lengths.ndim - 1)))
         layer.bias.copy_(-mean / std)

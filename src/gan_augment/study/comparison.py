@@ -46,6 +46,7 @@ CONTRASTS = (
     ("gan", "placebo"),
     # An arm that sees the pool against what does without it, and against what needs no GAN for it.
     ("pseudo_label", "classical"),
+    ("semi_supervised", "classical"),
     ("semi_supervised", "pseudo_label"),
     ("gan_pool", "gan"),
     ("gan_pool_classical", "classical"),
@@ -98,8 +99,8 @@ class Configuration:
 
     @property
     def has_generator(self) -> bool:
-        """Whether its trials have a GAN: to those without one, its factors are null."""
-        columns = [f"factors.{part}" for part in GENERATOR_PARTS]
+        """Whether its trials have a GAN, a semi-supervised one included: to those without one, its factors are null."""
+        columns = [f"factors.{part}" for part in (*GENERATOR_PARTS, "semi_supervised")]
         return bool(self.trials.reindex(columns=columns).notna().any(axis=None))
 
     @property

@@ -18,7 +18,7 @@ def draw_looks(generator: Generator, real: ImageSet, synthetic: ImageSet, folder
 
     Args:
         generator: Makes pictures, not points.
-        real: What it learned from.
+        real: What training saw.
         synthetic: Some of its images.
         folder: Where to write.
     """
@@ -61,7 +61,7 @@ def draw_nearest(synthetic: ImageSet, real: ImageSet, path: Path) -> None:
     if rows:
         images = torch.cat(rows)
         pairs = torch.stack([images, real.images[nearest(images, real)]], dim=1).flatten(0, 1)
-        draw_rows(pairs, NUM_COLUMNS, names, "generated, and right of it the nearest image that it learned from", path)
+        draw_rows(pairs, NUM_COLUMNS, names, "generated, and right of it the nearest that training saw", path)
 
 
 def slerp(start: Tensor, end: Tensor, share: float) -> Tensor:

@@ -307,7 +307,6 @@ def gan_stage(
     inputs: dict[str, Stage | str] = {"labelled": labelled.fingerprint}
     if pool is not None:
         inputs["pool"] = pool.fingerprint
-        about["pool_images"] = len(pool)
     if pseudo_labels is not None:
         inputs["pseudo_labels"] = pseudo_labels
     if parts.settings.judge_every is None:
@@ -363,7 +362,7 @@ def train_gan(
     Raises:
         DivergedError: If a loss or a weight stops being finite.
     """
-    shape, num_classes, settings = labelled.shape, labelled.num_classes, design.settings
+    shape, num_classes, settings, num_labelled = labelled.shape, labelled.num_classes, design.settings, len(labelled)
     if pool is not None:
         labelled = labelled.joined(
             pool.as_one_class() if pseudo_labels is None else PseudoLabels.read(pseudo_labels).of(pool)
@@ -376,7 +375,11 @@ def train_gan(
         design,
         seen.class_counts,
         seed,
-        {**(about or {}), "label_counts": seen.class_counts.tolist()},
+        {
+            **(about or {}),
+            "label_counts": seen.class_counts.tolist(),
+            "pool_images": len(seen) - num_labelled,
+        },
     )
     if clusters > 1:
         set_centres(system, cluster_centres(seen))

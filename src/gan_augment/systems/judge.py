@@ -168,7 +168,8 @@ def judge_images(
         generated: Images as the generator makes them, unselected, in the proportions of the validation images.
         validation: Real images that neither judge nor generator nor teacher was trained on.
         training: Real images that the judge was trained on.
-        teacher: The classifier that was trained on the labelled images alone, where there is one.
+        teacher: The classifier that was trained on the labelled images alone, where there is one that did not label
+            what the generator learned from.
         inception: Whether to compare them by the features of Inception too.
 
     Returns:

@@ -252,8 +252,16 @@ def read_semi_supervised(node: Mapping[str, Any]) -> SemiSupervisedSettings:
         ValueError: If a setting is missing, unknown or out of range.
     """
     check_names("semi_supervised", node, [field.name for field in fields(SemiSupervisedSettings)])
-    built = {name: build(node[name]) for name in ("network", "generator")}
-    return SemiSupervisedSettings(**{**node, **built})
+    try:
+        generator = build(node["generator"])
+    except ValueError as error:  # it calls itself the architecture, which it is of another GAN
+        raise ValueError(f"semi_supervised.generator: {error}") from error
+    if not isinstance(generator, Architecture):
+        raise ValueError(
+            f"semi_supervised.generator is a {type(generator).__name__}: use what conf/architecture/ names, such as "
+            "gan_augment.networks.dcgan.DCGAN"
+        )
+    return SemiSupervisedSettings(**{**node, "network": build(node["network"]), "generator": generator})
 
 
 def semi_supervised_stage(
@@ -280,7 +288,10 @@ def semi_supervised_stage(
         ValueError: If a setting is out of range, the networks cannot take such images, or a pool image has a label.
     """
     settings = read_semi_supervised(node)
-    settings.generator.check(labelled.shape)
+    try:
+        settings.generator.check(labelled.shape)
+    except ValueError as error:
+        raise ValueError(f"semi_supervised.generator: {error}") from error
     network = settings.network(labelled.shape, labelled.num_classes)
     if not isinstance(network, ClassifyingDiscriminator):
         raise ValueError(
