@@ -393,7 +393,7 @@ def all_weights(plain_settings, cpu, folder, change=None, arms=LABELLED_ARMS):
             if name != "judge" and (output.folder / "weights.pt").exists():  # it knows more, and only measures
                 for network, state in torch.load(output.folder / "weights.pt", weights_only=True)["networks"].items():
                     content = b"".join(value.numpy().tobytes() for value in state.values())
-                    found[arm, network] = hashlib.sha256(content).hexdigest()
+                    found[arm, name, network] = hashlib.sha256(content).hexdigest()
     return found
 
 
@@ -405,7 +405,7 @@ def reference_folder(tmp_path_factory):
 @pytest.mark.parametrize("change", [other_test_images, other_validation_images, other_pool_labels])
 def test_no_weight_depends_on_what_training_may_not_see(plain_settings, cpu, tmp_path, reference_folder, change):
     reference = all_weights(plain_settings, cpu, reference_folder)
-    assert {network for _, network in reference} == {"generator", "discriminator", "ema", "classifier"}
+    assert {network for _, _, network in reference} == {"generator", "discriminator", "ema", "classifier"}
     assert all_weights(plain_settings, cpu, tmp_path, change) == reference
 
 
@@ -441,10 +441,14 @@ def test_arms_that_see_the_images_of_the_pool_see_none_of_its_labels(plain_setti
         all_weights(plain_settings, cpu, tmp_path / str(number), one, POOL_IMAGES_ARMS)
         for number, one in enumerate((None, other_pool_labels, without_pool_labels, other_pool_images))
     )
-    assert len({arm for arm, _ in reference}) == 4
+    assert len({arm for arm, _, _ in reference}) == 4
     assert other_labels == no_labels == reference
-    unmoved = {network for network in reference if other_images[network] == reference[network]}
-    assert unmoved == set()
+
+    def is_same(*key):
+        return other_images[key] == reference[key]
+
+    unmoved = {(arm.extra, name) for arm, name, network in reference if is_same(arm, name, network)}
+    assert unmoved == {("pseudo_labelled", "teacher")}  # it sees the labelled images alone
 
 
 def without_pool_labels(split):
@@ -482,6 +486,29 @@ def test_a_generator_alone_may_see_the_pool_with_a_teacher_that_is_no_classifier
         generator_alone("augmentation=gan_pool", "augmentation.teacher=classifier")
     with pytest.raises(ValueError, match="trains a generator alone, but this arm has none"):
         generator_alone("augmentation=semi_supervised")
+
+
+def test_generators_alone_with_a_pool_and_without_are_told_apart(generator_alone):
+    plain, pool = (generator_alone(f"augmentation={arm}") for arm in ("gan", "gan_pool"))
+    assert plain.factors["augmentation"] is None
+    assert (pool.factors["augmentation"], pool.factors["augmentation.teacher"]) == ("gan_pool", "semi_supervised")
+    assert plain.name != pool.name
+
+
+def test_a_threshold_of_labels_that_nobody_gives_names_no_trial(trial):
+    unlabelled = ("augmentation=gan_pool", "conditioning=pseudo_label")
+    assert trial(*unlabelled, "pseudo_labels.threshold=0.5").name == trial(*unlabelled).name
+
+
+def test_the_record_counts_the_pool_also_where_the_generator_was_chosen(trial, tmp_path):
+    planned = trial("augmentation=gan_pool", "gan.judge_every=320", "gan.best_by=precision")
+    record = run(dataclasses.replace(planned, split=without_pool_labels(planned.split)), tmp_path / "trial")
+    assert record["saw"]["pool_images"] == len(planned.split.pool)
+
+
+def test_whoever_labelled_the_pool_does_not_judge_the_generator(trial, tmp_path):
+    assert "gan_test" in run(trial("augmentation=gan"), tmp_path / "plain")["metrics"]["gan"]
+    assert "gan_test" not in run(trial("augmentation=gan_pool"), tmp_path / "pool")["metrics"]["gan"]
 
 
 def test_the_record_says_how_right_the_labels_of_the_teacher_were(trial, tmp_path):

@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from gan_augment.augmentation.arm import Arm
 from gan_augment.data.pseudo_labels import PseudoLabels
 from gan_augment.stages import StageStore
-from gan_augment.systems.classifier import TrainedClassifier, classifier_stage
+from gan_augment.systems.classifier import TrainedClassifier, classifier_stage, train_classifier
 from gan_augment.systems.pseudo_labelling import PseudoLabelSettings, pseudo_label_metrics, pseudo_label_stage
 
 NODE = {
@@ -47,7 +49,22 @@ def test_a_teacher_that_is_sure_of_nothing_is_told(image_set, cpu, tmp_path):
         StageStore(tmp_path).fetch(stage)
 
 
-def test_a_classifier_learns_from_pseudo_labels_and_not_from_the_true_ones(image_set, cpu, tmp_path, teacher):
+def test_a_classifier_learns_from_pseudo_labels_and_not_from_the_true_ones(image_set, cpu, tmp_path):
+    labelled, pool, indices = image_set(per_class=4), image_set(per_class=20, seed=1), torch.arange(60)
+
+    def student(name, pool, labels):
+        folder = tmp_path / name
+        folder.mkdir()
+        PseudoLabels(indices, labels, torch.ones(60)).write(folder)
+        train_classifier(labelled, labelled, PSEUDO, None, NODE, 0, cpu, folder, pool=pool, pseudo_labels=folder)
+        return torch.load(folder / "weights.pt", weights_only=True)["networks"]["classifier"]["layers.0.weight"]
+
+    reference = student("reference", pool.without_labels(), pool.labels)
+    assert torch.equal(student("other truth", replace(pool, labels=pool.labels.roll(20)), pool.labels), reference)
+    assert not torch.equal(student("other labels", pool.without_labels(), pool.labels.roll(20)), reference)
+
+
+def test_the_stage_of_a_student_is_made_from_pool_and_threshold(image_set, cpu, tmp_path, teacher):
     labelled, validation, store = image_set(per_class=4), image_set(per_class=2, seed=2), StageStore(tmp_path)
 
     def student(pool, threshold):

@@ -287,8 +287,12 @@ def test_networks_that_do_not_fit_are_refused(image_set, cpu):
     with pytest.raises(ValueError, match=r"network is a CNN: use one of gan_augment\.networks\.classifying"):
         lay_out(network=cnn)
     points = {"_target_": "gan_augment.networks.points.Points", "latent_dim": 2}
-    with pytest.raises(ValueError, match="makes points"):
+    with pytest.raises(ValueError, match=r"semi_supervised\.generator: architecture Points makes points"):
         lay_out(generator=points)
+    with pytest.raises(ValueError, match=r"semi_supervised\.generator is a partial: use what conf/architecture/ names"):
+        lay_out(generator=cnn)
+    with pytest.raises(ValueError, match=r"semi_supervised\.generator: architecture\.latent_dim=0"):
+        lay_out(generator=NODE["generator"] | {"latent_dim": 0})
 
 
 def test_the_stage_is_made_from_images_settings_and_seed(image_set, cpu):
