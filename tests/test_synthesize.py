@@ -153,6 +153,29 @@ def test_a_card_says_what_the_images_are(said, folder, tmp_path):
     assert card["generator"]["checkpoint"] == manifest(out)[0]["checkpoint"]
 
 
+def test_a_card_says_how_many_images_without_labels_the_gan_saw_and_who_labelled_them(
+    said, plain_settings, folder, tmp_path
+):
+    from gan_augment.study.record import write_json
+
+    card = _card(said, folder, tmp_path / "plain")
+    assert card["trained on"]["images without labels"] == 0
+    assert "their labels are those of" not in card["trained on"]
+    trial = tmp_path / "trial"
+    trial.mkdir()
+    settings = plain_settings("augmentation=gan_pool", "pseudo_labels.threshold=0.11")
+    record = run_trial(plan_trial(settings), trial, StageStore(tmp_path / "store"), "trial")
+    write_json(record, trial / "record.json")
+    trained_on = _card(said, trial, tmp_path / "pool")["trained on"]
+    assert 0 < trained_on["images without labels"] == record["metrics"]["pseudo_labels"]["images"]
+    assert trained_on["their labels are those of"] == "a semi-supervised GAN, where its probability is at least 0.11"
+
+
+def _card(said, folder, out):
+    assert said(f"generator={folder}", "per_class=2", f"out={out}")[0] == 0
+    return yaml.safe_load((out / "data_card.md").read_text().split("---")[1])["gan_augment"]["card"]
+
+
 @pytest.mark.parametrize("where", ["stage", "checkpoint", "link", "copy"])
 def test_a_generator_is_found_by_trial_stage_or_file(said, folder, tmp_path, where):
     checkpoint = (folder / "gan.pt").resolve()

@@ -269,7 +269,7 @@ def data_card(
     else:
         trained_on |= {"data": record["factors"]["data"], "split": record["provenance"]["split"]}
         if "pseudo_labels" in record["metrics"]:
-            teacher = record["factors"]["augmentation.teacher"]
+            teacher = record["factors"]["augmentation.teacher"].replace("semi_supervised", "semi-supervised GAN")
             threshold = record["factors"]["pseudo_labels.threshold"]
             trained_on["their labels are those of"] = f"a {teacher}, where its probability is at least {threshold:g}"
         found = record["metrics"].get("gan", {})
