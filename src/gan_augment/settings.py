@@ -47,6 +47,23 @@ def check_number(name: str, value: Any, low: float, high: float, open_low: bool 
         raise ValueError(f"{name}={value}: use a number {allowed}")
 
 
+def check_betas(name: str, value: Any) -> None:
+    """Raise unless a setting is the two decay rates of an Adam, each in [0, 1).
+
+    Raises:
+        ValueError: If it is not.
+
+    Example:
+        >>> check_betas("gan.betas", [0.5])
+        Traceback (most recent call last):
+        ValueError: gan.betas=[0.5]: use a list of two numbers
+    """
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise ValueError(f"{name}={value}: use a list of two numbers")
+    for beta in value:
+        check_number(name, beta, 0, 0.99999)
+
+
 def check_boolean(name: str, value: Any) -> None:
     """Raise unless a setting is true or false.
 

@@ -12,7 +12,7 @@ from gan_augment.losses.adversarial import AdversarialLoss
 from gan_augment.losses.penalties import Penalties
 from gan_augment.networks.architecture import Architecture
 from gan_augment.networks.conditioning import Conditioning
-from gan_augment.settings import build, check_choice, check_integer, check_number, settings_from
+from gan_augment.settings import build, check_betas, check_choice, check_integer, check_number, settings_from
 from gan_augment.study.generator_metrics import GENERATOR_METRICS
 
 NOT_WHILE_TRAINING = ("gan_test", "diversity", "frechet_inception_distance", "kernel_inception_distance")
@@ -58,10 +58,7 @@ class GANSettings:
         check_integer("gan.images_seen", self.images_seen, low=self.batch_size * self.discriminator_steps)
         check_number("gan.generator_learning_rate", self.generator_learning_rate, 0, 1, open_low=True)
         check_number("gan.discriminator_learning_rate", self.discriminator_learning_rate, 0, 1, open_low=True)
-        if not isinstance(self.betas, list | tuple) or len(self.betas) != 2:
-            raise ValueError(f"gan.betas={self.betas}: use a list of two numbers")
-        for beta in self.betas:
-            check_number("gan.betas", beta, 0, 0.99999)
+        check_betas("gan.betas", self.betas)
         if not isinstance(self.decay, bool):
             raise ValueError(f"gan.decay={self.decay}: use true or false")
         check_integer("gan.ema_half_life", self.ema_half_life, low=1)

@@ -28,7 +28,7 @@ from gan_augment.networks.architecture import Architecture
 from gan_augment.networks.classifying import ClassifyingDiscriminator, initialise_from_data
 from gan_augment.networks.weights import FILE, save_weights
 from gan_augment.randomness import Stream, initialised, stream_seed
-from gan_augment.settings import build, check_integer, check_names, check_number
+from gan_augment.settings import build, check_betas, check_integer, check_names, check_number
 from gan_augment.stages import Stage
 from gan_augment.systems.averages import update_average
 from gan_augment.systems.classifier import NUM_LOOKS, log_validation
@@ -83,10 +83,7 @@ class SemiSupervisedSettings:
         check_integer("semi_supervised.batch_size", self.batch_size, low=2)
         check_integer("semi_supervised.labelled_batch_size", self.labelled_batch_size, low=1)
         check_number("semi_supervised.learning_rate", self.learning_rate, 0, 1, open_low=True)
-        if not isinstance(self.betas, list | tuple) or len(self.betas) != 2:
-            raise ValueError(f"semi_supervised.betas={self.betas}: use a list of two numbers")
-        for beta in self.betas:
-            check_number("semi_supervised.betas", beta, 0, 0.99999)
+        check_betas("semi_supervised.betas", self.betas)
         check_integer("semi_supervised.ema_half_life", self.ema_half_life, low=1)
         check_number("semi_supervised.ema_ramp_up", self.ema_ramp_up, 0, 1, open_low=True)
         for name in ("entropy", "virtual_adversarial", "pull_away"):
