@@ -5,8 +5,8 @@
 Runs a small study with two workers undisturbed, and then again: launch and workers are killed (`kill -9`) at random
 moments, and the same command is started anew until the study is complete; one that is completed before all kills have
 happened is followed by another. Fails unless every results.csv is that of the undisturbed study, costs aside, and the
-steps that were taken are at most those that are needed and, for each kill, those between two checkpoints: each of the
-two workers loses half of these on average. A study's code must not change while this runs, nor its commit.
+steps that were taken are at most those that are needed and, for each kill, those that both workers take between two
+checkpoints: each loses half of these on average. A study's code must not change while this runs, nor its commit.
 """
 
 import argparse
@@ -20,9 +20,10 @@ import tempfile
 import time
 from pathlib import Path
 
-INTERVAL = 50  # steps between two checkpoints
+NUM_WORKERS = 2
+INTERVAL = 1  # seconds between two checkpoints
 STUDY = (
-    *("-m", "experiment=digits", "seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"),
+    *("-m", "experiment=digits", "seed=0,1", "hydra/launcher=joblib", f"hydra.launcher.n_jobs={NUM_WORKERS}"),
     *("trainer.num_threads=1", f"trainer.checkpoint_every={INTERVAL}", "gan.images_seen=12800"),
     *("classifier.num_steps=200", "judge.num_steps=200", "synthesis.per_class=50"),
     *("architecture.channels=16", "classifier.network.channels=8", "judge.network.channels=8"),
@@ -66,20 +67,14 @@ def steps(outputs: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def results(outputs: Path) -> list[dict[str, str]]:
-    """Read a study's results.csv, costs aside."""
-    with (outputs / "studies" / "digits" / "report" / "results.csv").open() as file:
-        return [
-            {name: value for name, value in row.items() if not name.startswith("costs.")}
-            for row in csv.DictReader(file)
-        ]
-
-
-def finish(process: subprocess.Popen[str], outputs: Path) -> list[dict[str, str]]:
-    """Wait until a study is complete; return its results."""
+def finish(process: subprocess.Popen[str], outputs: Path) -> tuple[list[dict[str, str]], float]:
+    """Wait until a study is complete; return its results, costs aside, and the seconds that its stages took."""
     if process.wait():
         raise SystemExit(f"gan-augment failed:\n{outputs.with_suffix('.log').read_text()}")
-    return results(outputs)
+    with (outputs / "studies" / "digits" / "report" / "results.csv").open() as file:
+        rows = [*csv.DictReader(file)]
+    results = [{name: value for name, value in row.items() if not name.startswith("costs.")} for row in rows]
+    return results, sum(float(row["costs.seconds.total.spent"]) for row in rows)
 
 
 def main() -> None:
@@ -92,8 +87,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         outputs = Path(name) / "undisturbed"
         clock = time.perf_counter()
-        expected, needed = finish(launch(outputs), outputs), steps(outputs)
+        (expected, training), needed = finish(launch(outputs), outputs), steps(outputs)
         seconds = time.perf_counter() - clock
+        between = round(NUM_WORKERS * INTERVAL * needed / training)  # steps of all workers between two checkpoints
         print(f"undisturbed: {seconds:.0f} s, {len(expected)} trials, {needed} steps", flush=True)
         while kills < arguments.kills:
             outputs, studies = Path(name) / f"killed{studies}", studies + 1
@@ -109,10 +105,10 @@ def main() -> None:
                     kills += 1
                     print(f"kill {kills} after {moment:.0f} s: {steps(outputs)} steps so far", flush=True)
                     process = launch(outputs)
-            if finish(process, outputs) != expected:
+            if finish(process, outputs)[0] != expected:
                 raise SystemExit(f"study {studies} has other results than the undisturbed one")
             taken += steps(outputs)
-    extra, most = taken - studies * needed, kills * INTERVAL
+    extra, most = taken - studies * needed, kills * between
     print(f"{kills} kills, {studies} studies with the same results, {extra} steps twice; at most {most} are allowed")
     if extra > most:
         raise SystemExit("too many steps were taken twice")

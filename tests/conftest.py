@@ -45,6 +45,7 @@ GAN_NODES = {
         "images_seen": 960,
         "batch_size": 16,
         "discriminator_steps": 1,
+        "reuse_fakes": False,
         "generator_learning_rate": 0.002,
         "discriminator_learning_rate": 0.002,
         "betas": [0.5, 0.999],

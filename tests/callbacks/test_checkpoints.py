@@ -21,7 +21,7 @@ from gan_augment.systems.gan import gan_stage
 from gan_augment.systems.hardware import Hardware
 from gan_augment.systems.judge import lay_out_judge
 
-EVERY = 10
+EVERY = 10  # seconds, and each step takes one
 NUM_STEPS = 60  # of every stage here
 
 
@@ -47,6 +47,11 @@ class Watch(Callback):
 def _event_files_in_order(monkeypatch):
     """Name them so that they sort as they are written, as those of different processes do."""
     monkeypatch.setattr(event_file_writer._global_uid, "_value", 10**6)
+
+
+@pytest.fixture(autouse=True)
+def _a_second_a_step(monkeypatch):
+    monkeypatch.setattr("gan_augment.callbacks.checkpoints.monotonic", itertools.count().__next__)
 
 
 @pytest.fixture

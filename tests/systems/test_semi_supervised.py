@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -207,7 +209,8 @@ def test_curves_show_losses_confidence_on_the_pool_and_validation_accuracy(image
     assert all(0 <= point.value <= 1 for name in ("output/pool", "output/fake") for point in events.Scalars(name))
 
 
-def test_a_resumed_training_equals_one_that_ran_through(image_set, tmp_path):
+def test_a_resumed_training_equals_one_that_ran_through(image_set, tmp_path, monkeypatch):
+    monkeypatch.setattr("gan_augment.callbacks.checkpoints.monotonic", itertools.count().__next__)  # a second a step
     hardware = Hardware(accelerator="cpu", precision="32-true", num_threads=1, checkpoint_every=20)
     labelled, pool, validation = parts(image_set)
     whole = train(image_set, hardware, tmp_path / "whole")["classifier"]

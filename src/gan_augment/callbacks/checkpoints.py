@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import lightning as L
@@ -18,18 +19,20 @@ KEPT = 2  # the newest, and the one before it in case the newest is torn
 
 
 class Checkpoints(Callback):
-    """Write `<step>.ckpt` every so many steps: all that the steps from there on depend on, and no earlier one changes.
+    """Write `<step>.ckpt` now and then: all that the steps from there on depend on, and no earlier one changes.
 
     It is written before the step's batch is used: at the end of the step before, the looks at the validation images and
     the last points of the curves are still to come, and Lightning would leave them out of the resumed training.
 
     Args:
         folder: Where they are kept while the training lasts.
-        every: Steps between two of them.
+        every: Seconds between two of them. So what they cost, and what an interruption does, is the same share of any
+            training, whatever a step takes.
     """
 
-    def __init__(self, folder: Path, every: int) -> None:
+    def __init__(self, folder: Path, every: float) -> None:
         self._folder, self._every = folder, every
+        self._last: float | None = None
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Make the folder."""
@@ -39,8 +42,12 @@ class Checkpoints(Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Write a checkpoint when one is due."""
-        if batch_idx == 0 or batch_idx % self._every:
+        now = monotonic()
+        if self._last is None:
+            self._last = now
+        if now - self._last < self._every:
             return
+        self._last = now
         logger: Any = trainer.logger
         logger.experiment.flush()  # a killed process takes along what it has not written
         trainer.save_checkpoint(self._folder / f"{batch_idx}.ckpt", weights_only=False)

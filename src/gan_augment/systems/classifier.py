@@ -20,7 +20,7 @@ from gan_augment.data.batches import Batch, ImageBatches, Part
 from gan_augment.data.image_set import ImageSet, ImageShape, to_float, with_shuffled_labels
 from gan_augment.data.pseudo_labels import PseudoLabels
 from gan_augment.networks.weights import FILE, load_weights, read_about, save_weights
-from gan_augment.randomness import Stream, initialised, stream_seed
+from gan_augment.randomness import Stream, initialised, seed_global, stream_seed
 from gan_augment.settings import build, check_integer, check_names, check_number, class_from
 from gan_augment.stages import Stage
 from gan_augment.synthesis.synthetic_set import SyntheticSet
@@ -28,6 +28,7 @@ from gan_augment.systems.hardware import Hardware
 
 VERSION = 2  # raise it when the mathematics of the training changes
 
+LOG_EVERY = 50  # steps between two points of the loss's curve; Lightning draws every 50th too
 NUM_LOOKS = 10  # at the validation images, over the whole training
 
 # Zhang et al. 2018, Yun et al. 2019. Each image is mixed with the one before it in the batch, real ones with real ones.
@@ -116,12 +117,13 @@ class Classifier(L.LightningModule):
         if self.transform is not None:
             images = self.transform(images, self._draws.at(step))
         if self.mixing is not None:
-            torch.manual_seed(stream_seed(self.seed, "mixing", step))  # torchvision draws from the global stream
+            seed_global(stream_seed(self.seed, "mixing", step), self.device)  # torchvision draws from the global stream
             images, targets = self.mixing(images, targets)
-        torch.manual_seed(stream_seed(self.seed, "dropout", step))  # and so do networks
+        seed_global(stream_seed(self.seed, "dropout", step), self.device)  # and so do networks
         loss = cross_entropy(self.network(images).float(), targets)
         self.finite &= loss.detach().isfinite()
-        self.log("train/loss", loss)
+        if (step + 1) % LOG_EVERY == 0:
+            self.log("train/loss", loss)
         return loss
 
     def validation_step(self, batch: Batch, step: int) -> None:

@@ -12,7 +12,15 @@ from gan_augment.losses.adversarial import AdversarialLoss
 from gan_augment.losses.penalties import Penalties
 from gan_augment.networks.architecture import Architecture
 from gan_augment.networks.conditioning import Conditioning
-from gan_augment.settings import build, check_betas, check_choice, check_integer, check_number, settings_from
+from gan_augment.settings import (
+    build,
+    check_betas,
+    check_boolean,
+    check_choice,
+    check_integer,
+    check_number,
+    settings_from,
+)
 from gan_augment.study.generator_metrics import GENERATOR_METRICS
 
 NOT_WHILE_TRAINING = ("gan_test", "diversity", "frechet_inception_distance", "kernel_inception_distance")
@@ -27,6 +35,8 @@ class GANSettings:
         images_seen: Real images that the discriminator sees in all, repeats counted.
         batch_size: Real images a step, and as many generated ones.
         discriminator_steps: Discriminator steps a generator step.
+        reuse_fakes: Whether the generator learns from the images that the discriminator has just learned from, as in
+            PyTorch's own DCGAN tutorial: less work. Else each has new ones.
         generator_learning_rate: Of Adam.
         discriminator_learning_rate: Of Adam.
         betas: Of both Adams.
@@ -41,6 +51,7 @@ class GANSettings:
     images_seen: int
     batch_size: int
     discriminator_steps: int
+    reuse_fakes: bool
     generator_learning_rate: float
     discriminator_learning_rate: float
     betas: tuple[float, float]
@@ -59,8 +70,8 @@ class GANSettings:
         check_number("gan.generator_learning_rate", self.generator_learning_rate, 0, 1, open_low=True)
         check_number("gan.discriminator_learning_rate", self.discriminator_learning_rate, 0, 1, open_low=True)
         check_betas("gan.betas", self.betas)
-        if not isinstance(self.decay, bool):
-            raise ValueError(f"gan.decay={self.decay}: use true or false")
+        check_boolean("gan.reuse_fakes", self.reuse_fakes)
+        check_boolean("gan.decay", self.decay)
         check_integer("gan.ema_half_life", self.ema_half_life, low=1)
         check_number("gan.ema_ramp_up", self.ema_ramp_up, 0, 1, open_low=True)
         if self.judge_every is not None:

@@ -12,7 +12,6 @@ from typing import Any, cast
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 
 from gan_augment.callbacks.judging import Looks
@@ -34,6 +33,7 @@ from gan_augment.systems.judge import Judge
 VERSION = 4  # raise it when the mathematics of the training changes
 
 CHUNK = 256  # images that are sampled at a time
+WATCH_EVERY = 10  # steps: the curves show one step in so many, or a turn of the generator's where that is longer
 SIGNALS = "signals.json"  # the last point of each curve, in a stage's folder
 
 
@@ -88,7 +88,7 @@ class GAN(L.LightningModule):
         self.signals: dict[str, float] = {}
         self.register_buffer("finite", torch.tensor(True))
         self.register_buffer("labels", labels_in_turns(label_counts), persistent=False)
-        self.register_buffer("sums", torch.zeros(len(self.CURVES)))
+        self.register_buffer("sums", torch.zeros(len(self.CURVES) + 1))  # and of how many steps
 
     def images_seen(self, step: int) -> int:
         """Return how many real images the discriminator has seen after a step: the axis of all curves."""
@@ -163,6 +163,8 @@ class GAN(L.LightningModule):
 
     def augment(self, images: Tensor, whose: str, step: int) -> Tensor:
         """Put images through what the discriminator sees them through."""
+        if not self.design.augmentation.is_on:
+            return images
         return self.design.augmentation(images, self._draws[f"augmentation/{whose}"].at(step))
 
     def judge(self, real: tuple[Tensor, Tensor], fake: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -178,34 +180,39 @@ class GAN(L.LightningModule):
 
     def training_step(self, batch: Batch, step: int) -> None:
         """Let the discriminator take a step, and the generator when it is its turn."""
-        optimizers = cast("list[LightningOptimizer]", self.optimizers())
+        optimizers = cast("list[torch.optim.Optimizer]", self.optimizers(use_pl_optimizer=False))
         for optimizer, rate in zip(optimizers, self.learning_rates(step), strict=True):
             optimizer.param_groups[0]["lr"] = rate
         discriminator_optimizer, generator_optimizer = optimizers
+        is_generators_turn = (step + 1) % self.settings.discriminator_steps == 0
+        shared = None  # images of both players' steps
+        if is_generators_turn and self.settings.reuse_fakes:
+            shared = self.generate("generator", batch, step)
 
         with self.toggled_optimizer(discriminator_optimizer):
             with torch.no_grad():
-                fakes, fake_labels = self.generate("discriminator", batch, step)
+                fakes, fake_labels = shared or self.generate("discriminator", batch, step)
+                fakes = fakes.detach()
                 reals, fakes = self.augment(batch.images, "real", step), self.augment(fakes, "fake", step)
             on_real, on_fake = self.judge((reals, batch.labels), (fakes, fake_labels))
             discriminator_loss = self.loss.discriminator(on_real, on_fake)
             if self.penalties.are_due(step):
                 mix = torch.rand(len(reals), generator=self._draws["penalty"].at(step), device=self.device)
-                critic = partial(self.discriminator, labels=batch.labels)
+                # Not as compiled: a compiled network cannot be differentiated twice.
+                critic = partial(self.discriminator.forward, labels=batch.labels)
                 discriminator_loss = discriminator_loss + self.penalties(critic, reals, fakes, mix)
             discriminator_optimizer.zero_grad()
             self.manual_backward(discriminator_loss)
-            discriminator_norm = gradient_norm(self.discriminator)
             discriminator_optimizer.step()
             if self.loss.weight_clip is not None:
                 with torch.no_grad():
                     for weight in self.discriminator.parameters():
                         weight.clamp_(-self.loss.weight_clip, self.loss.weight_clip)
 
-        generator_loss = generator_norm = torch.zeros_like(discriminator_loss)
-        if (step + 1) % self.settings.discriminator_steps == 0:
+        generator_loss = None
+        if is_generators_turn:
             with self.toggled_optimizer(generator_optimizer):
-                fakes, fake_labels = self.generate("generator", batch, step)
+                fakes, fake_labels = shared or self.generate("generator", batch, step)
                 logits = self.discriminator(self.augment(fakes, "generator", step), fake_labels).float()
                 beside = logits.new_empty(0)
                 if self.loss.pairs:
@@ -214,20 +221,10 @@ class GAN(L.LightningModule):
                 generator_loss = self.loss.generator(logits, beside)
                 generator_optimizer.zero_grad()
                 self.manual_backward(generator_loss)
-                generator_norm = gradient_norm(self.generator)
                 generator_optimizer.step()
             self.update_average(step)
-
         with torch.no_grad():
-            # Halfway between the two means: some losses leave the zero of the logits open.
-            boundary = (on_real.mean() + on_fake.mean()) / 2
-            accuracies = (on_real > boundary).float().mean(), (on_fake < boundary).float().mean()
-            outputs = self.loss.output(on_real).mean(), self.loss.output(on_fake).mean()
-            turns = self.settings.discriminator_steps  # the generator stands still in the others
-            losses, norms = (discriminator_loss, generator_loss * turns), (discriminator_norm, generator_norm * turns)
-            seen = torch.stack([*losses, *outputs, *accuracies, *norms])
-            self.finite &= seen.isfinite().all()
-            self.sums += seen
+            self._watch(step, discriminator_loss, generator_loss, on_real, on_fake)
         if (step + 1) % self.log_every_n_steps == 0:
             self._draw_curves(step)
 
@@ -237,6 +234,25 @@ class GAN(L.LightningModule):
         half_life, ramp_up = self.settings.ema_half_life, self.settings.ema_ramp_up
         update_average(self.ema, self.generator, images, self.images_seen(step), half_life, ramp_up)
 
+    def _watch(
+        self, step: int, discriminator_loss: Tensor, generator_loss: Tensor | None, on_real: Tensor, on_fake: Tensor
+    ) -> None:
+        """Note whether the losses of a step are finite and, now and then, what the curves show."""
+        total = discriminator_loss if generator_loss is None else discriminator_loss + generator_loss
+        self.finite &= total.isfinite()
+        turns = self.settings.discriminator_steps
+        if step // turns % max(1, WATCH_EVERY // turns):
+            return
+        # Halfway between the two means: some losses leave the zero of the logits open.
+        boundary = (on_real.mean() + on_fake.mean()) / 2
+        accuracies = (on_real > boundary).float().mean(), (on_fake < boundary).float().mean()
+        outputs = self.loss.output(on_real).mean(), self.loss.output(on_fake).mean()
+        loss = norm = torch.zeros_like(discriminator_loss)
+        if generator_loss is not None:  # it stands still in the other steps of its turn
+            loss, norm = turns * generator_loss, turns * gradient_norm(self.generator)
+        losses, norms = (discriminator_loss, loss), (gradient_norm(self.discriminator), norm)
+        self.sums += torch.stack([*losses, *outputs, *accuracies, *norms, torch.ones_like(loss)])
+
     def save(self, path: Path, **more: Any) -> None:
         """Write a checkpoint, and into it what more there is to say of it."""
         networks = {"ema": self.ema, "generator": self.generator, "discriminator": self.discriminator}
@@ -244,8 +260,8 @@ class GAN(L.LightningModule):
 
     def _draw_curves(self, step: int) -> None:
         now = time.perf_counter()
-        means = (self.sums / self.log_every_n_steps).tolist()
-        self.signals = dict(zip(self.CURVES, means, strict=True))
+        *sums, num_watched = self.sums.tolist()
+        self.signals = {name: total / num_watched for name, total in zip(self.CURVES, sums, strict=True)}
         speed = self.log_every_n_steps * self.settings.batch_size / (now - self._clock)
         assert self.logger is not None
         self.logger.log_metrics(self.signals | {"images_per_second": speed}, step=self.images_seen(step))

@@ -1,10 +1,13 @@
 """Where and how precisely to train, and the Lightning Trainer that follows from it."""
 
 import logging
+import os
+import shutil
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import torch
@@ -14,11 +17,17 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from gan_augment.callbacks.checkpoints import Checkpoints, WholeFiles, newest_checkpoint
 from gan_augment.callbacks.guard import NotFiniteGuard
 from gan_augment.callbacks.progress import Progress
-from gan_augment.settings import check_choice, check_integer
+from gan_augment.settings import check_boolean, check_choice, check_integer, check_number
 from gan_augment.stages import CHECKPOINTS
 
 # Lightning names the hardware at every training; the record does so once.
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+
+# Lightning sets it to 1: where there is no GPU, every optimizer step would then open the driver's library to look for
+# one. That check is for processes that fork, as none does here.
+os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
+
+COMPILERS = ("g++", "clang++", "cl")
 
 DEFAULT_THREADS = torch.get_num_threads()
 
@@ -56,13 +65,17 @@ class Hardware:
         accelerator: `cpu` or `gpu`.
         precision: Lightning's name of it: `32-true`, or `bf16-mixed`.
         num_threads: Threads that PyTorch computes with; None for its default, usually one a core.
-        checkpoint_every: Steps between two checkpoints of a training in progress; None for none.
+        channels_last: Whether images and feature maps lie in memory with their channels last.
+        compile: Whether networks are compiled as they are trained, which takes a minute first.
+        checkpoint_every: Seconds between two checkpoints of a training in progress; None for none.
     """
 
     accelerator: str
     precision: str
     num_threads: int | None
-    checkpoint_every: int | None = None
+    channels_last: bool = False
+    compile: bool = False
+    checkpoint_every: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse hardware that is not there."""
@@ -70,10 +83,17 @@ class Hardware:
         check_choice("trainer.precision", self.precision, ("32-true", "bf16-mixed"))
         if self.num_threads is not None:
             check_integer("trainer.num_threads", self.num_threads, low=1)
+        check_boolean("trainer.channels_last", self.channels_last)
+        check_boolean("trainer.compile", self.compile)
         if self.checkpoint_every is not None:
-            check_integer("trainer.checkpoint_every", self.checkpoint_every, low=1)
+            check_number("trainer.checkpoint_every", self.checkpoint_every, 0, 86_400, open_low=True)
         if self.accelerator == "gpu" and not torch.accelerator.is_available():
             raise ValueError("trainer=gpu, but PyTorch sees no GPU on this machine: use trainer=cpu")
+        if self.compile and not any(map(shutil.which, filter(None, (os.environ.get("CXX"), *COMPILERS)))):
+            raise ValueError(
+                f"trainer.compile=true, but there is no C++ compiler ({', '.join(COMPILERS)}) on this machine: install "
+                "one, or leave it false"
+            )
 
     @property
     def device(self) -> torch.device:
@@ -85,9 +105,10 @@ class Hardware:
         return accelerator
 
     @property
-    def identity(self) -> dict[str, str]:
-        """What a result depends on: precision and device type."""
-        return {"precision": self.precision, "device": self.device.type}
+    def identity(self) -> dict[str, Any]:
+        """What a result depends on: precision and device type, and what rounds its sums otherwise."""
+        others = {name: True for name in ("channels_last", "compile") if getattr(self, name)}
+        return {"precision": self.precision, "device": self.device.type, **others}
 
     def use_threads(self) -> None:
         """Make PyTorch compute with the chosen number of threads."""
@@ -118,6 +139,12 @@ class Hardware:
             DivergedError: If the system's loss stops being finite.
         """
         self.use_threads()
+        if self.channels_last:
+            system.to(memory_format=torch.channels_last)
+        if self.compile:
+            for network in system.children():
+                if any(weight.requires_grad for weight in network.parameters()):  # not the averages
+                    network.compile()
         checkpoint = newest_checkpoint(folder / CHECKPOINTS)
         first_step = 0 if checkpoint is None else int(checkpoint.stem)
         logger = Events(folder, purge_from=axis(first_step))

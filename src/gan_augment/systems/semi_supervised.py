@@ -27,7 +27,7 @@ from gan_augment.losses.semi_supervised import (
 from gan_augment.networks.architecture import Architecture
 from gan_augment.networks.classifying import ClassifyingDiscriminator, initialise_from_data
 from gan_augment.networks.weights import FILE, save_weights
-from gan_augment.randomness import Stream, initialised, stream_seed
+from gan_augment.randomness import Stream, initialised, seed_global, stream_seed
 from gan_augment.settings import build, check_betas, check_integer, check_names, check_number
 from gan_augment.stages import Stage
 from gan_augment.systems.averages import update_average
@@ -160,7 +160,7 @@ class SemiSupervised(L.LightningModule):
         optimizers = cast("list[LightningOptimizer]", self.optimizers())
         for optimizer in optimizers:
             optimizer.param_groups[0]["lr"] = self.learning_rate(step)
-        torch.manual_seed(stream_seed(self.seed, "noise", step))  # the discriminator's layers draw from this stream
+        seed_global(stream_seed(self.seed, "noise", step), self.device)  # the discriminator's layers draw from it
         # The labels of the pool, which are nobody's, go no further.
         labelled = self.settings.labelled_batch_size
         views = batch.images

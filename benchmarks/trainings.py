@@ -1,0 +1,223 @@
+"""Our trainings as contestants of a race: as users run them, and as bare loops of the same mathematics."""
+
+import copy
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+import tutorials
+from hydra import compose, initialize_config_dir
+from lightning.pytorch.callbacks import Callback
+from omegaconf import DictConfig, OmegaConf
+from racing import Ticker
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+import gan_augment.app  # registers what the configuration asks for
+from gan_augment.augmentation.arm import Arm
+from gan_augment.augmentation.classical import ClassicalTransform
+from gan_augment.data.batches import ImageBatches, StepLoader
+from gan_augment.data.image_set import ImageSet, to_float
+from gan_augment.data.standard_sets import mnist
+from gan_augment.settings import build, settings_from
+from gan_augment.systems.averages import update_average
+from gan_augment.systems.classifier import read_classifier, train_classifier
+from gan_augment.systems.design import DESIGN, GANDesign
+from gan_augment.systems.gan import train_gan
+from gan_augment.systems.hardware import Hardware
+
+# The networks of the tutorials, at their rates.
+MLP = ("experiment=mlp_gan_mnist",)
+DCGAN = (
+    *(*MLP, "architecture=dcgan", "architecture.channels=64", "architecture.full_size=false"),
+    *("architecture.batch_norm=true", "gan.batch_size=128"),
+)
+CLASSIFIER = ("data=mnist", "augmentation=classical", "labels_per_class=all", "classifier.num_steps=20000")
+
+
+def composed(overrides: Sequence[str]) -> DictConfig:
+    """Compose a configuration as the command does."""
+    with initialize_config_dir(str(gan_augment.app.CONF)):
+        return compose("config", overrides=[*overrides])
+
+
+def design_of(overrides: Sequence[str]) -> GANDesign:
+    """Return the design of the GAN that a command line asks for."""
+    config = composed(overrides)
+    return GANDesign.read({name: plain(config[name]) for name in DESIGN})
+
+
+def plain(node: DictConfig) -> dict[str, Any]:
+    """Turn a configuration node into plain values."""
+    values = OmegaConf.to_container(node, resolve=True)
+    assert isinstance(values, dict)
+    return {str(name): value for name, value in values.items()}
+
+
+def training_images(root: Path, num_classes: int = 10) -> ImageSet:
+    """Return the 60,000 training images of MNIST; of one class for a GAN that knows none."""
+    images = mnist(str(root)).images.subset(torch.arange(60_000))
+    return images if num_classes == 10 else images.as_one_class()
+
+
+class Ticks(Callback):
+    """Tells the ticker of each step."""
+
+    def __init__(self, tick: Ticker) -> None:
+        self._tick = tick
+
+    def on_train_batch_end(self, *arguments: Any) -> None:
+        """Count a step."""
+        self._tick()
+
+
+@dataclass(frozen=True)
+class RacingHardware(Hardware):
+    """Hardware whose trainings take turns with others."""
+
+    tick: Ticker | None = None
+
+    def fit(self, *arguments: Any, callbacks: tuple[Callback, ...] = (), **settings: Any) -> None:
+        """Train, turn by turn."""
+        assert self.tick is not None
+        super().fit(*arguments, callbacks=(*callbacks, Ticks(self.tick)), **settings)
+
+
+def hardware_of(overrides: Sequence[str], tick: Ticker) -> Hardware:
+    """Return the hardware that a command line asks for."""
+    return RacingHardware(**plain(composed(overrides).trainer), tick=tick)
+
+
+def run_gan(tick: Ticker, overrides: Sequence[str], root: Path, images: ImageSet | None = None) -> None:
+    """Train a GAN as users do: bar, curves, sample grids, checkpoints, averaged generator."""
+    images, hardware = images or training_images(root, num_classes=1), hardware_of(overrides, tick)
+    _measure_data(tick)
+    with tempfile.TemporaryDirectory() as folder:
+        train_gan(images, design_of(overrides), 100, hardware, Path(folder))
+
+
+def run_classifier(tick: Ticker, overrides: Sequence[str], root: Path) -> None:
+    """Train a classifier as users do."""
+    config = composed(overrides)
+    arm = settings_from(Arm, "augmentation", plain(config.augmentation))
+    transform = build(plain(config.data.classical))
+    images, hardware = training_images(root), hardware_of(overrides, tick)
+    validation = images.subset(torch.arange(200))
+    _measure_data(tick)
+    with tempfile.TemporaryDirectory() as folder:
+        train_classifier(images, validation, arm, transform, plain(config.classifier), 100, hardware, Path(folder))
+
+
+def _measure_data(tick: Ticker) -> None:
+    """Have the seconds that go into batches counted: their order, their selection, their way onto the device."""
+
+    def timed(function: Callable[..., Any]) -> Callable[..., Any]:
+        def measured(*arguments: Any) -> Any:
+            start = time.perf_counter()
+            found = function(*arguments)
+            tick.data += time.perf_counter() - start
+            return found
+
+        return measured
+
+    from gan_augment.data.batches import TrainingSteps
+
+    TrainingSteps.__getitem__ = timed(TrainingSteps.__getitem__)  # type: ignore[method-assign]
+    for name in ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer"):
+        setattr(ImageBatches, name, timed(getattr(ImageBatches, name)))
+
+
+def tutorial_gan(tick: Ticker, overrides: Sequence[str], root: Path, device: str) -> None:
+    """Train the same networks as tutorials do."""
+    design = design_of(overrides)
+    shape = training_images(root).shape
+    networks = design.generator(shape, 1), design.discriminator(shape, 1)
+    tutorials.train_gan(tick, *networks, root, design.settings.batch_size, design.architecture.latent_dim, device)
+
+
+def tutorial_classifier(tick: Ticker, overrides: Sequence[str], root: Path, device: str) -> None:
+    """Train the same classifier as tutorials do."""
+    settings = read_classifier(plain(composed(overrides).classifier))
+    network = settings.network(training_images(root).shape, 10)
+    tutorials.train_classifier(tick, network, root, settings.batch_size, device)
+
+
+def bare_gan(
+    tick: Ticker,
+    overrides: Sequence[str],
+    root: Path,
+    device: str,
+    optimizer: str = "fused",
+    concatenated: bool = True,
+    average: bool = True,
+) -> None:
+    """Train with the mathematics of ours and nothing around it: no Lightning, curves, bar, guard, checkpoints, streams.
+
+    Args:
+        tick: Called after each step.
+        overrides: What is trained.
+        root: Folder that holds `MNIST/`.
+        device: Where.
+        optimizer: How Adam is computed: `fused`, `foreach` or `for-loop`.
+        concatenated: Whether real and generated images go through the discriminator together, where that is exact.
+        average: Whether the generator's running average is kept.
+    """
+    step = bare_step(overrides, training_images(root).images, device, optimizer, concatenated, average)
+    while True:
+        step()
+        tick()
+
+
+def bare_step(
+    overrides: Sequence[str],
+    images: Tensor,
+    device: str,
+    optimizer: str = "fused",
+    concatenated: bool = True,
+    average: bool = True,
+) -> Callable[[], None]:
+    """Return a function that takes one step of `bare_gan`."""
+    design, config = design_of(overrides), composed(overrides)
+    shape, settings, loss = ImageSet(images[:1], torch.zeros(1).long(), ["any"]).shape, design.settings, design.loss
+    size, images = settings.batch_size, images.to(device)
+    generator, discriminator = design.generator(shape, 1).to(device), design.discriminator(shape, 1).to(device)
+    ema = copy.deepcopy(generator).requires_grad_(False)
+    how: dict[str, Any] = {"fused": {"fused": True}, "foreach": {"foreach": True}, "for-loop": {"foreach": False}}
+    d_optimizer, g_optimizer = (
+        torch.optim.Adam(network.parameters(), lr=0.0002, betas=(0.5, 0.999), **how[optimizer])
+        for network in (discriminator, generator)
+    )
+    together = concatenated and not design.architecture.couples_images
+    seen = 0
+
+    def noise() -> Tensor:
+        return torch.randn(size, design.architecture.latent_dim, device=device)
+
+    def step() -> None:
+        nonlocal seen
+        labels = None
+        reals = to_float(images[torch.randint(len(images), (size,)).to(device)])
+        with torch.no_grad():
+            fakes = generator(noise(), labels)
+        if together:
+            on_real, on_fake = discriminator(torch.cat([reals, fakes]), labels).split(size)
+        else:
+            on_real, on_fake = discriminator(reals, labels), discriminator(fakes, labels)
+        d_optimizer.zero_grad()
+        loss.discriminator(on_real, on_fake).backward()
+        d_optimizer.step()
+        discriminator.requires_grad_(False)
+        g_optimizer.zero_grad()
+        loss.generator(discriminator(generator(noise(), labels), labels), on_real).backward()
+        g_optimizer.step()
+        discriminator.requires_grad_(True)
+        seen += size
+        if average:
+            update_average(ema, generator, size, seen, settings.ema_half_life, settings.ema_ramp_up)
+
+    return step
