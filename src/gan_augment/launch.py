@@ -4,10 +4,10 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from filelock import FileLock
 from hydra.core.global_hydra import GlobalHydra
@@ -21,6 +21,9 @@ from omegaconf import DictConfig, OmegaConf
 from gan_augment.study.record import SCHEMA, read_record, write_json
 from gan_augment.workers import end_with_parent
 
+if TYPE_CHECKING:
+    from gan_augment.plan import Trial
+
 log = logging.getLogger(__name__)
 
 
@@ -28,6 +31,7 @@ class Launch(Callback):
     """Hydra's hook before a launch: refuse it while nothing is lost, and note what a study consists of."""
 
     study_folder: Path | None = None  # of the multirun that this process launched
+    finished: Sequence[Sequence[str]] = ()  # the settings of its trials that need not run again
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check where a single trial would write."""
@@ -47,18 +51,18 @@ class Launch(Callback):
             folder = study_folder(config)
             check_writable(folder, store_folder(config))
             jobs = planned_jobs(config)
-            if {study_folder(job) for job in jobs or []} - {folder}:
+            if {study_folder(job) for _, job in jobs or []} - {folder}:
                 raise ValueError("study and paths.output_dir cannot be swept: one launch is one study")
-            if any(job.against != config.against for job in jobs or []):
+            if any(job.against != config.against for _, job in jobs or []):
                 raise ValueError("against cannot be swept: it says what the whole study is compared with")
             against = config.against or {}
             if isinstance(against, DictConfig):
                 against = OmegaConf.to_container(against, resolve=True)
             trials = None
             if jobs is not None:
-                trials = [(trial.name, trial.notes, trial.factors) for trial in map(plan_trial, map(plain, jobs))]
-                check_against(against, [factors for _, _, factors in trials])
-            names = None if trials is None else list(dict.fromkeys(name for name, _, _ in trials))
+                trials = [Planned.of(plan_trial(plain(job)), overrides) for overrides, job in jobs]
+                check_against(against, [trial.factors for trial in trials])
+            names = None if trials is None else list(dict.fromkeys(trial.name for trial in trials))
             for path in (folder / "study.json", *(folder / "trials" / name / "record.json" for name in names or [])):
                 finished(path)  # refuses what a newer version wrote
             request = {
@@ -70,9 +74,14 @@ class Launch(Callback):
             }
             write_json(request, folder / "study.json")
         print(f"study {config.study}: {'trials as the sweeper goes' if names is None else f'{len(names)} trials'}")
-        for note in dict.fromkeys(note for _, notes, _ in trials or [] for note in notes):
+        for note in dict.fromkeys(note for trial in trials or [] for note in trial.notes):
             print(f"note: {note}")
         Launch.study_folder = folder
+        Launch.finished = [
+            trial.overrides
+            for trial in trials or []
+            if reuse(folder / "trials" / trial.name, trial.notes, trial.copies, trial_title(trial.name, folder), print)
+        ]
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Say in a line why a study broke off: a full disk, a killed worker. Hydra would show where in its code."""
@@ -87,6 +96,21 @@ class Launch(Callback):
             raise SystemExit(1)
 
 
+class Planned(NamedTuple):
+    """What a launch keeps of a trial that it has planned, which is not its images."""
+
+    name: str
+    notes: Sequence[str]
+    copies: Sequence[Sequence[str]]
+    factors: Mapping[str, Any]
+    overrides: Sequence[str]  # the settings of its job
+
+    @classmethod
+    def of(cls, trial: "Trial", overrides: Sequence[str]) -> "Planned":
+        """Keep it."""
+        return cls(trial.name, trial.notes, trial.copies, trial.factors, overrides)
+
+
 def run_job(config: DictConfig) -> float:
     """Run the trial of one Hydra job, unless it has run before.
 
@@ -95,20 +119,16 @@ def run_job(config: DictConfig) -> float:
     """
     from gan_augment.plan import plan_trial
     from gan_augment.stages import StageStore
-    from gan_augment.trial import make_record, run_trial, with_notes
+    from gan_augment.trial import make_record, run_trial
 
     end_with_parent()
     trial = plan_trial(plain(config))
     folder = study_folder(config) / "trials" / trial.name
-    title = trial_title(trial.name, study_folder(config) / "study.json")
+    title = trial_title(trial.name, study_folder(config))
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
-        record = finished(folder / "record.json")
-        if record is not None:
-            if renewed := with_notes(record, trial):
-                write_json(renewed, folder / "record.json")
-            log.info("%s: %s, reused", title, summary(record))
-        else:
+        record = reuse(folder, trial.notes, trial.copies, title, log.info)
+        if record is None:
             if HydraConfig.get().mode == RunMode.RUN:  # a study says them once, before it starts
                 for note in trial.notes:
                     log.info("note: %s", note)
@@ -145,8 +165,12 @@ def plain(config: DictConfig) -> dict[str, Any]:
     return {str(name): value for name, value in settings.items()} | {"choices": choices}
 
 
-def planned_jobs(config: DictConfig) -> list[DictConfig] | None:
-    """Compose the jobs that the sweeper will run, in its order; None for a sweeper that decides as it goes."""
+def planned_jobs(config: DictConfig) -> list[tuple[list[str], DictConfig]] | None:
+    """Compose the jobs that the sweeper will run, in its order; None for a sweeper that decides as it goes.
+
+    Returns:
+        The settings of each job, and its configuration.
+    """
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
     sweeper = get_class(config.hydra.sweeper._target_)
@@ -156,7 +180,7 @@ def planned_jobs(config: DictConfig) -> list[DictConfig] | None:
     params = [f"{name}={value}" for name, value in (config.hydra.sweeper.params or {}).items()]
     overrides = OverridesParser.create(config_loader=loader).parse_overrides(params + list(config.hydra.overrides.task))
     (jobs,) = sweeper.split_arguments(overrides, max_batch_size=None)
-    return [loader.load_sweep_config(config, job) for job in jobs]
+    return [(job, loader.load_sweep_config(config, job)) for job in jobs]
 
 
 def check_against(against: Any, factors: Sequence[Mapping[str, Any]]) -> None:
@@ -219,8 +243,9 @@ def check_writable(*folders: Path) -> None:
             ) from error
 
 
-def trial_title(name: str, study: Path) -> str:
+def trial_title(name: str, folder: Path) -> str:
     """Call a trial by its place in its study, if it has one."""
+    study = folder / "study.json"
     requested = read_record(study)["requested"] if study.exists() else None
     if requested and name in requested:
         return f"trial {requested.index(name) + 1}/{len(requested)} {name}"
@@ -235,6 +260,26 @@ def finished(path: Path) -> dict[str, Any] | None:
     """
     record = read_record(path) if path.exists() else None
     return record if record and record.get("status") in ("ok", "diverged") else None
+
+
+def reuse(
+    folder: Path,
+    notes: Sequence[str],
+    copies: Sequence[Sequence[str]],
+    title: str,
+    say: Callable[[str], None],
+) -> dict[str, Any] | None:
+    """Return the record of a trial that need not run again, with what is noted of its images now; None for others."""
+    record = finished(folder / "record.json")
+    if record is None:
+        return None
+    # The same images may have other names by now, or lie beside other files that cannot be read.
+    renewed = {**record, "notes": [*notes]}
+    renewed["provenance"] = {**record["provenance"], "copies": [[*names] for names in copies]}
+    if renewed != record:
+        write_json(renewed, folder / "record.json")
+    say(f"{title}: {summary(record)}, reused")
+    return renewed
 
 
 def summary(record: Mapping[str, Any]) -> str:

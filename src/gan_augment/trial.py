@@ -129,17 +129,6 @@ def largest(*peaks: Mapping[str, int | None]) -> dict[str, int | None]:
     return {name: max(peak[name] or 0 for peak in peaks) or None for name in peaks[0]}
 
 
-def with_notes(record: Mapping[str, Any], trial: Trial) -> dict[str, Any] | None:
-    """Return a trial's earlier record with what is noted of its images now; None if that is what it says.
-
-    The same images may have other names by now, or lie beside other files that cannot be read.
-    """
-    copies = [list(names) for names in trial.copies]
-    provenance = {**record["provenance"], "copies": copies}
-    renewed = {**record, "notes": list(trial.notes), "provenance": provenance}
-    return None if renewed == record else renewed
-
-
 def make_record(
     trial: Trial,
     status: str,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Override
 
+from gan_augment.launch import Launch
 from gan_augment.study.factors import CLASSIFIER_PARTS
 
 SHARING_A_GENERATOR = (*CLASSIFIER_PARTS, "synthesis", "judge", "seeds.synthesis")  # trials that differ in these alone
@@ -14,7 +15,12 @@ class StudySweeper(BasicSweeper):
     """Runs every combination; what a generator does not depend on varies slowest, wherever it was asked for.
 
     So trials that share a generator do not start together: one worker would wait until the other has trained it.
+    Trials that are finished are left out: the launch has seen to them.
     """
+
+    def get_job_batch(self) -> Sequence[Sequence[str]]:
+        """Return the settings of the jobs to run next."""
+        return [job for job in super().get_job_batch() if job not in Launch.finished]
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Take the jobs as they are: the launch has composed and checked each of them, and that takes its time."""
