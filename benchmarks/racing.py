@@ -5,7 +5,6 @@ import multiprocessing
 import os
 import platform
 import pty
-import resource
 import statistics
 import sys
 import threading
@@ -45,6 +44,7 @@ class Ticker:
         self._pipe, self._block = pipe, block
         self._left = 1  # the first step is the warm-up of everything that is made when it is first used
         self.data = 0.0  # seconds spent on data, for a contestant that measures them
+        self._waited = 0.0
 
     def __call__(self) -> None:
         """Count a step."""
@@ -56,11 +56,18 @@ class Ticker:
             self._pipe.send(Lap((time.perf_counter() - self._start) / self._block, self.data / self._block))
         else:
             self._pipe.send("ready")
+        waits_since = time.perf_counter()
         if self._pipe.recv() == "end":
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            self._pipe.send(peak)
+            from gan_augment.memory import peak_memory
+
+            self._pipe.send(peak_memory()["peak_memory_mib"])
             os._exit(0)  # in the midst of a training
         self._left, self.data, self._start = self._block, 0.0, time.perf_counter()
+        self._waited += self._start - waits_since
+
+    def clock(self) -> float:
+        """Return seconds that stand still while others have their turn."""
+        return time.perf_counter() - self._waited
 
 
 def _wait_for_device() -> None:
@@ -82,7 +89,7 @@ def _run(contestant: Contestant, pipe: Connection, block: int) -> None:
 
 
 def _give_a_terminal() -> None:
-    """Let output go to a terminal of its own that nobody looks at: a progress bar draws itself as it would for a user."""
+    """Let output go to a terminal that nobody looks at: a progress bar draws itself as it would for a user."""
     ours, theirs = pty.openpty()
     for stream in (1, 2):
         os.dup2(theirs, stream)
@@ -98,13 +105,13 @@ def race(contestants: Mapping[str, Contestant], block: int, rounds: int) -> dict
     """Let contestants take turns; the first round is left out as the warm-up.
 
     Args:
-        contestants: By name; each, in a process of its own, calls its ticker after every step and never comes to an end.
+        contestants: By name; each, in a process of its own, calls its ticker after every step and goes on for ever.
         block: Steps a turn.
         rounds: Turns of each that count.
 
     Returns:
-        By name: `ms`, the median over the turns of what a step took, in milliseconds; `data`, the median share of it that
-        went into data; `peak_mib`, the largest memory of the process; `laps`, all turns in milliseconds a step.
+        By name: `ms`, the median over the turns of what a step took, in milliseconds; `data`, the median share of it
+        that went into data; `peak_mib`, the largest memory of the process; `laps`, all turns in milliseconds a step.
     """
     context = multiprocessing.get_context("spawn")
     pipes, processes = {}, {}
@@ -127,7 +134,7 @@ def race(contestants: Mapping[str, Contestant], block: int, rounds: int) -> dict
         found[name] = {
             "ms": round(1000 * statistics.median(lap.seconds for lap in laps[name]), 3),
             "data": round(statistics.median(lap.data / lap.seconds for lap in laps[name]), 4),
-            "peak_mib": round(_answer(name, pipe)),
+            "peak_mib": _answer(name, pipe),
             "laps": [round(1000 * lap.seconds, 3) for lap in laps[name]],
         }
         processes[name].join()
@@ -172,7 +179,7 @@ def machine() -> dict[str, Any]:
 
 
 def keep(name: str, **found: Any) -> None:
-    """Put the results of a benchmark into `results.json`, in place of its earlier ones, and print where they are from."""
+    """Put the results of a benchmark into `results.json`, in place of its earlier ones, and print the machine."""
     from gan_augment.study.provenance import code_provenance
 
     code = code_provenance()

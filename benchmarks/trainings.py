@@ -8,20 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import torch
 import tutorials
 from hydra import compose, initialize_config_dir
 from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 from racing import Ticker
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 import gan_augment.app  # registers what the configuration asks for
 from gan_augment.augmentation.arm import Arm
-from gan_augment.augmentation.classical import ClassicalTransform
-from gan_augment.data.batches import ImageBatches, StepLoader
+from gan_augment.callbacks import checkpoints
+from gan_augment.data.batches import ImageBatches, TrainingSteps
 from gan_augment.data.image_set import ImageSet, to_float
 from gan_augment.data.standard_sets import mnist
 from gan_augment.settings import build, settings_from
@@ -96,7 +95,7 @@ def hardware_of(overrides: Sequence[str], tick: Ticker) -> Hardware:
 def run_gan(tick: Ticker, overrides: Sequence[str], root: Path, images: ImageSet | None = None) -> None:
     """Train a GAN as users do: bar, curves, sample grids, checkpoints, averaged generator."""
     images, hardware = images or training_images(root, num_classes=1), hardware_of(overrides, tick)
-    _measure_data(tick)
+    _prepare(tick)
     with tempfile.TemporaryDirectory() as folder:
         train_gan(images, design_of(overrides), 100, hardware, Path(folder))
 
@@ -108,13 +107,16 @@ def run_classifier(tick: Ticker, overrides: Sequence[str], root: Path) -> None:
     transform = build(plain(config.data.classical))
     images, hardware = training_images(root), hardware_of(overrides, tick)
     validation = images.subset(torch.arange(200))
-    _measure_data(tick)
+    _prepare(tick)
     with tempfile.TemporaryDirectory() as folder:
         train_classifier(images, validation, arm, transform, plain(config.classifier), 100, hardware, Path(folder))
 
 
-def _measure_data(tick: Ticker) -> None:
-    """Have the seconds that go into batches counted: their order, their selection, their way onto the device."""
+def _prepare(tick: Ticker) -> None:
+    """Time checkpoints by the contestant's own clock, and count the seconds that go into batches.
+
+    These are: the order of the images, their selection, their way onto the device.
+    """
 
     def timed(function: Callable[..., Any]) -> Callable[..., Any]:
         def measured(*arguments: Any) -> Any:
@@ -125,8 +127,7 @@ def _measure_data(tick: Ticker) -> None:
 
         return measured
 
-    from gan_augment.data.batches import TrainingSteps
-
+    checkpoints.monotonic = tick.clock
     TrainingSteps.__getitem__ = timed(TrainingSteps.__getitem__)  # type: ignore[method-assign]
     for name in ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer"):
         setattr(ImageBatches, name, timed(getattr(ImageBatches, name)))
@@ -182,7 +183,7 @@ def bare_step(
     average: bool = True,
 ) -> Callable[[], None]:
     """Return a function that takes one step of `bare_gan`."""
-    design, config = design_of(overrides), composed(overrides)
+    design = design_of(overrides)
     shape, settings, loss = ImageSet(images[:1], torch.zeros(1).long(), ["any"]).shape, design.settings, design.loss
     size, images = settings.batch_size, images.to(device)
     generator, discriminator = design.generator(shape, 1).to(device), design.discriminator(shape, 1).to(device)
@@ -219,5 +220,40 @@ def bare_step(
         seen += size
         if average:
             update_average(ema, generator, size, seen, settings.ema_half_life, settings.ema_ramp_up)
+
+    return step
+
+
+def bare_classifier(tick: Ticker, overrides: Sequence[str], root: Path, device: str) -> None:
+    """Train a classifier with the mathematics of ours and nothing around it.
+
+    Args:
+        tick: Called after each step.
+        overrides: What is trained.
+        root: Folder that holds `MNIST/`.
+        device: Where.
+    """
+    step = bare_classifier_step(overrides, training_images(root), device)
+    while True:
+        step()
+        tick()
+
+
+def bare_classifier_step(overrides: Sequence[str], images: ImageSet, device: str) -> Callable[[], None]:
+    """Return a function that takes one step of `bare_classifier`."""
+    config = composed(overrides)
+    settings, transform = read_classifier(plain(config.classifier)), build(plain(config.data.classical))
+    pixels, labels = images.images.to(device), images.labels.to(device)
+    network, random = settings.network(images.shape, images.num_classes).to(device), torch.Generator(device)
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    )
+
+    def step() -> None:
+        indices = torch.randint(len(labels), (settings.batch_size,)).to(device)
+        logits = network(transform(to_float(pixels[indices]), random))
+        optimizer.zero_grad()
+        cross_entropy(logits, labels[indices]).backward()
+        optimizer.step()
 
     return step

@@ -9,6 +9,7 @@ import yaml
 from gan_augment.app import CONF
 from gan_augment.data import arrays as module
 from gan_augment.data.arrays import arrays
+from gan_augment.data.image_set import MappedImages
 from gan_augment.data.source import Source, resize
 from gan_augment.plan import NOT_OF_THE_SOURCE
 from gan_augment.settings import build
@@ -71,6 +72,22 @@ def test_files_larger_than_a_chunk_change_nothing(save, monkeypatch, pixels):
     for path in (save(images=pixels), save(pixels)):
         assert torch.equal(arrays(path, **settings).images.images, whole)
     assert torch.equal(whole, resize(torch.from_numpy(COLOUR).permute(0, 3, 1, 2), 4))
+
+
+@pytest.mark.parametrize("shape", [(6, 8, 8), (6, 3, 8, 8)])
+def test_large_images_stay_in_their_file(save, monkeypatch, shape):
+    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    small = arrays(save(pixels)).images
+    monkeypatch.setattr("gan_augment.data.arrays.LARGE", 0)
+    large = arrays(save(pixels)).images
+    assert isinstance(small.images, torch.Tensor)
+    assert isinstance(large.images, MappedImages)
+    assert (large.shape, large.fingerprint) == (small.shape, small.fingerprint)
+    some = torch.tensor([4, 0, 4])
+    assert torch.equal(large.images[some], small.images[some])
+    assert isinstance(arrays(save(pixels), image_size=9).images.images, torch.Tensor)  # these have to be made
+    if len(shape) == 4:
+        assert isinstance(arrays(save(pixels.transpose(0, 2, 3, 1))).images.images, torch.Tensor)
 
 
 def test_a_layout_that_the_shape_leaves_open_is_asked_for(save):

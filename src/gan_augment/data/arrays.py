@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gan_augment.data.image_set import ImageSet
+from gan_augment.data.image_set import ImageSet, MappedImages, hash_images
 from gan_augment.data.marks import MEMBER, check_marked
 from gan_augment.data.source import PARTS, UNLABELLED, Source, resize, unknown_class_notes
 from gan_augment.settings import check_boolean, check_choice, check_integer
@@ -17,6 +17,7 @@ NPY = b"\x93NUM"  # how the file of an array begins
 NPZ = (b"PK\x03\x04", b"PK\x05\x06")  # and that of several, or none
 LAYOUTS = ("NHW", "NHWC", "NCHW")
 CHUNK = 2**22  # pixel values that are converted at a time
+LARGE = 2**28  # bytes of a file whose images stay in it, if they are in it as they are needed
 NO_LABELS = "the images have no labels: only a generator can be trained on them (classifier=none labels_per_class=all)"
 
 
@@ -74,8 +75,13 @@ def arrays(
         indices, class_names, notes = torch.zeros_like(indices), ["unlabelled"], [*notes, NO_LABELS]
     _check_labelled(parts, indices)
     black, white = _find_value_range(pixels, value_range)
+    is_as_needed = pixels.dtype == np.uint8 and layout != "NHWC" and image_size is None
+    if isinstance(pixels, np.memmap) and pixels.nbytes > LARGE and is_as_needed:
+        kept: Tensor | MappedImages = _map(pixels)
+    else:
+        kept = _convert(pixels, layout, black, white, image_size)
     return Source(
-        ImageSet(_convert(pixels, layout, black, white, image_size), indices, class_names),
+        ImageSet(kept, indices, class_names),
         test=parts.get("test"),
         validation=parts.get("validation"),
         notes=notes,
@@ -253,6 +259,13 @@ def _convert(pixels: np.ndarray, layout: str, black: float, white: float, image_
         levels = torch.from_numpy(np.array(chunk, dtype=np.uint8, order="C"))
         converted[start : start + len(chunk)] = resize(levels, image_size)
     return converted
+
+
+def _map(pixels: np.memmap) -> MappedImages:
+    """Leave images in their file; it must not change while it is in use. They are read once, to know them again."""
+    assert pixels.filename is not None
+    hashes = [hash_images(torch.from_numpy(np.array(chunk, order="C"))) for _, chunk in _chunks(pixels)]
+    return MappedImages(Path(pixels.filename), np.arange(len(pixels)), np.concatenate(hashes))
 
 
 def _chunks(pixels: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:

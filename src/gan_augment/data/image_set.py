@@ -44,7 +44,7 @@ class MappedImages:
     """Images in a file, read from it when they are asked for: a set of them may be larger than memory.
 
     Attributes:
-        path: An `.npy` file of uint8 `[M, C, H, W]`.
+        path: An `.npy` file of uint8 `[M, C, H, W]`, or `[M, H, W]` of one channel.
         rows: Where the images stand in the file, int64 `[N]`.
         hashes: The hash of each image, uint8 `[N, 16]`, as `hash_images` makes them.
     """
@@ -78,7 +78,8 @@ class MappedImages:
         return MappedImages(self.path, rows, hashes)
 
     def _open(self) -> np.ndarray:
-        return np.load(self.path, mmap_mode="r", allow_pickle=False)
+        images = np.load(self.path, mmap_mode="r", allow_pickle=False)
+        return images if images.ndim == 4 else images[:, None]
 
 
 @dataclass(frozen=True, eq=False)

@@ -89,7 +89,10 @@ def nearest(images: Tensor, among: ImageSet) -> Tensor:
         images: uint8 `[N, C, H, W]`.
         among: Where to look; they may lie in a file.
     """
-    pixels, distances = images.flatten(1).float(), []
+    pixels = images.flatten(1).float()
+    # Filled in place: what is kept from each chunk would lie between the chunks in memory, so that no later one fits
+    # where an earlier one was.
+    distances = torch.empty(len(images), len(among))
     for chunk in torch.arange(len(among)).split(max(1, CHUNK // pixels.shape[1])):
-        distances.append(torch.cdist(pixels, among.images[chunk].flatten(1).float()))
-    return torch.cat(distances, dim=1).argmin(dim=1)
+        distances[:, chunk] = torch.cdist(pixels, among.images[chunk].flatten(1).float())
+    return distances.argmin(dim=1)
