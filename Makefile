@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-slow lint format benchmark tensorboard
+.PHONY: help demo test test-slow lint format benchmark benchmark-gpu tensorboard
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -16,7 +16,7 @@ help:  ## show this list
 	@touch $@
 
 demo: .venv/installed  ## answer the question on 1,797 embedded images: four arms, eight splits, one report
-	$(BIN)/gan-augment -m experiment=digits
+	$(BIN)/gan-augment -m experiment=digits hydra/launcher=joblib
 
 test: .venv/installed-test lint  ## lint, type-check, and run the tests that CI runs
 	$(BIN)/python -m pytest -m "not slow"
@@ -33,12 +33,21 @@ format: .venv/installed-test  ## rewrite the code in the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-benchmark: .venv/installed  ## speed and memory, a study killed 20 times; half an hour and more, 4 GB of disk
-	$(BIN)/python benchmarks/own_images.py
+benchmark: .venv/installed  ## speed and memory, a study killed 20 times; an hour and a half, 5 GB of disk; GAN_AUGMENT_DATA as below
+	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/growth.py
+	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/gans.py
 	$(BIN)/python benchmarks/report.py
 	$(BIN)/python benchmarks/workers.py
+	$(BIN)/python benchmarks/own_images.py
 	$(BIN)/python benchmarks/kills.py
+	$(BIN)/python benchmarks/page.py
+
+benchmark-gpu: .venv/installed  ## speed on an NVIDIA GPU, if there is one
+	$(BIN)/python benchmarks/speed.py --accelerator gpu
+	$(BIN)/python benchmarks/growth.py --accelerator gpu
+	$(BIN)/python benchmarks/page.py
 
 tensorboard: .venv/installed  ## open TensorBoard on every study under outputs/
 	$(BIN)/tensorboard --logdir outputs/studies

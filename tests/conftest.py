@@ -114,6 +114,7 @@ def cli(monkeypatch, capsys):
         for owner, name in ((sys, "excepthook"), (threading, "excepthook"), (logging, "raiseExceptions")):
             monkeypatch.setattr(owner, name, getattr(owner, name))  # so that it is put back afterwards
         monkeypatch.setattr(Launch, "study_folder", None)
+        monkeypatch.setattr(Launch, "finished", ())
         try:
             with pytest.raises(SystemExit) as end:
                 main()

@@ -151,7 +151,10 @@ def test_a_study_that_is_launched_again_is_reused(study, cli):
     ended = cli(*STUDY, "seed=0,1", f"paths.output_dir={study[0]}")
     assert ended.code == 0
     assert ended.out.count(", reused\n") == 8
+    assert "trial 8/8" in ended.out
     assert "steps" not in ended.out
+    launch = max((folder / "launches").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    assert not [path for path in launch.iterdir() if path.is_dir() and path.name.isdigit()]  # no job was started
     assert (folder / "report" / "results.csv").read_bytes() == before
     assert {path: path.stat().st_mtime_ns for path in written} == written
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from gan_augment.randomness import Stream, initialised, stream_seed
+from gan_augment.randomness import Stream, initialised, seed_global, stream_seed
 
 
 def test_a_draw_does_not_depend_on_what_was_drawn_before():
@@ -23,6 +23,13 @@ def test_seeds_of_many_streams_are_distinct_and_fit_a_generator():
     seeds = {stream_seed(seed, name, step) for seed in range(20) for name in ("a", "a/1", "b") for step in range(20)}
     assert len(seeds) == 20 * 3 * 20
     assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_the_global_stream_is_seeded_as_torch_does_it():
+    torch.manual_seed(123)
+    expected = torch.rand(5)
+    seed_global(123, torch.device("cpu"))
+    assert torch.equal(torch.rand(5), expected)
 
 
 def test_initialised_weights_depend_on_seed_and_stream_alone():

@@ -254,6 +254,73 @@ def test_a_curve_s_point_is_the_mean_since_the_last_point(image_set, cpu, tmp_pa
     assert [point.value for point in events.Scalars("loss/generator")] == pytest.approx([5, 5])
 
 
+@pytest.mark.parametrize("turns", [1, 3, 20])
+def test_curves_watch_whole_turns_of_one_step_in_ten(image_set, cpu, tmp_path, turns):
+    class Counting(NonSaturating):
+        calls = 0
+
+        def output(self, logits):  # which only the curves ask for
+            self.calls += 1
+            return super().output(logits)
+
+    images, loss = image_set(), Counting()
+    fit(make_system(images, loss, discriminator_steps=turns), images, cpu, tmp_path, num_steps=60)
+    assert loss.calls == 2 * {1: 6, 3: 21, 20: 60}[turns]
+
+
+def test_nothing_is_drawn_for_an_augmentation_that_is_off(image_set, cpu, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(DiffAugment, "__call__", lambda self, images, random: asked.append(self) or images)
+    images = image_set()
+    fit(make_system(images), images, cpu, tmp_path / "off")
+    assert not asked
+    fit(make_system(images, augmentation=DiffAugment(0.5, 0, 0, 0, 0)), images, cpu, tmp_path / "on")
+    assert len(asked) == 3  # real, generated, and those of the generator's own step
+
+
+@pytest.mark.parametrize("architecture", [MLP(5, 8), DCGAN(5, 4)], ids=["mlp", "dcgan"])
+@pytest.mark.parametrize(("reuse", "made"), [(False, 3), (True, 2)])
+def test_both_players_can_learn_from_the_same_fakes(image_set, cpu, tmp_path, architecture, reuse, made):
+    images = image_set()
+    system = make_system(images, architecture=architecture, discriminator_steps=2, reuse_fakes=reuse)
+    seen, generate, forward = [], GAN.generate, system.discriminator.forward
+
+    def noted(*arguments):
+        seen.append(generate(system, *arguments))
+        return seen[-1]
+
+    shown = []
+    system.generate = noted
+    system.discriminator.forward = lambda images, labels: shown.append(images.detach()) or forward(images, labels)
+    before = {name: weight.clone() for name, weight in system.named_parameters()}
+    fit(system, images, cpu, tmp_path, num_steps=2)
+    assert len(seen) == made  # in two steps of the discriminator and one of the generator
+    size = system.settings.batch_size
+    assert torch.equal(shown[1][size:], shown[2]) == reuse
+    moved = {name.split(".")[0] for name, weight in system.named_parameters() if not torch.equal(weight, before[name])}
+    assert moved == {"generator", "discriminator", "ema"}
+
+
+def test_shared_fakes_teach_the_generator_as_its_own_would(image_set, cpu, tmp_path):
+    """With a discriminator that stands still, whose images the generator learns from is all the difference there is."""
+    images, weights = image_set(), []
+    for reuse in (False, True):
+        system = make_system(images, reuse_fakes=reuse, discriminator_learning_rate=1e-30)
+        fit(system, images, cpu, tmp_path / str(reuse), num_steps=3)
+        weights.append(torch.nn.utils.parameters_to_vector(system.generator.parameters()))
+    assert torch.equal(*weights)
+
+
+def test_a_penalty_is_taken_of_the_network_as_it_is_and_not_as_compiled(image_set, cpu, tmp_path):
+    images = image_set()
+    system = make_system(images, penalties=Penalties(r1=1.0))
+    compiled, forward, calls = [], system.discriminator.forward, []
+    system.discriminator.forward = lambda images, labels: calls.append("as it is") or forward(images, labels)
+    system.discriminator._compiled_call_impl = lambda *inputs: compiled.append(inputs) or forward(*inputs)
+    fit(system, images, cpu, tmp_path)
+    assert (len(compiled), calls) == (2, ["as it is"])
+
+
 def test_it_learns_which_class_is_bright(image_set, cpu, tmp_path):
     images = image_set(per_class=20, num_classes=2)
     generator = trained(images, cpu, tmp_path, MLP(latent_dim=5, width=16), images_seen=16 * 400)

@@ -36,6 +36,7 @@ EXPECTED_WARNINGS = (
     "but have no `validation_step`",  # a GAN is not judged on validation images while it trains
     r"module\(s\) in eval mode at the start of training",  # the averaged generator
     "The number of training batches .* is smaller than the logging interval",  # curves of a few steps are empty
+    r"The \.grad attribute of a Tensor that is not a leaf Tensor",  # torch.compile looks at weights under spectral norm
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # inside Lightning 2.6
 )
 
