@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from racing import keep
 
 from gan_augment.app import CONF
 from gan_augment.data.image_set import ImageSet
@@ -69,6 +70,8 @@ def main() -> None:
     print(f"\n{torch.get_num_threads()} threads; images/s, median of {ROUNDS}, and ratio to the default")
     for (architecture, loss), speed in medians.items():
         print(f"{architecture:<8} {loss:<16} {speed:6.0f} {speed / medians[DEFAULT]:6.2f}")
+    ratios = {f"{pair[0]}, {pair[1]}": round(speed / medians[DEFAULT], 2) for pair, speed in medians.items()}
+    keep("architectures and losses", rounds=ROUNDS, speed_against_default=ratios)
 
 
 if __name__ == "__main__":

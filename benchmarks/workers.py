@@ -13,6 +13,8 @@ import sys
 import tempfile
 import time
 
+from racing import keep
+
 MOST = 0.6  # of one worker's time
 
 
@@ -44,6 +46,8 @@ def main() -> None:
             print(f"round {number + 1}: {num_workers} workers: {times[-1]:.0f} s", flush=True)
     one, two = (statistics.median(times) for times in found.values())
     print(f"medians of {arguments.rounds}: one worker {one:.0f} s, two {two:.0f} s, ratio {two / one:.2f}")
+    rounded = [round(seconds, 1) for seconds in (one, two)]
+    keep("workers", seeds=arguments.seeds, rounds=arguments.rounds, seconds=rounded, ratio=round(two / one, 3))
     if two > MOST * one:
         raise SystemExit(f"two workers take more than {MOST} of one worker's time")
 
