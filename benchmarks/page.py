@@ -58,7 +58,7 @@ def growth(found: Results) -> str:
 
 def pairs(found: Results) -> str:
     """Show whatever has a name."""
-    hidden = ("commit", "clean", "machine", "rounds")
+    hidden = ("commit", "sources", "machine", "rounds")
     plain = {name: value for name, value in found.items() if name not in hidden}
     flat = {}
     for name, value in plain.items():
@@ -76,8 +76,8 @@ def show(name: str, results: Results) -> str:
         kind = growth if name.startswith("growth") else steps
     where = found["machine"]
     versions = ", ".join(f"{library} {version}" for library, version in where["versions"].items())
-    commit = found["commit"][:7] + ("" if found["clean"] else " with changes")
-    return f"{kind(found)}\n\nCommit {commit}; {where['gpu'] or where['cpu']}, {where['threads']} threads; {versions}."
+    code = f"Commit {found['commit'][:7]}, sources {found['sources']}"
+    return f"{kind(found)}\n\n{code}; {where['gpu'] or where['cpu']}, {where['threads']} threads; {versions}."
 
 
 def main() -> None:

@@ -1,10 +1,12 @@
 """Side by side: contestants take turns, a block of steps each, so that a busy machine slows all of them alike."""
 
+import atexit
 import json
 import multiprocessing
 import os
 import platform
 import pty
+import re
 import statistics
 import sys
 import threading
@@ -115,6 +117,7 @@ def race(contestants: Mapping[str, Contestant], block: int, rounds: int) -> dict
     """
     context = multiprocessing.get_context("spawn")
     pipes, processes = {}, {}
+    atexit.register(lambda: [process.kill() for process in processes.values()])  # those of a race that broke off
     for name, contestant in contestants.items():
         pipes[name], theirs = context.Pipe()
         processes[name] = context.Process(target=_run, args=(contestant, theirs, block))
@@ -180,11 +183,12 @@ def machine() -> dict[str, Any]:
 
 def keep(name: str, **found: Any) -> None:
     """Put the results of a benchmark into `results.json`, in place of its earlier ones, and print the machine."""
-    from gan_augment.study.provenance import code_provenance
+    from gan_augment.study.provenance import code_provenance, source_hash
 
     code = code_provenance()
     where = machine()
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    results[name] = {**found, "commit": code["commit"], "clean": code["clean"], "machine": where}
-    RESULTS.write_text(json.dumps(dict(sorted(results.items())), indent=1) + "\n")
+    results[name] = {**found, "commit": code["commit"], "sources": source_hash(), "machine": where}
+    text = json.dumps(dict(sorted(results.items())), indent=1)
+    RESULTS.write_text(re.sub(r"\[[^\[\]{}]*\]", lambda laps: " ".join(laps[0].split()), text) + "\n")  # a list a line
     print(f"{where['cpu']}, {where['threads']} threads; " + ", ".join(f"{k} {v}" for k, v in where["versions"].items()))

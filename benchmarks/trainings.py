@@ -11,7 +11,6 @@ from typing import Any
 import torch
 import tutorials
 from hydra import compose, initialize_config_dir
-from lightning.pytorch.callbacks import Callback
 from omegaconf import DictConfig, OmegaConf
 from racing import Ticker
 from torch import Tensor
@@ -20,6 +19,7 @@ from torch.nn.functional import cross_entropy
 import gan_augment.app  # registers what the configuration asks for
 from gan_augment.augmentation.arm import Arm
 from gan_augment.callbacks import checkpoints
+from gan_augment.callbacks.guard import NotFiniteGuard
 from gan_augment.data.batches import ImageBatches, TrainingSteps
 from gan_augment.data.image_set import ImageSet, to_float
 from gan_augment.data.standard_sets import mnist
@@ -64,27 +64,23 @@ def training_images(root: Path, num_classes: int = 10) -> ImageSet:
     return images if num_classes == 10 else images.as_one_class()
 
 
-class Ticks(Callback):
-    """Tells the ticker of each step."""
-
-    def __init__(self, tick: Ticker) -> None:
-        self._tick = tick
-
-    def on_train_batch_end(self, *arguments: Any) -> None:
-        """Count a step."""
-        self._tick()
-
-
 @dataclass(frozen=True)
 class RacingHardware(Hardware):
     """Hardware whose trainings take turns with others."""
 
     tick: Ticker | None = None
 
-    def fit(self, *arguments: Any, callbacks: tuple[Callback, ...] = (), **settings: Any) -> None:
+    def fit(self, *arguments: Any, **settings: Any) -> None:
         """Train, turn by turn."""
         assert self.tick is not None
-        super().fit(*arguments, callbacks=(*callbacks, Ticks(self.tick)), **settings)
+        tick, watch = self.tick, NotFiniteGuard.on_train_batch_end
+
+        def watch_and_tick(*arguments: Any) -> None:
+            watch(*arguments)
+            tick()
+
+        NotFiniteGuard.on_train_batch_end = watch_and_tick  # type: ignore[method-assign]  # one more callback would cost
+        super().fit(*arguments, **settings)
 
 
 def hardware_of(overrides: Sequence[str], tick: Ticker) -> Hardware:
@@ -129,8 +125,7 @@ def _prepare(tick: Ticker) -> None:
 
     checkpoints.monotonic = tick.clock
     TrainingSteps.__getitem__ = timed(TrainingSteps.__getitem__)  # type: ignore[method-assign]
-    for name in ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer"):
-        setattr(ImageBatches, name, timed(getattr(ImageBatches, name)))
+    ImageBatches.transfer_batch_to_device = timed(ImageBatches.transfer_batch_to_device)  # type: ignore[method-assign]
 
 
 def tutorial_gan(tick: Ticker, overrides: Sequence[str], root: Path, device: str) -> None:

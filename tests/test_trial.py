@@ -579,7 +579,7 @@ def test_more_real_images_are_as_many_as_generated_ones_would_be(trial, trained,
     _, data = trained(planned, tmp_path)
     taken = {}
     for selection in data.train_dataloader():
-        batch = data.on_after_batch_transfer(data.on_before_batch_transfer(selection, 0), 0)
+        batch = data.transfer_batch_to_device(selection, torch.device("cpu"), 0)
         assert len(selection[0]) == len(selection[1]) == 32
         taken |= dict(zip(selection[1].tolist(), batch.labels[32:].tolist(), strict=True))
     if sum(counts) < 20 * 32:  # one epoch at least

@@ -81,7 +81,7 @@ def test_every_batch_has_the_exact_share_of_synthetic_images(
 def through(data):
     """Take the training batches of some data the way that Lightning takes them: selections, and what they select."""
     return [
-        (selection, data.on_after_batch_transfer(data.on_before_batch_transfer(selection, 0), 0))
+        (selection, data.transfer_batch_to_device(selection, torch.device("cpu"), 0))
         for selection in data.train_dataloader()
     ]
 

@@ -1,7 +1,7 @@
 """Batches on the device, as a function of the step."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import lightning as L
 import torch
@@ -185,28 +185,17 @@ class ImageBatches(L.LightningDataModule):
         """Return the loader of validation batches, in the set's order."""
         return DataLoader(cast("Dataset[Selection]", self._validation), batch_size=None)
 
-    def on_before_batch_transfer(
-        self, batch: Selection, dataloader_idx: int
-    ) -> dict[int, Tensor | tuple[Tensor, Tensor]]:
-        """Read the images that lie in a file, and their labels."""
-        sets = self._sets
-        return {
-            number: indices
-            if isinstance(sets[number].images, Tensor)
-            else (sets[number].images[indices], sets[number].labels[indices])
-            for number, indices in batch.items()
-        }
-
-    def on_after_batch_transfer(self, batch: dict[int, Any], dataloader_idx: int) -> Batch:
-        """Select the images that live on the device, and normalise them all."""
-        pairs = [one if isinstance(one, tuple | list) else self._select(number, one) for number, one in batch.items()]
-        images, labels = zip(*pairs, strict=True)
+    def transfer_batch_to_device(self, batch: Selection, device: torch.device, dataloader_idx: int) -> Batch:
+        """Put the images that a selection names, and their labels, onto the device, and normalise them there."""
+        images, labels = zip(*(self._select(number, indices, device) for number, indices in batch.items()), strict=True)
         return Batch(to_float(torch.cat(images)), torch.cat(labels))
 
-    def _select(self, number: int, indices: Tensor) -> tuple[Tensor, Tensor]:
+    def _select(self, number: int, indices: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+        images, labels = self._sets[number].images, self._sets[number].labels
+        if not isinstance(images, Tensor):
+            return images[indices].to(device, non_blocking=True), labels[indices].to(device, non_blocking=True)
         if number not in self._on_device:
-            images, labels = self._sets[number].images, self._sets[number].labels
-            assert isinstance(images, Tensor)
-            self._on_device[number] = images.to(indices.device), labels.to(indices.device)
+            self._on_device[number] = images.to(device), labels.to(device)
         images, labels = self._on_device[number]
+        indices = indices.to(device, non_blocking=True)
         return images[indices], labels[indices]

@@ -33,7 +33,7 @@ from gan_augment.systems.judge import Judge
 VERSION = 4  # raise it when the mathematics of the training changes
 
 CHUNK = 256  # images that are sampled at a time
-WATCH_EVERY = 10  # steps: the curves show one step in so many, or a turn of the generator's where that is longer
+WATCH_EVERY = 25  # steps: the curves show one step in so many, or a turn of the generator's where that is longer
 SIGNALS = "signals.json"  # the last point of each curve, in a stage's folder
 
 
@@ -189,39 +189,40 @@ class GAN(L.LightningModule):
         if is_generators_turn and self.settings.reuse_fakes:
             shared = self.generate("generator", batch, step)
 
-        with self.toggled_optimizer(discriminator_optimizer):
+        with torch.no_grad():
+            fakes, fake_labels = shared or self.generate("discriminator", batch, step)
+            fakes = fakes.detach()
+            reals, fakes = self.augment(batch.images, "real", step), self.augment(fakes, "fake", step)
+        on_real, on_fake = self.judge((reals, batch.labels), (fakes, fake_labels))
+        discriminator_loss = self.loss.discriminator(on_real, on_fake)
+        if self.penalties.are_due(step):
+            mix = torch.rand(len(reals), generator=self._draws["penalty"].at(step), device=self.device)
+            # Not as compiled: a compiled network cannot be differentiated twice.
+            critic = partial(self.discriminator.forward, labels=batch.labels)
+            discriminator_loss = discriminator_loss + self.penalties(critic, reals, fakes, mix)
+        discriminator_optimizer.zero_grad()
+        # Not `manual_backward`, whose hooks take longer than a small layer: one device, and no loss to be scaled.
+        discriminator_loss.backward()
+        discriminator_optimizer.step()
+        if self.loss.weight_clip is not None:
             with torch.no_grad():
-                fakes, fake_labels = shared or self.generate("discriminator", batch, step)
-                fakes = fakes.detach()
-                reals, fakes = self.augment(batch.images, "real", step), self.augment(fakes, "fake", step)
-            on_real, on_fake = self.judge((reals, batch.labels), (fakes, fake_labels))
-            discriminator_loss = self.loss.discriminator(on_real, on_fake)
-            if self.penalties.are_due(step):
-                mix = torch.rand(len(reals), generator=self._draws["penalty"].at(step), device=self.device)
-                # Not as compiled: a compiled network cannot be differentiated twice.
-                critic = partial(self.discriminator.forward, labels=batch.labels)
-                discriminator_loss = discriminator_loss + self.penalties(critic, reals, fakes, mix)
-            discriminator_optimizer.zero_grad()
-            self.manual_backward(discriminator_loss)
-            discriminator_optimizer.step()
-            if self.loss.weight_clip is not None:
-                with torch.no_grad():
-                    for weight in self.discriminator.parameters():
-                        weight.clamp_(-self.loss.weight_clip, self.loss.weight_clip)
+                for weight in self.discriminator.parameters():
+                    weight.clamp_(-self.loss.weight_clip, self.loss.weight_clip)
 
         generator_loss = None
         if is_generators_turn:
-            with self.toggled_optimizer(generator_optimizer):
-                fakes, fake_labels = shared or self.generate("generator", batch, step)
-                logits = self.discriminator(self.augment(fakes, "generator", step), fake_labels).float()
-                beside = logits.new_empty(0)
-                if self.loss.pairs:
-                    with torch.no_grad():
-                        beside = self.discriminator(reals, batch.labels).float()
-                generator_loss = self.loss.generator(logits, beside)
-                generator_optimizer.zero_grad()
-                self.manual_backward(generator_loss)
-                generator_optimizer.step()
+            self.discriminator.requires_grad_(False)  # the gradients of its weights would be thrown away
+            fakes, fake_labels = shared or self.generate("generator", batch, step)
+            logits = self.discriminator(self.augment(fakes, "generator", step), fake_labels).float()
+            beside = logits.new_empty(0)
+            if self.loss.pairs:
+                with torch.no_grad():
+                    beside = self.discriminator(reals, batch.labels).float()
+            generator_loss = self.loss.generator(logits, beside)
+            generator_optimizer.zero_grad()
+            generator_loss.backward()
+            generator_optimizer.step()
+            self.discriminator.requires_grad_(True)
             self.update_average(step)
         with torch.no_grad():
             self._watch(step, discriminator_loss, generator_loss, on_real, on_fake)
@@ -239,7 +240,7 @@ class GAN(L.LightningModule):
     ) -> None:
         """Note whether the losses of a step are finite and, now and then, what the curves show."""
         total = discriminator_loss if generator_loss is None else discriminator_loss + generator_loss
-        self.finite &= total.isfinite()
+        self.finite.logical_and_(total.isfinite())
         turns = self.settings.discriminator_steps
         if step // turns % max(1, WATCH_EVERY // turns):
             return
@@ -251,7 +252,7 @@ class GAN(L.LightningModule):
         if generator_loss is not None:  # it stands still in the other steps of its turn
             loss, norm = turns * generator_loss, turns * gradient_norm(self.generator)
         losses, norms = (discriminator_loss, loss), (gradient_norm(self.discriminator), norm)
-        self.sums += torch.stack([*losses, *outputs, *accuracies, *norms, torch.ones_like(loss)])
+        self.sums.add_(torch.stack([*losses, *outputs, *accuracies, *norms, torch.ones_like(loss)]))
 
     def save(self, path: Path, **more: Any) -> None:
         """Write a checkpoint, and into it what more there is to say of it."""
