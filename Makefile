@@ -33,8 +33,9 @@ format: .venv/installed-test  ## rewrite the code in the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-benchmark: .venv/installed  ## speed and memory, a study killed 20 times; an hour and a half, 5 GB of disk; GAN_AUGMENT_DATA as below
+benchmark: .venv/installed  ## speed and memory, a study killed 20 times; an hour and a half, 5 GB of disk; GAN_AUGMENT_DATA as for test-slow
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/step_profile.py
 	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/gans.py

@@ -37,7 +37,11 @@ from gan_augment.data.image_set import ImageShape
 from gan_augment.synthesis.generator import Generator
 
 BF16 = "trainer.precision=bf16-mixed"
-LAST = "trainer.channels_last=true"
+# The other way round than by default.
+LAYOUT = {
+    "cpu": ("channels first", "trainer.channels_last=false"),
+    "gpu": ("channels last", "trainer.channels_last=true"),
+}
 REUSE = "gan.reuse_fakes=true"
 COMPILE = "trainer.compile=true"
 SIDE = 1536  # of the matrices whose product shows the machine's peak
@@ -79,21 +83,20 @@ def gans(kind: tuple[str, ...], root: Path, accelerator: str) -> dict[str, Conte
     r1 = (
         ("penalty=r1",) if kind == MLP else ("penalty=r1", "architecture.batch_norm=false")
     )  # these two do not go together
+    layout, other = LAYOUT[accelerator]
     settings: dict[str, tuple[str, ...]] = {
         "ours": (),
         "ours, bf16": (BF16,),
         "ours, bf16, reused fakes": (BF16, REUSE),
         "ours, reused fakes": (REUSE,),
-        "ours, channels last": (LAST,),
-        "ours, channels last, reused fakes": (LAST, REUSE),
-        "ours, bf16, channels last, reused fakes": (BF16, LAST, REUSE),
+        f"ours, {layout}": (other,),
         "ours, compiled": (COMPILE,),
         "ours, one thread": ("trainer.num_threads=1",),
         "ours, R1 every step": r1,
         "ours, R1 every 16th step": (*r1, "penalty.interval=16"),
     }
     if kind == MLP:  # no convolutions
-        settings = {name: changes for name, changes in settings.items() if LAST not in changes}
+        del settings[f"ours, {layout}"]
     loop = partial(bare_gan, overrides=base, root=root, device=device)
     ours = {name: partial(run_gan, overrides=(*base, *more), root=root) for name, more in settings.items()}
     return {
@@ -112,11 +115,14 @@ def gans(kind: tuple[str, ...], root: Path, accelerator: str) -> dict[str, Conte
 def classifiers(root: Path, accelerator: str) -> dict[str, Contestant]:
     """Return the contestants of a classifier under classical transforms."""
     device, base = ("cuda" if accelerator == "gpu" else "cpu"), (*CLASSIFIER, f"trainer={accelerator}")
-    settings = {"ours": (), "ours, bf16": (BF16,), "ours, channels last": (LAST,), "ours, compiled": (COMPILE,)}
+    layout, other = LAYOUT[accelerator]
+    settings = {"ours": (), "ours, bf16": (BF16,), f"ours, {layout}": (other,), "ours, compiled": (COMPILE,)}
+    ours = {name: partial(run_classifier, overrides=(*base, *more), root=root) for name, more in settings.items()}
     return {
         "tutorial": partial(tutorial_classifier, overrides=base, root=root, device=device),
-        **{name: partial(run_classifier, overrides=(*base, *more), root=root) for name, more in settings.items()},
+        "ours": ours.pop("ours"),
         "bare": partial(bare_classifier, overrides=base, root=root, device=device),
+        **ours,
         **peaks(device),
     }
 

@@ -182,6 +182,9 @@ def bare_step(
     shape, settings, loss = ImageSet(images[:1], torch.zeros(1).long(), ["any"]).shape, design.settings, design.loss
     size, images = settings.batch_size, images.to(device)
     generator, discriminator = design.generator(shape, 1).to(device), design.discriminator(shape, 1).to(device)
+    if composed(overrides).trainer.channels_last:
+        generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        discriminator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     ema = copy.deepcopy(generator).requires_grad_(False)
     how: dict[str, Any] = {"fused": {"fused": True}, "foreach": {"foreach": True}, "for-loop": {"foreach": False}}
     d_optimizer, g_optimizer = (
@@ -240,6 +243,8 @@ def bare_classifier_step(overrides: Sequence[str], images: ImageSet, device: str
     settings, transform = read_classifier(plain(config.classifier)), build(plain(config.data.classical))
     pixels, labels = images.images.to(device), images.labels.to(device)
     network, random = settings.network(images.shape, images.num_classes).to(device), torch.Generator(device)
+    if config.trainer.channels_last:
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
