@@ -73,8 +73,8 @@ def lay_out(image_set, cpu):
     images, validation = image_set(), image_set(per_class=25, seed=1)
     moved = NO_TRANSFORM | {"shift": 0.1, "rotation": 15.0}
 
-    def make(kind, every=EVERY):
-        hardware = dataclasses.replace(cpu, checkpoint_every=every)
+    def make(kind, every=EVERY, **changes):
+        hardware = dataclasses.replace(cpu, checkpoint_every=every, **changes)
         judge = lay_out_judge(image_set(per_class=20, seed=2), validation, moved, JUDGE_NODE, hardware)
         if kind == "judge":
             return judge.stage
@@ -115,8 +115,8 @@ def interrupt(lay_out, watch, tmp_path):
     """Make a stage with a store of its own, interrupted at some steps; return its folder."""
     numbers = itertools.count()
 
-    def make(kind, *steps, every=EVERY, between=lambda partial: None):
-        store, stage = StageStore(tmp_path / f"store{next(numbers)}"), lay_out(kind, every)
+    def make(kind, *steps, every=EVERY, between=lambda partial: None, **changes):
+        store, stage = StageStore(tmp_path / f"store{next(numbers)}"), lay_out(kind, every, **changes)
         for one in stage.inputs.values():
             if not isinstance(one, str):
                 store.fetch(one)
@@ -148,6 +148,11 @@ def test_an_interrupted_stage_ends_as_if_it_had_not_been(interrupt, watch, kind)
         assert len(watch.steps) <= NUM_STEPS + EVERY * len(steps)
         assert left_by(folder) == whole, steps
         assert not (folder / CHECKPOINTS).exists()
+
+
+def test_a_resumed_training_has_its_channels_where_they_were(interrupt):
+    whole, resumed = (interrupt("classifier", *steps, channels_last=True) for steps in ((), (34,)))
+    assert left_by(resumed) == left_by(whole)
 
 
 @pytest.mark.parametrize("kind", ["gan", "classifier"])
