@@ -77,7 +77,8 @@ def show(name: str, results: Results) -> str:
     where = found["machine"]
     versions = ", ".join(f"{library} {version}" for library, version in where["versions"].items())
     code = f"Commit {found['commit'][:7]}, sources {found['sources']}"
-    return f"{kind(found)}\n\n{code}; {where['gpu'] or where['cpu']}, {where['threads']} threads; {versions}."
+    device = where["gpu"] if name.endswith("on a GPU") else where["cpu"]
+    return f"{kind(found)}\n\n{code}; {device}, {where['threads']} threads; {versions}."
 
 
 def main() -> None:

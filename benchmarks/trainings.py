@@ -89,7 +89,10 @@ def hardware_of(overrides: Sequence[str], tick: Ticker) -> Hardware:
 
 
 def run_gan(tick: Ticker, overrides: Sequence[str], root: Path, images: ImageSet | None = None) -> None:
-    """Train a GAN as users do: bar, curves, sample grids, checkpoints, averaged generator."""
+    """Train a GAN by the code that users run: bar, curves, guard, averaged generator.
+
+    Its sample grids, 12 in a training, and its checkpoints, every 30 seconds, seldom fall into a race's short turns.
+    """
     images, hardware = images or training_images(root, num_classes=1), hardware_of(overrides, tick)
     _prepare(tick)
     with tempfile.TemporaryDirectory() as folder:

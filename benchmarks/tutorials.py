@@ -1,9 +1,9 @@
 """What a user would otherwise run: the training loops of tutorials, as they stand in a hundred notebooks.
 
-The GAN loop is that of `tutorials/03-advanced/generative_adversarial_network` in yunjey/pytorch-tutorial: real and
-generated images go through the discriminator one after the other, both fakes are made with gradients and none is
-detached, nothing is frozen; the losses are read and printed at every step. Networks and rates are ours, so that the
-loops alone differ.
+The GAN loop has the shape of yunjey/pytorch-tutorial's: real and generated images go through the discriminator one
+after the other, both fakes are made with gradients and none is detached, nothing is frozen. Losses are read and printed
+at every step, as many notebooks do; that one prints every 200th. Networks and rates are ours, so that the loops alone
+differ.
 """
 
 from pathlib import Path

@@ -77,11 +77,8 @@ class Launch(Callback):
         for note in dict.fromkeys(note for trial in trials or [] for note in trial.notes):
             print(f"note: {note}")
         Launch.study_folder = folder
-        Launch.finished = [
-            trial.overrides
-            for trial in trials or []
-            if reuse(folder / "trials" / trial.name, trial.notes, trial.copies, trial_title(trial.name, folder), print)
-        ]
+        with user_errors():
+            Launch.finished = [trial.overrides for trial in trials or [] if trial.reuse(folder)]
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Say in a line why a study broke off: a full disk, a killed worker. Hydra would show where in its code."""
@@ -109,6 +106,14 @@ class Planned(NamedTuple):
     def of(cls, trial: "Trial", overrides: Sequence[str]) -> "Planned":
         """Keep it."""
         return cls(trial.name, trial.notes, trial.copies, trial.factors, overrides)
+
+    def reuse(self, study: Path) -> bool:
+        """Say whether it has run before, and note of its images what is so now."""
+        folder, title = study / "trials" / self.name, trial_title(self.name, study)
+        if not (folder / "record.json").exists():
+            return False
+        with FileLock(folder / ".lock"):
+            return reuse(folder, self.notes, self.copies, title, print) is not None
 
 
 def run_job(config: DictConfig) -> float:

@@ -239,7 +239,8 @@ def test_curves_and_samples_are_drawn_over_images_seen(image_set, cpu, tmp_path)
     assert [image.step for image in events.Images("samples")] == grids
 
 
-def test_a_curve_s_point_is_the_mean_since_the_last_point(image_set, cpu, tmp_path):
+@pytest.mark.parametrize("turns", [1, 2, 3, 4, 7, 15])
+def test_a_curve_s_point_is_the_mean_since_the_last_point(image_set, cpu, tmp_path, turns):
     class Undecided(NonSaturating):
         def discriminator(self, real, fake):
             return 0 * (real.sum() + fake.sum()) + 3
@@ -248,7 +249,7 @@ def test_a_curve_s_point_is_the_mean_since_the_last_point(image_set, cpu, tmp_pa
             return 0 * fake.sum() + 5
 
     images = image_set()
-    fit(make_system(images, Undecided(), discriminator_steps=2), images, cpu, tmp_path, num_steps=100)
+    fit(make_system(images, Undecided(), discriminator_steps=turns), images, cpu, tmp_path, num_steps=100)
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert [point.value for point in events.Scalars("loss/discriminator")] == pytest.approx([3, 3])
     assert [point.value for point in events.Scalars("loss/generator")] == pytest.approx([5, 5])

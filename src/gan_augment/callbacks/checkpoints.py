@@ -26,8 +26,7 @@ class Checkpoints(Callback):
 
     Args:
         folder: Where they are kept while the training lasts.
-        every: Seconds between two of them. So what they cost, and what an interruption does, is the same share of any
-            training, whatever a step takes.
+        every: Seconds between two of them, the most that an interruption costs, whatever a step takes.
     """
 
     def __init__(self, folder: Path, every: float) -> None:

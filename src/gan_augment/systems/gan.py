@@ -62,6 +62,8 @@ class GAN(L.LightningModule):
     finite: Tensor
     labels: Tensor
     sums: Tensor
+    counts: Tensor
+    of_generator: Tensor
 
     def __init__(
         self,
@@ -88,7 +90,10 @@ class GAN(L.LightningModule):
         self.signals: dict[str, float] = {}
         self.register_buffer("finite", torch.tensor(True))
         self.register_buffer("labels", labels_in_turns(label_counts), persistent=False)
-        self.register_buffer("sums", torch.zeros(len(self.CURVES) + 1))  # and of how many steps
+        self.register_buffer("sums", torch.zeros(len(self.CURVES)))
+        self.register_buffer("counts", torch.zeros(len(self.CURVES)))  # of what the sums are made
+        of_generator = torch.tensor([name.endswith("/generator") for name in self.CURVES]).float()
+        self.register_buffer("of_generator", of_generator, persistent=False)
 
     def images_seen(self, step: int) -> int:
         """Return how many real images the discriminator has seen after a step: the axis of all curves."""
@@ -249,10 +254,13 @@ class GAN(L.LightningModule):
         accuracies = (on_real > boundary).float().mean(), (on_fake < boundary).float().mean()
         outputs = self.loss.output(on_real).mean(), self.loss.output(on_fake).mean()
         loss = norm = torch.zeros_like(discriminator_loss)
-        if generator_loss is not None:  # it stands still in the other steps of its turn
-            loss, norm = turns * generator_loss, turns * gradient_norm(self.generator)
+        self.counts.add_(1)
+        if generator_loss is None:  # it stands still in this step of its turn
+            self.counts.sub_(self.of_generator)
+        else:
+            loss, norm = generator_loss, gradient_norm(self.generator)
         losses, norms = (discriminator_loss, loss), (gradient_norm(self.discriminator), norm)
-        self.sums.add_(torch.stack([*losses, *outputs, *accuracies, *norms, torch.ones_like(loss)]))
+        self.sums.add_(torch.stack([*losses, *outputs, *accuracies, *norms]))
 
     def save(self, path: Path, **more: Any) -> None:
         """Write a checkpoint, and into it what more there is to say of it."""
@@ -261,12 +269,13 @@ class GAN(L.LightningModule):
 
     def _draw_curves(self, step: int) -> None:
         now = time.perf_counter()
-        *sums, num_watched = self.sums.tolist()
-        self.signals = {name: total / num_watched for name, total in zip(self.CURVES, sums, strict=True)}
+        totals = zip(self.CURVES, self.sums.tolist(), self.counts.tolist(), strict=True)
+        self.signals |= {name: total / count for name, total, count in totals if count}
         speed = self.log_every_n_steps * self.settings.batch_size / (now - self._clock)
         assert self.logger is not None
         self.logger.log_metrics(self.signals | {"images_per_second": speed}, step=self.images_seen(step))
         self.sums.zero_()
+        self.counts.zero_()
         self._clock = now
 
 
