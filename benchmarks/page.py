@@ -19,7 +19,9 @@ Results = Mapping[str, Any]
 
 
 def table(heads: list[str], rows: list[list[Any]]) -> str:
-    """Lay out a table in Markdown."""
+    """Lay out a table in Markdown, without its empty columns."""
+    kept = [place for place, head in enumerate(heads) if place == 0 or any(row[place] is not None for row in rows)]
+    heads, *rows = ([line[place] for place in kept] for line in (heads, *rows))
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join(f"| {' | '.join('' if cell is None else str(cell) for cell in line)} |" for line in lines)
 
@@ -63,6 +65,8 @@ def pairs(found: Results) -> str:
     flat = {}
     for name, value in plain.items():
         flat |= value if isinstance(value, dict) else {name.replace("_", " "): value}
+    if "shares" in found:
+        flat = {name: f"{100 * share:.1f} %" for name, share in found["shares"].items()}
     return table(["", ""], [[name, value] for name, value in flat.items()])
 
 
