@@ -81,9 +81,8 @@ def peaks(device: str) -> dict[str, Contestant]:
 def gans(kind: tuple[str, ...], root: Path, accelerator: str) -> dict[str, Contestant]:
     """Return the contestants of a GAN: the tutorial, ours under each setting, and bare loops."""
     device, base = ("cuda" if accelerator == "gpu" else "cpu"), (*kind, f"trainer={accelerator}")
-    r1 = (
-        ("penalty=r1",) if kind == MLP else ("penalty=r1", "architecture.batch_norm=false")
-    )  # these two do not go together
+    # A penalty and batch norm in the discriminator do not go together.
+    r1 = ("penalty=r1",) if kind == MLP else ("penalty=r1", "architecture.batch_norm=false")
     layout, other = LAYOUT[accelerator]
     settings: dict[str, tuple[str, ...]] = {
         "ours": (),

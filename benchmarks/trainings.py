@@ -79,7 +79,7 @@ class RacingHardware(Hardware):
             watch(*arguments)
             tick()
 
-        NotFiniteGuard.on_train_batch_end = watch_and_tick  # type: ignore[method-assign]  # one more callback would cost
+        NotFiniteGuard.on_train_batch_end = watch_and_tick  # one more callback would cost
         super().fit(*arguments, **settings)
 
 
@@ -127,8 +127,8 @@ def _prepare(tick: Ticker) -> None:
         return measured
 
     checkpoints.monotonic = tick.clock
-    TrainingSteps.__getitem__ = timed(TrainingSteps.__getitem__)  # type: ignore[method-assign]
-    ImageBatches.transfer_batch_to_device = timed(ImageBatches.transfer_batch_to_device)  # type: ignore[method-assign]
+    TrainingSteps.__getitem__ = timed(TrainingSteps.__getitem__)
+    ImageBatches.transfer_batch_to_device = timed(ImageBatches.transfer_batch_to_device)
 
 
 def tutorial_gan(tick: Ticker, overrides: Sequence[str], root: Path, device: str) -> None:
@@ -186,8 +186,8 @@ def bare_step(
     size, images = settings.batch_size, images.to(device)
     generator, discriminator = design.generator(shape, 1).to(device), design.discriminator(shape, 1).to(device)
     if composed(overrides).trainer.channels_last:
-        generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        discriminator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        generator.to(memory_format=torch.channels_last)
+        discriminator.to(memory_format=torch.channels_last)
     ema = copy.deepcopy(generator).requires_grad_(False)
     how: dict[str, Any] = {"fused": {"fused": True}, "foreach": {"foreach": True}, "for-loop": {"foreach": False}}
     d_optimizer, g_optimizer = (
@@ -247,7 +247,7 @@ def bare_classifier_step(overrides: Sequence[str], images: ImageSet, device: str
     pixels, labels = images.images.to(device), images.labels.to(device)
     network, random = settings.network(images.shape, images.num_classes).to(device), torch.Generator(device)
     if config.trainer.channels_last:
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
