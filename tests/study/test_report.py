@@ -545,8 +545,10 @@ def test_slips_of_users_end_in_one_line(tmp_path, capsys, monkeypatch):
     with pytest.raises(SystemExit) as stop:
         main([str(tmp_path)])
     assert stop.value.code == 1
-    message = f"{tmp_path} holds no trial records: give a study folder such as outputs/studies/digits"
-    assert capsys.readouterr().err == f"gan-augment-report: {message}\n"
+    message = (
+        f"{tmp_path} holds no trial records: give a study folder such as outputs/studies/digits, or a file such as"
+    )
+    assert capsys.readouterr().err == f"gan-augment-report: {message} results/digits.jsonl\n"
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     with pytest.raises(ValueError, match="holds no trial records"):
         main([str(tmp_path)])

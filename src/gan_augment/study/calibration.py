@@ -1,8 +1,8 @@
 """Whether the intervals hold what they promise: studies whose true gain is known.
 
 `python -m gan_augment.study.calibration` simulates studies, and prints the tables of docs/statistics.md.
-`python -m gan_augment.study.calibration FOLDER` makes studies of real trainings, in which the same is compared with the
-same: FOLDER is a study of one arm, with several classifier seeds in each split (`experiment=digits_aa`).
+`python -m gan_augment.study.calibration STUDY` makes studies of real trainings, in which the same is compared with the
+same: STUDY is the folder or file of one arm, with several classifier seeds in each split (`experiment=digits_aa`).
 """
 
 import sys
@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from gan_augment.study.comparison import configurations, pair_unit
+from gan_augment.study.outcomes import read_answers
 from gan_augment.study.statistics import Estimate, Interval, bootstrap_interval, estimate, image_variance, power
-from gan_augment.study.stored_predictions import read_answers
 from gan_augment.study.trials import Study, collect
 
 SIZES = (6, 10, 20)  # splits a study
@@ -133,7 +133,7 @@ def same_against_same(study: Study, studies: int = REAL_STUDIES) -> tuple[list[I
         raise ValueError(f"{study.title} compares {1 + len(others)} arms or settings: give a study of a single one")
     if one.judged.empty:
         raise ValueError(f"no trial of {study.title} has results")
-    answers = read_answers(one.judged["trial"], study.folders).right
+    answers = read_answers(one.judged["trial"], study.outcomes)
     splits = [rows.to_numpy() for _, rows in answers.groupby(one.judged[pair_unit([one])[0]].astype(str))]
     if min(map(len, splits)) < 2 or len(splits) < 2:
         raise ValueError(f"{study.title} needs two splits or more, with two seeds.classifier or more in each")
@@ -209,9 +209,9 @@ def print_simulated() -> None:
             _row(f"{gain:g}", n, *(f"{100 * cell:.1f} %" for cell in cells))
 
 
-def print_real(folder: str) -> None:
+def print_real(source: str) -> None:
     """Print how often studies of real trainings find a difference where there is none."""
-    for scope, intervals in zip(("new images", "these images"), same_against_same(collect([folder])), strict=True):
+    for scope, intervals in zip(("new images", "these images"), same_against_same(collect([source])), strict=True):
         called = sum(not low <= 0 <= high for _, low, high, _ in intervals)
         widths = np.median([high - low for _, low, high, _ in intervals])
         print(f"for {scope}: {called} of {len(intervals)} called different; median width {widths:.1f} points")

@@ -201,6 +201,9 @@ def warnings(study: Study) -> list[str]:
     if study.missing:
         names = ", ".join(study.missing[:5]) + (", ..." if len(study.missing) > 5 else "")
         said.append(f"requested trials without a record: {len(study.missing)} ({names})")
+    pictures = {name: outcome.samples for name, outcome in study.outcomes.items() if outcome.samples}
+    if lacking := [f"{path} of {name}" for name, path in pictures.items() if not path.exists()]:
+        said.append(f"pictures of samples are missing: {', '.join(lacking)}")
     lost = [f"{n} {status}" for status in ("diverged", "failed") if (n := int((trials["status"] == status).sum()))]
     if closed := len(ok) - len(_judged(trials)) if len(_judged(trials)) else 0:
         said.append(f"{closed} of {len(ok)} trials have no {study.part} results and are not compared")

@@ -11,6 +11,7 @@ import numpy as np
 
 from gan_augment.study.comparison import METRICS, Configuration, configurations, metrics_to_compare, pair_unit, pairs
 from gan_augment.study.factors import GAN_PARTS
+from gan_augment.study.outcomes import NoPredictionsError, read_answers
 from gan_augment.study.statistics import (
     LEVEL,
     MIN_BOOTSTRAP_PAIRS,
@@ -25,7 +26,6 @@ from gan_augment.study.statistics import (
     pairs_to_detect,
     sign_flip_p,
 )
-from gan_augment.study.stored_predictions import NoPredictionsError, read_answers
 from gan_augment.study.trials import ACCURACY, BALANCED, NUM_IMAGES, PER_CLASS, RARE, Study, columns_of
 from gan_augment.study.verdict import in_words, verdict
 
@@ -279,9 +279,9 @@ def _image_differences(
     if study.part != "test":
         raise NoPredictionsError("predictions on validation images are not stored")
     trials = pd.concat([one.judged, base.judged])
-    answers = read_answers(trials["trial"], study.folders)
-    first, second = (answers.right.loc[c.judged.index].groupby(c.judged[by].astype(str)).mean() for c in (one, base))
-    return 100 * (first - second).dropna(), answers.labels
+    answers = read_answers(trials["trial"], study.outcomes)
+    first, second = (answers.loc[c.judged.index].groupby(c.judged[by].astype(str)).mean() for c in (one, base))
+    return 100 * (first - second).dropna(), answers.columns.get_level_values("class").to_numpy()
 
 
 def _why_not_on_new_images(metric: str, num_pairs: int, num_images: int | None, strata: np.ndarray | None) -> str:

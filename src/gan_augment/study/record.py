@@ -46,15 +46,30 @@ def read_record(path: Path) -> dict[str, Any]:
         ValueError: If the file is not a record, or one of a newer major schema.
     """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        major = int(str(record["schema"]).split(".")[0])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        record = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
         raise ValueError(f"{path} is not a readable record: {type(error).__name__}: {error}") from error
-    if major > int(SCHEMA.split(".")[0]):
+    refuse_newer(record, path)
+    return record
+
+
+def refuse_newer(content: dict[str, Any], path: Path) -> None:
+    """Refuse what a newer version wrote, in a schema that this one may misread.
+
+    Args:
+        content: The content of a file, with its `schema`.
+        path: The file, for the error.
+
+    Raises:
+        ValueError: If the content has no schema, or one of a newer major version.
+    """
+    schema = str(content.get("schema"))
+    if not (major := schema.split(".")[0]).isdecimal():
+        raise ValueError(f"{path} is not a readable record: schema={schema} is no number")
+    if int(major) > int(SCHEMA.split(".")[0]):
         raise ValueError(
-            f"{path} has schema {record['schema']}, this version reads up to {SCHEMA}: update gan-augment to read it"
+            f"{path} has schema {schema}, this version reads up to {SCHEMA}: update gan-augment to read it"
         )
-    return dict(record)
 
 
 def flatten(record: dict[str, Any]) -> dict[str, Any]:

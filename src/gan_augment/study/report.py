@@ -1,4 +1,4 @@
-"""The report of a study as a page with tables and figures, from trial folders and from nothing else."""
+"""The report of a study as a page with tables and figures, from what its trials left and from nothing else."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from gan_augment.study.archive import SUFFIX, write_archive
 from gan_augment.study.comparison import (
     METRICS,
     Configuration,
@@ -56,6 +57,7 @@ from gan_augment.study.wording import (
     remarks,
     results_in_words,
     verdicts,
+    without_new_images,
 )
 
 if TYPE_CHECKING:  # the heavy imports wait until there is something to compute, so that `--help` answers at once
@@ -65,24 +67,24 @@ DETECT = 1.0  # points, a gain that is worth planning for
 MAX_SAMPLES = 12
 
 
-def write_report(folders: Sequence[Path | str], output: Path | str | None = None) -> Path:
-    """Write `report.html`, `results.csv`, the figures and some samples of one or more study folders.
+def write_report(sources: Sequence[Path | str], output: Path | str | None = None) -> Path:
+    """Write `report.html`, `results.csv`, the figures and some samples of one or more studies.
 
     Args:
-        folders: Study folders; their trials are merged.
-        output: Where to write; `report/` in the first folder by default.
+        sources: Study folders, and `.jsonl` files that keep a study; their trials are merged.
+        output: Where to write; by default `report/` in the first folder, or in one beside the file with its name.
 
     Returns:
         The path of `report.html`.
 
     Raises:
-        ValueError: If the folders hold no readable trial records.
+        ValueError: If there are no readable trial records.
     """
-    return _write(collect(folders), Path(output) if output else Path(folders[0]) / "report")
+    return _write(collect(sources), Path(output) if output else _report_folder(Path(sources[0])))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run `gan-augment-report FOLDER... [--output DIR] [--detect POINTS]`.
+    """Run `gan-augment-report STUDY... [--output DIR] [--keep FILE] [--detect POINTS]`.
 
     Args:
         argv: Arguments, those of the command line by default.
@@ -91,13 +93,22 @@ def main(argv: Sequence[str] | None = None) -> None:
         prog="gan-augment-report",
         description="Compare the arms of a study: verdicts with intervals, as a page, a table and a CSV file.",
     )
-    parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="study folder; several are merged")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="where to write (default: FOLDER/report)")
+    parser.add_argument(
+        "studies", nargs="+", type=Path, metavar="STUDY", help="study folder or .jsonl file; several are merged"
+    )
+    parser.add_argument("--output", type=Path, metavar="DIR", help="where to write (default: STUDY/report)")
+    parser.add_argument(
+        "--keep",
+        type=_archive,
+        metavar="FILE",
+        help="keep the study in one .jsonl file, from which this report can be written without the trial folders",
+    )
     parser.add_argument("--detect", type=_points, metavar="POINTS", help="say how many splits would detect this gain")
     arguments = parser.parse_args(argv)
     try:
-        study = collect(arguments.folders)
-        path = _write(study, arguments.output or arguments.folders[0] / "report", arguments.detect or DETECT)
+        study = collect(arguments.studies)
+        output = arguments.output or _report_folder(arguments.studies[0])
+        path = _write(study, output, arguments.detect or DETECT, arguments.keep)
     except (ValueError, OSError) as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
@@ -110,6 +121,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     print_report(study, Console(), path, arguments.detect)
 
 
+def _report_folder(source: Path) -> Path:
+    return (source.with_suffix("") if source.suffix == SUFFIX else source) / "report"
+
+
+def _archive(text: str) -> Path:
+    """Read the name of a file; argparse says what is wrong with another."""
+    if (path := Path(text)).suffix != SUFFIX:
+        raise argparse.ArgumentTypeError(f"{text} does not end in {SUFFIX}: give a file such as results/digits{SUFFIX}")
+    return path
+
+
 def _points(text: str) -> float:
     """Read a gain, such as 0.5; argparse says what is wrong with another."""
     if not 0 < (points := float(text)) <= 100:
@@ -117,7 +139,7 @@ def _points(text: str) -> float:
     return points
 
 
-def _write(study: Study, output: Path, detect: float = DETECT) -> Path:
+def _write(study: Study, output: Path, detect: float = DETECT, keep: Path | None = None) -> Path:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     from gan_augment.study import figures
@@ -151,9 +173,11 @@ def _write(study: Study, output: Path, detect: float = DETECT) -> Path:
     samples = _samples(study, found)
     for earlier in (output / "samples").glob("*.png") if samples else ():  # records alone have none to put there
         earlier.unlink()
+    pictures: dict[str, Path] = {}  # of trials
     for number, sample in enumerate(samples, start=1):
         (output / "samples").mkdir(exist_ok=True)
-        write_whole(sample.picture, output / "samples" / f"{number:02}-{sample.slug}.png")
+        pictures[sample.trial] = output / "samples" / f"{number:02}-{sample.slug}.png"
+        write_whole(sample.picture, pictures[sample.trial])
 
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -165,6 +189,7 @@ def _write(study: Study, output: Path, detect: float = DETECT) -> Path:
     page = environment.get_template("report.html.jinja").render(
         title=study.title,
         verdicts=verdicts(study, compared),
+        without_new_images=without_new_images(compared),
         results=results_in_words(study, metrics),
         part=study.part,
         remarks=remarks(study, metrics, compared),
@@ -195,7 +220,7 @@ def _write(study: Study, output: Path, detect: float = DETECT) -> Path:
         costs=[cost_row(c, study) for c in found],
         memory=memory_rows(found, study),
         trials=[
-            trial_row({str(k): v for k, v in row.items()}, study.folders[row["trial"]])
+            trial_row({str(k): v for k, v in row.items()}, study.outcomes[row["trial"]])
             for row in study.trials.to_dict("records")
         ],
     )
@@ -203,6 +228,9 @@ def _write(study: Study, output: Path, detect: float = DETECT) -> Path:
     write_whole(records.to_csv(index=False, lineterminator="\n").encode(), output / "results.csv")
     path = output / "report.html"
     write_whole(page.encode(), path)
+    if keep:
+        keep.parent.mkdir(parents=True, exist_ok=True)
+        write_archive(study.launches, list(study.outcomes.values()), pictures, keep)
     return path
 
 
@@ -238,10 +266,11 @@ def _samples(study: Study, found: list[Configuration]) -> list[Sample]:
     """Return the samples of the first trial of each generator that has them."""
     samples = []
     for name, configuration in generators(found).items():
-        paths = [study.folders[trial] / "samples.png" for trial in configuration.trials["trial"]]
-        path = next((path for path in paths if path.exists()), None)
-        if path:
-            samples.append(Sample(path.read_bytes(), name, path.parent.name))
+        pictures = {trial: study.outcomes[trial].samples for trial in configuration.trials["trial"]}
+        first = next(((trial, path) for trial, path in pictures.items() if path and path.exists()), None)
+        if first:
+            trial, path = first
+            samples.append(Sample(path.read_bytes(), name, trial))
     return samples[:MAX_SAMPLES]
 
 

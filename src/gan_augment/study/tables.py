@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan_augment.study.comparison import Configuration, generators, pair_unit
 from gan_augment.study.contrasts import Contrast
 from gan_augment.study.factors import NULL
 from gan_augment.study.generator_metrics import GENERATOR_METRICS
+from gan_augment.study.outcomes import Outcome
 from gan_augment.study.prediction import Prediction
 from gan_augment.study.spread import spread
 from gan_augment.study.statistics import Interval
@@ -299,13 +299,13 @@ def _speed(trials: pd.DataFrame) -> dict[str, str]:
     return {"GAN images/s": f"{seen / seconds:.0f}" if seconds and seen == seen else "-"}
 
 
-def trial_row(row: dict[str, Any], folder: Path) -> dict[str, str]:
+def trial_row(row: dict[str, Any], outcome: Outcome) -> dict[str, str]:
     """One trial and its folder, from that of its study on."""
     seeds = {k.removeprefix(SEEDS): v for k, v in row.items() if k.startswith(SEEDS) and v == v and v is not None}
     distinct = {str(seed) for seed in seeds.values()}
     accuracy = row[ACCURACY]
     return {
-        "folder": "/".join(folder.resolve().parts[-3:]),
+        "folder": f"{outcome.study}/trials/{outcome.trial}",
         "status": str(row["status"]),
         "seeds": ", ".join(distinct) if len(distinct) < 2 else ", ".join(f"{k} {v}" for k, v in seeds.items()),
         "accuracy (points)": f"{100 * accuracy:.1f}" if accuracy is not None and accuracy == accuracy else "-",

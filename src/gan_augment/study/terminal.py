@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gan_augment.study.comparison import configurations, metrics_to_compare, warnings
 from gan_augment.study.contrasts import contrasts
 from gan_augment.study.trials import Study
-from gan_augment.study.wording import arm_row, notes, plans, remarks, results_in_words, verdicts
+from gan_augment.study.wording import arm_row, notes, plans, remarks, results_in_words, verdicts, without_new_images
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,7 +41,7 @@ def print_report(study: Study, console: Console, path: Path | None = None, detec
     console.print(table)
     compared = contrasts(study)
     lines = verdicts(study, compared) + (plans(compared, detect) if detect else [])
-    lines += remarks(study, metrics, compared)
+    lines += without_new_images(compared) + remarks(study, metrics, compared)
     lines += [f"warning: {warning}" for warning in warnings(study)] + [f"note: {note}" for note in notes(study)]
     for line in lines:
         console.print(line, markup=False, highlight=False)

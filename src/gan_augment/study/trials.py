@@ -11,7 +11,9 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gan_augment.study.record import flatten, read_record
+from gan_augment.study.archive import SUFFIX, read_archive
+from gan_augment.study.outcomes import Outcome, read_folder
+from gan_augment.study.record import flatten
 
 if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `--help` answers at once
     import pandas as pd
@@ -50,7 +52,8 @@ class Study:
         title: Names of the studies.
         trials: One flattened record a row, sorted by trial.
         missing: Trials that were asked for and have no record.
-        folders: Trial -> its folder.
+        launches: What was launched, as in `study.json`.
+        outcomes: Trial -> what it left, in the order of `trials`.
         part: The images that its results are on: `test`, or `validation` where no trial opened the test images.
         commands: The commands that launched the studies.
         against: Settings with the values that all their others are compared with.
@@ -62,7 +65,8 @@ class Study:
     title: str
     trials: pd.DataFrame
     missing: list[str]
-    folders: dict[str, Path]
+    launches: list[dict[str, Any]]
+    outcomes: dict[str, Outcome]
     part: str
     commands: list[str]
     against: list[tuple[str, Any]]
@@ -71,45 +75,40 @@ class Study:
     seen_as: dict[str, dict[str, dict[str, int]]]
 
 
-def collect(folders: Sequence[Path | str]) -> Study:
-    """Read the trials of one or more study folders.
+def collect(sources: Sequence[Path | str]) -> Study:
+    """Read the trials of one or more studies.
 
-    The name of a trial is its identity: of several records of one trial, one that is `ok` counts, once.
+    The name of a trial is its identity. If it was found several times, the one that is `ok` counts, if possible with
+    its answers to the test images.
 
     Args:
-        folders: Study folders, each with `trials/<name>/record.json` and perhaps a `study.json`.
+        sources: Study folders, each with `trials/<name>/record.json` and perhaps a `study.json`, and `.jsonl` files
+            that keep a study.
 
     Returns:
-        The study. Where a `study.json` names the requested trials, others in that folder are not covered.
+        The study. Where a launch names the requested trials, others in that folder are not covered.
 
     Raises:
-        ValueError: If a folder holds no records, a record cannot be read, or no requested trial has one.
+        ValueError: If a folder holds no records, a record or file cannot be read, or no requested trial has a record.
     """
     import pandas as pd
 
-    found: dict[str, tuple[dict[str, Any], Path]] = {}
+    found: dict[str, Outcome] = {}
+    launches: list[dict[str, Any]] = []
     wanted: set[str] = set()
-    titles, commands = set(), set()
-    against: dict[tuple[str, Any], None] = {}
-    for folder in sorted({Path(folder) for folder in folders}):
-        paths = sorted(folder.glob("trials/*/record.json"))
-        if not paths:
-            raise ValueError(f"{folder} holds no trial records: give a study folder such as outputs/studies/digits")
-        launch = read_record(folder / "study.json") if (folder / "study.json").exists() else {}
-        requested = launch.get("requested")
-        wanted |= {path.parent.name for path in paths} if requested is None else set(requested)
-        titles.add(str(launch.get("study") or folder.resolve().name))
-        commands |= {str(launch["command"])} if launch.get("command") else set()
-        against |= dict.fromkeys((launch.get("against") or {}).items())
-        for path in paths:
-            name = path.parent.name
-            record = {**read_record(path), "trial": name}
-            if name not in found or _rank(record) < _rank(found[name][0]):
-                found[name] = (record, path.parent)
+    for source in sorted({Path(source) for source in sources}):
+        launched, outcomes = read_archive(source) if source.suffix == SUFFIX else read_folder(source)
+        for launch in launched:
+            requested = launch.get("requested")
+            wanted |= {outcome.trial for outcome in outcomes} if requested is None else set(requested)
+        launches += [launch for launch in launched if launch not in launches]
+        for outcome in outcomes:
+            if outcome.trial not in found or _rank(outcome) < _rank(found[outcome.trial]):
+                found[outcome.trial] = outcome
     covered = sorted(wanted & set(found))
     if not covered:
         raise ValueError(f"none of the {len(wanted)} requested trials has a record yet: run the study first")
-    records = [found[name][0] for name in covered]
+    records = [found[name].record for name in covered]
     rows = [flatten(record) for record in records]
     rare = [record["saw"]["rare_classes"] for record in records if "rare_classes" in record.get("saw", {})]
     judged = {part for record in records for part in ("test", "validation") if record["metrics"].get(part)}
@@ -118,16 +117,17 @@ def collect(folders: Sequence[Path | str]) -> Study:
     columns = dict.fromkeys([column for row in rows for column in row] + list(NEEDED))
     trials = pd.DataFrame(rows, columns=sorted(columns, key=_group), dtype=object)  # whole numbers stay whole
     return Study(
-        title=" + ".join(sorted(titles)),
+        title=" + ".join(sorted({str(launch["study"]) for launch in launches})),
         trials=_with_contents(trials),
         missing=sorted(wanted - set(found)),
-        folders={name: found[name][1] for name in covered},
+        launches=launches,
+        outcomes={name: found[name] for name in covered},
         part=part,
-        commands=sorted(commands),
-        against=list(against),
+        commands=sorted({str(launch["command"]) for launch in launches if launch.get("command")}),
+        against=list(dict.fromkeys(item for launch in launches for item in (launch.get("against") or {}).items())),
         notes=_notes(records),
         rare_classes=[names for position, names in enumerate(rare) if names not in rare[:position]],
-        seen_as={name: _seen_as(found[name][0]["metrics"].get("gan") or {}) for name in covered},
+        seen_as={name: _seen_as(found[name].record["metrics"].get("gan") or {}) for name in covered},
     )
 
 
@@ -179,9 +179,10 @@ def columns_of(trials: pd.DataFrame, prefix: str) -> list[str]:
     return [column for column in map(str, trials.columns) if column.startswith(prefix)]
 
 
-def _rank(record: dict[str, Any]) -> tuple[bool, str]:
-    """Sort key of the records of one trial: the one that counts is the smallest."""
-    return (record.get("status") != "ok", json.dumps(record, sort_keys=True))
+def _rank(outcome: Outcome) -> tuple[bool, bool, str]:
+    """Sort key of the outcomes of one trial: the one that counts is the smallest."""
+    failed = outcome.record.get("status") != "ok"
+    return (failed, outcome.answers is None, json.dumps(outcome.record, sort_keys=True))
 
 
 def _group(column: str) -> int:

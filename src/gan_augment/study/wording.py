@@ -77,6 +77,26 @@ def results_in_words(study: Study, metrics: list[str]) -> str:
     return f"{study.part} {'accuracy' if len(metrics) == 1 else 'results'}"
 
 
+def without_new_images(compared: list[Contrast]) -> list[str]:
+    """Say which comparisons have no interval for new images, and why: a sentence for each reason.
+
+    With many test images that interval decides nothing, and its lack is said only where the trials' answers are lost.
+    """
+    reasons: dict[str, list[str]] = {}
+    for c in compared:
+        if c.no_new_images and c.part == "test" and (c.num_images < FEW_IMAGES or c.by_image is None):
+            reasons.setdefault(c.no_new_images, []).append(c.title)
+    said = []
+    for reason, titles in reasons.items():
+        which = f" of {' and of '.join(titles)}" if len(titles) < 4 else f" of {len(titles)} comparisons"
+        which = "" if len(titles) == len(compared) else which
+        said.append(
+            f"There is no interval for new images{which}: {reason}. "
+            "The verdict holds on these test images, and on other ones the difference varies further."
+        )
+    return said
+
+
 def remarks(study: Study, metrics: list[str], compared: list[Contrast]) -> list[str]:
     """Say what a reader must know of the results as such."""
     said = []
@@ -95,17 +115,6 @@ def remarks(study: Study, metrics: list[str], compared: list[Contrast]) -> list[
         said.append(
             f"{' and '.join(others)}: not step-matched. It is another network, trained in steps of its own, so what it "
             "differs by is the whole method and not its images alone."
-        )
-    reasons: dict[str, list[str]] = {}
-    for c in compared:
-        if c.no_new_images and c.part == "test" and c.num_images < FEW_IMAGES:
-            reasons.setdefault(c.no_new_images, []).append(c.title)
-    for reason, titles in reasons.items():
-        which = f" of {' and of '.join(titles)}" if len(titles) < 4 else f" of {len(titles)} comparisons"
-        which = "" if len(titles) == len(compared) else which
-        said.append(
-            f"There is no interval for new images{which}: {reason}. "
-            "The verdict holds on these test images, and on other ones the difference varies further."
         )
     return said
 
