@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test test-slow lint format benchmark benchmark-gpu tensorboard
+.PHONY: help demo pages test test-slow lint format benchmark benchmark-gpu tensorboard
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -17,6 +17,9 @@ help:  ## show this list
 
 demo: .venv/installed  ## answer the question on 1,797 embedded images: four arms, eight splits, one report
 	$(BIN)/gan-augment -m experiment=digits hydra/launcher=joblib
+
+pages: .venv/installed  ## build the page and the table of every study in results/: docs/<study>/report.html, results.csv
+	$(BIN)/python docs/pages.py
 
 test: .venv/installed-test lint  ## lint, type-check, and run the tests that CI runs
 	$(BIN)/python -m pytest -m "not slow"

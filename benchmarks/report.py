@@ -2,11 +2,12 @@
 
     python benchmarks/report.py [--trials 1000]
 
-Makes up trial folders with predictions on 360 images, after the records in `results/digits` but with other seeds,
+Makes up trial folders with predictions on 360 images, after the records in `results/digits.jsonl` but with other seeds,
 and runs `gan-augment-report` on them. Fails if it takes more than 20 seconds, start included, or imports torch.
 """
 
 import argparse
+import copy
 import json
 import subprocess
 import sys
@@ -17,7 +18,9 @@ from pathlib import Path
 import numpy as np
 from racing import keep
 
-RESULTS = Path(__file__).parents[1] / "results" / "digits" / "trials"
+from gan_augment.study.archive import read_archive
+
+RESULTS = Path(__file__).parents[1] / "results" / "digits.jsonl"
 NUM_IMAGES, NUM_CLASSES = 360, 10
 MOST = 20.0  # seconds
 REPORT = """
@@ -31,11 +34,11 @@ if "torch" in sys.modules:
 
 def make_trials(folder: Path, number: int) -> None:
     """Write trial folders of made-up trials: the arms of the records, each with splits of its own seeds."""
-    records = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*-seed0-*/record.json"))]
+    records = [outcome.record for outcome in read_archive(RESULTS)[1] if "-seed0-" in outcome.trial]
     random = np.random.default_rng(0)
     labels = np.arange(NUM_IMAGES) % NUM_CLASSES
     for index in range(number):
-        seed, record = index // len(records), records[index % len(records)]
+        seed, record = index // len(records), copy.deepcopy(records[index % len(records)])
         record["factors"] |= {
             name: seed for name, value in record["factors"].items() if name.startswith("seeds.") and value is not None
         }
