@@ -1,6 +1,9 @@
 """What several tests share. Torch is imported where it is needed: the tests of reports do without."""
 
+import copy
+import functools
 import logging
+import os
 import struct
 import sys
 import threading
@@ -10,6 +13,10 @@ from dataclasses import dataclass
 import hypothesis
 import numpy as np
 import pytest
+
+# One thread for these tests and all that they start, unless whoever runs them says otherwise: set before torch is
+# imported. pytest-xdist runs several of them at a time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Nothing here is timed, and every run draws the same examples.
 hypothesis.settings.register_profile("tests", deadline=None, database=None, derandomize=True, max_examples=40)
@@ -29,6 +36,8 @@ TINY = (
     "semi_supervised.network.channels=4",
     "pseudo_labels.threshold=0",  # what a teacher of 20 steps says is taken as it is
 )
+
+SMALL_MNIST = (12_000, 500)  # training and test images
 
 
 # The configuration nodes of a small GAN.
@@ -71,14 +80,6 @@ JUDGE_NODE = {
     "weight_decay": 0.0,
     "inception": False,
 }
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread():
-    """Keep every process that a test starts on one core."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")
-        yield
 
 
 @pytest.fixture(autouse=True)
@@ -133,22 +134,30 @@ def cli(monkeypatch, capsys):
     return launch
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def plain_settings():
-    """Compose the configuration of one trial, tiny, with some overrides, into plain values."""
+    """Compose the configuration of one trial, tiny, with some overrides, into plain values; the same ones once."""
     from hydra import compose, initialize_config_dir
     from hydra.core.hydra_config import HydraConfig
 
     from gan_augment.app import CONF
     from gan_augment.launch import plain
 
-    def settings(*overrides):
+    @functools.cache
+    def composed(overrides):
         with initialize_config_dir(str(CONF)):
             config = compose("config", overrides=[*TINY, *overrides], return_hydra_config=True)
         HydraConfig.instance().set_config(config)
         return plain(config)
 
-    return settings
+    return lambda *overrides: copy.deepcopy(composed(overrides))
+
+
+@pytest.fixture(scope="session")
+def shared_outputs(tmp_path_factory):
+    """Return an output folder for trials that may share stages: one for all processes that run tests."""
+    folder = tmp_path_factory.getbasetemp()
+    return (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "outputs"
 
 
 @pytest.fixture
@@ -194,16 +203,26 @@ def mapped(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def mnist_folder(tmp_path_factory):
-    """Make up MNIST's four files, uncompressed: noise, of the right number and size; Fashion-MNIST has the same."""
+def small_mnist(tmp_path_factory):
+    """Make up MNIST's four files, uncompressed: noise of the right size, fewer images; Fashion-MNIST is the same."""
     root = tmp_path_factory.mktemp("data")
     raw = root / "MNIST" / "raw"
     raw.mkdir(parents=True)
     random = np.random.default_rng(0)
-    for part, length in (("train", 60_000), ("t10k", 10_000)):
+    for part, length in zip(("train", "t10k"), SMALL_MNIST, strict=True):
         images = random.integers(0, 256, (length, 28, 28), dtype=np.uint8)
         labels = (np.arange(length) % 10).astype(np.uint8)
         (raw / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">4I", 0x803, *images.shape) + images.tobytes())
         (raw / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 0x801, length) + labels.tobytes())
     (root / "FashionMNIST").symlink_to("MNIST")
     return root
+
+
+@pytest.fixture
+def mnist_folder(small_mnist, monkeypatch):
+    """Let MNIST and Fashion-MNIST be as small as the files that are made up here."""
+    from gan_augment.data.standard_sets import LENGTHS
+
+    for name in ("MNIST", "FashionMNIST"):
+        monkeypatch.setitem(LENGTHS, name, SMALL_MNIST)
+    return small_mnist

@@ -533,6 +533,7 @@ def assert_refused(ended, output, *said):
     assert not list(output.glob("store/*"))
 
 
+# What planning refuses; the rest of the command line's refusals is tested at `plan_trial`.
 @launches
 @pytest.mark.parametrize(
     ("setting", "message"),
@@ -542,30 +543,15 @@ def assert_refused(ended, output, *said):
             "labels_per_class=500",
             "labels_per_class=500, but class '0' has 122 training images; use at most 122, or all",
         ),
-        ("labels_per_class=many", "labels_per_class=many: use a whole number of at least 1"),
-        ("validation_per_class=-1", "validation_per_class=-1: use a whole number of at least 0"),
         ("gan.discriminator_steps=50", "gan.images_seen=640: use a whole number of at least 3200"),
         ("augmentation.share=0.001", "augmentation.share=0.001 of classifier.batch_size=64 is no image at all"),
-        ("data.classical.flip=perhaps", "data.classical.flip=perhaps: use true or false"),
-        ("data.test_share=0.0001", "data.test_share=0.0001 of 1797 images is 1, but test and training need"),
         ("study=../elsewhere", "study=../elsewhere: use a name that a folder can have"),
-        ("seed=-1", "seeds.split=-1: use a whole number of at least 0"),
         ("seed=first", "seeds.split=first: use a whole number of at least 0"),
-        ("gan.batch_size=0", "gan.batch_size=0: use a whole number of at least 1"),
         ("gan.betas=[0.5]", "gan.betas=[0.5]: use a list of two numbers"),
-        ("gan.betas=0.5", "gan.betas=0.5"),
         ("+gan.foo=1", "gan has no setting foo: use images_seen, batch_size"),
-        ("+architecture.foo=1", "foo"),
-        ("+data.foo=1", "foo"),
         ("+foo=1", "foo"),
-        ("classifier.batch_size=0", "classifier.batch_size=0: use a whole number of at least 1"),
-        ("synthesis.per_class=0", "synthesis.per_class=0: use a whole number of at least 1"),
-        ("augmentation.share=1.5", "augmentation.share=1.5: use a number above 0 and at most 1"),
-        ("augmentation.share=-0.1", "augmentation.share=-0.1: use a number above 0 and at most 1"),
-        ("data.classical.shift=2", "data.classical.shift=2: use a number from 0 to 1"),
         ("data.image_size=4", "a CNN needs images of at least 8x8 pixels, not 4x4"),
-        ("data.image_size=129", "architecture DCGAN makes images of 8 to 128 pixels a side, not 129"),
-        ("data.image_size=0", "data.image_size=0: use a whole number of at least 1"),
+        ("augmentation=oversampling", "each has 5 labelled images: they come as often anyway"),
         ("trainer.precision=16", "trainer.precision=16: use one of 32-true, bf16-mixed"),
     ],
 )
@@ -587,23 +573,6 @@ def test_a_setting_that_cannot_be_is_refused_before_anything_trains(cli, tmp_pat
 )
 def test_what_hydra_does_not_know_it_refuses(cli, tmp_path, launch, setting, said):
     assert_refused(cli(*launch, *TINY, setting, f"paths.output_dir={tmp_path}"), tmp_path, *said)
-
-
-@launches
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        (("augmentation=more_real", "labels_per_class=all"), "the pool has no labelled image to give"),
-        (("augmentation=oversampling",), "each has 5 labelled images: they come as often anyway"),
-        (("augmentation=half_batch", "augmentation.share=1"), "leaves no image in a batch: use a smaller share"),
-        (("augmentation=none", "augmentation.share=0.5"), "this arm has no extra images: leave share null"),
-        (("augmentation=gan", "augmentation.extra=pool_labelled"), "pool_labels is for pool_labelled, and for nothing"),
-        (("augmentation=mixup", "classifier.batch_size=1"), "augmentation.transform=mixup mixes images, but"),
-    ],
-)
-def test_an_arm_that_would_be_another_one_or_none_is_refused(cli, tmp_path, launch, settings, message):
-    ended = cli(*launch, *TINY, *settings, f"paths.output_dir={tmp_path}")
-    assert_refused(ended, tmp_path, message)
 
 
 @launches
@@ -742,7 +711,11 @@ def photographs(tmp_path):
 
 
 # What a recipe needs beside the usual: files, or less work still.
-FOR_RECIPES = {"dcgan_64": ("data.root={photographs}", "architecture.channels=2", "gan.images_seen=256")}
+FOR_RECIPES = {
+    "dcgan_64": ("data.root={photographs}", "architecture.channels=2", "gan.images_seen=256"),
+    **dict.fromkeys(("mnist_arms", "mnist_100_labels", "mnist_precision"), ("data.image_size=8",)),
+    **dict.fromkeys(("fashion_few_labels", "rare_classes"), ("data.image_size=8",)),
+}
 
 
 def first_values(recipe):
@@ -756,13 +729,13 @@ def first_values(recipe):
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_every_recipe_runs(cli, tmp_path, recipe, mnist_folder, photographs, monkeypatch):
+def test_every_recipe_runs(cli, shared_outputs, recipe, mnist_folder, photographs, monkeypatch):
     # A recipe may sweep architectures and classifiers, which do not all have channels; it may have neither.
     text = (CONF / "experiment" / f"{recipe}.yaml").read_text()
     without = ["channels", *(group for group in ("classifier", "judge") if f"override /{group}: none" in text)]
     tiny = [setting for setting in TINY if not any(name in setting for name in without)]
     tiny += [setting.format(photographs=photographs) for setting in FOR_RECIPES.get(recipe, ())]
-    folders = (f"paths.data_dir={mnist_folder}", f"paths.output_dir={tmp_path}")
+    folders = (f"paths.data_dir={mnist_folder}", f"paths.output_dir={shared_outputs}")
     seeds = ("seed=0", "seeds.split=0")
     with monkeypatch.context() as patch:  # all of its trials can be planned
         patch.setattr("hydra_plugins.study_sweeper.StudySweeper.sweep", lambda self, arguments: None)
@@ -771,7 +744,7 @@ def test_every_recipe_runs(cli, tmp_path, recipe, mnist_folder, photographs, mon
 
     ended = cli("-m", f"experiment={recipe}", *first_values(recipe), *seeds, *tiny, *folders)
     assert ended.code == 0, ended.err
-    folder = tmp_path / "studies" / recipe
+    folder = shared_outputs / "studies" / recipe
     found = records(folder)
     assert sorted(found) == sorted(json.loads((folder / "study.json").read_text())["requested"])
     assert {record["status"] for record in found.values()} == {"ok"}
@@ -838,16 +811,16 @@ def halves(tmp_path):
 
 
 @pytest.mark.parametrize("member", DESIGN_MEMBERS)
-def test_every_member_of_a_gan_s_groups_trains(cli, tmp_path, member, halves):
+def test_every_member_of_a_gan_s_groups_trains(cli, shared_outputs, member, halves):
     usual = ("classifier=none", "data.image_size=8", "gan.images_seen=640", "judge.num_steps=10")
-    company = COMPANY.get(member, usual)
+    company, study = COMPANY.get(member, usual), member.replace("=", "-")
     ended = cli(
         *(setting.format(halves=halves) for setting in company),
         *("augmentation=gan", "synthesis.per_class=4"),
-        *(member, "trainer.num_threads=1", f"paths.output_dir={tmp_path}"),
+        *(member, f"study={study}", "trainer.num_threads=1", f"paths.output_dir={shared_outputs}"),
     )
     assert ended.code == 0, ended.err
-    (record,) = records(tmp_path / "studies" / "untitled").values()
+    (record,) = records(shared_outputs / "studies" / study).values()
     assert record["status"] == "ok"
     assert record["metrics"]["gan"]["modes_found" if member == "architecture=points" else "diversity"] >= 0
     assert record["factors"][member.split("=")[0]] == member.split("=")[1]

@@ -1,6 +1,7 @@
 import dataclasses
 import hashlib
 import json
+import re
 
 import numpy as np
 import pytest
@@ -37,10 +38,23 @@ def trial(plain_settings):
     return plan
 
 
-def run(trial, folder):
-    """Run a trial with a store of its own; return its record."""
+def run(trial, folder, store=None):
+    """Run a trial, by default with a store of its own; return its record."""
     folder.mkdir()
-    return run_trial(trial, folder, StageStore(folder / "store"), "trial")
+    return run_trial(trial, folder, store or StageStore(folder / "store"), "trial")
+
+
+@pytest.fixture
+def shared_store(shared_outputs):
+    """Return a store whose stages other tests may have made."""
+    return StageStore(shared_outputs / "store")
+
+
+@pytest.fixture(scope="module")
+def gan_trial(plain_settings, tmp_path_factory):
+    """Run the arm `gan` once; return its plan, its folder and its record."""
+    planned, folder = plan_trial(plain_settings("augmentation=gan")), tmp_path_factory.mktemp("gan") / "trial"
+    return planned, folder, run(planned, folder)
 
 
 def stage_keys(trial):
@@ -56,17 +70,16 @@ def test_the_same_seeds_give_the_same_result_bit_for_bit(trial, tmp_path):
     assert records[0]["provenance"]["stages"] == records[1]["provenance"]["stages"]
 
 
-def test_another_seed_gives_another_result(trial, tmp_path):
-    records = [run(trial("augmentation=none", f"seed={seed}"), tmp_path / str(seed)) for seed in (0, 1)]
+def test_another_seed_gives_another_result(trial, tmp_path, shared_store):
+    records = [run(trial("augmentation=none", f"seed={seed}"), tmp_path / str(seed), shared_store) for seed in (0, 1)]
     assert records[0]["provenance"]["split"] != records[1]["provenance"]["split"]
     assert records[0]["metrics"]["test"] != records[1]["metrics"]["test"]
     assert records[0]["provenance"]["test_images"] == records[1]["provenance"]["test_images"] == 360
 
 
-def test_the_record_says_what_was_found_and_what_it_cost(trial, tmp_path):
-    planned = trial("augmentation=gan")
-    record = run(planned, tmp_path / "trial")
-    predictions = np.load(tmp_path / "trial" / "predictions.npz")
+def test_the_record_says_what_was_found_and_what_it_cost(gan_trial):
+    planned, folder, record = gan_trial
+    predictions = np.load(folder / "predictions.npz")
     right = predictions["probabilities"].argmax(axis=1) == predictions["labels"]
     assert record["status"] == "ok"
     assert record["metrics"]["test"]["accuracy"] == pytest.approx(right.mean(), abs=3 / 360)  # float16 makes ties
@@ -124,9 +137,11 @@ def test_the_test_images_are_judged_with_the_threads_that_the_record_names(trial
     assert threads == [1] * 4  # validation and test, twice
 
 
-def test_there_may_be_no_validation_images(trial, tmp_path):
+def test_there_may_be_no_validation_images(trial, tmp_path, shared_store):
     enough_to_learn = "classifier.network.channels=32"
-    record = run(trial("augmentation=none", "validation_per_class=0", enough_to_learn), tmp_path / "trial")
+    record = run(
+        trial("augmentation=none", "validation_per_class=0", enough_to_learn), tmp_path / "trial", shared_store
+    )
     assert record["status"] == "ok"
     assert record["metrics"]["validation"] == {}
     assert record["metrics"]["test"]["accuracy"] > 0.4
@@ -170,11 +185,11 @@ def test_every_supervised_arm_takes_the_same_number_of_steps_with_as_many_images
     assert sizes == [32 if arm == "half_batch" else 64] * 20
 
 
-def test_a_trial_that_does_not_open_the_test_images_says_nothing_of_them(trial, tmp_path):
+def test_a_trial_that_does_not_open_the_test_images_says_nothing_of_them(trial, tmp_path, shared_store):
     opened, closed = trial("augmentation=none"), trial("augmentation=none", "open_test=false")
     assert opened.name != closed.name
     assert stage_keys(opened) == stage_keys(closed)
-    records = [run(one, tmp_path / one.name) for one in (opened, closed)]
+    records = [run(one, tmp_path / one.name, shared_store) for one in (opened, closed)]
     assert records[1]["metrics"] == {name: records[0]["metrics"][name] for name in ("validation", "gan")}
     assert records[1]["provenance"]["test_opened"] is None
     assert not (tmp_path / closed.name / "predictions.npz").exists()
@@ -209,14 +224,14 @@ def test_the_threshold_is_the_teachers_and_not_the_gans(trial):
     assert [name for name in keys[0] if keys[0][name] != keys[1][name]] == ["synthesis", "classifier"]
 
 
-def test_the_weights_of_generator_and_discriminator_lie_with_the_trial(trial, tmp_path):
-    run(trial("augmentation=gan"), tmp_path / "trial")
-    weights = torch.load(tmp_path / "trial" / "gan.pt", weights_only=True)["networks"]
+def test_the_weights_of_generator_and_discriminator_lie_with_the_trial(gan_trial):
+    _, folder, _ = gan_trial
+    weights = torch.load(folder / "gan.pt", weights_only=True)["networks"]
     assert set(weights) == {"ema", "generator", "discriminator"}
 
 
-def test_the_record_says_where_the_curves_of_the_gan_ended(trial, tmp_path):
-    record = run(trial("augmentation=gan", "gan.images_seen=6400"), tmp_path / "trial")
+def test_the_record_says_where_the_curves_of_the_gan_ended(trial, tmp_path, shared_store):
+    record = run(trial("augmentation=gan", "gan.images_seen=6400"), tmp_path / "trial", shared_store)
     training = record["metrics"]["gan"]["training"]
     assert set(training) == {
         *("loss_discriminator", "loss_generator", "output_real", "output_fake", "accuracy_real", "accuracy_fake"),
@@ -238,10 +253,10 @@ def test_one_judge_measures_every_trial_on_a_data_set(trial):
     assert "judge" not in trial("augmentation=none").stages
 
 
-def test_without_a_judge_nothing_is_measured_by_features(plain_settings, tmp_path):
+def test_without_a_judge_nothing_is_measured_by_features(plain_settings, tmp_path, shared_store):
     planned = plan_trial(plain_settings("augmentation=gan") | {"judge": {"network": None}})
     assert list(planned.stages) == ["gan", "synthesis", "classifier"]
-    found = run(planned, tmp_path / "trial")["metrics"]["gan"]
+    found = run(planned, tmp_path / "trial", shared_store)["metrics"]["gan"]
     assert set(found) == {"diversity", "diversity_per_class", "training"}
 
 
@@ -257,8 +272,8 @@ def test_the_judge_learns_from_what_is_neither_validation_nor_test(trial):
     assert not pixels(split.training) & (pixels(split.validation) | pixels(split.test))
 
 
-def test_the_record_says_what_the_judge_saw(trial, tmp_path):
-    record = run(trial("augmentation=gan", "validation_per_class=30"), tmp_path / "trial")
+def test_the_record_says_what_the_judge_saw(trial, tmp_path, shared_store):
+    record = run(trial("augmentation=gan", "validation_per_class=30"), tmp_path / "trial", shared_store)
     found = record["metrics"]["gan"]
     assert (found["judged_real"], found["judged_generated"]) == (300, 2100)
     assert found["judge_frechet_distance"] > found["real"]["judge_frechet_distance"] >= 0
@@ -271,15 +286,17 @@ def test_the_record_says_what_the_judge_saw(trial, tmp_path):
     assert len(refused) == 1  # precision and recall by class; of the tiny judge's 8 features 16 images will do
 
 
-def test_pictures_of_the_generator_lie_with_the_trial(trial, tmp_path):
-    run(trial("augmentation=gan"), tmp_path / "trial")
-    pictures = {path.name for path in (tmp_path / "trial").glob("*.png")}
+def test_pictures_of_the_generator_lie_with_the_trial(gan_trial):
+    _, folder, _ = gan_trial
+    pictures = {path.name for path in folder.glob("*.png")}
     assert pictures == {"samples.png", "interpolation.png", "class_walk.png", "nearest.png"}
 
 
 @pytest.mark.parametrize(("metric", "others"), [("cas_validation", 0), ("label_agreement", 1797 - 360 - 200 - 50)])
-def test_a_generator_that_is_kept_for_its_looks_has_used_validation(trial, tmp_path, metric, others):
-    record = run(trial("augmentation=gan", "gan.judge_every=320", f"gan.best_by={metric}"), tmp_path / "trial")
+def test_a_generator_that_is_kept_for_its_looks_has_used_validation(trial, tmp_path, shared_store, metric, others):
+    record = run(
+        trial("augmentation=gan", "gan.judge_every=320", f"gan.best_by={metric}"), tmp_path / "trial", shared_store
+    )
     assert record["provenance"]["checkpoint"]["chosen_by"] == metric
     assert record["provenance"]["checkpoint"]["images_seen"] in (320, 640)
     saw = record["saw"]
@@ -292,11 +309,11 @@ def test_a_generator_that_is_kept_for_its_looks_has_used_validation(trial, tmp_p
     assert [point.step for point in events.Scalars("judge/cas_validation")] == [320, 640]
 
 
-def test_the_generator_of_the_last_step_is_the_usual_one(trial, tmp_path):
-    record = run(trial("augmentation=gan"), tmp_path / "trial")
+def test_the_generator_of_the_last_step_is_the_usual_one(gan_trial):
+    _, folder, record = gan_trial
     checkpoint = record["provenance"]["checkpoint"]
     assert (checkpoint["images_seen"], checkpoint["chosen_by"]) == (640, None)
-    assert checkpoint["hash"] == file_hash(tmp_path / "trial" / "gan.pt")
+    assert checkpoint["hash"] == file_hash(folder / "gan.pt")
 
 
 def test_a_measure_that_diverges_does_not_end_the_trial(trial, tmp_path, monkeypatch):
@@ -500,20 +517,23 @@ def test_a_threshold_of_labels_that_nobody_gives_names_no_trial(trial):
     assert trial(*unlabelled, "pseudo_labels.threshold=0.5").name == trial(*unlabelled).name
 
 
-def test_the_record_counts_the_pool_also_where_the_generator_was_chosen(trial, tmp_path):
+def test_the_record_counts_the_pool_also_where_the_generator_was_chosen(trial, tmp_path, shared_store):
     planned = trial("augmentation=gan_pool", "gan.judge_every=320", "gan.best_by=precision")
-    record = run(dataclasses.replace(planned, split=without_pool_labels(planned.split)), tmp_path / "trial")
+    record = run(
+        dataclasses.replace(planned, split=without_pool_labels(planned.split)), tmp_path / "trial", shared_store
+    )
     assert record["saw"]["pool_images"] == len(planned.split.pool)
 
 
-def test_whoever_labelled_the_pool_does_not_judge_the_generator(trial, tmp_path):
-    assert "gan_test" in run(trial("augmentation=gan"), tmp_path / "plain")["metrics"]["gan"]
-    assert "gan_test" not in run(trial("augmentation=gan_pool"), tmp_path / "pool")["metrics"]["gan"]
+def test_whoever_labelled_the_pool_does_not_judge_the_generator(trial, gan_trial, tmp_path, shared_store):
+    _, _, record = gan_trial
+    assert "gan_test" in record["metrics"]["gan"]
+    assert "gan_test" not in run(trial("augmentation=gan_pool"), tmp_path / "pool", shared_store)["metrics"]["gan"]
 
 
-def test_the_record_says_how_right_the_labels_of_the_teacher_were(trial, tmp_path):
+def test_the_record_says_how_right_the_labels_of_the_teacher_were(trial, tmp_path, shared_store):
     plan = trial("augmentation=pseudo_label", "pseudo_labels.threshold=0.5", "classifier.num_steps=100")
-    found = run(plan, tmp_path / "trial")["metrics"]["pseudo_labels"]
+    found = run(plan, tmp_path / "trial", shared_store)["metrics"]["pseudo_labels"]
     assert 0 < found["images"] < len(plan.split.pool)
     assert found["share"] == found["images"] / len(plan.split.pool)
     assert 0 < found["accuracy"] <= 1
@@ -586,8 +606,8 @@ def test_more_real_images_are_as_many_as_generated_ones_would_be(trial, trained,
         assert np.bincount([*taken.values()]).tolist() == counts
 
 
-def test_the_record_says_how_many_images_of_the_pool_were_seen_with_their_labels(trial, tmp_path):
-    record = run(trial("augmentation=more_real"), tmp_path / "trial")
+def test_the_record_says_how_many_images_of_the_pool_were_seen_with_their_labels(trial, tmp_path, shared_store):
+    record = run(trial("augmentation=more_real"), tmp_path / "trial", shared_store)
     saw = record["saw"]
     assert (saw["labelled"], saw["pool_images"], saw["pool_labels"], saw["validation"]) == (50, 80, 80, 0)
     assert set(record["costs"]["seconds"]) == {"classifier", "total"}
@@ -603,6 +623,59 @@ def test_the_record_says_how_many_images_of_the_pool_were_seen_with_their_labels
 def test_a_pool_without_images_is_refused(trial, overrides, message):
     with pytest.raises(ValueError, match=message):
         trial("augmentation=more_real", *overrides)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("labels_per_class=0", "labels_per_class=0: use a whole number of at least 1"),
+        (
+            "labels_per_class=500",
+            "labels_per_class=500, but class '0' has 122 training images; use at most 122, or all",
+        ),
+        ("labels_per_class=many", "labels_per_class=many: use a whole number of at least 1"),
+        ("validation_per_class=-1", "validation_per_class=-1: use a whole number of at least 0"),
+        ("gan.discriminator_steps=50", "gan.images_seen=640: use a whole number of at least 3200"),
+        ("augmentation.share=0.001", "augmentation.share=0.001 of classifier.batch_size=64 is no image at all"),
+        ("data.classical.flip=perhaps", "data.classical.flip=perhaps: use true or false"),
+        ("data.test_share=0.0001", "data.test_share=0.0001 of 1797 images is 1, but test and training need"),
+        ("seed=-1", "seeds.split=-1: use a whole number of at least 0"),
+        ("seed=first", "seeds.split=first: use a whole number of at least 0"),
+        ("gan.batch_size=0", "gan.batch_size=0: use a whole number of at least 1"),
+        ("gan.betas=[0.5]", "gan.betas=[0.5]: use a list of two numbers"),
+        ("gan.betas=0.5", "gan.betas=0.5"),
+        ("+gan.foo=1", "gan has no setting foo: use images_seen, batch_size"),
+        ("+architecture.foo=1", "foo"),
+        ("+data.foo=1", "foo"),
+        ("+foo=1", "foo"),
+        ("classifier.batch_size=0", "classifier.batch_size=0: use a whole number of at least 1"),
+        ("synthesis.per_class=0", "synthesis.per_class=0: use a whole number of at least 1"),
+        ("augmentation.share=1.5", "augmentation.share=1.5: use a number above 0 and at most 1"),
+        ("augmentation.share=-0.1", "augmentation.share=-0.1: use a number above 0 and at most 1"),
+        ("data.classical.shift=2", "data.classical.shift=2: use a number from 0 to 1"),
+        ("data.image_size=4", "a CNN needs images of at least 8x8 pixels, not 4x4"),
+        ("data.image_size=129", "architecture DCGAN makes images of 8 to 128 pixels a side, not 129"),
+        ("data.image_size=0", "data.image_size=0: use a whole number of at least 1"),
+        ("trainer.precision=16", "trainer.precision=16: use one of 32-true, bf16-mixed"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused(trial, setting, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        trial(setting)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (("augmentation=half_batch", "augmentation.share=1"), "leaves no image in a batch: use a smaller share"),
+        (("augmentation=none", "augmentation.share=0.5"), "this arm has no extra images: leave share null"),
+        (("augmentation=gan", "augmentation.extra=pool_labelled"), "pool_labels is for pool_labelled, and for nothing"),
+        (("augmentation=mixup", "classifier.batch_size=1"), "augmentation.transform=mixup mixes images, but"),
+    ],
+)
+def test_an_arm_that_would_be_another_one_or_none_is_refused(trial, settings, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        trial(*settings)
 
 
 def test_oversampling_of_equal_classes_is_refused(trial):

@@ -10,6 +10,13 @@ from gan_augment.data.image_set import ImageSet
 from gan_augment.data.source import Source, resize
 
 DIGITS = [str(name) for name in range(10)]
+# Training and test images of torchvision's data sets, by the names of their classes.
+LENGTHS = {
+    "MNIST": (60_000, 10_000),
+    "FashionMNIST": (60_000, 10_000),
+    "USPS": (7_291, 2_007),
+    "CIFAR10": (50_000, 10_000),
+}
 
 
 def digits(image_size: int | None = None) -> Source:
@@ -37,7 +44,7 @@ def mnist(root: str, image_size: int | None = None) -> Source:
     """
     from torchvision.datasets import MNIST
 
-    return _published(MNIST, root, "MNIST/raw", "four", (60_000, 10_000), image_size, DIGITS)
+    return _published(MNIST, root, "MNIST/raw", "four", image_size, DIGITS)
 
 
 def fashion_mnist(root: str, image_size: int | None = None) -> Source:
@@ -52,7 +59,7 @@ def fashion_mnist(root: str, image_size: int | None = None) -> Source:
     """
     from torchvision.datasets import FashionMNIST
 
-    return _published(FashionMNIST, root, "FashionMNIST/raw", "four", (60_000, 10_000), image_size)
+    return _published(FashionMNIST, root, "FashionMNIST/raw", "four", image_size)
 
 
 def usps(root: str, image_size: int | None = None) -> Source:
@@ -67,7 +74,7 @@ def usps(root: str, image_size: int | None = None) -> Source:
     """
     from torchvision.datasets import USPS
 
-    return _published(USPS, root, "USPS", "two", (7_291, 2_007), image_size, DIGITS, below="USPS")
+    return _published(USPS, root, "USPS", "two", image_size, DIGITS, below="USPS")
 
 
 def cifar10(root: str, image_size: int | None = None) -> Source:
@@ -84,7 +91,7 @@ def cifar10(root: str, image_size: int | None = None) -> Source:
     """
     from torchvision.datasets import CIFAR10
 
-    return _published(CIFAR10, root, "cifar-10-batches-py", "seven", (50_000, 10_000), image_size)
+    return _published(CIFAR10, root, "cifar-10-batches-py", "seven", image_size)
 
 
 def _published(
@@ -92,7 +99,6 @@ def _published(
     root: str,
     folder: str,
     num_files: str,
-    lengths: tuple[int, int],
     image_size: int | None,
     class_names: Sequence[str] | None = None,
     below: str = "",
@@ -104,7 +110,6 @@ def _published(
         root: Folder of all data sets.
         folder: Where its files lie below `root`.
         num_files: How many there are, in words.
-        lengths: How many training and test images there are.
         image_size: Side to resize to, in pixels; None keeps what there is.
         class_names: One name a class; None takes torchvision's.
         below: What torchvision takes for the root, below `root`.
@@ -119,9 +124,9 @@ def _published(
             remedy = f"put its {num_files} files there, or set paths.data_dir to a folder that has {folder}"
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise ValueError(f"{name} could not be downloaded to or read from {where} ({reason}): {remedy}") from error
-    found = [len(part.data) for part in parts]
-    if found != list(lengths):
-        raise ValueError(f"{name} in {where} has {found} images instead of {list(lengths)}: delete it and start again")
+    found, published = [len(part.data) for part in parts], list(LENGTHS[name])
+    if found != published:
+        raise ValueError(f"{name} in {where} has {found} images instead of {published}: delete it and start again")
     pixels = torch.cat([torch.as_tensor(part.data) for part in parts])
     pixels = pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2).contiguous()
     labels = torch.cat([torch.as_tensor(part.targets) for part in parts])
