@@ -70,7 +70,7 @@ class Ticker:
         self._steps += 1
         if time.perf_counter() < self._end:
             return
-        _wait_for_device()
+        wait_for_device()
         now = time.perf_counter()
         self._pipe.send(Lap((now - self._start) / self._steps, self.data / self._steps))
         seconds = self._pipe.recv()
@@ -88,7 +88,8 @@ class Ticker:
         return time.perf_counter() - self._waited
 
 
-def _wait_for_device() -> None:
+def wait_for_device() -> None:
+    """Wait until a GPU has done all that it was asked to do."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.synchronize()
