@@ -45,7 +45,7 @@ class Probe(Ticker):
     def __init__(self, steps: int, gpu: bool) -> None:
         self.data = 0.0
         self._steps, self._done = steps, 0
-        self._profile = profile(activities=[ProfilerActivity.CUDA if gpu else ProfilerActivity.CPU])
+        self._profile = profile(activities=[ProfilerActivity.CUDA if gpu else ProfilerActivity.CPU], acc_events=True)
         self._kernels = KERNELS if gpu else ("cpu_op",)
 
     def __call__(self) -> None:

@@ -71,8 +71,10 @@ def processors(results: Results) -> str:
                     continue
                 row = rows.setdefault((processor, kind.removesuffix(name)), [None] * 2 * len(names))
                 row[2 * column] = f"{loops['ours']['speed against']['tutorial']:.2f}"
-                row[2 * column + 1] = f"{100 * (loops['bare']['speed against']['ours'] - 1):.0f} %"
-    heads = [head for name in names.values() for head in (f"{name}: times the tutorial's speed", "longer than bare")]
+                row[2 * column + 1] = f"{loops['bare']['speed against']['ours']:.2f}"
+    heads = [
+        head for name in names.values() for head in (f"{name}: times the tutorial's speed", "times as long as bare")
+    ]
     found = [[f"{processor}{', --quick' if quick else ''}", *row] for (processor, quick), row in sorted(rows.items())]
     return table(["", *heads], found)
 
@@ -86,6 +88,28 @@ def growth(found: Results) -> str:
         for name, result in found["contestants"].items()
     ]
     return table(["", "ms a step", "times as long as the first", "data", "MiB"], rows)
+
+
+def kernels(found: Results) -> str:
+    """Show what steps ask of a GPU."""
+    rows = [
+        [name, result["ms"], result["kernels"], result["copies"], f"{100 * result['busy']:.0f} %"]
+        if "failed" not in result
+        else [name, result["failed"], None, None, None]
+        for name, result in found["trainings"].items()
+    ]
+    return table(["", "ms a step", "kernels", "copies", "busy"], rows)
+
+
+def waits(found: Results) -> str:
+    """Show which methods wait for the GPU, or fail there."""
+    rows = [
+        [name, "<br>".join([*result["wrong"], *result["waits"]]).replace("|", "\\|")]
+        for name, result in found["methods"].items()
+        if result["wrong"]
+    ]
+    count = f"Of {len(found['methods'])} methods, {len(rows) or 'none'} wait or fail."
+    return f"{count}\n\n{table(['', ''], rows)}" if rows else count
 
 
 def pairs(found: Results) -> str:
@@ -109,7 +133,7 @@ def show(name: str, results: Results) -> str:
 
 def one(name: str, processor: str, found: Results) -> str:
     """Show the results of one benchmark on one kind of processor, and where they are from."""
-    kind = pairs
+    kind = {"GPU kernels": kernels, "GPU waits": waits}.get(name, pairs)
     if "contestants" in found:
         kind = growth if "growth" in name else steps
     where = found["machine"]

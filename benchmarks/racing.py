@@ -319,7 +319,8 @@ def keep(name: str, accelerator: str = "cpu", file: Path | None = None, **found:
 
     where, file = machine(), file or RESULTS[accelerator]
     results = json.loads(file.read_text()) if file.exists() else {}
-    kept = {**found, "commit": code_provenance()["commit"], "sources": source_hash(), "machine": where}
+    commit = code_provenance()["commit"] or os.environ.get("COMMIT")  # of a copy of the code without its repository
+    kept = {**found, "commit": commit, "sources": source_hash(), "machine": where}
     results.setdefault(name, {})[where[accelerator]] = kept
     text = json.dumps(dict(sorted(results.items())), indent=1)
     file.write_text(re.sub(r"\[[^\[\]{}]*\]", lambda laps: " ".join(laps[0].split()), text) + "\n")  # a list a line

@@ -33,14 +33,14 @@ from gan_augment.systems.gan import train_gan
 from gan_augment.systems.hardware import Hardware
 from gan_augment.systems.semi_supervised import train_semi_supervised
 
-# The networks of the tutorials, at their rates.
-MLP = ("experiment=mlp_gan_mnist",)
+# The networks of the tutorials, at their rates; so many steps that no race, on whatever GPU, comes to their end.
+MLP = ("experiment=mlp_gan_mnist", "gan.images_seen=6000000")
 DCGAN = (
     *(*MLP, "architecture=dcgan", "architecture.channels=64", "architecture.full_size=false"),
     *("architecture.batch_norm=true", "gan.batch_size=128"),
 )
-CLASSIFIER = ("data=mnist", "augmentation=classical", "labels_per_class=all", "classifier.num_steps=20000")
-SEMI_SUPERVISED = ("data=mnist", "augmentation=semi_supervised", "semi_supervised.num_steps=20000")
+CLASSIFIER = ("data=mnist", "augmentation=classical", "labels_per_class=all", "classifier.num_steps=200000")
+SEMI_SUPERVISED = ("data=mnist", "augmentation=semi_supervised", "semi_supervised.num_steps=200000")
 NUM_LABELLED = 100  # images, in the semi-supervised training
 
 
