@@ -217,6 +217,8 @@ def race(
                 leave_out(name, reason)
     print(f"started within {time.monotonic() - begin:.0f} s: {'; '.join(runners)}", flush=True)
     for number in range(rounds + 1):
+        if not runners:
+            break
         if most is not None and number > FEWEST and time.monotonic() - begin > most:
             print(f"{most:g} s are over: {number - 1} rounds instead of {rounds}", flush=True)
             break
