@@ -48,10 +48,8 @@ benchmark: .venv/installed  ## speed and memory, a study killed 20 times; an hou
 	$(BIN)/python benchmarks/kills.py
 	$(BIN)/python benchmarks/page.py
 
-benchmark-gpu: .venv/installed  ## speed on an NVIDIA GPU, if there is one
-	$(BIN)/python benchmarks/speed.py --accelerator gpu
-	$(BIN)/python benchmarks/growth.py --accelerator gpu
-	$(BIN)/python benchmarks/page.py
+benchmark-gpu: .venv/installed-test  ## tests, waiting steps and speed on an NVIDIA GPU; nine minutes
+	PYTHON=$(BIN)/python bash benchmarks/gpu.sh; failed=$$?; $(BIN)/python benchmarks/page.py; exit $$failed
 
 tensorboard: .venv/installed  ## open TensorBoard on every study under outputs/
 	$(BIN)/tensorboard --logdir outputs/studies

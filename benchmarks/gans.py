@@ -17,6 +17,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from racing import keep
+from trainings import members
 
 from gan_augment.app import CONF
 from gan_augment.data.image_set import ImageSet
@@ -27,11 +28,6 @@ from gan_augment.systems.hardware import Hardware
 ROUNDS = 3
 SHORT, LONG = 320, 1280  # images seen
 DEFAULT = ("dcgan", "non_saturating")
-
-
-def members(group: str) -> list[str]:
-    """Name the members of a group of the configuration."""
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
 def design(architecture: str, loss: str, images_seen: int) -> GANDesign:

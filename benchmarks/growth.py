@@ -14,14 +14,16 @@ import sys
 import tempfile
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from racing import Contestant, Ticker, keep, race, ratio
+from racing import Contestant, Ticker, check_failures, finishers, keep, machine, race, ratio
 from trainings import MLP, run_gan
 
 from gan_augment.data.image_set import ImageSet, MappedImages, hash_images
 
+SECONDS = 1.0  # of a turn
 NUMBERS = (1_000, 10_000, 100_000, 1_000_000)
 LONGER, MORE = 1.1, 2048  # times as long a step, and MiB, that a million images may take
 DCGAN = (*MLP, "architecture=dcgan", "architecture.channels=16")
@@ -64,14 +66,15 @@ def train_on_file(tick: Ticker, overrides: tuple[str, ...], path: Path, number: 
     run_gan(tick, overrides, Path(), ImageSet(images, torch.zeros(number).long(), ["any"]))
 
 
-def grow(name: str, contestants: dict[str, Contestant], block: int, rounds: int) -> dict[str, dict[str, float]]:
+def grow(name: str, accelerator: str, contestants: dict[str, Contestant], rounds: int) -> dict[str, dict[str, Any]]:
     """Race, print and keep."""
-    found = race(contestants, block, rounds)
-    first = next(iter(found))
-    for contestant, result in found.items():
-        result["times as long"] = ratio(found, contestant, first)
+    found = race(contestants, SECONDS, rounds)
+    finished = finishers(found)
+    for contestant, result in finished.items():
+        result["times as long"] = ratio(found, contestant, next(iter(finished)))
         print(f"{contestant}: " + ", ".join(f"{what} {value}" for what, value in result.items() if what != "laps"))
-    keep(f"growth with the {name}", contestants=found, rounds=rounds)
+    keep(f"growth with the {name}", accelerator, contestants=found, rounds=rounds)
+    check_failures(found)
     return found
 
 
@@ -99,22 +102,21 @@ def main() -> None:
     if arguments.accelerator == "gpu" and not torch.cuda.is_available():
         print("no GPU: its benchmarks are left out")
         return
-    suffix, more = (
-        (" on a GPU", f"trainer={arguments.accelerator}") if arguments.accelerator == "gpu" else ("", "trainer=cpu")
-    )
+    machine()
+    accelerator, more = arguments.accelerator, f"trainer={arguments.accelerator}"
     if "batch" in arguments.only:
         for name, kind, sizes in (("MLP", MLP, (16, 64, 256, 1024)), ("DCGAN", DCGAN, (16, 64, 256))):
             batches: dict[str, Contestant] = {
                 f"{size} images": partial(train_on_noise, overrides=(*kind, more, f"gan.batch_size={size}"), side=28)
                 for size in sizes
             }
-            grow(f"batch, {name}{suffix}", batches, 20 if kind == MLP else 8, arguments.rounds)
+            grow(f"batch, {name}", accelerator, batches, arguments.rounds)
     if "size" in arguments.only:
         sides: dict[str, Contestant] = {
             f"{side} pixels": partial(train_on_noise, overrides=(*DCGAN, more, "gan.batch_size=32"), side=side)
             for side in (16, 32, 64, 128)
         }
-        grow(f"size of the images, DCGAN{suffix}", sides, 3, arguments.rounds)
+        grow("size of the images, DCGAN", accelerator, sides, arguments.rounds)
     if "number" in arguments.only:
         with tempfile.TemporaryDirectory() as name:
             path = Path(name) / "noise.npy"
@@ -123,7 +125,7 @@ def main() -> None:
                 f"{number:,} images": partial(train_on_file, overrides=(*MLP, more), path=path, number=number)
                 for number in NUMBERS
             }
-            found = grow(f"number of the images, MLP{suffix}", numbers, 100, arguments.rounds)
+            found = grow("number of the images, MLP", accelerator, numbers, arguments.rounds)
             longer = ratio(found, f"{NUMBERS[-1]:,} images", f"{NUMBERS[1]:,} images")
             few = Path(name) / "few.npy"
             write_noise(few, NUMBERS[1], 28)
@@ -133,7 +135,7 @@ def main() -> None:
             }
         above = peaks["a million"] - peaks["ten thousand"]
         print(f"a million images: a step takes {longer} times as long as on ten thousand, {above} MiB more: {peaks}")
-        keep(f"a million images{suffix}", times_as_long=longer, peak_mib=peaks)
+        keep("a million images", accelerator, times_as_long=longer, peak_mib=peaks)
         if longer > LONGER or above > MORE:
             raise SystemExit("a million images take too long, or too much memory")
 

@@ -1,6 +1,7 @@
 """Our trainings as contestants of a race: as users run them, and as bare loops of the same mathematics."""
 
 import copy
+import struct
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -8,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import tutorials
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
-from racing import Ticker
+from racing import Contestant, Ticker
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -29,14 +31,22 @@ from gan_augment.systems.classifier import read_classifier, train_classifier
 from gan_augment.systems.design import DESIGN, GANDesign
 from gan_augment.systems.gan import train_gan
 from gan_augment.systems.hardware import Hardware
+from gan_augment.systems.semi_supervised import train_semi_supervised
 
-# The networks of the tutorials, at their rates.
-MLP = ("experiment=mlp_gan_mnist",)
+# The networks of the tutorials, at their rates; so many steps that no race, on whatever GPU, comes to their end.
+MLP = ("experiment=mlp_gan_mnist", "gan.images_seen=6000000")
 DCGAN = (
     *(*MLP, "architecture=dcgan", "architecture.channels=64", "architecture.full_size=false"),
     *("architecture.batch_norm=true", "gan.batch_size=128"),
 )
-CLASSIFIER = ("data=mnist", "augmentation=classical", "labels_per_class=all", "classifier.num_steps=20000")
+CLASSIFIER = ("data=mnist", "augmentation=classical", "labels_per_class=all", "classifier.num_steps=200000")
+SEMI_SUPERVISED = ("data=mnist", "augmentation=semi_supervised", "semi_supervised.num_steps=200000")
+NUM_LABELLED = 100  # images, in the semi-supervised training
+
+
+def members(group: str) -> list[str]:
+    """Name the members of a group of the configuration."""
+    return sorted(path.stem for path in (gan_augment.app.CONF / group).glob("*.yaml"))
 
 
 def composed(overrides: Sequence[str]) -> DictConfig:
@@ -64,6 +74,16 @@ def training_images(root: Path, num_classes: int = 10) -> ImageSet:
     return images if num_classes == 10 else images.as_one_class()
 
 
+def write_noise(root: Path) -> None:
+    """Write MNIST's files with noise in place of digits: a step takes as long, and nothing is downloaded."""
+    raw, random = root / "MNIST" / "raw", np.random.default_rng(0)
+    raw.mkdir(parents=True)
+    for part, number in (("train", 60_000), ("t10k", 10_000)):
+        images, labels = random.integers(0, 256, (number, 28, 28), np.uint8), (np.arange(number) % 10).astype(np.uint8)
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">4I", 0x803, *images.shape) + images.tobytes())
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 0x801, number) + labels.tobytes())
+
+
 @dataclass(frozen=True)
 class RacingHardware(Hardware):
     """Hardware whose trainings take turns with others."""
@@ -80,7 +100,10 @@ class RacingHardware(Hardware):
             tick()
 
         NotFiniteGuard.on_train_batch_end = watch_and_tick  # one more callback would cost
-        super().fit(*arguments, **settings)
+        try:
+            super().fit(*arguments, **settings)
+        finally:
+            NotFiniteGuard.on_train_batch_end = watch
 
 
 def hardware_of(overrides: Sequence[str], tick: Ticker) -> Hardware:
@@ -111,6 +134,19 @@ def run_classifier(tick: Ticker, overrides: Sequence[str], root: Path) -> None:
         train_classifier(images, validation, arm, transform, plain(config.classifier), 100, hardware, Path(folder))
 
 
+def run_semi_supervised(tick: Ticker, overrides: Sequence[str], root: Path) -> None:
+    """Train a semi-supervised GAN as users do."""
+    config, images = composed(overrides), training_images(root)
+    transform, hardware = build(plain(config.data.classical)), hardware_of(overrides, tick)
+    labelled, rest = images.subset(torch.arange(NUM_LABELLED)), images.subset(torch.arange(NUM_LABELLED, len(images)))
+    pool, nothing = rest.without_labels(), images.subset(torch.arange(0))
+    _prepare(tick)
+    with tempfile.TemporaryDirectory() as folder:
+        train_semi_supervised(
+            labelled, pool, nothing, transform, plain(config.semi_supervised), 100, hardware, Path(folder)
+        )
+
+
 def _prepare(tick: Ticker) -> None:
     """Time checkpoints by the contestant's own clock, and count the seconds that go into batches.
 
@@ -129,6 +165,16 @@ def _prepare(tick: Ticker) -> None:
     checkpoints.monotonic = tick.clock
     TrainingSteps.__getitem__ = timed(TrainingSteps.__getitem__)
     ImageBatches.transfer_batch_to_device = timed(ImageBatches.transfer_batch_to_device)
+
+
+def in_tf32(tick: Ticker, contestant: Contestant, allowed: bool) -> None:
+    """Run a contestant with or without TF32, in which a GPU rounds float32 factors to 10 bits.
+
+    PyTorch itself allows it in convolutions and not in matrix products.
+    """
+    torch.set_float32_matmul_precision("high" if allowed else "highest")
+    torch.backends.cudnn.allow_tf32 = allowed
+    contestant(tick)
 
 
 def tutorial_gan(tick: Ticker, overrides: Sequence[str], root: Path, device: str) -> None:

@@ -40,6 +40,18 @@ TINY = (
 SMALL_MNIST = (12_000, 500)  # training and test images
 
 
+ACCELERATORS = ["cpu", pytest.param("gpu", marks=pytest.mark.gpu)]
+
+
+def pytest_runtest_setup(item):
+    """Skip tests that need a GPU where there is none."""
+    if item.get_closest_marker("gpu") is not None:
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("there is no NVIDIA GPU")
+
+
 # The configuration nodes of a small GAN.
 GAN_NODES = {
     "architecture": {"_target_": "gan_augment.networks.mlp.MLP", "latent_dim": 5, "width": 8},

@@ -9,6 +9,7 @@ import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from conftest import ACCELERATORS
 from gan_augment.app import CONF
 from gan_augment.augmentation.arm import Arm
 from gan_augment.data.split import LabelBudget, draw_split
@@ -61,13 +62,24 @@ def stage_keys(trial):
     return {name: stage.key for name, stage in trial.stages.items()}
 
 
-def test_the_same_seeds_give_the_same_result_bit_for_bit(trial, tmp_path):
-    records = [run(trial("augmentation=gan_classical"), tmp_path / name) for name in ("one", "again")]
+@pytest.mark.parametrize("accelerator", ACCELERATORS)
+def test_the_same_seeds_give_the_same_result_bit_for_bit(trial, tmp_path, accelerator):
+    overrides = ("augmentation=gan_classical", f"trainer={accelerator}")
+    records = [run(trial(*overrides), tmp_path / name) for name in ("one", "again")]
     predictions = [np.load(tmp_path / name / "predictions.npz") for name in ("one", "again")]
     for name in ("ids", "labels", "probabilities"):
         assert predictions[0][name].tobytes() == predictions[1][name].tobytes()
     assert records[0]["metrics"] == records[1]["metrics"]  # computed from float32 probabilities
     assert records[0]["provenance"]["stages"] == records[1]["provenance"]["stages"]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("arm", POOL_ARMS)
+def test_arms_that_see_the_pool_train_on_a_gpu(trial, tmp_path, arm):
+    record = run(trial(f"augmentation={arm}", "trainer=gpu"), tmp_path / "trial")
+    assert record["status"] == "ok"
+    assert record["costs"]["device"] == "cuda"
+    assert record["costs"]["peak_gpu_memory_mib"] > 0
 
 
 def test_another_seed_gives_another_result(trial, tmp_path, shared_store):

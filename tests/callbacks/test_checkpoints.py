@@ -155,6 +155,13 @@ def test_a_resumed_training_has_its_channels_where_they_were(interrupt):
     assert left_by(resumed) == left_by(whole)
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("kind", ["gan", "gan with looks", "classifier"])
+def test_an_interrupted_stage_on_a_gpu_ends_as_if_it_had_not_been(interrupt, kind):
+    whole, resumed = (interrupt(kind, *steps, accelerator="gpu") for steps in ((), (34, 58)))
+    assert left_by(resumed) == left_by(whole)
+
+
 @pytest.mark.parametrize("kind", ["gan", "classifier"])
 def test_a_checkpoint_may_stand_before_the_last_step(interrupt, watch, kind):
     whole, resumed = interrupt(kind, every=None), interrupt(kind, NUM_STEPS - 1, every=NUM_STEPS - 1)

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 import torch
 
-from conftest import GAN_NODES
+from conftest import ACCELERATORS, GAN_NODES
 from gan_augment.networks.conditioning import PerClass, Projection
 from gan_augment.networks.dcgan import DCGAN
 from gan_augment.networks.mlp import MLP
@@ -11,6 +11,7 @@ from gan_augment.networks.weights import save_weights
 from gan_augment.synthesis.generator import BLOCK, Generator, Latents, latent_seed
 
 CPU = torch.device("cpu")
+DEVICES = {"cpu": "cpu", "gpu": "cuda"}
 
 
 class ShowLabel(torch.nn.Module):
@@ -61,14 +62,23 @@ def test_an_image_is_that_of_its_latent(generator):
     assert points[:, 0, 0, 1].tolist() == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("accelerator", ACCELERATORS)
 @pytest.mark.parametrize("kind", ["mlp", "dcgan", "per_class"])
-def test_an_image_has_the_same_bits_alone_as_among_others(generator, networks, kind):
-    made = generator(networks[kind], dtype=torch.float32)
+def test_an_image_has_the_same_bits_alone_as_among_others(generator, networks, kind, accelerator):
+    made = generator(networks[kind].to(DEVICES[accelerator]), dtype=torch.float32)
     together = made.images(1, torch.arange(3 * BLOCK), seed=7)
     for number in (0, 1, BLOCK - 1, BLOCK, 3 * BLOCK - 1):
         assert torch.equal(made.images(1, torch.tensor([number]), seed=7)[0], together[number])
     mixed = torch.tensor([150, 3, 64])
     assert torch.equal(made.images(1, mixed, seed=7), together[mixed])
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("kind", ["mlp", "dcgan", "per_class"])
+def test_a_gpu_makes_the_images_of_a_cpu_but_for_rounding(generator, networks, kind):
+    made = generator(networks[kind], dtype=torch.float32).images(1, torch.arange(BLOCK), seed=7)
+    on_gpu = generator(networks[kind].to(DEVICES["gpu"]), dtype=torch.float32).images(1, torch.arange(BLOCK), seed=7)
+    torch.testing.assert_close(on_gpu, made, rtol=0, atol=0.01)  # of [-1, 1]: convolutions round to 10 bits (TF32)
 
 
 def test_latents_are_standard_normal_and_follow_seed_label_and_number(generator):

@@ -108,7 +108,7 @@ def test_compiled_networks_change_rounding_alone(image_set, tmp_path):
     assert_close_but_not_equal(compiled, plain)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no NVIDIA GPU")
+@pytest.mark.gpu
 def test_no_step_on_a_gpu_waits_for_it(image_set, tmp_path, monkeypatch):
     step = GAN.training_step
 
