@@ -19,6 +19,7 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import get_object
@@ -27,6 +28,7 @@ from PIL import Image
 
 from conftest import TINY
 from gan_augment.app import CONF
+from gan_augment.launch import compose_jobs
 from gan_augment.study.record import SCHEMA
 from gan_augment.systems.design import DESIGN
 
@@ -734,6 +736,7 @@ def test_every_recipe_runs(cli, shared_outputs, recipe, mnist_folder, photograph
     text = (CONF / "experiment" / f"{recipe}.yaml").read_text()
     without = ["channels", *(group for group in ("classifier", "judge") if f"override /{group}: none" in text)]
     tiny = [setting for setting in TINY if not any(name in setting for name in without)]
+    tiny += ["validation_per_class=20"] if "validation_per_class" in text else []
     tiny += [setting.format(photographs=photographs) for setting in FOR_RECIPES.get(recipe, ())]
     folders = (f"paths.data_dir={mnist_folder}", f"paths.output_dir={shared_outputs}")
     seeds = ("seed=0", "seeds.split=0")
@@ -841,7 +844,9 @@ def test_a_sweep_over_parts_of_a_gan_is_compared_part_by_part(cli, tmp_path):
             "gan.images_seen=640",
             "synthesis.per_class=4",
             "classifier.num_steps=5",
+            "classifier.network.channels=4",
             "judge.num_steps=5",
+            "judge.network.channels=4",
         ),
         *("trainer.num_threads=1", f"paths.output_dir={tmp_path}"),
     )
@@ -874,3 +879,30 @@ def test_there_are_members_to_test():
         "augmentation",
         "experiment",
     }
+
+
+@pytest.mark.parametrize(
+    "sweep",
+    [
+        ("experiment=digits", "seed=0,1", "label_fraction=null", "study=other"),
+        ("augmentation=none,gan", "gan.batch_size=32,64", "seed=range(0,2)", "gan.decay=true", "classifier=none,cnn"),
+        ("augmentation=none,gan", "gan.betas=[0.5,0.9],[0.1,0.9]", "seed=0,1"),
+        ("seed=0,1", "+architecture.depth=1,2", "~imbalance.share"),
+    ],
+    ids=["recipe", "groups and values", "lists", "additions"],
+)
+def test_the_jobs_of_a_study_are_composed_as_hydra_composes_them(cli, tmp_path, monkeypatch, sweep):
+    compared = []
+
+    def compare(config, jobs):
+        loader = GlobalHydra.instance().config_loader()
+        for job, composed in compose_jobs(config, jobs):
+            whole = loader.load_sweep_config(config, job)
+            containers = [OmegaConf.to_container(one, resolve=False) for one in (composed, whole)]
+            compared.append(containers[0] == containers[1])
+        raise SystemExit
+
+    monkeypatch.setattr("gan_augment.launch.compose_jobs", compare)
+    cli("-m", *sweep, f"paths.output_dir={tmp_path}")
+    assert len(compared) >= 4
+    assert all(compared)

@@ -1,5 +1,7 @@
 """The command `gan-augment`: configuration in, trials and a report out."""
 
+import atexit
+import gc
 import logging
 import os
 import sys
@@ -22,6 +24,10 @@ OmegaConf.register_resolver("or", lambda value, otherwise: value or otherwise, r
 OmegaConf.register_resolver(
     "launch", lambda: f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{os.getpid()}", replace=True, use_cache=True
 )
+
+# At the end of a process, launch or worker, Python looks through every object for cycles: with PyTorch's modules that
+# takes more than a second.
+atexit.register(gc.freeze)
 
 
 @hydra.main(config_path=str(CONF), config_name="config", execution_whitelist=["gan_augment.*", "logging.*"])

@@ -6,6 +6,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,6 +14,7 @@ from filelock import FileLock
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import OverrideType
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from hydra.utils import get_class
@@ -185,7 +187,36 @@ def planned_jobs(config: DictConfig) -> list[tuple[list[str], DictConfig]] | Non
     params = [f"{name}={value}" for name, value in (config.hydra.sweeper.params or {}).items()]
     overrides = OverridesParser.create(config_loader=loader).parse_overrides(params + list(config.hydra.overrides.task))
     (jobs,) = sweeper.split_arguments(overrides, max_batch_size=None)
-    return [(job, loader.load_sweep_config(config, job)) for job in jobs]
+    return compose_jobs(config, jobs)
+
+
+def compose_jobs(config: DictConfig, jobs: Sequence[list[str]]) -> list[tuple[list[str], DictConfig]]:
+    """Compose the configuration of each job of a sweep, as Hydra does, but faster.
+
+    Hydra takes a tenth of a second for each. Jobs that differ only in the values of plain settings, such as the seed,
+    are copies of one composition with these values set.
+    """
+    loader, parser = GlobalHydra.instance().config_loader(), OverridesParser.create()
+    composed: dict[tuple[str | None, ...], DictConfig] = {}
+    made = []
+    for job in jobs:
+        overrides = parser.parse_overrides(job)
+        values = {
+            one.key_or_group: one.value()
+            for one in overrides
+            if one.type == OverrideType.CHANGE and one.key_or_group not in config.hydra.runtime.choices
+        }
+        # Whatever is not a single value, such as a list, an addition or the member of a group, must be the same.
+        values = {name: value for name, value in values.items() if isinstance(value, str | int | float | None)}
+        same = tuple(one.key_or_group if one.key_or_group in values else one.input_line for one in overrides)
+        if same not in composed:
+            composed[same] = loader.load_sweep_config(config, job)
+        copy = deepcopy(composed[same])
+        for name, value in values.items():
+            OmegaConf.update(copy, name, value)
+        copy.hydra.overrides.task = job
+        made.append((job, copy))
+    return made
 
 
 def check_against(against: Any, factors: Sequence[Mapping[str, Any]]) -> None:
