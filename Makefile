@@ -1,7 +1,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo pages test test-slow lint format benchmark benchmark-gpu tensorboard
+# A process for each core, up to 8, which take tests from each other; random order only when you ask for it.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal -p no:randomly
+FAST := $(addprefix tests/,augmentation data losses metrics networks study synthesis test_randomness.py test_settings.py)
+
+.PHONY: help demo pages test test-fast test-slow lint format benchmark benchmark-gpu tensorboard
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -22,7 +26,10 @@ pages: .venv/installed  ## build the page and the table of every study in result
 	$(BIN)/python docs/pages.py
 
 test: .venv/installed-test lint  ## lint, type-check, and run the tests that CI runs
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
+
+test-fast: .venv/installed-test  ## mathematics, data and statistics, in under a minute: no linting, little training
+	$(PYTEST) $(FAST)
 
 test-slow: .venv/installed-test  ## the checks on real data; GAN_AUGMENT_DATA names a folder that holds MNIST/, FashionMNIST/, USPS/
 	$(BIN)/python -m pytest -m slow
