@@ -14,8 +14,8 @@ import hypothesis
 import numpy as np
 import pytest
 
-# One thread for these tests and all that they start, unless whoever runs them says otherwise: set before torch is
-# imported. pytest-xdist runs several of them at a time.
+# One thread for these tests and all processes that they start, unless OMP_NUM_THREADS is set already. This must come
+# before torch is imported. pytest-xdist runs several tests at a time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Nothing here is timed, and every run draws the same examples.
