@@ -21,9 +21,9 @@ from trainings import members
 
 from gan_augment.app import CONF
 from gan_augment.data.image_set import ImageSet
-from gan_augment.systems.design import DESIGN, GANDesign
-from gan_augment.systems.gan import train_gan
-from gan_augment.systems.hardware import Hardware
+from gan_augment.generators.design import DESIGN, GANDesign
+from gan_augment.generators.gan import train_gan
+from gan_augment.training.hardware import Hardware
 
 ROUNDS = 3
 SHORT, LONG = 320, 1280  # images seen

@@ -25,7 +25,7 @@ from speed import GANS, LOOPS, classifiers, gans
 from torch.profiler import ProfilerActivity, profile
 from trainings import SEMI_SUPERVISED, run_semi_supervised, write_noise
 
-from gan_augment.callbacks.progress import titled
+from gan_augment.training.progress import titled
 
 KERNELS, COPIES = ("kernel",), ("gpu_memcpy", "gpu_memset")  # categories in a trace
 

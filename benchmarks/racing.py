@@ -317,7 +317,7 @@ def keep(name: str, accelerator: str = "cpu", file: Path | None = None, **found:
         file: Where to keep them; None for `results.json`, or `results-gpu.json`.
         **found: The results.
     """
-    from gan_augment.study.provenance import code_provenance, source_hash
+    from gan_augment.records.provenance import code_provenance, source_hash
 
     where, file = machine(), file or RESULTS[accelerator]
     results = json.loads(file.read_text()) if file.exists() else {}

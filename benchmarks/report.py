@@ -18,14 +18,14 @@ from pathlib import Path
 import numpy as np
 from racing import keep
 
-from gan_augment.study.archive import read_archive
+from gan_augment.report.archive import read_archive
 
 RESULTS = Path(__file__).parents[1] / "results" / "digits.jsonl"
 NUM_IMAGES, NUM_CLASSES = 360, 10
 MOST = 20.0  # seconds
 REPORT = """
 import sys
-from gan_augment.study.report import main
+from gan_augment.report.page import main
 main(sys.argv[1:])
 if "torch" in sys.modules:
     sys.exit("the report imported torch")

@@ -38,8 +38,8 @@ from trainings import (
     write_noise,
 )
 
+from gan_augment.artefacts.generator import Generator
 from gan_augment.data.image_set import ImageShape
-from gan_augment.synthesis.generator import Generator
 
 BF16 = "trainer.precision=bf16-mixed"
 # The other way round than by default.

@@ -19,19 +19,19 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 import gan_augment.app  # registers what the configuration asks for
-from gan_augment.augmentation.arm import Arm
-from gan_augment.callbacks import checkpoints
-from gan_augment.callbacks.guard import NotFiniteGuard
+from gan_augment.arm import Arm
 from gan_augment.data.batches import ImageBatches, TrainingSteps
 from gan_augment.data.image_set import ImageSet, to_float
 from gan_augment.data.standard_sets import mnist
+from gan_augment.generators.design import DESIGN, GANDesign
+from gan_augment.generators.gan import train_gan
+from gan_augment.methods.semi_supervised import train_semi_supervised
+from gan_augment.methods.supervised import read_classifier, train_classifier
 from gan_augment.settings import build, settings_from
-from gan_augment.systems.averages import update_average
-from gan_augment.systems.classifier import read_classifier, train_classifier
-from gan_augment.systems.design import DESIGN, GANDesign
-from gan_augment.systems.gan import train_gan
-from gan_augment.systems.hardware import Hardware
-from gan_augment.systems.semi_supervised import train_semi_supervised
+from gan_augment.training import checkpoints
+from gan_augment.training.averages import update_average
+from gan_augment.training.guard import NotFiniteGuard
+from gan_augment.training.hardware import Hardware
 
 # The networks of the tutorials, at their rates; so many steps that no race, on whatever GPU, comes to their end.
 MLP = ("experiment=mlp_gan_mnist", "gan.images_seen=6000000")

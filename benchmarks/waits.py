@@ -25,12 +25,12 @@ from trainings import members
 
 import gan_augment.app
 from gan_augment.app import CONF
-from gan_augment.callbacks.guard import NotFiniteGuard
-from gan_augment.callbacks.progress import titled
 from gan_augment.data.batches import TrainingSteps
 from gan_augment.launch import plain
 from gan_augment.plan import plan_trial
 from gan_augment.stages import StageStore
+from gan_augment.training.guard import NotFiniteGuard
+from gan_augment.training.progress import titled
 
 CURVES_EVERY = 50  # steps
 PACKAGE = str(Path(gan_augment.app.__file__).parent)

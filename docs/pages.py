@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from gan_augment.study.report import write_report
+from gan_augment.report.page import write_report
 
 ROOT = Path(__file__).parents[1]
 

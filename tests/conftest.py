@@ -174,7 +174,7 @@ def shared_outputs(tmp_path_factory):
 
 @pytest.fixture
 def cpu():
-    from gan_augment.systems.hardware import Hardware
+    from gan_augment.training.hardware import Hardware
 
     return Hardware(accelerator="cpu", precision="32-true", num_threads=1)
 

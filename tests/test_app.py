@@ -28,9 +28,9 @@ from PIL import Image
 
 from conftest import TINY
 from gan_augment.app import CONF
+from gan_augment.generators.design import DESIGN
 from gan_augment.launch import compose_jobs
-from gan_augment.study.record import SCHEMA
-from gan_augment.systems.design import DESIGN
+from gan_augment.records.record import SCHEMA
 
 STUDY = ("-m", "experiment=digits", *TINY)
 ARMS = ("none", "classical", "gan", "gan_classical")
@@ -172,7 +172,7 @@ def python(code):
     ("module", "heavy"),
     [
         ("gan_augment.app", ["torch", "lightning", "pandas", "matplotlib", "sklearn"]),
-        ("gan_augment.study.report", ["torch", "lightning"]),
+        ("gan_augment.report.page", ["torch", "lightning"]),
     ],
 )
 def test_a_command_answers_before_the_heavy_libraries_are_imported(module, heavy):
@@ -483,7 +483,7 @@ def test_a_disk_that_is_full_or_read_only_is_refused(cli, small_disk):
 
 
 def test_a_store_that_is_removed_meanwhile_fails_a_trial_and_no_more(cli, tmp_path, monkeypatch):
-    from gan_augment.systems import gan
+    from gan_augment.generators import gan
 
     train_gan = gan.train_gan
 
@@ -507,7 +507,7 @@ def test_a_store_that_is_removed_meanwhile_fails_a_trial_and_no_more(cli, tmp_pa
 
 
 def test_a_report_that_fails_is_told(cli, tmp_path, monkeypatch):
-    from gan_augment.study import report
+    from gan_augment.report import page as report
 
     def broken(folders):
         raise ValueError("the printer is out of paper")

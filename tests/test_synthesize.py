@@ -9,11 +9,11 @@ import yaml
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
+from gan_augment.artefacts.generator import latent_seed
+from gan_augment.methods.supervised import TrainedClassifier
 from gan_augment.plan import plan_trial
 from gan_augment.stages import StageStore
-from gan_augment.synthesis.generator import latent_seed
 from gan_augment.synthesize import main
-from gan_augment.systems.classifier import TrainedClassifier
 from gan_augment.trial import run_trial
 
 
@@ -26,7 +26,7 @@ def folder(tmp_path_factory):
     from conftest import TINY
     from gan_augment.app import CONF
     from gan_augment.launch import plain
-    from gan_augment.study.record import write_json
+    from gan_augment.records.record import write_json
 
     root = tmp_path_factory.mktemp("outputs")
     with initialize_config_dir(str(CONF)):
@@ -107,7 +107,7 @@ def test_every_image_can_be_made_again_bit_for_bit(said, folder, tmp_path, optio
 
 
 def test_images_are_those_of_the_trial_s_own_set(said, folder, tmp_path):
-    from gan_augment.synthesis.synthetic_set import SyntheticSet
+    from gan_augment.artefacts.synthetic_set import SyntheticSet
 
     out = tmp_path / "made"
     said(f"generator={folder}", "per_class=8", f"out={out}")
@@ -156,7 +156,7 @@ def test_a_card_says_what_the_images_are(said, folder, tmp_path):
 def test_a_card_says_how_many_images_without_labels_the_gan_saw_and_who_labelled_them(
     said, plain_settings, folder, tmp_path
 ):
-    from gan_augment.study.record import write_json
+    from gan_augment.records.record import write_json
 
     card = _card(said, folder, tmp_path / "plain")
     assert card["trained on"]["images without labels"] == 0
@@ -271,7 +271,7 @@ def test_help_lists_every_option(said):
 
 
 def test_an_unconditional_generator_and_its_teacher(said, plain_settings, tmp_path, monkeypatch):
-    from gan_augment.study.record import write_json
+    from gan_augment.records.record import write_json
 
     monkeypatch.setattr(TrainedClassifier, "probabilities", in_turns)
     trial = tmp_path / "trial"

@@ -11,13 +11,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from conftest import ACCELERATORS
 from gan_augment.app import CONF
-from gan_augment.augmentation.arm import Arm
+from gan_augment.arm import Arm
+from gan_augment.artefacts.weights import file_hash
 from gan_augment.data.split import LabelBudget, draw_split
-from gan_augment.networks.weights import file_hash
+from gan_augment.methods.supervised import TrainedClassifier
 from gan_augment.plan import count_from_pool, load_source, plan_trial, trial_stages
 from gan_augment.stages import DivergedError, StageStore
-from gan_augment.systems.classifier import TrainedClassifier
-from gan_augment.systems.hardware import Hardware
+from gan_augment.training.hardware import Hardware
 from gan_augment.trial import largest, run_trial
 
 ARMS = sorted(path.stem for path in (CONF / "augmentation").glob("*.yaml"))

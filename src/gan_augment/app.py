@@ -60,9 +60,9 @@ def report(folder: Path) -> int:
     """Report on a study, also when trials of it failed; return 1 if that does not work."""
     from rich.console import Console
 
-    from gan_augment.study.report import write_report
-    from gan_augment.study.terminal import print_report
-    from gan_augment.study.trials import collect
+    from gan_augment.report.page import write_report
+    from gan_augment.report.terminal import print_report
+    from gan_augment.report.trials import collect
 
     try:
         page = write_report([folder])

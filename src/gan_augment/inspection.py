@@ -5,20 +5,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gan_augment.artefacts.drawing import draw_side_by_side
+from gan_augment.artefacts.generator import Generator
+from gan_augment.artefacts.synthetic_set import SyntheticSet
+from gan_augment.artefacts.weights import FILE as WEIGHTS
+from gan_augment.generators.design import GANDesign
+from gan_augment.generators.gan import SIGNALS
+from gan_augment.generators.sampling import SynthesisSettings, chosen, first_images
+from gan_augment.measures.judge import how_many_to_judge, judge_images
+from gan_augment.measures.pictures import draw_looks
+from gan_augment.methods.supervised import TrainedClassifier
 from gan_augment.metrics.signals import generator_signals
-from gan_augment.networks.weights import FILE as WEIGHTS
 from gan_augment.plan import Trial
 from gan_augment.settings import settings_from
 from gan_augment.stages import Output, put_link
-from gan_augment.synthesis.generator import Generator
-from gan_augment.synthesis.looks import draw_looks
-from gan_augment.synthesis.pictures import draw_side_by_side
-from gan_augment.synthesis.sampling import SynthesisSettings, chosen, first_images
-from gan_augment.synthesis.synthetic_set import SyntheticSet
-from gan_augment.systems.classifier import TrainedClassifier
-from gan_augment.systems.design import GANDesign
-from gan_augment.systems.gan import SIGNALS
-from gan_augment.systems.judge import how_many_to_judge, judge_images
 
 
 def inspect_generator(trial: Trial, outputs: Mapping[str, Output], folder: Path) -> tuple[dict[str, Any], list[str]]:

@@ -20,7 +20,7 @@ from hydra.types import RunMode
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
-from gan_augment.study.record import SCHEMA, read_record, write_json
+from gan_augment.records.record import SCHEMA, read_record, write_json
 from gan_augment.workers import end_with_parent
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Launch(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check every trial of a study, and write down which ones it consists of."""
         from gan_augment.plan import plan_trial
-        from gan_augment.study.provenance import code_provenance
+        from gan_augment.records.provenance import code_provenance
 
         with user_errors():
             folder = study_folder(config)

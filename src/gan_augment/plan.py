@@ -8,22 +8,22 @@ from typing import Any
 
 from torch import Tensor
 
-from gan_augment.augmentation.arm import Arm
+from gan_augment.arm import Arm
 from gan_augment.data.copies import copy_notes, find_copies
 from gan_augment.data.image_set import ImageSet
 from gan_augment.data.source import Modes, Source
 from gan_augment.data.split import LabelBudget, Split, draw_from_pool, draw_split
+from gan_augment.extras.pseudo_labelling import PseudoLabelSettings, pseudo_label_stage
+from gan_augment.generators.design import DESIGN, GANDesign
+from gan_augment.generators.gan import gan_stage
+from gan_augment.generators.sampling import SynthesisSettings, synthesis_stage
+from gan_augment.measures.judge import lay_out_judge, why_no_judge
+from gan_augment.methods.semi_supervised import semi_supervised_stage
+from gan_augment.methods.supervised import classifier_notes, classifier_stage
+from gan_augment.records.factors import NULL, trial_factors
 from gan_augment.settings import build, check_boolean, check_integer, check_names, settings_from
 from gan_augment.stages import Stage, digest
-from gan_augment.study.factors import NULL, trial_factors
-from gan_augment.synthesis.sampling import SynthesisSettings, synthesis_stage
-from gan_augment.systems.classifier import classifier_notes, classifier_stage
-from gan_augment.systems.design import DESIGN, GANDesign
-from gan_augment.systems.gan import gan_stage
-from gan_augment.systems.hardware import Hardware
-from gan_augment.systems.judge import lay_out_judge, why_no_judge
-from gan_augment.systems.pseudo_labelling import PseudoLabelSettings, pseudo_label_stage
-from gan_augment.systems.semi_supervised import semi_supervised_stage
+from gan_augment.training.hardware import Hardware
 
 GROUPS = ("data", *DESIGN, "synthesis", "augmentation", "classifier", "semi_supervised", "judge", "trainer")
 SETTINGS = (

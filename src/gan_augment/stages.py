@@ -15,8 +15,8 @@ import torch
 from filelock import FileLock
 
 from gan_augment.memory import peak_memory, reset_peak_memory
-from gan_augment.study.provenance import code_provenance, source_hash
-from gan_augment.study.record import write_json
+from gan_augment.records.provenance import code_provenance, source_hash
+from gan_augment.records.record import write_json
 
 CHECKPOINTS = "checkpoints"  # in the folder of a stage that is being made: where its training stands
 BEGUN = "begun.json"  # among them: what must be the same to go on, and after how many seconds it goes on

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan_augment.app import CONF
-from gan_augment.study.record import read_record
+from gan_augment.records.record import read_record
 
 if TYPE_CHECKING:  # the heavy imports wait until there is something to compute, so that `--help` answers at once
     import torch
 
-    from gan_augment.synthesis.generator import Generator
-    from gan_augment.synthesis.sampling import SynthesisSettings
-    from gan_augment.synthesis.synthetic_set import SyntheticSet
-    from gan_augment.systems.classifier import TrainedClassifier
+    from gan_augment.artefacts.generator import Generator
+    from gan_augment.artefacts.synthetic_set import SyntheticSet
+    from gan_augment.generators.sampling import SynthesisSettings
+    from gan_augment.methods.supervised import TrainedClassifier
 
 OPTIONS = CONF / "synthesize.yaml"
 SAMPLING = ("per_class", "quotas", "latent_scale", "truncation", "selection", "threshold")
@@ -105,7 +105,7 @@ class Origin:
         Raises:
             ValueError: If there is none.
         """
-        from gan_augment.synthesis.sampling import chosen
+        from gan_augment.generators.sampling import chosen
 
         path = Path(named).expanduser()
         if not path.exists():
@@ -128,12 +128,12 @@ def export(options: Mapping[str, Any], given: Sequence[str]) -> str:
     Raises:
         ValueError: If an option is out of range, the generator cannot be read, or there is something at `out`.
     """
-    from gan_augment.networks.weights import file_hash
+    from gan_augment.artefacts.export import check_free, write_folder, write_npz
+    from gan_augment.artefacts.generator import Generator
+    from gan_augment.artefacts.weights import file_hash
+    from gan_augment.generators.sampling import SynthesisSettings, synthesize
+    from gan_augment.methods.supervised import TrainedClassifier
     from gan_augment.settings import check_integer
-    from gan_augment.synthesis.export import check_free, write_folder, write_npz
-    from gan_augment.synthesis.generator import Generator
-    from gan_augment.synthesis.sampling import SynthesisSettings, synthesize
-    from gan_augment.systems.classifier import TrainedClassifier
 
     settings = SynthesisSettings(**{name: options[name] for name in SAMPLING})
     check_integer("seed", options["seed"], low=0)
@@ -171,8 +171,8 @@ def check(options: Mapping[str, Any]) -> str:
     Raises:
         ValueError: If one is not, or the manifest is of another generator.
     """
-    from gan_augment.synthesis.export import read_manifest
-    from gan_augment.synthesis.generator import Generator
+    from gan_augment.artefacts.export import read_manifest
+    from gan_augment.artefacts.generator import Generator
 
     path = Path(options["check"]).expanduser()
     rows, images = read_manifest(path)
@@ -194,7 +194,7 @@ def manifest_rows(
     generator: Generator, made: SyntheticSet, settings: SynthesisSettings, seed: int
 ) -> list[dict[str, Any]]:
     """Say of each image how to make it again, and why it was taken."""
-    from gan_augment.synthesis.generator import latent_seed
+    from gan_augment.artefacts.generator import latent_seed
 
     rows = []
     for label, number, sureness in zip(
@@ -230,7 +230,7 @@ def regenerate(generator: Generator, rows: Sequence[Mapping[str, str]]) -> list[
     """
     import torch
 
-    from gan_augment.synthesis.generator import Latents
+    from gan_augment.artefacts.generator import Latents
 
     groups: dict[tuple[int, int, Latents], list[int]] = {}
     for place, row in enumerate(rows):
@@ -311,7 +311,7 @@ def _class_counts(generator: Generator, teacher: TrainedClassifier | None) -> to
 
 
 def _device(options: Mapping[str, Any]) -> torch.device:
-    from gan_augment.systems.hardware import Hardware
+    from gan_augment.training.hardware import Hardware
 
     hardware = Hardware(options["accelerator"], "32-true", options["num_threads"])
     hardware.use_threads()

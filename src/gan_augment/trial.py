@@ -17,23 +17,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gan_augment.callbacks.progress import titled
+from gan_augment.artefacts.drawing import draw_confusion_matrix
+from gan_augment.artefacts.pseudo_labels import PseudoLabels
+from gan_augment.artefacts.weights import FILE as WEIGHTS
+from gan_augment.artefacts.weights import file_hash, read_about
 from gan_augment.data.image_set import ImageSet, imbalance_ratio, rare_classes
-from gan_augment.data.pseudo_labels import PseudoLabels
+from gan_augment.extras.pseudo_labelling import pseudo_label_metrics
+from gan_augment.generators.sampling import chosen
 from gan_augment.inspection import inspect_generator
 from gan_augment.memory import peak_memory, reset_peak_memory
+from gan_augment.methods.supervised import TrainedClassifier
 from gan_augment.metrics.classification import classification_metrics, confusion_matrix
-from gan_augment.networks.weights import FILE as WEIGHTS
-from gan_augment.networks.weights import file_hash, read_about
 from gan_augment.plan import Trial
+from gan_augment.records.provenance import code_provenance
+from gan_augment.records.record import SCHEMA
 from gan_augment.stages import Output, StageStore
-from gan_augment.study.provenance import code_provenance
-from gan_augment.study.record import SCHEMA
-from gan_augment.synthesis.pictures import draw_confusion_matrix
-from gan_augment.synthesis.sampling import chosen
-from gan_augment.systems.classifier import TrainedClassifier
-from gan_augment.systems.hardware import Events
-from gan_augment.systems.pseudo_labelling import pseudo_label_metrics
+from gan_augment.training.hardware import Events
+from gan_augment.training.progress import titled
 
 SUMMARY = ("accuracy", "balanced_accuracy", "macro_f1", "nll")  # what TensorBoard shows of a trial
 

@@ -6,7 +6,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Override
 
 from gan_augment.launch import Launch
-from gan_augment.study.factors import CLASSIFIER_PARTS
+from gan_augment.records.factors import CLASSIFIER_PARTS
 
 SHARING_A_GENERATOR = (*CLASSIFIER_PARTS, "synthesis", "judge", "seeds.synthesis")  # trials that differ in these alone
 

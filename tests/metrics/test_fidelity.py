@@ -15,7 +15,7 @@ from gan_augment.metrics.fidelity import (
     kernel_distance,
     precision_recall,
 )
-from gan_augment.study.generator_metrics import GENERATOR_METRICS
+from gan_augment.records.metric_meanings import GENERATOR_METRICS
 
 FEATURE_METRICS = ("judge_frechet_distance", "judge_kernel_distance", "precision", "recall", "density", "coverage")
 NAMES = ("a", "b", "c", "d")

@@ -11,8 +11,8 @@ from torchvision import models
 
 from gan_augment.app import CONF
 from gan_augment.data.image_set import ImageShape
+from gan_augment.methods.supervised import read_classifier
 from gan_augment.networks.torchvision_classifier import TorchvisionClassifier
-from gan_augment.systems.classifier import read_classifier
 
 GRAY, COLOUR = ImageShape(1, 32, 32), ImageShape(3, 32, 32)
 PRETRAINED = models.MobileNet_V3_Small_Weights.IMAGENET1K_V1

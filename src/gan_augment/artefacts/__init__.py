@@ -1,0 +1,1 @@
+"""Artefacts: what stages leave. Loading one needs no training code."""

@@ -1,0 +1,151 @@
+"""A trained generator: images by their numbers, the same bits whenever they are asked for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from gan_augment.artefacts.weights import file_hash, load_weights, read_about
+from gan_augment.data.clusters import draw_clusters
+from gan_augment.data.image_set import ImageShape, from_float
+from gan_augment.networks.architecture import Architecture
+from gan_augment.networks.conditioning import Conditioning
+from gan_augment.randomness import stream_seed
+from gan_augment.settings import class_from
+
+BLOCK = 64  # images at a time
+# What a checkpoint must say.
+NEEDED = ("shape", "class_names", "class_counts", "label_counts", "design", "trained_on", "images_seen")
+
+
+class Latents(NamedTuple):
+    """How the numbers of a latent vector are drawn: from a normal distribution around 0.
+
+    Attributes:
+        scale: Its standard deviation: that of the training is 1. Above 1 images are more diverse and less typical.
+        truncation: Largest size of a number, above 0 (Brock et al. 2019): small, images are more typical and less
+            diverse; None for no bound.
+    """
+
+    scale: float = 1.0
+    truncation: float | None = None
+
+    def draw(self, length: int, random: torch.Generator) -> Tensor:
+        """Return a latent vector `[length]`."""
+        if self.truncation is None:
+            return self.scale * torch.randn(length, generator=random)
+        bounds = {"a": -self.truncation, "b": self.truncation}
+        return nn.init.trunc_normal_(torch.empty(length), std=self.scale, generator=random, **bounds)
+
+
+AS_IN_TRAINING = Latents()
+
+
+@dataclass(frozen=True, eq=False)
+class Generator:
+    """The averaged generator of a GAN, from its checkpoint.
+
+    The latent vector of an image, and its cluster, is a function of (seed, label, number). How sums are rounded depends
+    on the size of a batch, so images are computed in blocks of 64 with one label and consecutive numbers, whichever of
+    them are asked for: an image has the same bits alone as among thousands, on one kind of device, with equal threads
+    and versions.
+
+    Attributes:
+        network: (latents `[B, latent_dim]`, labels `[B]`) -> images `[B, C, H, W]` in [-1, 1]; frozen. Its labels are
+            classes, or their clusters.
+        latent_dim: Length of a latent vector.
+        shape: Of its images.
+        dtype: What its images are made of: uint8, or float32 for points.
+        class_names: K names; a single one where it knows no classes.
+        knows_classes: Whether it makes images of a class that one names.
+        clusters: Clusters of each class that the network tells apart.
+        label_counts: Labelled images a class or, where there are some, a cluster, int64.
+        about: Everything that the checkpoint says.
+        hash: Of the checkpoint's file, 16 hexadecimal digits.
+    """
+
+    network: nn.Module
+    latent_dim: int
+    shape: ImageShape
+    dtype: torch.dtype
+    class_names: Sequence[str]
+    knows_classes: bool
+    clusters: int
+    label_counts: Tensor
+    about: Mapping[str, Any]
+    hash: str
+
+    @classmethod
+    def load(cls, checkpoint: Path, device: torch.device) -> "Generator":
+        """Read a generator.
+
+        Raises:
+            ValueError: If the file is no checkpoint of a GAN, of another schema, or damaged.
+        """
+        about = read_about(checkpoint, "gan", NEEDED)
+        try:
+            shape, class_names, label_counts = ImageShape(*about["shape"]), about["class_names"], about["label_counts"]
+            make, settings = class_from(about["design"].get("architecture"), Architecture)
+            architecture = make(**settings)
+            make_conditioning, settings = class_from(about["design"].get("conditioning"), Conditioning)
+            conditioning = make_conditioning(**settings)
+            if len(label_counts) != len(class_names) * conditioning.clusters:
+                raise ValueError(f"{len(label_counts)} counts for {len(class_names)} classes")
+            network = conditioning.generator(architecture, shape, len(class_names))
+        except (TypeError, ValueError, AttributeError) as error:
+            raise ValueError(f"{checkpoint} does not describe a generator: {error}") from error
+        return cls(
+            load_weights(checkpoint, "ema", network).to(device),
+            architecture.latent_dim,
+            shape,
+            torch.float32 if shape.is_point else torch.uint8,
+            class_names,
+            conditioning.knows_classes,
+            conditioning.clusters,
+            torch.tensor(label_counts),
+            about,
+            file_hash(checkpoint),
+        )
+
+    def images(self, label: int, numbers: Tensor, seed: int, latents: Latents = AS_IN_TRAINING) -> Tensor:
+        """Make some of the images of a label.
+
+        Args:
+            label: In [0, K).
+            numbers: Which ones, int64 `[N]`, each at least 0.
+            seed: Decides the latent vectors.
+            latents: How they are drawn.
+
+        Returns:
+            Images `[N, C, H, W]`, on the CPU.
+        """
+        blocks, which = (numbers // BLOCK).unique(return_inverse=True)
+        made = []
+        for block in blocks.tolist():
+            whole = range(block * BLOCK, (block + 1) * BLOCK)
+            vectors, labels = zip(*(self.draw(label, number, seed, latents) for number in whole), strict=True)
+            made.append(self.show(torch.stack(vectors), torch.stack(labels)))
+        return torch.cat(made)[which * BLOCK + numbers % BLOCK]
+
+    @torch.no_grad()
+    def show(self, latents: Tensor, labels: Tensor) -> Tensor:
+        """Return the images `[N, C, H, W]` of latent vectors `[N, latent_dim]` and the network's labels `[N]`."""
+        device = next(self.network.parameters()).device
+        return from_float(self.network(latents.to(device), labels.to(device)).float(), self.dtype).cpu()
+
+    def draw(self, label: int, number: int, seed: int, latents: Latents = AS_IN_TRAINING) -> tuple[Tensor, Tensor]:
+        """Return the latent vector `[latent_dim]` of an image, and the label that the network takes, a scalar.
+
+        The latter is the class, or one of its clusters, drawn as often as the labelled images come from it.
+        """
+        random = torch.Generator().manual_seed(latent_seed(seed, label, number))
+        latent = latents.draw(self.latent_dim, random)
+        return latent, draw_clusters(torch.tensor([label]), self.label_counts, self.clusters, random)[0]
+
+
+def latent_seed(seed: int, label: int, number: int) -> int:
+    """Return the seed of the generator of random numbers from which an image's latent vector is drawn."""
+    return stream_seed(seed, f"synthesis/{label}", number)

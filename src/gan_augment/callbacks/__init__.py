@@ -1,1 +1,0 @@
-"""What watches a training: guards, sample grids, progress."""

@@ -1,0 +1,1 @@
+"""Extras: where the further images of a batch come from."""

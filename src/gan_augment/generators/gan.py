@@ -1,0 +1,420 @@
+"""The GAN: a generator and a discriminator that train against each other."""
+
+import copy
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import astuple
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor, nn
+
+from gan_augment.artefacts.pseudo_labels import PseudoLabels
+from gan_augment.artefacts.weights import FILE, save_weights
+from gan_augment.data.batches import Batch, ImageBatches, Part
+from gan_augment.data.clusters import cluster_centres, divide_classes, draw_clusters
+from gan_augment.data.image_set import ImageSet, from_float
+from gan_augment.generators.design import GANDesign
+from gan_augment.generators.samples import SampleGrid
+from gan_augment.generators.watching import Looks
+from gan_augment.measures.judge import Judge
+from gan_augment.networks.conditioning import set_centres
+from gan_augment.randomness import Stream, initialised, stream_seed
+from gan_augment.records.record import write_json
+from gan_augment.stages import Stage
+from gan_augment.training.averages import update_average
+from gan_augment.training.hardware import Hardware
+
+VERSION = 4  # raise it when the mathematics of the training changes
+
+CHUNK = 256  # images that are sampled at a time
+WATCH_EVERY = 25  # steps: the curves show one step in so many, or a turn of the generator's where that is longer
+SIGNALS = "signals.json"  # the last point of each curve, in a stage's folder
+
+
+class GAN(L.LightningModule):
+    """A GAN under manual optimisation: discriminator and generator take turns.
+
+    Args:
+        generator: (latents `[B, latent_dim]`, labels `[B]`) -> images `[B, C, H, W]` in [-1, 1].
+        discriminator: (images `[B, C, H, W]`, labels `[B]`) -> logits `[B]`.
+        design: What both minimise, and how they are trained.
+        label_counts: Real images a label, int64 `[K]`; generated labels are drawn in the same proportions. Labels are
+            classes, or their clusters where the conditioning has some.
+        seed: Decides latents and labels of the generated images.
+        about: What its checkpoints say of it.
+        log_every_n_steps: Steps between two points of the curves.
+
+    Attributes:
+        signals: The last point of each curve.
+    """
+
+    CURVES = (
+        *("loss/discriminator", "loss/generator", "output/real", "output/fake", "accuracy/real", "accuracy/fake"),
+        *("gradient_norm/discriminator", "gradient_norm/generator"),
+    )
+
+    finite: Tensor
+    labels: Tensor
+    sums: Tensor
+    counts: Tensor
+    of_generator: Tensor
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        design: GANDesign,
+        label_counts: Tensor,
+        seed: int,
+        about: Mapping[str, Any] | None = None,
+        log_every_n_steps: int = 50,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.generator = generator
+        self.discriminator = discriminator
+        self.ema = copy.deepcopy(generator).requires_grad_(False).eval()
+        self.design = design
+        self.loss, self.penalties, self.settings = design.loss, design.penalties, design.settings
+        self.latent_dim = design.architecture.latent_dim
+        self.label_counts = label_counts
+        self.seed = seed
+        self.about = about or {}
+        self.log_every_n_steps = min(log_every_n_steps, self.settings.num_steps)
+        self.signals: dict[str, float] = {}
+        self.register_buffer("finite", torch.tensor(True))
+        self.register_buffer("labels", labels_in_turns(label_counts), persistent=False)
+        self.register_buffer("sums", torch.zeros(len(self.CURVES)))
+        self.register_buffer("counts", torch.zeros(len(self.CURVES)))  # of what the sums are made
+        of_generator = torch.tensor([name.endswith("/generator") for name in self.CURVES]).float()
+        self.register_buffer("of_generator", of_generator, persistent=False)
+
+    def images_seen(self, step: int) -> int:
+        """Return how many real images the discriminator has seen after a step: the axis of all curves."""
+        return (step + 1) * self.settings.batch_size
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """Return one Adam for the discriminator and one for the generator."""
+        betas = (self.settings.betas[0], self.settings.betas[1])
+        rates = self.learning_rates(0)
+        return [
+            torch.optim.Adam(network.parameters(), lr=rate, betas=betas, fused=True)
+            for network, rate in zip((self.discriminator, self.generator), rates, strict=True)
+        ]
+
+    def learning_rates(self, step: int) -> tuple[float, float]:
+        """Return the discriminator's and the generator's learning rate in a step."""
+        share = (1 + math.cos(math.pi * step / self.settings.num_steps)) / 2 if self.settings.decay else 1.0
+        return share * self.settings.discriminator_learning_rate, share * self.settings.generator_learning_rate
+
+    def on_fit_start(self) -> None:
+        """Open the streams on the device."""
+        names = (
+            "discriminator",
+            "generator",
+            "penalty",
+            "augmentation/real",
+            "augmentation/fake",
+            "augmentation/generator",
+        )
+        self._draws = {name: Stream(self.seed, name, self.device) for name in names}
+        self._clock = time.perf_counter()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add to a checkpoint of the training what is not among the weights."""
+        checkpoint["signals"] = self.signals
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take it up again."""
+        self.signals = checkpoint["signals"]
+
+    def generate(self, purpose: str, batch: Batch, step: int) -> tuple[Tensor, Tensor]:
+        """Make one batch of images.
+
+        Labels are those of the real images where the two are compared one by one. Elsewhere they are drawn, as often as
+        the real ones come: a class that is rarer among the real images than among the generated ones would give the
+        latter away, whatever they show. The generator's batch norm takes its statistics from the batches of both
+        players: their latents are drawn alike, so both estimate the same mean and variance.
+
+        Args:
+            purpose: Whose step it is for: `discriminator` or `generator`.
+            batch: The real images of the step.
+            step: The training step.
+
+        Returns:
+            Images `[B, C, H, W]` and the labels `[B]` they are meant to show.
+        """
+        random, batch_size = self._draws[purpose].at(step), self.settings.batch_size
+        latents = torch.randn(batch_size, self.latent_dim, generator=random, device=self.device)
+        labels = self.labels[torch.randint(len(self.labels), (batch_size,), generator=random, device=self.device)]
+        if self.design.compares:
+            labels = batch.labels
+        return self.generator(latents, labels), labels
+
+    @torch.no_grad()
+    def sample(self, labels: Tensor, random: torch.Generator, dtype: torch.dtype) -> Tensor:
+        """Return images `[N, C, H, W]` of classes `[N]` by the averaged generator, on the CPU."""
+        latents = torch.randn(len(labels), self.latent_dim, generator=random)
+        labels = draw_clusters(labels, self.label_counts, self.design.conditioning.clusters, random)
+        pairs = zip(latents.split(CHUNK), labels.split(CHUNK), strict=True)
+        made = [self.ema(some.to(self.device), shown.to(self.device)).float().nan_to_num() for some, shown in pairs]
+        return torch.cat([from_float(some, dtype).cpu() for some in made])
+
+    def augment(self, images: Tensor, whose: str, step: int) -> Tensor:
+        """Put images through what the discriminator sees them through."""
+        if not self.design.augmentation.is_on:
+            return images
+        return self.design.augmentation(images, self._draws[f"augmentation/{whose}"].at(step))
+
+    def judge(self, real: tuple[Tensor, Tensor], fake: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the discriminator's logits, float32 `[B]`, on real and on generated images with their labels.
+
+        Both go through it together, unless the logit of an image depends on its batch: then they must not meet.
+        """
+        if self.design.architecture.couples_images:
+            return self.discriminator(*real).float(), self.discriminator(*fake).float()
+        images, labels = (torch.cat(tensors) for tensors in zip(real, fake, strict=True))
+        on_real, on_fake = self.discriminator(images, labels).float().split([len(real[0]), len(fake[0])])
+        return on_real, on_fake
+
+    def training_step(self, batch: Batch, step: int) -> None:
+        """Let the discriminator take a step, and the generator when it is its turn."""
+        optimizers = cast("list[torch.optim.Optimizer]", self.optimizers(use_pl_optimizer=False))
+        for optimizer, rate in zip(optimizers, self.learning_rates(step), strict=True):
+            optimizer.param_groups[0]["lr"] = rate
+        discriminator_optimizer, generator_optimizer = optimizers
+        is_generators_turn = (step + 1) % self.settings.discriminator_steps == 0
+        shared = None  # images of both players' steps
+        if is_generators_turn and self.settings.reuse_fakes:
+            shared = self.generate("generator", batch, step)
+
+        with torch.no_grad():
+            fakes, fake_labels = shared or self.generate("discriminator", batch, step)
+            fakes = fakes.detach()
+            reals, fakes = self.augment(batch.images, "real", step), self.augment(fakes, "fake", step)
+        on_real, on_fake = self.judge((reals, batch.labels), (fakes, fake_labels))
+        discriminator_loss = self.loss.discriminator(on_real, on_fake)
+        if self.penalties.are_due(step):
+            mix = torch.rand(len(reals), generator=self._draws["penalty"].at(step), device=self.device)
+            # Not as compiled: a compiled network cannot be differentiated twice.
+            critic = partial(self.discriminator.forward, labels=batch.labels)
+            discriminator_loss = discriminator_loss + self.penalties(critic, reals, fakes, mix)
+        discriminator_optimizer.zero_grad()
+        # Not `manual_backward`, whose hooks take longer than a small layer: one device, and no loss to be scaled.
+        discriminator_loss.backward()
+        discriminator_optimizer.step()
+        if self.loss.weight_clip is not None:
+            with torch.no_grad():
+                for weight in self.discriminator.parameters():
+                    weight.clamp_(-self.loss.weight_clip, self.loss.weight_clip)
+
+        generator_loss = None
+        if is_generators_turn:
+            self.discriminator.requires_grad_(False)  # the gradients of its weights would be thrown away
+            fakes, fake_labels = shared or self.generate("generator", batch, step)
+            logits = self.discriminator(self.augment(fakes, "generator", step), fake_labels).float()
+            beside = logits.new_empty(0)
+            if self.loss.pairs:
+                with torch.no_grad():
+                    beside = self.discriminator(reals, batch.labels).float()
+            generator_loss = self.loss.generator(logits, beside)
+            generator_optimizer.zero_grad()
+            generator_loss.backward()
+            generator_optimizer.step()
+            self.discriminator.requires_grad_(True)
+            self.update_average(step)
+        with torch.no_grad():
+            self._watch(step, discriminator_loss, generator_loss, on_real, on_fake)
+        if (step + 1) % self.log_every_n_steps == 0:
+            self._draw_curves(step)
+
+    def update_average(self, step: int) -> None:
+        """Move the averaged generator towards the current one."""
+        images = self.settings.batch_size * self.settings.discriminator_steps
+        half_life, ramp_up = self.settings.ema_half_life, self.settings.ema_ramp_up
+        update_average(self.ema, self.generator, images, self.images_seen(step), half_life, ramp_up)
+
+    def _watch(
+        self, step: int, discriminator_loss: Tensor, generator_loss: Tensor | None, on_real: Tensor, on_fake: Tensor
+    ) -> None:
+        """Note whether the losses of a step are finite and, now and then, what the curves show."""
+        total = discriminator_loss if generator_loss is None else discriminator_loss + generator_loss
+        self.finite.logical_and_(total.isfinite())
+        turns = self.settings.discriminator_steps
+        if step // turns % max(1, WATCH_EVERY // turns):
+            return
+        # Halfway between the two means: some losses leave the zero of the logits open.
+        boundary = (on_real.mean() + on_fake.mean()) / 2
+        accuracies = (on_real > boundary).float().mean(), (on_fake < boundary).float().mean()
+        outputs = self.loss.output(on_real).mean(), self.loss.output(on_fake).mean()
+        loss = norm = torch.zeros_like(discriminator_loss)
+        self.counts.add_(1)
+        if generator_loss is None:  # it stands still in this step of its turn
+            self.counts.sub_(self.of_generator)
+        else:
+            loss, norm = generator_loss, gradient_norm(self.generator)
+        losses, norms = (discriminator_loss, loss), (gradient_norm(self.discriminator), norm)
+        self.sums.add_(torch.stack([*losses, *outputs, *accuracies, *norms]))
+
+    def save(self, path: Path, **more: Any) -> None:
+        """Write a checkpoint, and into it what more there is to say of it."""
+        networks = {"ema": self.ema, "generator": self.generator, "discriminator": self.discriminator}
+        save_weights(path, {**self.about, **more}, **networks)
+
+    def _draw_curves(self, step: int) -> None:
+        now = time.perf_counter()
+        totals = zip(self.CURVES, self.sums.tolist(), self.counts.tolist(), strict=True)
+        self.signals |= {name: total / count for name, total, count in totals if count}
+        speed = self.log_every_n_steps * self.settings.batch_size / (now - self._clock)
+        assert self.logger is not None
+        self.logger.log_metrics(self.signals | {"images_per_second": speed}, step=self.images_seen(step))
+        self.sums.zero_()
+        self.counts.zero_()
+        self._clock = now
+
+
+def labels_in_turns(class_counts: Tensor) -> Tensor:
+    """List every label as often as its class has images, int64 `[N]`: the classes in turns, as long as they last.
+
+    Example:
+        >>> labels_in_turns(torch.tensor([3, 1])).tolist()
+        [0, 1, 0, 0]
+    """
+    labels = torch.arange(len(class_counts)).repeat_interleave(class_counts)
+    turns = torch.cat([torch.arange(int(count)) for count in class_counts])
+    return labels[turns.argsort(stable=True)]
+
+
+def gradient_norm(network: nn.Module) -> Tensor:
+    """Return the Euclidean norm of a network's gradient over all its weights, a scalar."""
+    return torch.nn.utils.get_total_norm([weight.grad for weight in network.parameters() if weight.grad is not None])
+
+
+def gan_stage(
+    labelled: ImageSet,
+    design: Mapping[str, Mapping[str, Any]],
+    seed: int,
+    hardware: Hardware,
+    judge: Judge | None = None,
+    pool: ImageSet | None = None,
+    pseudo_labels: Stage | None = None,
+) -> Stage:
+    """Lay out the stage that trains a GAN.
+
+    Args:
+        labelled: The images it learns from.
+        design: The configuration nodes of its parts, by the names in `DESIGN`.
+        seed: The seed of all its streams.
+        hardware: Where it is trained.
+        judge: Who looks at it meanwhile, where `gan.judge_every` asks for that.
+        pool: Images without labels that it learns from too, if it may.
+        pseudo_labels: The stage that labels these, for a GAN that knows classes.
+
+    Raises:
+        ValueError: If a setting is out of range, the architecture cannot make such images, or parts do not go together.
+    """
+    parts = GANDesign.read(design)
+    parts.check(labelled.shape, labelled.num_classes)
+    about = {
+        "kind": "gan",
+        "design": design,
+        "shape": [*astuple(labelled.shape)],
+        "class_names": [*labelled.class_names],
+        "class_counts": labelled.class_counts.tolist(),
+        "trained_on": labelled.fingerprint,
+        "seed": seed,
+    }
+    inputs: dict[str, Stage | str] = {"labelled": labelled.fingerprint}
+    if pool is not None:
+        inputs["pool"] = pool.fingerprint
+    if pseudo_labels is not None:
+        inputs["pseudo_labels"] = pseudo_labels
+    if parts.settings.judge_every is None:
+        judge = None
+    elif judge is None or not len(judge.validation):
+        raise ValueError(
+            f"gan.judge_every={parts.settings.judge_every}, but there is "
+            + (
+                "no judge: choose one, such as judge=cnn"
+                if judge is None
+                else "no validation image for it to compare with"
+            )
+        )
+    else:
+        judge.check_best_by(parts.settings.best_by, parts.conditioning.knows_classes)
+        inputs["judge"] = judge.stage
+    return Stage(
+        name="gan",
+        version=VERSION,
+        settings={**design, **hardware.identity},
+        inputs=inputs,
+        seed=seed,
+        compute=partial(train_gan, labelled, parts, seed, hardware, about=about, looks_by=judge, pool=pool),
+    )
+
+
+def train_gan(
+    labelled: ImageSet,
+    design: GANDesign,
+    seed: int,
+    hardware: Hardware,
+    folder: Path,
+    about: Mapping[str, Any] | None = None,
+    looks_by: Judge | None = None,
+    pool: ImageSet | None = None,
+    judge: Path | None = None,
+    pseudo_labels: Path | None = None,
+) -> None:
+    """Train a GAN and leave its weights, and how the training stood at its end, in a stage's folder.
+
+    Args:
+        labelled: The images it learns from.
+        design: What it is made of.
+        seed: The seed of all its streams.
+        hardware: Where it is trained.
+        folder: Where to write.
+        about: What its checkpoints say of it.
+        looks_by: Who looks at it meanwhile.
+        pool: Images without labels that it learns from too.
+        judge: The folder of who looks at it.
+        pseudo_labels: The folder of the labels of the pool; without them a GAN that knows no classes sees all of it.
+
+    Raises:
+        DivergedError: If a loss or a weight stops being finite.
+    """
+    shape, num_classes, settings, num_labelled = labelled.shape, labelled.num_classes, design.settings, len(labelled)
+    if pool is not None:
+        labelled = labelled.joined(
+            pool.as_one_class() if pseudo_labels is None else PseudoLabels.read(pseudo_labels).of(pool)
+        )
+    clusters = design.conditioning.clusters
+    seen = labelled if clusters == 1 else divide_classes(labelled, clusters, stream_seed(seed, "clusters"))
+    system = GAN(
+        initialised(lambda: design.generator(shape, num_classes), seed, "init/generator"),
+        initialised(lambda: design.discriminator(shape, num_classes), seed, "init/discriminator"),
+        design,
+        seen.class_counts,
+        seed,
+        {
+            **(about or {}),
+            "label_counts": seen.class_counts.tolist(),
+            "pool_images": len(seen) - num_labelled,
+        },
+    )
+    if clusters > 1:
+        set_centres(system, cluster_centres(seen))
+    data = ImageBatches([Part(seen, settings.batch_size, "order")], settings.num_steps, seed)
+    watching: list[Callback] = [SampleGrid(labelled, seed)]
+    if looks_by is not None:
+        assert judge is not None
+        assert settings.judge_every is not None
+        watching.append(Looks(looks_by, judge, settings.judge_every, seed, settings.best_by, folder))
+    hardware.fit(system, data, folder, callbacks=tuple(watching), axis=system.images_seen)
+    write_json({name.replace("/", "_"): value for name, value in system.signals.items()}, folder / SIGNALS)
+    system.save(folder / FILE, images_seen=settings.num_steps * settings.batch_size)

@@ -1,0 +1,51 @@
+"""Sample grids over the course of a GAN's training, and how much the samples differ from each other."""
+
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from gan_augment.artefacts.drawing import MOST_CLASSES, lay_out, num_shown
+from gan_augment.data.image_set import ImageSet
+from gan_augment.metrics.signals import class_diversity
+from gan_augment.randomness import Stream
+
+FEWEST = 16  # samples of a class whose diversity is measured: 120 pairs
+
+
+class SampleGrid(Callback):
+    """Show what the averaged generator makes of the same latents over time, one row a class.
+
+    Beside each grid stand the curves `diversity/<class>`: the pairwise diversity of the class's samples over that of
+    its real images, about 1 where they are as diverse and near 0 where the generator has collapsed.
+
+    Args:
+        real: What the GAN learns from.
+        seed: Decides the latents.
+        num_grids: How many grids to draw over the whole training, the last at its end.
+    """
+
+    def __init__(self, real: ImageSet, seed: int, num_grids: int = 12) -> None:
+        self.num_grids = num_grids
+        self._num_classes = min(real.num_classes, MOST_CLASSES)
+        self._real = real
+        self._diversity = None if real.shape.is_point else class_diversity(real, self._num_classes)
+        self._stream = Stream(seed, "grid")
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Draw a grid when one is due."""
+        done, total = batch_idx + 1, int(trainer.num_training_batches)
+        if done * self.num_grids // total == batch_idx * self.num_grids // total:
+            return
+        per_class = max(FEWEST, num_shown(self._real.shape, self._num_classes))
+        labels = torch.arange(self._num_classes).repeat_interleave(per_class)
+        images = pl_module.sample(labels, self._stream.at(0), self._real.dtype)
+        samples, step = ImageSet(images, labels, self._real.class_names), pl_module.images_seen(batch_idx)
+        logger: Any = trainer.logger
+        logger.experiment.add_image("samples", lay_out(samples, self._num_classes), step)
+        if self._diversity is not None:
+            ratios = (class_diversity(samples, self._num_classes) / self._diversity).tolist()
+            named = zip(samples.class_names, ratios, strict=False)
+            known = {f"diversity/{name}": ratio for name, ratio in named if abs(ratio) < float("inf")}
+            logger.log_metrics(known, step)

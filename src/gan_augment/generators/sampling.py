@@ -1,0 +1,247 @@
+"""Sampling: labelled images from a trained generator, to exact quotas."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gan_augment.artefacts.generator import AS_IN_TRAINING, BLOCK, Generator, Latents
+from gan_augment.artefacts.synthetic_set import SyntheticSet
+from gan_augment.artefacts.weights import BEST, FILE
+from gan_augment.data.image_set import ImageSet
+from gan_augment.methods.supervised import TrainedClassifier
+from gan_augment.settings import check_choice, check_integer, check_number, settings_from
+from gan_augment.stages import Stage
+from gan_augment.training.hardware import Hardware
+
+VERSION = 2  # raise it when the same seed makes other images
+
+QUOTAS = ("balanced", "proportional", "top_up")
+SELECTIONS = ("all", "confident")
+MOST_NAMED = 10  # classes in an error
+MAX_CANDIDATES = 50  # that a teacher looks at, for every image that is asked for
+
+
+@dataclass(frozen=True)
+class SynthesisSettings:
+    """How a synthetic set is made.
+
+    Attributes:
+        per_class: Images a class; of a generator that knows no classes, images in all.
+        quotas: `balanced`, as many of each class; `proportional`, as many in all, shared out as the labelled images
+            are; or `top_up`, what each class's labelled images lack to that number.
+        latent_scale: Standard deviation of a latent's numbers, above 0.
+        truncation: Largest size of a latent's numbers, above 0; None for no bound.
+        selection: `all`; or `confident`, those alone of which a teacher is sure that they show their label.
+        threshold: Probability of the label from which on the teacher is sure, in [0, 1); None where none is asked.
+    """
+
+    per_class: int
+    quotas: str
+    latent_scale: float
+    truncation: float | None
+    selection: str
+    threshold: float | None
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range."""
+        check_integer("synthesis.per_class", self.per_class, low=1)
+        check_choice("synthesis.quotas", self.quotas, QUOTAS)
+        check_number("synthesis.latent_scale", self.latent_scale, 0, 10, open_low=True)
+        if self.truncation is not None:
+            check_number("synthesis.truncation", self.truncation, 0, 10, open_low=True)
+        check_choice("synthesis.selection", self.selection, SELECTIONS)
+        if self.asks_teacher:
+            if self.threshold is None:
+                raise ValueError(
+                    "synthesis.selection=confident, but no threshold: set synthesis.threshold, such as 0.9"
+                )
+            check_number("synthesis.threshold", self.threshold, 0, 0.9999)
+        elif self.threshold is not None:
+            raise ValueError(
+                f"synthesis.threshold={self.threshold}, but synthesis.selection=all takes every image: leave it null, "
+                "or set synthesis.selection=confident"
+            )
+
+    @property
+    def latents(self) -> Latents:
+        """How latent vectors are drawn."""
+        return Latents(self.latent_scale, self.truncation)
+
+    @property
+    def asks_teacher(self) -> bool:
+        """Whether a teacher selects."""
+        return self.selection == "confident"
+
+    def count(self, class_counts: Tensor) -> Tensor:
+        """Return how many images of each class to make, int64 `[K]`.
+
+        Args:
+            class_counts: Labelled images a class, int64 `[K]`.
+
+        Raises:
+            ValueError: If there is none to make.
+
+        Example:
+            >>> counts = torch.tensor([1, 3])
+            >>> [SynthesisSettings(4, kind, 1.0, None, "all", None).count(counts).tolist() for kind in QUOTAS]
+            [[4, 4], [2, 6], [3, 1]]
+        """
+        if self.quotas == "balanced":
+            return torch.full_like(class_counts, self.per_class)
+        if self.quotas == "top_up":
+            if not (wanted := (self.per_class - class_counts).clamp_min(0)).any():
+                raise ValueError(
+                    f"synthesis.quotas=top_up to synthesis.per_class={self.per_class}, but every class has as many "
+                    "labelled images already: use a larger number"
+                )
+            return wanted
+        exact = self.per_class * len(class_counts) * class_counts.double() / class_counts.sum()
+        wanted = exact.floor().long()
+        left = self.per_class * len(class_counts) - int(wanted.sum())
+        wanted[(wanted - exact).argsort(stable=True)[:left]] += 1  # those that rounding took most from
+        return wanted
+
+
+def synthesize(
+    generator: Generator,
+    settings: SynthesisSettings,
+    class_counts: Tensor,
+    seed: int,
+    teacher: TrainedClassifier | None = None,
+) -> SyntheticSet:
+    """Make a synthetic set.
+
+    Args:
+        generator: Makes the images.
+        settings: How many, and which.
+        class_counts: Labelled images a class, int64 `[K]`.
+        seed: Decides the latents.
+        teacher: A classifier that was trained on labelled images, where the settings ask for one. It also labels the
+            images of a generator that knows no classes (Lee 2013, pseudo-labels).
+
+    Raises:
+        ValueError: If the teacher knows other classes, or a class still lacks images after 50 times as many candidates.
+    """
+    wanted, class_names = settings.count(class_counts), generator.class_names
+    if teacher is None:
+        images = first_images(generator, wanted, seed, settings.latents)
+        numbers = torch.cat([torch.arange(count) for count in wanted.tolist()])
+        return SyntheticSet(images, numbers, torch.full((len(images),), math.nan), len(images))
+    if generator.knows_classes:
+        if [*teacher.class_names] != [*class_names]:
+            raise ValueError(
+                f"the teacher knows the classes {', '.join(teacher.class_names[:MOST_NAMED])}, the generator "
+                f"{', '.join(class_names[:MOST_NAMED])}: use one that was trained on the same classes"
+            )
+        each = [wanted.where(torch.arange(len(wanted)) == label, 0) for label in range(len(wanted))]
+        parts = [_select(generator, label, one, settings, seed, teacher) for label, one in enumerate(each) if one.any()]
+    else:
+        parts = [_select(generator, 0, wanted, settings, seed, teacher)]
+    pixels, labels, found, sureness = (torch.cat([part[column] for part, _ in parts]) for column in range(4))
+    order = labels.argsort(stable=True)
+    taken = ImageSet(pixels[order], labels[order], teacher.class_names)
+    return SyntheticSet(taken, found[order], sureness[order], sum(candidates for _, candidates in parts))
+
+
+def first_images(generator: Generator, wanted: Tensor, seed: int, latents: Latents = AS_IN_TRAINING) -> ImageSet:
+    """Make the first images of each class, so many of each, int64 `[K]`."""
+    made = [
+        generator.images(label, torch.arange(count), seed, latents)
+        for label, count in enumerate(wanted.tolist())
+        if count
+    ]
+    labels = torch.arange(len(wanted)).repeat_interleave(wanted)
+    return ImageSet(torch.cat(made), labels, generator.class_names)
+
+
+def _select(
+    generator: Generator, label: int, wanted: Tensor, settings: SynthesisSettings, seed: int, teacher: TrainedClassifier
+) -> tuple[tuple[Tensor, ...], int]:
+    """Take the first images of one of the generator's labels that the teacher is sure of, so many of each class.
+
+    Returns:
+        Pixels, the teacher's labels, numbers and the teacher's sureness; and how many images it looked at.
+    """
+    missing, at_once = wanted.clone(), math.ceil(int(wanted.sum()) / BLOCK) * BLOCK  # blocks are made as a whole
+    assert settings.threshold is not None
+    found: list[tuple[Tensor, ...]] = []
+    for start in range(0, MAX_CANDIDATES * at_once, at_once):
+        numbers = torch.arange(start, start + at_once)
+        pixels = generator.images(label, numbers, seed, settings.latents)
+        nothing = torch.full((at_once,), -1)
+        sureness, seen = teacher.probabilities(ImageSet(pixels, nothing, teacher.class_names)).max(dim=1)
+        sure = sureness >= settings.threshold
+        first = [(sure & (seen == one)).nonzero().squeeze(1)[:count] for one, count in enumerate(missing.tolist())]
+        taken = torch.cat(first)
+        found.append((pixels[taken], seen[taken], numbers[taken], sureness[taken]))
+        missing -= seen[taken].bincount(minlength=len(missing))
+        if not missing.any():
+            return tuple(torch.cat(tensors) for tensors in zip(*found, strict=True)), start + at_once
+    short = [name for name, lacks in zip(teacher.class_names, missing.tolist(), strict=True) if lacks]
+    raise ValueError(
+        f"of {MAX_CANDIDATES * at_once} generated images the teacher takes too few for class "
+        f"{', '.join(map(repr, short[:MOST_NAMED]))}{', ...' if len(short) > MOST_NAMED else ''}; lower "
+        f"synthesis.threshold={settings.threshold} or synthesis.per_class={settings.per_class}, or take "
+        "synthesis.selection=all or conditioning=per_class"
+    )
+
+
+def synthesis_stage(
+    gan: Stage,
+    teacher: Stage | None,
+    labelled: ImageSet,
+    synthesis: Mapping[str, Any],
+    seed: int,
+    hardware: Hardware,
+) -> Stage:
+    """Lay out the stage that samples a trained GAN.
+
+    Args:
+        gan: The stage that trains it.
+        teacher: The stage that trains the classifier that selects, where one does.
+        labelled: The images that quotas refer to.
+        synthesis: Configuration node of the `SynthesisSettings`.
+        seed: Decides the latents.
+        hardware: Where to compute.
+
+    Raises:
+        ValueError: If a setting is out of range.
+    """
+    settings, class_counts = settings_from(SynthesisSettings, "synthesis", synthesis), labelled.class_counts
+    wanted = settings.count(class_counts)
+    inputs = {"gan": gan} if teacher is None else {"gan": gan, "teacher": teacher}
+    return Stage(
+        name="synthesis",
+        version=VERSION,
+        settings={**synthesis, "images": wanted.tolist(), **hardware.identity},
+        inputs=inputs,
+        seed=seed,
+        compute=partial(write_synthetic, settings, class_counts, seed, hardware.device),
+    )
+
+
+def write_synthetic(
+    settings: SynthesisSettings,
+    class_counts: Tensor,
+    seed: int,
+    device: torch.device,
+    folder: Path,
+    gan: Path,
+    teacher: Path | None = None,
+) -> None:
+    """Sample the generator in a GAN's stage folder, and write the set into a folder."""
+    generator = Generator.load(chosen(gan), device)
+    asked = None if teacher is None else TrainedClassifier.load(teacher / FILE, device)
+    synthesize(generator, settings, class_counts, seed, asked).write(folder)
+
+
+def chosen(gan: Path) -> Path:
+    """Return the checkpoint in a GAN's stage folder that images are made with: the best, where one was kept."""
+    best = gan / BEST
+    return best if best.exists() else gan / FILE

@@ -1,0 +1,1 @@
+"""Measures: what is found out about a finished trial, a file each."""

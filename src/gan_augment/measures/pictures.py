@@ -1,0 +1,98 @@
+"""Pictures of what a generator does: between latents, between classes, and beside what it learned from."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gan_augment.artefacts.drawing import MOST_CLASSES, NUM_COLUMNS, draw_rows
+from gan_augment.artefacts.generator import Generator
+from gan_augment.data.image_set import ImageSet
+
+CHUNK = 2**23  # numbers at a time: 32 MiB
+SEED = 0  # of the latents: the same for every generator
+
+
+def draw_looks(generator: Generator, real: ImageSet, synthetic: ImageSet, folder: Path) -> None:
+    """Draw `interpolation.png`, `nearest.png` and, of a generator that knows classes, `class_walk.png`.
+
+    Args:
+        generator: Makes pictures, not points.
+        real: What training saw.
+        synthetic: Some of its images.
+        folder: Where to write.
+    """
+    draw_interpolation(generator, folder / "interpolation.png")
+    draw_nearest(synthetic, real, folder / "nearest.png")
+    if generator.knows_classes:
+        draw_class_walk(generator, folder / "class_walk.png")
+
+
+def draw_interpolation(generator: Generator, path: Path) -> None:
+    """Go from one latent vector to another along a great circle (White 2016), a row a class."""
+    names, latents, labels = generator.class_names[:MOST_CLASSES], [], []
+    for label in range(len(names)):
+        (start, shown), (end, _) = (generator.draw(label, number, SEED) for number in (0, 1))
+        latents += [slerp(start, end, float(share)) for share in torch.linspace(0, 1, NUM_COLUMNS)]
+        labels += [shown] * NUM_COLUMNS
+    images = generator.show(torch.stack(latents), torch.stack(labels))
+    draw_rows(images, NUM_COLUMNS, names, "from one latent to another", path)
+
+
+def draw_class_walk(generator: Generator, path: Path) -> None:
+    """Keep a latent vector in each row and go through the classes."""
+    num_classes, latents, labels = min(len(generator.class_names), MOST_CLASSES), [], []
+    for number in range(NUM_COLUMNS):
+        drawn = [generator.draw(label, number, SEED) for label in range(num_classes)]
+        latents += [drawn[0][0]] * num_classes
+        labels += [shown for _, shown in drawn]
+    images = generator.show(torch.stack(latents), torch.stack(labels))
+    draw_rows(images, num_classes, (), "the same latent in every class, a row a latent", path)
+
+
+def draw_nearest(synthetic: ImageSet, real: ImageSet, path: Path) -> None:
+    """Draw beside generated images the real ones that are nearest to them, a row a class that has enough."""
+    number, names, rows = NUM_COLUMNS // 2, [], []
+    for label, name in enumerate(synthetic.class_names[:MOST_CLASSES]):
+        made = synthetic.images[(synthetic.labels == label).nonzero().squeeze(1)[:number]]
+        if len(made) == number:
+            names.append(name)
+            rows.append(made)
+    if rows:
+        images = torch.cat(rows)
+        pairs = torch.stack([images, real.images[nearest(images, real)]], dim=1).flatten(0, 1)
+        draw_rows(pairs, NUM_COLUMNS, names, "generated, and right of it the nearest that training saw", path)
+
+
+def slerp(start: Tensor, end: Tensor, share: float) -> Tensor:
+    """Go some way from one vector to another along the great circle between them (Shoemake 1985).
+
+    Args:
+        start: `[D]`.
+        end: `[D]`.
+        share: How far to go, in [0, 1].
+
+    Example:
+        >>> slerp(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]), 0.5)
+        tensor([0.7071, 0.7071])
+    """
+    angle = torch.arccos(torch.nn.functional.cosine_similarity(start, end, dim=0).clamp(-1, 1))
+    if angle < 1e-4:  # where the formula divides by nothing
+        return torch.lerp(start, end, share)
+    return (torch.sin((1 - share) * angle) * start + torch.sin(share * angle) * end) / torch.sin(angle)
+
+
+def nearest(images: Tensor, among: ImageSet) -> Tensor:
+    """Return for each image the index of the one that is nearest to it, pixel by pixel, int64 `[N]`.
+
+    Args:
+        images: uint8 `[N, C, H, W]`.
+        among: Where to look; they may lie in a file.
+    """
+    pixels = images.flatten(1).float()
+    # Filled in place: what is kept from each chunk would lie between the chunks in memory, so that no later one fits
+    # where an earlier one was.
+    distances = torch.empty(len(images), len(among))
+    for chunk in torch.arange(len(among)).split(max(1, CHUNK // pixels.shape[1])):
+        distances[:, chunk] = torch.cdist(pixels, among.images[chunk].flatten(1).float())
+    return distances.argmin(dim=1)

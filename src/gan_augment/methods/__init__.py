@@ -1,0 +1,1 @@
+"""Methods: ways to train a classifier, a file each."""

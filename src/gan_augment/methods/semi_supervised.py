@@ -1,0 +1,359 @@
+"""The semi-supervised GAN: its discriminator is the classifier, which learns from images without labels too."""
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import astuple, dataclass, fields
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import lightning as L
+import torch
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from gan_augment.artefacts.weights import FILE, save_weights
+from gan_augment.augmentation.classical import ClassicalTransform
+from gan_augment.data.batches import Batch, ImageBatches, Part, ShuffledIndices
+from gan_augment.data.image_set import ImageSet, to_float
+from gan_augment.losses.semi_supervised import (
+    conditional_entropy,
+    fake_loss,
+    feature_matching,
+    pull_away,
+    real_loss,
+    virtual_adversarial,
+)
+from gan_augment.methods.supervised import NUM_LOOKS, log_validation
+from gan_augment.networks.architecture import Architecture
+from gan_augment.networks.classifying import ClassifyingDiscriminator, initialise_from_data
+from gan_augment.randomness import Stream, initialised, seed_global, stream_seed
+from gan_augment.settings import build, check_betas, check_integer, check_names, check_number
+from gan_augment.stages import Stage
+from gan_augment.training.averages import update_average
+from gan_augment.training.hardware import Hardware
+
+VERSION = 1  # raise it when the mathematics of the training changes
+
+FOR_START = 500  # pool images over which the layers' outputs are normalised at the start
+
+
+@dataclass(frozen=True)
+class SemiSupervisedSettings:
+    """How a semi-supervised GAN is trained.
+
+    Attributes:
+        network: Called with the images' shape and the number of classes, returns the discriminator.
+        generator: The architecture of the generator.
+        num_steps: Steps of the discriminator.
+        discriminator_steps: Discriminator steps a generator step.
+        batch_size: Images of the pool a step, and as many generated ones.
+        labelled_batch_size: Labelled images a step.
+        learning_rate: Of both Adams, for the first half of the training; then it falls to 0 in a straight line.
+        betas: Of both Adams.
+        ema_half_life: Half-life of the discriminator's running average, which is the classifier, in images of the pool.
+        ema_ramp_up: The half-life is at most this share of the images seen so far.
+        entropy: Weight of the conditional entropy.
+        virtual_adversarial: Weight of the virtual adversarial loss, whose goal is what the running average says of an
+            image before it is transformed.
+        radius: Its radius, as a root mean square change of pixels, whose range is 2.
+        pull_away: Weight of the generator's pull-away term.
+    """
+
+    network: Callable[..., nn.Module]
+    generator: Architecture
+    num_steps: int
+    discriminator_steps: int
+    batch_size: int
+    labelled_batch_size: int
+    learning_rate: float
+    betas: tuple[float, float]
+    ema_half_life: int
+    ema_ramp_up: float
+    entropy: float
+    virtual_adversarial: float
+    radius: float
+    pull_away: float
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range."""
+        check_integer("semi_supervised.discriminator_steps", self.discriminator_steps, low=1)
+        check_integer("semi_supervised.num_steps", self.num_steps, low=self.discriminator_steps)
+        check_integer("semi_supervised.batch_size", self.batch_size, low=2)
+        check_integer("semi_supervised.labelled_batch_size", self.labelled_batch_size, low=1)
+        check_number("semi_supervised.learning_rate", self.learning_rate, 0, 1, open_low=True)
+        check_betas("semi_supervised.betas", self.betas)
+        check_integer("semi_supervised.ema_half_life", self.ema_half_life, low=1)
+        check_number("semi_supervised.ema_ramp_up", self.ema_ramp_up, 0, 1, open_low=True)
+        for name in ("entropy", "virtual_adversarial", "pull_away"):
+            check_number(f"semi_supervised.{name}", getattr(self, name), 0, 100)
+        check_number("semi_supervised.radius", self.radius, 0, 100, open_low=True)
+
+
+class SemiSupervised(L.LightningModule):
+    """A discriminator of K logits and a generator that matches its features, under manual optimisation.
+
+    Args:
+        network: The discriminator: images `[B, C, H, W]` in [-1, 1] -> logits `[B, K]`.
+        generator: Latents `[B, latent_dim]` -> images `[B, C, H, W]` in [-1, 1].
+        settings: How both are trained.
+        transform: Applied to every real image; None for none.
+        seed: Decides all draws.
+        log_every_n_steps: Steps between two points of the curves.
+    """
+
+    CURVES = (
+        *("loss/labelled", "loss/pool", "loss/fake", "loss/generator"),
+        *("loss/entropy", "loss/virtual_adversarial", "loss/pull_away"),
+        *("pool/confidence", "output/pool", "output/fake"),
+    )
+
+    finite: Tensor
+    sums: Tensor
+
+    def __init__(
+        self,
+        network: ClassifyingDiscriminator,
+        generator: nn.Module,
+        settings: SemiSupervisedSettings,
+        transform: ClassicalTransform | None,
+        seed: int,
+        log_every_n_steps: int = 50,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.network = network
+        self.generator = generator
+        self.ema = copy.deepcopy(network).requires_grad_(False).eval()
+        self.settings = settings
+        self.transform = transform
+        self.seed = seed
+        self.log_every_n_steps = min(log_every_n_steps, settings.num_steps)
+        self.register_buffer("finite", torch.tensor(True))
+        self.register_buffer("sums", torch.zeros(len(self.CURVES)))
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """Return one Adam for the discriminator and one for the generator."""
+        betas = (self.settings.betas[0], self.settings.betas[1])
+        return [
+            torch.optim.Adam(network.parameters(), lr=self.learning_rate(0), betas=betas, fused=True)
+            for network in (self.network, self.generator)
+        ]
+
+    def learning_rate(self, step: int) -> float:
+        """Return the learning rate in a step: constant for half of the training, then down to 0."""
+        return self.settings.learning_rate * min(1.0, 2 * (1 - step / self.settings.num_steps))
+
+    def on_fit_start(self) -> None:
+        """Open the streams on the device."""
+        names = ("transform", "discriminator", "generator", "virtual_adversarial")
+        self._draws = {name: Stream(self.seed, name, self.device) for name in names}
+
+    def generate(self, purpose: str, step: int) -> Tensor:
+        """Make one batch of images `[B, C, H, W]` for a player's step."""
+        size = (self.settings.batch_size, self.settings.generator.latent_dim)
+        return self.generator(torch.randn(size, generator=self._draws[purpose].at(step), device=self.device))
+
+    def training_step(self, batch: Batch, step: int) -> None:
+        """Let the discriminator take a step, and the generator when it is its turn."""
+        optimizers = cast("list[LightningOptimizer]", self.optimizers())
+        for optimizer in optimizers:
+            optimizer.param_groups[0]["lr"] = self.learning_rate(step)
+        seed_global(stream_seed(self.seed, "noise", step), self.device)  # the discriminator's layers draw from it
+        # The labels of the pool, which are nobody's, go no further.
+        labelled = self.settings.labelled_batch_size
+        views = batch.images
+        if self.transform is not None:
+            views = self.transform(views, self._draws["transform"].at(step))
+        images, labels = batch.images[labelled:], batch.labels[:labelled]
+        terms = self._discriminator_step(optimizers[0], views, labels, images, step)
+        terms |= self._generator_step(optimizers[1], views[labelled:], step)
+        update_average(
+            self.ema,
+            self.network,
+            self.settings.batch_size,
+            (step + 1) * self.settings.batch_size,
+            self.settings.ema_half_life,
+            self.settings.ema_ramp_up,
+        )
+        with torch.no_grad():
+            seen = torch.stack([terms[name].detach() for name in self.CURVES])
+            self.finite &= seen.isfinite().all()
+            self.sums += seen
+        if (step + 1) % self.log_every_n_steps == 0:
+            means = dict(zip(self.CURVES, (self.sums / self.log_every_n_steps).tolist(), strict=True))
+            assert self.logger is not None
+            self.logger.log_metrics(means, step=step)
+            self.sums.zero_()
+
+    def _discriminator_step(
+        self, optimizer: LightningOptimizer, views: Tensor, labels: Tensor, pool: Tensor, step: int
+    ) -> dict[str, Tensor]:
+        settings, nothing = self.settings, views.new_zeros(())
+        terms = {"loss/entropy": nothing, "loss/virtual_adversarial": nothing}
+        with self.toggled_optimizer(optimizer):
+            with torch.no_grad():
+                fakes = self.generate("discriminator", step)
+            # No layer of it lets images see each other, so all go through together.
+            sizes = [len(labels), len(pool), len(fakes)]
+            on_labelled, on_pool, on_fake = self.network(torch.cat([views, fakes])).float().split(sizes)
+            terms["loss/labelled"] = cross_entropy(on_labelled, labels)
+            terms["loss/pool"], terms["loss/fake"] = real_loss(on_pool), fake_loss(on_fake)
+            loss = terms["loss/labelled"] + (terms["loss/pool"] + terms["loss/fake"]) / 2
+            if settings.entropy:
+                terms["loss/entropy"] = conditional_entropy(on_pool)
+                loss = loss + settings.entropy * terms["loss/entropy"]
+            if settings.virtual_adversarial:
+                with torch.no_grad():
+                    target = self.ema(pool).float()  # Tarvainen and Valpola 2017: the average knows better
+                random = self._draws["virtual_adversarial"].at(step)
+                term = virtual_adversarial(self.network, views[len(labels) :], target, settings.radius, random)
+                terms["loss/virtual_adversarial"] = term
+                loss = loss + settings.virtual_adversarial * term
+            optimizer.zero_grad()
+            self.manual_backward(loss)
+            optimizer.step()
+        with torch.no_grad():
+            terms["pool/confidence"] = on_pool.softmax(dim=1).amax(dim=1).mean()
+            terms["output/pool"], terms["output/fake"] = (
+                on.logsumexp(dim=1).sigmoid().mean() for on in (on_pool, on_fake)
+            )
+        return terms
+
+    def _generator_step(self, optimizer: LightningOptimizer, pool: Tensor, step: int) -> dict[str, Tensor]:
+        nothing, turns = pool.new_zeros(()), self.settings.discriminator_steps
+        if (step + 1) % turns:
+            return {"loss/generator": nothing, "loss/pull_away": nothing}
+        with self.toggled_optimizer(optimizer):
+            fakes = self.generate("generator", step)
+            features = self.network.body(torch.cat([pool, fakes])).float()
+            on_pool, on_fake = features.split([len(pool), len(fakes)])
+            matching, away = feature_matching(on_pool, on_fake), nothing
+            if self.settings.pull_away:
+                away = pull_away(on_fake)
+            optimizer.zero_grad()
+            self.manual_backward(matching + self.settings.pull_away * away)
+            optimizer.step()
+        return {"loss/generator": turns * matching, "loss/pull_away": turns * away}  # it stands still in the others
+
+    def validation_step(self, batch: Batch, step: int) -> None:
+        """Log loss and accuracy of the averaged discriminator on the validation images."""
+        log_validation(self, self.ema(batch.images).float(), batch.labels)
+
+
+def read_semi_supervised(node: Mapping[str, Any]) -> SemiSupervisedSettings:
+    """Turn a configuration node into the `SemiSupervisedSettings`.
+
+    Raises:
+        ValueError: If a setting is missing, unknown or out of range.
+    """
+    check_names("semi_supervised", node, [field.name for field in fields(SemiSupervisedSettings)])
+    try:
+        generator = build(node["generator"])
+    except ValueError as error:  # it calls itself the architecture, which it is of another GAN
+        raise ValueError(f"semi_supervised.generator: {error}") from error
+    if not isinstance(generator, Architecture):
+        raise ValueError(
+            f"semi_supervised.generator is a {type(generator).__name__}: use what conf/architecture/ names, such as "
+            "gan_augment.networks.dcgan.DCGAN"
+        )
+    return SemiSupervisedSettings(**{**node, "network": build(node["network"]), "generator": generator})
+
+
+def semi_supervised_stage(
+    labelled: ImageSet,
+    pool: ImageSet,
+    validation: ImageSet,
+    classical: Mapping[str, Any] | None,
+    node: Mapping[str, Any],
+    seed: int,
+    hardware: Hardware,
+) -> Stage:
+    """Lay out the stage that trains a semi-supervised GAN; what it leaves is a classifier.
+
+    Args:
+        labelled: Images with labels.
+        pool: Images without.
+        validation: Images to report on while training; they change no weight.
+        classical: Configuration node of the transform of real images; None for none.
+        node: Configuration node of the `SemiSupervisedSettings`.
+        seed: The seed of all its streams.
+        hardware: Where it is trained.
+
+    Raises:
+        ValueError: If a setting is out of range, the networks cannot take such images, or a pool image has a label.
+    """
+    settings = read_semi_supervised(node)
+    try:
+        settings.generator.check(labelled.shape)
+    except ValueError as error:
+        raise ValueError(f"semi_supervised.generator: {error}") from error
+    network = settings.network(labelled.shape, labelled.num_classes)
+    if not isinstance(network, ClassifyingDiscriminator):
+        raise ValueError(
+            f"semi_supervised.network is a {type(network).__name__}: use one of gan_augment.networks.classifying"
+        )
+    assert not (pool.labels >= 0).any(), "whoever hands the pool out takes its labels away"
+    transform = None if classical is None else build(classical)
+    return Stage(
+        name="semi_supervised",
+        version=VERSION,
+        settings={"classical": classical, "semi_supervised": node, **hardware.identity},
+        inputs={
+            "labelled": labelled.fingerprint,
+            "pool": pool.fingerprint,
+            "validation": validation.fingerprint,
+        },
+        seed=seed,
+        compute=partial(train_semi_supervised, labelled, pool, validation, transform, node, seed, hardware),
+    )
+
+
+def train_semi_supervised(
+    labelled: ImageSet,
+    pool: ImageSet,
+    validation: ImageSet,
+    transform: ClassicalTransform | None,
+    node: Mapping[str, Any],
+    seed: int,
+    hardware: Hardware,
+    folder: Path,
+) -> None:
+    """Train a semi-supervised GAN and leave its averaged discriminator in a stage's folder, as a classifier.
+
+    Args:
+        labelled: Images with labels.
+        pool: Images without.
+        validation: Images to report on while training; they change no weight.
+        transform: Applied to every real image; None for none.
+        node: Configuration node of the `SemiSupervisedSettings`.
+        seed: The seed of all its streams.
+        hardware: Where it is trained.
+        folder: Where to write.
+
+    Raises:
+        DivergedError: If a loss or a weight stops being finite.
+    """
+    settings, shape = read_semi_supervised(node), labelled.shape
+    network = initialised(lambda: settings.network(shape, labelled.num_classes), seed)
+    first = ShuffledIndices(len(pool), seed, "init/data").between(0, min(FOR_START, len(pool)))
+    initialise_from_data(network, to_float(pool.images[first]))
+    latent_dim = settings.generator.latent_dim
+    generator = initialised(lambda: settings.generator.generator(shape, latent_dim), seed, "init/generator")
+    assert isinstance(network, ClassifyingDiscriminator)
+    system = SemiSupervised(network, generator, settings, transform, seed)
+    parts = [Part(labelled, settings.labelled_batch_size, "order"), Part(pool, settings.batch_size, "order/pool")]
+    data = ImageBatches(parts, settings.num_steps, seed, validation, validation_batch_size=settings.batch_size)
+    look_every = max(1, settings.num_steps // NUM_LOOKS) if len(validation) else None
+    hardware.fit(system, data, folder, validate_every=look_every)
+    about = {
+        "kind": "classifier",
+        "classifier": {"network": node["network"], "batch_size": settings.batch_size},
+        "generator": node["generator"],
+        "shape": [*astuple(shape)],
+        "class_names": [*labelled.class_names],
+        "class_counts": labelled.class_counts.tolist(),
+        "pool_images": len(pool),
+    }
+    save_weights(folder / FILE, about, classifier=system.ema, generator=generator)

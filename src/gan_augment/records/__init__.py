@@ -1,0 +1,1 @@
+"""Records: what a trial leaves for its report. Nothing here imports torch."""

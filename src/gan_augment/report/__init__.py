@@ -1,0 +1,1 @@
+"""The report: from the records of a study and nothing else. Nothing here imports torch."""

@@ -1,0 +1,317 @@
+"""The comparison: which trials of a study stand against which, and what the differences are.
+
+A *configuration* is an arm together with the values of the factors that the study sweeps. A *contrast* compares two
+configurations that differ in one thing alone, pair by pair: in the arm, or in a setting that the study names. What is
+compared is fixed before any number is seen, and every verdict is corrected for all that is compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gan_augment.records.factors import GENERATOR_PARTS, NULL
+from gan_augment.report.trials import (
+    ACCURACY,
+    ARM,
+    BALANCED,
+    CONTENT,
+    IMBALANCE,
+    LABELLED_RATIO,
+    RARE,
+    SEEDS,
+    SPLIT,
+    SPLIT_SEED,
+    TRAINING_SEED,
+    VERSIONS,
+    Study,
+    columns_of,
+    natural,
+    values_of,
+)
+
+if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `--help` answers at once
+    import pandas as pd
+
+ARMS = ("none", "classical", "gan", "gan_classical")
+# Each arm against the one that lacks nothing but what the arm is about, fixed before any number is seen. A control has
+# one partner: `half_batch` and `placebo` say what of the gain of `gan` is not owed to the images, so `gan` is compared
+# with them. An arm whose partner is not in the study is compared with `none`.
+CONTRASTS = (
+    ("classical", "none"),
+    ("gan", "none"),
+    ("gan_classical", "classical"),
+    ("gan", "half_batch"),
+    ("gan", "placebo"),
+    # An arm that sees the pool against what does without it, and against what needs no GAN for it.
+    ("pseudo_label", "classical"),
+    ("semi_supervised", "classical"),
+    ("semi_supervised", "pseudo_label"),
+    ("gan_pool", "gan"),
+    ("gan_pool_classical", "classical"),
+    ("gan_pool_classical", "pseudo_label"),
+    *((arm, "none") for arm in ("synthetic_only", "more_real", "oversampling", "mixup", "cutmix")),
+)
+
+GENERATORS = "provenance.stages.gan"
+AMOUNTS = ("synthesis.per_class", "synthesis.quotas")  # how many images are drawn, and not how
+PENALTY = "factors.penalty"
+LEARNER = "factors.augmentation.learner"
+METRICS = {ACCURACY: "accuracy", BALANCED: "balanced accuracy", RARE: "recall of rare classes"}
+# From this ratio of the largest class to the smallest on, classes are called unequal. Below it, accuracy and balanced
+# accuracy differ by about a tenth of the difference between the best and the worst recall of a class, at most.
+UNEQUAL = 1.5
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """An arm at one setting of the swept factors.
+
+    Attributes:
+        arm: The arm.
+        setting: The swept factors that have an effect here.
+        trials: Its trials, failed ones included.
+    """
+
+    arm: str
+    setting: dict[str, Any]
+    trials: pd.DataFrame
+
+    @property
+    def ended(self) -> pd.DataFrame:
+        """The trials that ended well, with a classifier or without."""
+        return self.trials[self.trials["status"] == "ok"]
+
+    @property
+    def judged(self) -> pd.DataFrame:
+        """The trials with a result."""
+        return _judged(self.trials)
+
+    def label(self, said: Iterable[str] = ()) -> str:
+        """Name the configuration, less the factors that are `said` elsewhere."""
+        return named(self.arm, {name: value for name, value in self.setting.items() if name not in said})
+
+    def points(self, metrics: list[str], by: str) -> pd.DataFrame:
+        """Mean of metrics in points, a row for every split or training seed; nan where a metric is unknown."""
+        judged = self.judged
+        return (100 * judged.reindex(columns=metrics).astype(float)).groupby(judged[by].astype(str)).mean()
+
+    @property
+    def has_generator(self) -> bool:
+        """Whether its trials have a GAN, a semi-supervised one included: to those without one, its factors are null."""
+        columns = [f"factors.{part}" for part in (*GENERATOR_PARTS, "semi_supervised")]
+        return bool(self.trials.reindex(columns=columns).notna().any(axis=None))
+
+    @property
+    def has_other_learner(self) -> bool:
+        """Whether it trains something else than the classifier, in other steps: it is not step-matched."""
+        return values_of(self.trials, LEARNER) not in ([], ["classifier"])
+
+    def share_ended(self, by: str) -> pd.Series:
+        """What share of the trials of each split or training seed has a result and did not diverge."""
+        known = self.trials[(self.trials["status"] == "diverged") | self.trials.index.isin(self.judged.index)]
+        return (known["status"] == "ok").groupby(known[by].astype(str)).mean()
+
+    def count(self, status: str) -> int:
+        """How many trials ended in a status."""
+        return int((self.trials["status"] == status).sum())
+
+
+def has_unequal_classes(study: Study) -> bool:
+    """Whether the classes of any judged trial differ so much in number that accuracy may mislead."""
+    ratios = _judged(study.trials).reindex(columns=[LABELLED_RATIO, IMBALANCE]).astype(float)
+    return bool((ratios >= UNEQUAL).any(axis=None))
+
+
+def metrics_to_compare(study: Study) -> list[str]:
+    """Choose what a study is compared by.
+
+    Args:
+        study: The study.
+
+    Returns:
+        Accuracy. With unequal classes also balanced accuracy, unless the judged images make the two one and the same,
+        and the recall of the rare classes, if there are any.
+    """
+    if not has_unequal_classes(study):
+        return [ACCURACY]
+    judged = _judged(study.trials).reindex(columns=[BALANCED, RARE, IMBALANCE])
+    known = [metric for metric in (BALANCED, RARE) if judged[metric].notna().any()]
+    return [ACCURACY, *(metric for metric in known if metric != BALANCED or (judged[IMBALANCE] != 1).any())]
+
+
+def configurations(study: Study) -> list[Configuration]:
+    """Group the trials of a study by arm and by the factors that it sweeps.
+
+    Args:
+        study: The study.
+
+    Returns:
+        The configurations; `none` first, controls last.
+    """
+    trials = study.trials
+    swept = [c for c in columns_of(trials, "factors.") if c != ARM and not c.startswith(SEEDS) and _is_swept(trials, c)]
+    # What a choice brings along need not be said beside it: loss=hinge says the learning rates that come with it, and
+    # loss=relativistic the penalty.
+    named = [f"factors.{name}" for name, _ in study.against]
+    for column in [c for c in swept if ("." in c.removeprefix("factors.") or c == PENALTY) and c not in named]:
+        others = [c for c in swept if c != column and "." not in c.removeprefix("factors.")]
+        if not (trials.groupby([ARM, *others], dropna=False)[column].nunique() > 1).any():
+            swept.remove(column)
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for position, row in enumerate(trials[[ARM, *swept]].itertuples(index=False, name=None)):
+        groups.setdefault(tuple(value if value == value else None for value in row), []).append(position)
+    found = []
+    for (arm, *values), positions in groups.items():
+        # A setting of its arm that is null is one that the arm has no use for, such as a share of no synthetic images.
+        known = ((c, v) for c, v in zip(swept, values, strict=True) if v is not None)
+        setting = {c.removeprefix("factors."): v for c, v in known if not (c.startswith(f"{ARM}.") and v == NULL)}
+        found.append(Configuration(str(arm or "no classifier"), setting, trials.iloc[positions]))
+    return sorted(found, key=lambda c: (_arm_order(c.arm), [(k, natural(v)) for k, v in c.setting.items()]))
+
+
+def pairs(
+    found: list[Configuration], against: Sequence[tuple[str, Any]] = ()
+) -> list[tuple[Configuration, Configuration]]:
+    """Say which configurations are compared.
+
+    Args:
+        found: The configurations of a study.
+        against: Settings with the values that all their others are compared with.
+
+    Returns:
+        Each configuration with results beside its base, arm by arm, then setting by setting.
+    """
+    return [(one, base) for one, _, bases in _planned(found, against) for base in bases]
+
+
+def warnings(study: Study) -> list[str]:
+    """Say what a reader must know before trusting the comparison: mixed code, data or machines, and what is left out.
+
+    Args:
+        study: The study.
+
+    Returns:
+        One sentence each.
+    """
+    trials = study.trials
+    ok = trials[trials["status"] == "ok"]
+    said = []
+    if study.missing:
+        names = ", ".join(study.missing[:5]) + (", ..." if len(study.missing) > 5 else "")
+        said.append(f"requested trials without a record: {len(study.missing)} ({names})")
+    pictures = {name: outcome.samples for name, outcome in study.outcomes.items() if outcome.samples}
+    if lacking := [f"{path} of {name}" for name, path in pictures.items() if not path.exists()]:
+        said.append(f"pictures of samples are missing: {', '.join(lacking)}")
+    lost = [f"{n} {status}" for status in ("diverged", "failed") if (n := int((trials["status"] == status).sum()))]
+    if closed := len(ok) - len(_judged(trials)) if len(_judged(trials)) else 0:
+        said.append(f"{closed} of {len(ok)} trials have no {study.part} results and are not compared")
+    if lost:
+        said.append(f"{' and '.join(lost)} of {len(trials)} trials: the differences are between those that ended well")
+    for one, base_name, bases in _planned(configurations(study), study.against):
+        if not bases:
+            said.append(f"{one.label()} is not compared with {base_name}: no trials with a result at the same setting")
+    # A reused stage may have been made by other code than the trial's own.
+    made = [c for c in columns_of(trials, "provenance.made.") if c.endswith(".commit")]
+    named = {
+        "commits": ["provenance.commit", *made],
+        "devices": ["costs.device"],
+        "numbers of threads": ["costs.threads"],
+    }
+    named |= {f"versions of {c.removeprefix(VERSIONS)}": [c] for c in columns_of(trials, VERSIONS)}
+    for what, columns in named.items():
+        found = [values_of(ok, c, unknown="unknown" if c not in made else None) for c in columns]
+        values = list(dict.fromkeys(value for one in found for value in one))
+        if len(values) > 1:
+            said.append(f"trials ran with different {what}: {', '.join(v[:12] for v in values)}")
+    if "provenance.clean" in ok and (dirty := int(ok["provenance.clean"].eq(False).sum())):
+        said.append(f"{dirty} of {len(ok)} trials ran with uncommitted changes")
+    if contents := values_of(trials, CONTENT):
+        said.append(
+            f"there are {len(contents)} sets of images under the same settings: trials on different ones stand apart"
+        )
+    return said
+
+
+def _planned(
+    found: list[Configuration], against: Sequence[tuple[str, Any]]
+) -> list[tuple[Configuration, str, list[Configuration]]]:
+    """Each configuration with results, what to compare it with, and the configurations that are this and no other."""
+    judged = [c for c in found if len(c.judged)]
+    arms = dict.fromkeys(c.arm for c in judged)
+    pairs = [pair for pair in CONTRASTS if arms.keys() >= set(pair)]
+    named = {arm for pair in pairs for arm in pair}
+    pairs += [(arm, "none") for arm in arms if arm not in named and "none" in arms and arm != "none"]
+    planned = [
+        (one, base_arm, [base for base in judged if base.arm == base_arm and _agree(one, base)])
+        for arm, base_arm in pairs
+        for one in judged
+        if one.arm == arm
+    ]
+    for name, value in against:
+        sides = [(c.setting[name] == value, c) for c in judged if name in c.setting]
+        for one in [c for is_base, c in sides if not is_base]:
+            bases = [c for is_base, c in sides if is_base and c.arm == one.arm and _agree(one, c, less=name)]
+            planned.append((one, f"{name}={value}", bases))
+    return planned
+
+
+def _agree(one: Configuration, base: Configuration, less: str | None = None) -> bool:
+    """Whether two configurations have the same settings, as far as they have them, less one."""
+    return all(base.setting.get(name, value) == value for name, value in one.setting.items() if name != less)
+
+
+def _is_swept(trials: pd.DataFrame, column: str) -> bool:
+    """Whether a factor takes several values, other than those by which the arms are told apart."""
+    if column.startswith(f"{ARM}."):
+        return bool((trials.groupby(ARM)[column].nunique() > 1).any())
+    return bool(trials[column].nunique() > 1)
+
+
+def pair_unit(compared: list[Configuration]) -> tuple[str, str]:
+    """The column whose values are the independent pairs, and its name."""
+    splits, seeds = ([set(c.judged[column]) for c in compared] for column in (SPLIT, TRAINING_SEED))
+    if len(set.union(*splits)) == 1 and len(set.union(*seeds)) > 1:
+        return TRAINING_SEED, "training seed"
+    if len(compared) > 1 and not set.intersection(*splits):
+        return SPLIT_SEED, "split"  # of two budgets: the labelled images of the smaller lie within the larger's
+    return SPLIT, "split"
+
+
+def generators(found: list[Configuration]) -> dict[str, Configuration]:
+    """Take one configuration for each set of generators that is drawn from alike: arms share them, and so do doses.
+
+    Args:
+        found: Configurations.
+
+    Returns:
+        The arms that share a set of generators, with the settings that these have in common -> the first of them.
+    """
+    same: dict[Any, list[Configuration]] = {}
+    for c in found:
+        drawn = frozenset(
+            item for item in c.setting.items() if item[0].startswith("synthesis") and item[0] not in AMOUNTS
+        )
+        same.setdefault((frozenset(values_of(c.trials, GENERATORS)) or c.label(), drawn), []).append(c)
+    made: dict[str, Configuration] = {}
+    for sharing in same.values():
+        first, arms = sharing[0], " and ".join(dict.fromkeys(c.arm for c in sharing))
+        common = dict(item for item in first.setting.items() if all(item in c.setting.items() for c in sharing))
+        name = named(arms, common)
+        made[named(arms, first.setting) if name in made else name] = first
+    return made
+
+
+def named(name: str, setting: dict[str, Any]) -> str:
+    """Put the values of a setting behind a name, less those that are null."""
+    values = ", ".join(f"{key}={value}" for key, value in setting.items() if value != NULL)
+    return f"{name} ({values})" if name and values else name or values
+
+
+def _judged(trials: pd.DataFrame) -> pd.DataFrame:
+    return trials[(trials["status"] == "ok") & trials[ACCURACY].notna()]
+
+
+def _arm_order(arm: str) -> tuple[int, str]:
+    return (ARMS.index(arm) if arm in ARMS else len(ARMS), arm)

@@ -1,0 +1,309 @@
+"""The contrasts of a study: the differences between two configurations, how sure they are, and the verdicts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gan_augment.records.factors import GAN_PARTS
+from gan_augment.report.comparison import METRICS, Configuration, configurations, metrics_to_compare, pair_unit, pairs
+from gan_augment.report.outcomes import NoPredictionsError, read_answers
+from gan_augment.report.statistics import (
+    LEVEL,
+    MIN_BOOTSTRAP_PAIRS,
+    MIN_PAIRS,
+    Estimate,
+    Interval,
+    bootstrap_interval,
+    estimate,
+    holm,
+    image_variance,
+    paired_interval,
+    pairs_to_detect,
+    sign_flip_p,
+)
+from gan_augment.report.trials import ACCURACY, BALANCED, NUM_IMAGES, PER_CLASS, RARE, Study, columns_of
+from gan_augment.report.verdict import in_words, verdict
+
+if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `--help` answers at once
+    import pandas as pd
+
+FEW_IMAGES = 2000  # below, the interval for new images decides: the test images' own luck is no longer small
+VALIDATION_ACCURACY = "metrics.validation.accuracy"
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """One configuration against another that differs in the arm, or in one setting, alone; in one metric.
+
+    Attributes:
+        one: The configuration.
+        base: What it is compared with.
+        metric: Which result is compared, one of `METRICS`.
+        part: The images that the results are on: `test` or `validation`.
+        unit: What a pair is: `split` or `training seed`.
+        differences: The difference of each pair, in points.
+        estimate: Their mean, with what the choice of the test images adds to its variance where that is known.
+        no_new_images: Why there is no interval for new images; empty where there is one.
+        num_images: How many images the results are on.
+        with_diverged: The estimate if each diverged trial had been trained without synthetic images; None where none
+            diverged.
+        per_class: Class -> difference in that class's accuracy, in points; of the contrast in accuracy only.
+        by_image: Points by which the one is right more often than the base, over all splits: an image a row, by its
+            number and class; None where predictions are missing.
+        adjusted_p: p value of the deciding interval, adjusted for all comparisons of the report.
+        comparisons: How many these are.
+    """
+
+    one: Configuration
+    base: Configuration
+    metric: str
+    part: str
+    unit: str
+    differences: np.ndarray
+    estimate: Estimate
+    no_new_images: str
+    num_images: float
+    with_diverged: Estimate | None
+    per_class: dict[str, Interval]
+    by_image: pd.Series | None = None
+    adjusted_p: float = math.nan
+    comparisons: int = 1
+
+    @property
+    def title(self) -> str:
+        """For example `gan (loss=hinge) against none`, with the metric if it is not accuracy."""
+        said = [name for name, value in self.one.setting.items() if self.base.setting.get(name) == value]
+        metric = "" if self.metric == ACCURACY else f", {METRICS[self.metric]}"
+        return f"{self.one.label()} against {self.base.label(said)}{metric}"
+
+    @property
+    def interval(self) -> Interval:
+        """Difference on the test images at hand, in points: other splits, the same images."""
+        return self.estimate.on_these_images.interval()
+
+    @property
+    def new_images(self) -> Interval | None:
+        """Difference on new images, in points: other splits and other test images; None where that is unknown."""
+        return self.estimate.interval() if self.estimate.images else None
+
+    @property
+    def decides_for_new_images(self) -> bool:
+        """Whether the verdict is on new images, and not on the test images at hand."""
+        return self.new_images is not None and self.num_images < FEW_IMAGES
+
+    @property
+    def deciding(self) -> Estimate:
+        """The estimate whose interval the verdict is read from."""
+        return self.estimate if self.decides_for_new_images else self.estimate.on_these_images
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the verdict is *better*."""
+        deciding = self.deciding.interval()
+        return deciding.num_pairs >= MIN_PAIRS and deciding.low > 0 and self.adjusted_p <= LEVEL
+
+    @property
+    def bootstrap(self) -> Interval | None:
+        """Bootstrap interval on the test images at hand; None with few pairs or without spread."""
+        enough = len(self.differences) >= MIN_BOOTSTRAP_PAIRS and self.estimate.split_variance > 0
+        return bootstrap_interval(self.differences) if enough else None
+
+    @property
+    def sign_flip_p(self) -> float:
+        """The p value of the sign-flip test on the test images at hand, not adjusted."""
+        return sign_flip_p(self.differences)
+
+    def pairs_to_detect(self, points: float) -> float:
+        """Plan a study like this one: pairs that detect a gain at 80 % power, after correction for all comparisons.
+
+        Args:
+            points: The gain.
+
+        Returns:
+            The number; infinite where `MAX_PAIRS` are too few, nan without a spread to plan by.
+        """
+        n, deciding = len(self.differences), self.deciding
+        if n < 2 or not deciding.split_variance:
+            return math.nan
+        sd, images = math.sqrt(n * deciding.split_variance), deciding.images.variance if deciding.images else 0.0
+        return pairs_to_detect(points, sd, images, self.comparisons)
+
+    @property
+    def sentence(self) -> str:
+        """The verdict."""
+        resolution = 100 / self.num_images if self.metric == ACCURACY else math.nan
+        scope = "for new images" if self.decides_for_new_images else f"on these {self.part} images"
+        said = verdict(self.deciding.interval(), self.unit, resolution, scope, self.adjusted_p, self.comparisons)
+        lost = {status: self.one.count(status) + self.base.count(status) for status in ("diverged", "failed")}
+        if any(lost.values()):
+            said += f"; left out: {', '.join(f'{number} {status}' for status, number in lost.items() if number)}"
+        if self.with_diverged:
+            estimate = self.with_diverged if self.decides_for_new_images else self.with_diverged.on_these_images
+            (mean, bounds), n = in_words(estimate.interval()), estimate.num_pairs
+            said += f"; with the diverged as trained without synthetic images, like {self.base.arm}: {mean} points"
+            said += (f", 95 % interval {bounds}" if bounds else "") + f", {n} {self.unit}{'s' * (n != 1)}"
+        return said
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The best of several configurations that differ in their GAN alone, chosen on the validation images.
+
+    Attributes:
+        best: The configuration with the largest mean gain in validation accuracy.
+        base: What all were compared with.
+        others: The configurations that were not chosen.
+        gain: That gain, in points.
+    """
+
+    best: Configuration
+    base: Configuration
+    others: list[Configuration]
+    gain: float
+
+
+def contrasts(study: Study) -> list[Contrast]:
+    """Compare the configurations of a study, pair by pair.
+
+    The unit of a pair is the split; repeats under one split are averaged first. Where all trials of a contrast share
+    one split, the training seed takes its place, and the verdict says so. The p values of all contrasts are adjusted
+    together.
+
+    Args:
+        study: The study.
+
+    Returns:
+        The planned contrasts of which both sides were judged, metric by metric.
+    """
+    metrics = metrics_to_compare(study)
+    made = [c for one, base in pairs(configurations(study), study.against) for c in _compare(study, one, base, metrics)]
+    # A trial with a result has an accuracy, but no recall of rare classes where no class is rare.
+    made = [contrast for contrast in made if contrast.metric == ACCURACY or contrast.estimate.num_pairs]
+    made = sorted(made, key=lambda contrast: metrics.index(contrast.metric))
+    adjusted = holm([contrast.deciding.p_value for contrast in made])
+    return [replace(c, adjusted_p=p, comparisons=len(made)) for c, p in zip(made, adjusted, strict=True)]
+
+
+def choices(compared: Sequence[Contrast]) -> list[Choice]:
+    """Choose among several GANs for one arm on the validation images, so that test images choose nothing.
+
+    Args:
+        compared: The contrasts of a study.
+
+    Returns:
+        A choice for each arm and base that were compared with several GANs, all of them with validation results; none
+        where the contrasts themselves are on validation images. A trial that diverged counts as no gain.
+    """
+    groups: dict[tuple[Any, ...], list[Contrast]] = {}
+    for contrast in compared:
+        one, base = contrast.one, contrast.base
+        if one.arm != base.arm and one.has_generator and contrast.metric == ACCURACY and contrast.part == "test":
+            rest = [(name, value) for name, value in one.setting.items() if not _is_of_gan(name)]
+            groups.setdefault((one.arm, base.label(), *rest), []).append(contrast)
+    made = []
+    for group in groups.values():
+        gains = [_validation_gain(contrast.one, contrast.base) for contrast in group]
+        if len(group) > 1 and not np.isnan(gains).any():
+            chosen = int(np.argmax(gains))
+            others = [contrast.one for contrast in group if contrast is not group[chosen]]
+            made.append(Choice(group[chosen].one, group[chosen].base, others, gains[chosen]))
+    return made
+
+
+def _compare(study: Study, one: Configuration, base: Configuration, metrics: Sequence[str]) -> list[Contrast]:
+    by, unit = pair_unit([one, base])
+    classes = columns_of(one.judged, PER_CLASS)
+    columns = [*metrics, *classes]
+    differences = one.points(columns, by) - (points := base.points(columns, by))
+    try:
+        (images, labels), why = _image_differences(study, one, base, by), ""
+    except NoPredictionsError as error:
+        images, labels, why = None, None, str(error)
+    made = []
+    for metric in metrics:
+        values, units = differences[metric].dropna(), points[metric].dropna().index
+        strata = labels if metric == BALANCED else None
+        reason = why or _why_not_on_new_images(metric, len(values), None if images is None else images.shape[1], strata)
+        rows = None if reason or images is None else images.loc[values.index]
+        with_diverged = None
+        if one.count("diverged") and one.has_generator and not base.has_generator:
+            zeros = None if rows is None else _counting_diverged(rows, one, units, by)
+            with_diverged = _estimate(_counting_diverged(values.to_frame(), one, units, by)[metric], zeros, strata)
+        made.append(
+            Contrast(
+                one=one,
+                base=base,
+                metric=metric,
+                part=study.part,
+                unit=unit,
+                differences=values.to_numpy(),
+                estimate=_estimate(values, rows, strata),
+                no_new_images=reason,
+                num_images=float(one.judged[NUM_IMAGES].astype(float).mean()),
+                with_diverged=with_diverged,
+                per_class=_per_class(differences[classes]) if metric == ACCURACY else {},
+                by_image=images.mean() if images is not None and len(images) else None,
+            )
+        )
+    return made
+
+
+def _estimate(differences: pd.Series, images: pd.DataFrame | None, strata: np.ndarray | None) -> Estimate:
+    by_image = None if images is None else image_variance(images.to_numpy(), strata)
+    return estimate(differences.to_numpy(), by_image)
+
+
+def _counting_diverged(differences: pd.DataFrame, one: Configuration, units: pd.Index, by: str) -> pd.DataFrame:
+    """A row each split or training seed that the base has, as if diverged trials were equal to the base."""
+    shares = one.share_ended(by)
+    shares = shares[shares.index.isin(units)]
+    return differences.reindex(shares.index).fillna(0).mul(shares, axis=0)
+
+
+def _per_class(differences: pd.DataFrame) -> dict[str, Interval]:
+    intervals = {str(name): paired_interval(values.dropna().to_numpy()) for name, values in differences.items()}
+    return {name.removeprefix(PER_CLASS): interval for name, interval in intervals.items() if interval.num_pairs}
+
+
+def _image_differences(
+    study: Study, one: Configuration, base: Configuration, by: str
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """Points by which one is right more often than base: a row a split or training seed, a column a test image."""
+    import pandas as pd
+
+    if study.part != "test":
+        raise NoPredictionsError("predictions on validation images are not stored")
+    trials = pd.concat([one.judged, base.judged])
+    answers = read_answers(trials["trial"], study.outcomes)
+    first, second = (answers.loc[c.judged.index].groupby(c.judged[by].astype(str)).mean() for c in (one, base))
+    return 100 * (first - second).dropna(), answers.columns.get_level_values("class").to_numpy()
+
+
+def _why_not_on_new_images(metric: str, num_pairs: int, num_images: int | None, strata: np.ndarray | None) -> str:
+    if metric == RARE:
+        return "it is computed for accuracy and balanced accuracy alone"
+    if num_pairs < 2:
+        return "it takes at least two splits"
+    if num_images is not None and num_images < 2:
+        return "there is a single test image"
+    if strata is not None and np.unique(strata, return_counts=True)[1].min() < 2:
+        return "a class has a single test image"
+    return ""
+
+
+def _is_of_gan(name: str) -> bool:
+    return name.startswith("augmentation.") or any(name == part or name.startswith(f"{part}.") for part in GAN_PARTS)
+
+
+def _validation_gain(one: Configuration, base: Configuration) -> float:
+    """Mean gain in validation accuracy, in points; nan where no split has it on both sides."""
+    by, _ = pair_unit([one, base])
+    before = base.points([VALIDATION_ACCURACY], by).dropna()
+    gains = (one.points([VALIDATION_ACCURACY], by) - before).dropna()
+    counted = _counting_diverged(gains, one, before.index, by)
+    return float(counted[VALIDATION_ACCURACY].mean()) if len(gains) else math.nan

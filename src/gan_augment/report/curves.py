@@ -1,0 +1,195 @@
+"""Accuracy against labels a class, what a gain is worth in labels, and gain against the dose of synthetic images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gan_augment.report.comparison import Configuration, named, pairs
+from gan_augment.report.contrasts import Contrast
+from gan_augment.report.statistics import Interval, paired_interval
+from gan_augment.report.trials import ACCURACY, SPLIT_SEED
+
+if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `--help` answers at once
+    import pandas as pd
+
+BUDGET = "labels_per_class"
+DOSES = {"augmentation.share": "share of a batch that is extra", "synthesis.per_class": "synthetic images a class"}
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Accuracy of one arm at several budgets.
+
+    Attributes:
+        arm: The arm, with the settings that are not the same for all.
+        accuracies: Points, a row a split seed, a column a budget in labels a class, in order; nan where there is none.
+    """
+
+    arm: str
+    accuracies: pd.DataFrame
+
+    @property
+    def intervals(self) -> dict[float, Interval]:
+        """Budget -> mean accuracy over the splits, with Student's t interval."""
+        columns = {float(str(budget)): column.dropna().to_numpy() for budget, column in self.accuracies.items()}
+        return {budget: paired_interval(accuracies) for budget, accuracies in columns.items()}
+
+
+@dataclass(frozen=True)
+class Worth:
+    """How many more labels a class would have brought a base arm as far.
+
+    Attributes:
+        arm: The arm whose accuracy is reached.
+        base: The arm that is given more labels.
+        budget: Labels a class that `arm` had.
+        labels: How many more; 0 or fewer where the arm is no better.
+        low: Lower bound of the 95 % interval.
+        high: Upper bound.
+        least: How many more the smallest budget of the study is, 0 or fewer: a value that small is "at most".
+        most: How many more the largest one is: a value that large is "at least".
+        num_splits: Splits that both have.
+        setting: The other settings of both, in words.
+    """
+
+    arm: str
+    base: str
+    budget: int
+    labels: float
+    low: float
+    high: float
+    least: int
+    most: int
+    num_splits: int
+    setting: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """The answer in words."""
+        where = f" ({self.setting})" if self.setting else ""
+        start = f"{self.arm}{where} with {self.budget} labels a class does as well as {self.base} with"
+
+        def more(value: float) -> str:
+            if value > self.most - 1e-6:
+                return f"at least {self.most}"
+            return f"at most {self.least}" if value < self.least + 1e-6 else f"{value:.2g}"
+
+        if self.num_splits < 2:
+            return f"{start} {more(self.labels)} more"
+        bounds = f"95 % interval {more(self.low)} to {more(self.high)}"
+        return f"{start} {more(self.labels)} more, {bounds} ({self.num_splits} splits)"
+
+
+def budget_curves(found: list[Configuration]) -> dict[str, list[Curve]]:
+    """Collect the curves of a study that sweeps the labels a class.
+
+    Args:
+        found: The configurations of a study.
+
+    Returns:
+        Setting -> the curves of its arms; of those settings alone that two or more budgets were tried at.
+    """
+    import pandas as pd
+
+    judged = [one for one in found if len(one.judged)]
+    swept = [(one, budget) for one in judged if isinstance(budget := one.setting.get(BUDGET), int)]
+    settings = [{name: value for name, value in one.setting.items() if name != BUDGET} for one, _ in swept]
+    # What an arm without a GAN does belongs beside each GAN: those settings alone that no other one goes beyond.
+    whole = [one for one in settings if not any(one.items() < other.items() for other in settings)]
+    panels: dict[str, dict[str, dict[int, pd.Series]]] = {}
+    for setting in whole:
+        arms = panels.setdefault(named("", setting), {})
+        for one, budget in swept:
+            if all(setting.get(name) == value for name, value in one.setting.items() if name != BUDGET):
+                arms.setdefault(one.arm, {})[budget] = one.points([ACCURACY], SPLIT_SEED)[ACCURACY]
+    curves = {
+        setting: [Curve(arm, pd.DataFrame(dict(sorted(points.items())))) for arm, points in arms.items()]
+        for setting, arms in panels.items()
+    }
+    return {setting: some for setting, some in curves.items() if max(c.accuracies.shape[1] for c in some) > 1}
+
+
+def worths(found: list[Configuration]) -> list[Worth]:
+    """Ask of each planned comparison what the arm is worth in labels of its base, at one setting after another."""
+    planned = dict.fromkeys((one.arm, base.arm) for one, base in pairs(found))
+    answers = []
+    for setting, curves in budget_curves(found).items():
+        arms = {curve.arm: curve for curve in curves}
+        for one, base in planned:
+            if one != base and one in arms and base in arms and arms[base].accuracies.shape[1] > 1:
+                answers += [replace(worth, setting=setting) for worth in worth_in_labels(arms[one], arms[base])]
+    return answers
+
+
+def dose_curves(compared: list[Contrast]) -> dict[str, dict[str, dict[float, Interval]]]:
+    """Collect the gains of a study that sweeps the number of synthetic images, or their share.
+
+    Args:
+        compared: The contrasts of a study.
+
+    Returns:
+        Dose -> comparison -> dose's value -> difference in accuracy, with the interval that decides; of those
+        comparisons alone that two or more doses were tried of.
+    """
+    found: dict[str, dict[str, dict[float, Interval]]] = {}
+    for dose, title in DOSES.items():
+        for c in compared:
+            value = c.one.setting.get(dose)
+            if isinstance(value, int | float) and c.metric == ACCURACY and c.one.arm != c.base.arm:
+                name = f"{c.one.label([dose])} against {c.base.label(c.one.setting)}"
+                found.setdefault(title, {}).setdefault(name, {})[value] = c.deciding.interval()
+    kept = {
+        title: {name: dict(sorted(gains.items())) for name, gains in curves.items() if len(gains) > 1}
+        for title, curves in found.items()
+    }
+    return {title: curves for title, curves in kept.items() if curves}
+
+
+def worth_in_labels(arm: Curve, base: Curve) -> list[Worth]:
+    """Ask of each budget how many more labels a class would have brought the base arm as far.
+
+    The base's mean accuracies are made to rise with the labels (isotonic regression) and read between budgets on a
+    straight line over the logarithm of the labels. The interval is that of a percentile bootstrap over the splits
+    (Efron 1979): with few splits it is too narrow, and it never leaves the range of budgets that the study tried.
+
+    Args:
+        arm: The curve whose accuracies are to be reached.
+        base: The curve of the arm that is given more labels, at two budgets or more.
+
+    Returns:
+        An answer for each budget that the arm has and the base could be given more than; for the same split seeds.
+    """
+    budgets = np.array(base.accuracies.columns, dtype=float)
+    answers = []
+    for budget in (b for b in arm.accuracies.columns if b in base.accuracies.columns and b < budgets[-1]):
+        both = base.accuracies.join(arm.accuracies[budget].rename("arm")).dropna()
+        if both.empty:
+            continue
+        table = both.to_numpy(dtype=float)
+        drawn = np.random.default_rng(0).integers(len(table), size=(RESAMPLES, len(table)))
+        as_far = [
+            _labels_for(means[-1], budgets, means[:-1]) for means in (table.mean(axis=0), *table[drawn].mean(axis=1))
+        ]
+        labels, *resampled = np.array(as_far) - budget
+        low, high = np.quantile(resampled, [0.025, 0.975])
+        least, most = (int(limit - budget) for limit in (budgets[0], budgets[-1]))
+        answers.append(
+            Worth(arm.arm, base.arm, int(budget), float(labels), float(low), float(high), least, most, len(table))
+        )
+    return answers
+
+
+def _labels_for(accuracy: float, budgets: np.ndarray, accuracies: np.ndarray) -> float:
+    """Return the budget at which a curve reaches an accuracy, within the budgets."""
+    from scipy.optimize import isotonic_regression
+
+    rising = isotonic_regression(accuracies).x
+    if accuracy > rising[-1]:
+        return float(budgets[-1])
+    # A flat piece is reached at its start: numpy's interpolation asks for values that rise.
+    values, first = np.unique(rising, return_index=True)
+    return float(np.exp(np.interp(accuracy, values, np.log(budgets[first]))))

@@ -1,0 +1,193 @@
+"""The figures of the report. They draw what they are given, in points, and compute nothing."""
+
+import io
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from gan_augment.report.statistics import Interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from gan_augment.report.prediction import Point
+
+# Okabe and Ito (2008), colours told apart by colour-blind readers; black and yellow left out.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
+MARKERS = ("o", "s", "^", "D", "v")  # five beside six colours: thirty generators that look different
+MAX_PANELS = 6
+MAX_ROWS, MAX_COLUMNS = 3, 3  # of the figure of predictions
+MAX_CLASSES = 40
+
+
+def arms_figure(panels: Mapping[str, Mapping[str, "pd.Series"]], unit: str, part: str = "test") -> bytes:
+    """Draw accuracy by arm: a point a pair, thin lines that follow one pair through the arms, the mean as a bar.
+
+    Args:
+        panels: Title -> arm -> accuracy in points, indexed by pair. At most `MAX_PANELS` are drawn.
+        unit: What a point is: `split` or `training seed`.
+        part: The images that it is on: `test` or `validation`.
+
+    Returns:
+        The figure as PNG.
+    """
+    shown = list(panels.items())[:MAX_PANELS]
+    heights = [len(arms) + 0.9 for _, arms in shown]
+    figure = Figure(figsize=(8.6, 0.42 * sum(heights) + 0.8), layout="constrained")
+    grid = figure.subplots(len(shown), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for axes, (title, arms) in zip(grid, shown, strict=True):
+        positions = {arm: row for row, arm in enumerate(arms)}
+        pairs = sorted({pair for series in arms.values() for pair in series.index}, key=str)
+        for pair in pairs:
+            path = [(series[pair], positions[arm]) for arm, series in arms.items() if pair in series.index]
+            axes.plot(*zip(*path, strict=True), color="#b8bec6", linewidth=0.8, zorder=1)
+        names = [label.split(" (")[0] for label in arms]  # an arm keeps its colour in all its configurations
+        colours = dict(zip(dict.fromkeys(names), itertools.cycle(COLOURS), strict=False))
+        for row, (name, series) in enumerate(zip(names, arms.values(), strict=True)):
+            colour = colours[name]
+            axes.scatter(series, [row] * len(series), s=22, color=colour, alpha=0.65, linewidths=0, zorder=2)
+            axes.plot([series.mean()] * 2, [row - 0.28, row + 0.28], color=colour, linewidth=3.5, zorder=3)
+        axes.set_yticks(range(len(arms)), list(arms), parse_math=False)
+        axes.set_ylim(len(arms) - 0.5, -0.5)
+        axes.set_title(title or f"{part.capitalize()} accuracy by arm", loc="left", fontsize=10, parse_math=False)
+        _tidy(axes)
+    grid[-1].set_xlabel(f"{part} accuracy (points); a dot is one {unit}, a bar the mean{_cap('settings', panels)}")
+    return _png(figure)
+
+
+def curves_figure(panels: Mapping[str, Mapping[str, Mapping[float, Interval]]], x: str, y: str) -> bytes:
+    """Draw means with their 95 % intervals along a number, a line each, a panel a setting.
+
+    Args:
+        panels: Setting -> line -> number -> interval in points. At most `MAX_PANELS` are drawn.
+        x: What the number is.
+        y: What the interval is of.
+
+    Returns:
+        The figure as PNG.
+    """
+    shown = list(panels.items())[:MAX_PANELS]
+    figure = Figure(figsize=(8.6, 3.4 * len(shown) + 0.3), layout="constrained")
+    grid = figure.subplots(len(shown), 1, squeeze=False)[:, 0]
+    for axes, (title, lines) in zip(grid, shown, strict=True):
+        numbers = sorted({number for line in lines.values() for number in line})
+        looks = zip(itertools.cycle(COLOURS), itertools.cycle(MARKERS), strict=False)
+        for place, ((name, line), (colour, marker)) in enumerate(zip(lines.items(), looks, strict=False)):
+            # A little apart, so that intervals do not hide each other.
+            at = [number * 1.02 ** (place - (len(lines) - 1) / 2) for number in line]
+            means = [interval.mean for interval in line.values()]
+            axes.plot(at, means, color=colour, marker=marker, markersize=5, linewidth=1.4, label=name)
+            for position, interval in zip(at, line.values(), strict=True):
+                if interval.low == interval.low:  # not nan
+                    axes.plot([position] * 2, [interval.low, interval.high], color=colour, linewidth=1)
+        axes.set_xscale("log")
+        axes.set_xticks(numbers, [f"{number:g}" for number in numbers])
+        axes.minorticks_off()
+        axes.set_title(title, loc="left", fontsize=10, parse_math=False)
+        axes.set_ylabel(y, fontsize=9)
+        axes.legend(fontsize=9, frameon=False)
+        _tidy(axes)
+        axes.grid(axis="y", color="#e6e9ed", linewidth=0.8)
+    grid[-1].set_xlabel(f"{x}; lines up and down: 95 % intervals{_cap('settings', panels)}", fontsize=9)
+    return _png(figure)
+
+
+def classes_figure(panels: Mapping[str, Mapping[str, Interval]]) -> bytes:
+    """Draw the difference of every class's accuracy, one panel a contrast, with 95 % intervals.
+
+    Args:
+        panels: Contrast -> class -> interval in points. At most `MAX_PANELS` are drawn, and of each the
+            `MAX_CLASSES` classes with the largest differences.
+
+    Returns:
+        The figure as PNG.
+    """
+    shown = [(title, _largest(classes)) for title, classes in list(panels.items())[:MAX_PANELS]]
+    rows = (len(shown) + 1) // 2
+    columns = min(2, len(shown))
+    height = 0.24 * max(len(classes) for _, classes in shown) + 0.7
+    figure = Figure(figsize=(8.6, rows * height + 0.5), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel()
+    for axes, (title, classes) in zip(grid, shown, strict=False):
+        for row, interval in enumerate(classes.values()):
+            if interval.low == interval.low:  # not nan
+                axes.plot([interval.low, interval.high], [row, row], color=COLOURS[0], linewidth=1.6)
+            axes.plot(interval.mean, row, "o", color=COLOURS[0], markersize=4.5)
+        axes.axvline(0, color="#555", linewidth=0.9, zorder=0)
+        axes.set_yticks(range(len(classes)), list(classes), parse_math=False)
+        axes.set_ylim(len(classes) - 0.5, -0.5)
+        omitted = len(panels[title]) - len(classes)
+        suffix = f"\n(the {len(classes)} largest differences of {len(panels[title])} classes)" if omitted else ""
+        axes.set_title(title.replace(" against ", "\nagainst ") + suffix, loc="left", fontsize=9, parse_math=False)
+        axes.tick_params(axis="x", labelbottom=True)
+        _tidy(axes)
+    for axes in grid[len(shown) :]:
+        axes.remove()
+    figure.supxlabel(f"difference in class accuracy (points), 95 % intervals{_cap('contrasts', panels)}", fontsize=9)
+    return _png(figure)
+
+
+def prediction_figure(arms: Mapping[str, Mapping[str, Sequence["Point"]]]) -> bytes:
+    """Draw the gain over metrics of the generator: a row an arm, a panel a metric, a thin line a split.
+
+    Args:
+        arms: Arm and base -> metric -> its points, gains in points. At most `MAX_ROWS` arms with the first
+            `MAX_COLUMNS` metrics are drawn.
+
+    Returns:
+        The figure as PNG.
+    """
+    shown = {title: dict(list(metrics.items())[:MAX_COLUMNS]) for title, metrics in list(arms.items())[:MAX_ROWS]}
+    names = list(dict.fromkeys(one.generator for row in shown.values() for dots in row.values() for one in dots))
+    looks = dict(zip(names, zip(itertools.cycle(COLOURS), itertools.cycle(MARKERS), strict=False), strict=False))
+    columns = max(map(len, shown.values()))
+    in_a_row = max(1, 110 // (max(map(len, names)) + 6))
+    height = 2.7 * len(shown) + 0.22 * -(-len(names) // in_a_row) + 0.2
+    figure = Figure(figsize=(8.6, height), layout="constrained")
+    grid = figure.subplots(len(shown), columns, squeeze=False, sharey="row")
+    for row, (title, metrics) in zip(grid, shown.items(), strict=True):
+        for axes, (metric, points) in zip(row, metrics.items(), strict=False):
+            for split in dict.fromkeys(point.split for point in points):
+                path = sorted((point.metric, point.gain) for point in points if point.split == split)
+                axes.plot(*zip(*path, strict=True), color="#d5d9df", linewidth=0.7, zorder=1)
+            for name, (colour, marker) in looks.items():
+                dots = [point for point in points if point.generator == name]
+                values, gains = [dot.metric for dot in dots], [dot.gain for dot in dots]
+                axes.scatter(values, gains, s=22, color=colour, marker=marker, label=name, linewidths=0, zorder=2)
+            axes.axhline(0, color="#555", linewidth=0.9, zorder=0)
+            axes.set_xlabel(metric.replace(" (", "\n("), fontsize=9, parse_math=False)
+            _tidy(axes)
+        for axes in row[len(metrics) :]:
+            axes.remove()
+        row[0].set_title(f"Gain of {title}", loc="left", fontsize=10, parse_math=False)
+        row[0].set_ylabel("gain in accuracy (points)", fontsize=9)
+    handles = grid[0][0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower left", ncols=in_a_row, fontsize=9, frameon=False)
+    return _png(figure)
+
+
+def _largest(classes: Mapping[str, Interval]) -> dict[str, Interval]:
+    kept = set(sorted(classes, key=lambda name: -abs(classes[name].mean))[:MAX_CLASSES])
+    return {name: interval for name, interval in classes.items() if name in kept}
+
+
+def _cap(what: str, panels: Mapping[str, object]) -> str:
+    return f" (first {MAX_PANELS} of {len(panels)} {what})" if len(panels) > MAX_PANELS else ""
+
+
+def _tidy(axes: Axes) -> None:
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    axes.tick_params(labelsize=9)
+    axes.grid(axis="x", color="#e6e9ed", linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure).print_figure(buffer, format="png", dpi=144)
+    return buffer.getvalue()

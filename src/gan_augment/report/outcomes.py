@@ -1,0 +1,132 @@
+"""What the trials of a study left for its report: records, answers to the test images, pictures of samples."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from gan_augment.records.record import read_record
+
+if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `--help` answers at once
+    import pandas as pd
+
+PREDICTIONS, SAMPLES = "predictions.npz", "samples.png"
+
+
+class NoPredictionsError(ValueError):
+    """Why there are no predictions to compare, in words for the reader of a report."""
+
+
+class Answers(NamedTuple):
+    """Which test images a classifier gets right.
+
+    Attributes:
+        ids: The test images `[m]`.
+        labels: Their classes `[m]`.
+        right: Whether the classifier is right on each `[m]`.
+    """
+
+    ids: np.ndarray
+    labels: np.ndarray
+    right: np.ndarray
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one trial left.
+
+    Attributes:
+        study: The name of its study's folder.
+        record: Its record.
+        answers: Reads which test images its classifier gets right; None if the trial did not keep that.
+        samples: Its picture of samples; None if it has none.
+    """
+
+    study: str
+    record: dict[str, Any]
+    answers: Callable[[], Answers] | None = None
+    samples: Path | None = None
+
+    @property
+    def trial(self) -> str:
+        """The name of the trial, which is its identity."""
+        return str(self.record["trial"])
+
+
+def read_folder(folder: Path) -> tuple[list[dict[str, Any]], list[Outcome]]:
+    """Read a study folder: `trials/<name>/record.json`, and `study.json` if the study was launched as one.
+
+    Args:
+        folder: The folder.
+
+    Returns:
+        The launch as `study.json` has it, and the outcomes by the names of their trials. Predictions are read when
+        they are asked for.
+
+    Raises:
+        ValueError: If there are no records, or one cannot be read.
+    """
+    paths = sorted(folder.glob("trials/*/record.json"))
+    if not paths:
+        raise ValueError(
+            f"{folder} holds no trial records: give a study folder such as outputs/studies/digits, or a file such as "
+            "results/digits.jsonl"
+        )
+    name = folder.resolve().name
+    launch = read_record(folder / "study.json") if (folder / "study.json").exists() else {}
+    outcomes = []
+    for path in paths:
+        predictions, samples = path.with_name(PREDICTIONS), path.with_name(SAMPLES)
+        outcomes.append(
+            Outcome(
+                study=name,
+                record={**read_record(path), "trial": path.parent.name},
+                answers=partial(_stored_answers, predictions) if predictions.exists() else None,
+                samples=samples if samples.exists() else None,
+            )
+        )
+    return [{**launch, "study": launch.get("study") or name}], outcomes
+
+
+def read_answers(trials: pd.Series, outcomes: Mapping[str, Outcome]) -> pd.DataFrame:
+    """Read which test images the classifiers of trials get right.
+
+    Args:
+        trials: Names of the trials, one or more, indexed as the rows shall be.
+        outcomes: Trial -> its outcome.
+
+    Returns:
+        A row a trial, a column an image, by its number and class: 1 where the classifier is right, else 0.
+
+    Raises:
+        NoPredictionsError: If a trial kept no answers, they cannot be read, or two are on different images.
+    """
+    import pandas as pd
+
+    readers = [outcomes[name].answers for name in trials]
+    found = [read() for read in readers if read]
+    if len(found) < len(readers):
+        tested = [outcome for outcome in outcomes.values() if outcome.record["metrics"].get("test")]
+        lacking = sum(outcome.answers is None for outcome in tested)
+        raise NoPredictionsError(f"{lacking} of {len(tested)} trials did not keep which test images they got right")
+    ids, labels, _ = found[0]
+    if any(not np.array_equal(ids, other) or not np.array_equal(labels, classes) for other, classes, _ in found):
+        raise NoPredictionsError("the trials were tested on different images")
+    columns = pd.MultiIndex.from_arrays([ids, labels], names=["image", "class"])
+    return pd.DataFrame(np.array([one.right for one in found], dtype=np.float32), index=trials.index, columns=columns)
+
+
+def _stored_answers(path: Path) -> Answers:
+    """Read the predictions of a trial folder."""
+    try:
+        with path.open("rb") as file, np.load(file) as stored:
+            ids, labels = stored["ids"], stored["labels"]
+            return Answers(ids, labels, stored["probabilities"].argmax(axis=1) == labels)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        raise NoPredictionsError(f"the predictions of {path.parent.name} cannot be read") from None

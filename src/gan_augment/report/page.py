@@ -1,0 +1,278 @@
+"""The report of a study as a page with tables and figures, from what its trials left and from nothing else."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from gan_augment.records.record import write_whole
+from gan_augment.report.archive import SUFFIX, write_archive
+from gan_augment.report.comparison import (
+    METRICS,
+    Configuration,
+    configurations,
+    generators,
+    metrics_to_compare,
+    named,
+    pair_unit,
+    warnings,
+)
+from gan_augment.report.contrasts import FEW_IMAGES, contrasts
+from gan_augment.report.curves import budget_curves, dose_curves, worths
+from gan_augment.report.prediction import Point, predictions
+from gan_augment.report.tables import (
+    agreement_rows,
+    calibration_row,
+    class_rows,
+    contrast_rows,
+    cost_row,
+    facts,
+    generator_rows,
+    image_rows,
+    memory_rows,
+    metric_rows,
+    prediction_row,
+    price_rows,
+    saw_row,
+    spread_rows,
+    teacher_rows,
+    trial_row,
+)
+from gan_augment.report.trials import (
+    ACCURACY,
+    RESULT,
+    Study,
+    collect,
+    columns_of,
+)
+from gan_augment.report.wording import (
+    arm_row,
+    notes,
+    remarks,
+    results_in_words,
+    verdicts,
+    without_new_images,
+)
+
+if TYPE_CHECKING:  # the heavy imports wait until there is something to compute, so that `--help` answers at once
+    import pandas as pd
+
+DETECT = 1.0  # points, a gain that is worth planning for
+MAX_SAMPLES = 12
+
+
+def write_report(sources: Sequence[Path | str], output: Path | str | None = None) -> Path:
+    """Write `report.html`, `results.csv`, the figures and some samples of one or more studies.
+
+    Args:
+        sources: Study folders, and `.jsonl` files that keep a study; their trials are merged.
+        output: Where to write; by default `report/` in the first folder, or in one beside the file with its name.
+
+    Returns:
+        The path of `report.html`.
+
+    Raises:
+        ValueError: If there are no readable trial records.
+    """
+    return _write(collect(sources), Path(output) if output else _report_folder(Path(sources[0])))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run `gan-augment-report STUDY... [--output DIR] [--keep FILE] [--detect POINTS]`.
+
+    Args:
+        argv: Arguments, those of the command line by default.
+    """
+    parser = argparse.ArgumentParser(
+        prog="gan-augment-report",
+        description="Compare the arms of a study: verdicts with intervals, as a page, a table and a CSV file.",
+    )
+    parser.add_argument(
+        "studies", nargs="+", type=Path, metavar="STUDY", help="study folder or .jsonl file; several are merged"
+    )
+    parser.add_argument("--output", type=Path, metavar="DIR", help="where to write (default: STUDY/report)")
+    parser.add_argument(
+        "--keep",
+        type=_archive,
+        metavar="FILE",
+        help="keep the study in one .jsonl file, from which this report can be written without the trial folders",
+    )
+    parser.add_argument("--detect", type=_points, metavar="POINTS", help="say how many splits would detect this gain")
+    arguments = parser.parse_args(argv)
+    try:
+        study = collect(arguments.studies)
+        output = arguments.output or _report_folder(arguments.studies[0])
+        path = _write(study, output, arguments.detect or DETECT, arguments.keep)
+    except (ValueError, OSError) as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        sys.exit(1)
+    from rich.console import Console
+
+    from gan_augment.report.terminal import print_report
+
+    print_report(study, Console(), path, arguments.detect)
+
+
+def _report_folder(source: Path) -> Path:
+    return (source.with_suffix("") if source.suffix == SUFFIX else source) / "report"
+
+
+def _archive(text: str) -> Path:
+    """Read the name of a file; argparse says what is wrong with another."""
+    if (path := Path(text)).suffix != SUFFIX:
+        raise argparse.ArgumentTypeError(f"{text} does not end in {SUFFIX}: give a file such as results/digits{SUFFIX}")
+    return path
+
+
+def _points(text: str) -> float:
+    """Read a gain, such as 0.5; argparse says what is wrong with another."""
+    if not 0 < (points := float(text)) <= 100:
+        raise argparse.ArgumentTypeError(f"{text} is not a gain in points: give a number above 0, at most 100")
+    return points
+
+
+def _write(study: Study, output: Path, detect: float = DETECT, keep: Path | None = None) -> Path:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    from gan_augment.report import figures
+
+    found, metrics = configurations(study), metrics_to_compare(study)
+    compared = contrasts(study)
+    output.mkdir(parents=True, exist_ok=True)
+
+    images: dict[str, bytes] = {}
+    panels, unit = _panels([c for c in found if len(c.judged)], [name for name, _ in study.against])
+    if panels:
+        images["arms"] = figures.arms_figure(panels, unit, study.part)
+    by_class = {c.title: c.per_class for c in compared if c.per_class}
+    if by_class:
+        images["classes"] = figures.classes_figure(by_class)
+    if curves := budget_curves(found):
+        lines = {setting: {c.arm: c.intervals for c in some} for setting, some in curves.items()}
+        images["labels"] = figures.curves_figure(lines, "labels a class", f"{study.part} accuracy (points)")
+    doses = dose_curves(compared)
+    for number, (dose, gains) in enumerate(doses.items(), start=1):
+        images[f"dose{number}"] = figures.curves_figure({"": gains}, dose, "gain in accuracy (points)")
+    predicted = predictions(found)
+    if predicted:
+        points: dict[str, dict[str, list[Point]]] = {}
+        for one in predicted:
+            points.setdefault(one.title, {})[one.metric_in_words] = one.points
+        images["prediction"] = figures.prediction_figure(points)
+    for name, image in images.items():
+        write_whole(image, output / f"{name}.png")
+
+    samples = _samples(study, found)
+    for earlier in (output / "samples").glob("*.png") if samples else ():  # records alone have none to put there
+        earlier.unlink()
+    pictures: dict[str, Path] = {}  # of trials
+    for number, sample in enumerate(samples, start=1):
+        (output / "samples").mkdir(exist_ok=True)
+        pictures[sample.trial] = output / "samples" / f"{number:02}-{sample.slug}.png"
+        write_whole(sample.picture, pictures[sample.trial])
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("report.html.jinja").render(
+        title=study.title,
+        verdicts=verdicts(study, compared),
+        without_new_images=without_new_images(compared),
+        results=results_in_words(study, metrics),
+        part=study.part,
+        remarks=remarks(study, metrics, compared),
+        explained=[METRICS[metric] for metric in metrics],
+        arms=[arm_row(c, metrics) for c in found],
+        generators=generator_rows(study, found),
+        metrics=metric_rows(study),
+        contrasts=contrast_rows(compared, detect),
+        few_images=FEW_IMAGES,
+        detect=detect,
+        calibration=[calibration_row(c) for c in found if len(c.judged)],
+        worths=[worth.sentence for worth in worths(found)],
+        doses=list(doses),
+        spreads=spread_rows(found),
+        agreements=agreement_rows(study, found),
+        prices=price_rows(compared),
+        disagreements=image_rows(compared),
+        images={name: _embedded(image) for name, image in images.items()},
+        predictions=[prediction_row(p) for p in predicted],
+        facts=facts(study),
+        saw=[saw_row(c) for c in found],
+        teachers=teacher_rows(study, found),
+        warnings=warnings(study),
+        notes=notes(study),
+        classes=class_rows(by_class),
+        num_classes=len({name for classes in by_class.values() for name in classes}),
+        samples=[{"image": _embedded(one.picture), "arms": one.arms, "trial": one.trial} for one in samples],
+        costs=[cost_row(c, study) for c in found],
+        memory=memory_rows(found, study),
+        trials=[
+            trial_row({str(k): v for k, v in row.items()}, study.outcomes[row["trial"]])
+            for row in study.trials.to_dict("records")
+        ],
+    )
+    records = study.trials.drop(columns=columns_of(study.trials, RESULT))
+    write_whole(records.to_csv(index=False, lineterminator="\n").encode(), output / "results.csv")
+    path = output / "report.html"
+    write_whole(page.encode(), path)
+    if keep:
+        keep.parent.mkdir(parents=True, exist_ok=True)
+        write_archive(study.launches, list(study.outcomes.values()), pictures, keep)
+    return path
+
+
+def _panels(judged: list[Configuration], compared: list[str]) -> tuple[dict[str, dict[str, pd.Series]], str]:
+    """Accuracies for the arms figure, a panel a setting that all have and none is compared by, and their unit."""
+    first = judged[0].setting if judged else {}
+    shared = [name for name in first if name not in compared and all(name in c.setting for c in judged)]
+    groups: dict[str, list[Configuration]] = {}
+    for c in judged:
+        groups.setdefault(named("", {name: c.setting[name] for name in shared}), []).append(c)
+    units = sorted({pair_unit(group)[1] for group in groups.values()})
+    panels = {
+        title: {c.label(said=shared): c.points([ACCURACY], pair_unit(group)[0])[ACCURACY] for c in group}
+        for title, group in groups.items()
+    }
+    return panels, " or ".join(units)
+
+
+class Sample(NamedTuple):
+    """Real beside synthetic images of a generator, as PNG, the arms that have it, and the trial that they are from."""
+
+    picture: bytes
+    arms: str
+    trial: str
+
+    @property
+    def slug(self) -> str:
+        """The arms as part of the name of a file."""
+        return re.sub(r"[^A-Za-z0-9_.]+", "-", self.arms)[:80].strip("-")
+
+
+def _samples(study: Study, found: list[Configuration]) -> list[Sample]:
+    """Return the samples of the first trial of each generator that has them."""
+    samples = []
+    for name, configuration in generators(found).items():
+        pictures = {trial: study.outcomes[trial].samples for trial in configuration.trials["trial"]}
+        first = next(((trial, path) for trial, path in pictures.items() if path and path.exists()), None)
+        if first:
+            trial, path = first
+            samples.append(Sample(path.read_bytes(), name, trial))
+    return samples[:MAX_SAMPLES]
+
+
+def _embedded(image: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(image).decode()}"

@@ -1,0 +1,64 @@
+"""Spread: how much split, GAN, synthetic set and classifier training each add to the variation of an arm's results."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from gan_augment.report.comparison import Configuration
+from gan_augment.report.trials import ACCURACY, SEEDS, SPLIT, TRAINING_SEED
+
+# From the outermost to the innermost: each is drawn anew within the one before it.
+LEVELS = {"split": SPLIT, "GAN": f"{SEEDS}gan", "synthesis": f"{SEEDS}synthesis", "classifier": TRAINING_SEED}
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Where the differences between the trials of one configuration come from.
+
+    Attributes:
+        deviations: Source -> standard deviation that it adds to the accuracy, in points; 0 where the estimate of the
+            variance is not above 0.
+        numbers: Source -> how many of it there are within one of the source before it.
+    """
+
+    deviations: dict[str, float]
+    numbers: dict[str, int]
+
+
+def spread(configuration: Configuration) -> Spread | None:
+    """Take the variance of a nested design apart (random effects by moments: Searle, Casella and McCulloch 1992).
+
+    The variance of the means of a source, within one of the source before it, holds its own variance and that of all
+    that was drawn anew within it, divided by how often: from the innermost outwards the latter is known and taken off.
+
+    Args:
+        configuration: An arm whose trials repeat at least two of the sources.
+
+    Returns:
+        The standard deviations of the sources that vary, outermost first; one that changes with the source before it
+        is counted into that. None unless at least two vary, each as often within every one of the source before it.
+    """
+    trials = configuration.judged
+    varied: dict[str, str] = {}  # what changes within the sources before it
+    for name, column in LEVELS.items():
+        if column in trials and trials.groupby([*varied.values(), "status"])[column].nunique().max() > 1:
+            varied[name] = column
+    if len(varied) < 2:
+        return None
+    means = (100 * trials[ACCURACY].astype(float)).groupby([trials[column].astype(str) for column in varied.values()])
+    if means.size().nunique() > 1:
+        return None
+    values, known = means.mean(), 0.0
+    deviations: dict[str, float] = {}
+    numbers: dict[str, int] = {}
+    for name in reversed(varied):
+        outer = list(range(values.index.nlevels - 1))
+        groups = values.groupby(level=outer) if outer else values.groupby(lambda _: 0)
+        sizes = groups.size()
+        if sizes.nunique() > 1 or (number := int(sizes.iloc[0])) < 2:
+            return None
+        own = float(groups.var(ddof=1).mean())
+        deviations[name], numbers[name] = math.sqrt(max(own - known, 0.0)), number
+        values, known = groups.mean(), own / number
+    return Spread(dict(reversed(deviations.items())), dict(reversed(numbers.items())))

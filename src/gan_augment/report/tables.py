@@ -1,0 +1,368 @@
+"""The rows of the report's tables: columns of text by their headings."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from gan_augment.records.factors import NULL
+from gan_augment.records.metric_meanings import GENERATOR_METRICS
+from gan_augment.report.comparison import Configuration, generators, pair_unit
+from gan_augment.report.contrasts import Contrast
+from gan_augment.report.outcomes import Outcome
+from gan_augment.report.prediction import Prediction
+from gan_augment.report.spread import spread
+from gan_augment.report.statistics import Interval
+from gan_augment.report.trials import (
+    ACCURACY,
+    GAN_METRICS,
+    IMBALANCE,
+    LABELLED_IMAGES,
+    LABELLED_RATIO,
+    NUM_IMAGES,
+    RESULT,
+    SEEDS,
+    SPLIT,
+    VERSIONS,
+    Study,
+    columns_of,
+    values_of,
+)
+from gan_augment.report.verdict import in_words
+from gan_augment.report.wording import SECONDS, in_seconds, mean_cost, pairs_in_words
+
+if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `--help` answers at once
+    import pandas as pd
+
+MEMORY = "costs.memory."
+LAST_STAGES = ("classifier", "total")
+NEW_IMAGES, BOOTSTRAP = MAY_BE_EMPTY = "95 %, new images", "bootstrap"  # columns
+MAX_CLASSES = 100  # of the table; all are in results.csv
+MAX_NAMED = 20  # rare classes
+REAL_METRICS = f"{GAN_METRICS}real."
+PER_CLASS_OF_GAN, AGREEMENT = f"{GAN_METRICS}per_class.", ".label_agreement"
+TEACHER_LABELS = "metrics.pseudo_labels."
+IMAGES_SEEN = "factors.gan.images_seen"
+MAX_IMAGES = 8  # that are named
+MAX_CONFUSED, LEAST_CONFUSED = 3, 1  # classes that are named, and the per cent of images from which they are
+CALIBRATION = {"nll": "negative log-likelihood (nats)", "brier": "Brier score", "ece": "expected calibration error"}
+
+
+def contrast_rows(compared: list[Contrast], detect: float) -> list[dict[str, str]]:
+    """The contrasts, without columns that none of them fills."""
+    return _without_empty([_contrast_row(contrast, detect) for contrast in compared], MAY_BE_EMPTY)
+
+
+def _without_empty(rows: list[dict[str, str]], names: Iterable[str]) -> list[dict[str, str]]:
+    """Leave those of the named columns out that no row fills."""
+    empty = {name for name in names if all(row[name] == "-" for row in rows)}
+    return [{name: value for name, value in row.items() if name not in empty} for row in rows]
+
+
+def _contrast_row(contrast: Contrast, detect: float) -> dict[str, str]:
+    mean, bounds = in_words(contrast.interval)
+    new = in_words(contrast.new_images)[1] if contrast.new_images else ""
+    bootstrap, p = contrast.bootstrap, contrast.sign_flip_p
+    return {
+        "contrast": contrast.title,
+        "difference (points)": mean or "-",
+        f"95 %, these {contrast.part} images": bounds or "-",
+        NEW_IMAGES: new or "-",
+        BOOTSTRAP: in_words(bootstrap)[1] if bootstrap else "-",
+        "sign-flip p": f"{p:.2g}" if p == p else "-",
+        "pairs": str(contrast.estimate.num_pairs),
+        f"pairs for {detect:g}": pairs_in_words(contrast.pairs_to_detect(detect)),
+        "verdict": contrast.sentence,
+    }
+
+
+def prediction_row(prediction: Prediction) -> dict[str, str]:
+    """How well a metric of the generators predicts the gain."""
+    mean, bounds = in_words(prediction.interval, decimals=2)
+    n, left_out = prediction.interval.num_pairs, prediction.left_out
+    return {
+        "arm against base": prediction.title,
+        "metric": prediction.metric_in_words,
+        "mean rank correlation": mean or "-",
+        "95 % interval": bounds or "-",
+        "over": f"{n} {prediction.unit}{'s' * (n != 1)}" + (f", {left_out} left out" if left_out else ""),
+        "in words": prediction.sentence,
+    }
+
+
+def class_rows(by_class: dict[str, dict[str, Interval]]) -> list[dict[str, str]]:
+    """The difference in the accuracy of each class, a column a contrast; those with the largest differences."""
+
+    def cell(interval: Interval | None) -> str:
+        mean, bounds = in_words(interval) if interval else ("-", "")
+        return f"{mean} ({bounds})" if bounds else mean
+
+    largest: dict[str, float] = {}
+    for classes in by_class.values():
+        for name, interval in classes.items():
+            largest[name] = max(largest.get(name, 0.0), abs(interval.mean))
+    kept = set(sorted(largest, key=lambda name: -largest[name])[:MAX_CLASSES])
+    return [
+        {"class": name, **{title: cell(classes.get(name)) for title, classes in by_class.items()}}
+        for name in largest
+        if name in kept
+    ]
+
+
+def generator_rows(study: Study, found: list[Configuration]) -> list[dict[str, str]]:
+    """The mean of each metric, a column a generator; and of as many real images, where known."""
+    columns = [c for c in columns_of(study.trials, GAN_METRICS) if "." not in c.removeprefix(GAN_METRICS)]
+    metrics = {name: one.trials[columns] for name, one in generators(_measured(found, columns)).items()}
+    real = study.trials.reindex(columns=[c.replace(GAN_METRICS, REAL_METRICS, 1) for c in columns])
+    if real.notna().any(axis=None):
+        metrics["real training images"] = real.set_axis(columns, axis="columns")
+    means = {name: one.astype(float).mean() for name, one in metrics.items()}
+    return [{"metric": c.removeprefix(GAN_METRICS), **_cells(means, c, ".4g")} for c in columns if means]
+
+
+def agreement_rows(study: Study, found: list[Configuration]) -> list[dict[str, str]]:
+    """The label agreement of each class in per cent and what is seen instead, a column a generator."""
+    columns = [c for c in columns_of(study.trials, PER_CLASS_OF_GAN) if c.endswith(AGREEMENT)]
+    judged = generators(_measured(found, columns))
+    means = {name: 100 * one.trials[columns].astype(float).mean() for name, one in judged.items()}
+    classes = {c: c.removeprefix(PER_CLASS_OF_GAN).removesuffix(AGREEMENT) for c in columns[:MAX_CLASSES]}
+    rows = [{"class": name, **_cells(means, c, ".0f")} for c, name in classes.items() if means]
+    for row in rows:
+        for name, one in judged.items():
+            row[name] += _confusions(study, one, row["class"])
+    return rows
+
+
+def _confusions(study: Study, configuration: Configuration, intended: str) -> str:
+    """What else than their class the judge sees in images, with the share in per cent, such as ` (8: 12, 9: 6)`."""
+    seen: Counter[str] = Counter()
+    for trial in configuration.trials["trial"]:
+        seen.update(study.seen_as[trial].get(intended, {}))
+    shares = {name: 100 * number / seen.total() for name, number in seen.most_common() if name != intended and number}
+    named = [f"{name}: {share:.0f}" for name, share in shares.items() if share >= LEAST_CONFUSED]
+    return f" ({', '.join(named[:MAX_CONFUSED])})" if named else ""
+
+
+def _measured(found: list[Configuration], columns: list[str]) -> list[Configuration]:
+    return [c for c in found if c.trials[columns].notna().any(axis=None)]
+
+
+def _cells(means: dict[str, pd.Series], column: str, digits: str) -> dict[str, str]:
+    return {name: f"{mean[column]:{digits}}" if mean[column] == mean[column] else "-" for name, mean in means.items()}
+
+
+def metric_rows(study: Study) -> list[dict[str, str]]:
+    """What the metrics of the generators mean."""
+    shown = {column.removeprefix(GAN_METRICS) for column in columns_of(study.trials, GAN_METRICS)}
+    return [
+        {
+            "metric": metric.name,
+            "better": metric.better,
+            "range": metric.range,
+            "what it says": metric.meaning,
+            "source": metric.source,
+        }
+        for metric in GENERATOR_METRICS.values()
+        if metric.name in shown
+    ]
+
+
+def calibration_row(configuration: Configuration) -> dict[str, str]:
+    """How far a classifier's probabilities can be trusted."""
+    by, _ = pair_unit([configuration])
+    means = configuration.points([RESULT + name for name in CALIBRATION], by).mean() / 100
+    written = {heading: means[RESULT + name] for name, heading in CALIBRATION.items()}
+    return {
+        "arm": configuration.label(),
+        **{heading: f"{mean:.3f}" if mean == mean else "-" for heading, mean in written.items()},
+    }
+
+
+def spread_rows(found: list[Configuration]) -> list[dict[str, str]]:
+    """The standard deviations that split, GAN, synthesis and classifier add, an arm a row; of nested studies alone."""
+    known = {c.label(): some for c in found if (some := spread(c))}
+    sources = list(dict.fromkeys(name for some in known.values() for name in some.deviations))
+    rows = []
+    for label, some in known.items():
+        cells = {name: f"{some.deviations[name]:.2f} ({some.numbers[name]})" for name in some.deviations}
+        rows.append({"arm": label, **{name: cells.get(name, "-") for name in sources}})
+    return rows
+
+
+def price_rows(compared: list[Contrast]) -> list[dict[str, str]]:
+    """What a gain costs: seconds that a trial takes longer, and those for each point, where the arm is better."""
+    rows = []
+    for c in compared:
+        cost, base_cost = (mean_cost(one.ended, "total") for one in (c.one, c.base))
+        if c.metric == ACCURACY and cost is not None and base_cost is not None:
+            more, gain = cost - base_cost, c.estimate.mean
+            rows.append(
+                {
+                    "contrast": c.title,
+                    "seconds more a trial": in_seconds(more) if more >= 0 else f"-{in_seconds(-more)}",
+                    "seconds a point": in_seconds(more / gain) if c.is_better and more > 0 else "-",
+                }
+            )
+    return rows
+
+
+def image_rows(compared: list[Contrast]) -> list[dict[str, str]]:
+    """Test images that most trainings of one arm get right and of the other wrong."""
+
+    def name_them(differences: pd.Series) -> str:
+        named = [f"{number} ({label})" for number, label in differences.index[:MAX_IMAGES]]
+        return ", ".join(named) + (f" and {more} more" if (more := len(differences) - MAX_IMAGES) > 0 else "")
+
+    rows = []
+    for c in compared:
+        if c.metric == ACCURACY and c.by_image is not None:
+            gained = c.by_image[c.by_image > 50].sort_values(ascending=False, kind="stable")
+            lost = c.by_image[c.by_image < -50].sort_values(kind="stable")
+            rows.append(
+                {
+                    "contrast": c.title,
+                    "right with the first alone": str(len(gained)),
+                    "right with the second alone": str(len(lost)),
+                    "images of the first": name_them(gained) or "-",
+                    "images of the second": name_them(lost) or "-",
+                }
+            )
+    return rows
+
+
+def saw_row(configuration: Configuration) -> dict[str, str]:
+    """What the training of an arm saw."""
+    columns = {"labelled": "labelled images", "pool_images": "pool images", "pool_labels": "pool labels"}
+    columns["validation"] = "validation images"
+    seen = {what: values_of(configuration.ended, f"saw.{name}") for name, what in columns.items()}
+    part = "semi_supervised" if configuration.has_other_learner else "classifier"
+    seen["steps"] = values_of(configuration.ended, f"factors.{part}.num_steps")
+    cells = {what: ", ".join(values) or "-" for what, values in seen.items()}
+    cells["steps"] += " (not step-matched)" if configuration.has_other_learner else ""
+    return {"arm": configuration.label(), **cells}
+
+
+def teacher_rows(study: Study, found: list[Configuration]) -> list[dict[str, str]]:
+    """The labels that teachers gave to the pool, an arm a row: how many, and how many are right where that is known."""
+    rows = []
+    for c in _measured(found, columns_of(study.trials, TEACHER_LABELS)):
+        means = c.ended.reindex(columns=[TEACHER_LABELS + name for name in ("images", "share", "accuracy")])
+        images, share, accuracy = means.astype(float).mean()
+        rows.append(
+            {
+                "arm": c.label(),
+                "teacher": ", ".join(values_of(c.ended, "factors.augmentation.teacher")),
+                "images": f"{images:.0f}",
+                "of the pool (%)": f"{100 * share:.1f}",
+                "right (%)": f"{100 * accuracy:.2f}" if accuracy == accuracy else "-",
+            }
+        )
+    return rows
+
+
+def cost_row(configuration: Configuration, study: Study) -> dict[str, str]:
+    """What a trial of an arm costs, stage by stage."""
+    trials = configuration.ended
+    return {
+        "arm": configuration.label(),
+        **{f"{stage} (s)": in_seconds(mean_cost(trials, stage)) for stage in _stages(study)},
+        **_speed(trials),
+    }
+
+
+def memory_rows(found: list[Configuration], study: Study) -> list[dict[str, str]]:
+    """The largest memory that a trial of each arm took, stage by stage; without columns that no record fills."""
+
+    def peak(configuration: Configuration, column: str) -> str:
+        known = configuration.ended.reindex(columns=[column])[column].dropna()
+        return f"{known.max():.0f}" if len(known) else "-"
+
+    stages = {stage: f"{MEMORY}{stage}." for stage in _stages(study)} | {"total": "costs."}
+    columns = {f"{stage} (MiB)": f"{prefix}peak_memory_mib" for stage, prefix in stages.items()}
+    columns |= {f"{stage}, GPU (MiB)": f"{prefix}peak_gpu_memory_mib" for stage, prefix in stages.items()}
+    rows = [{"arm": c.label()} | {name: peak(c, column) for name, column in columns.items()} for c in found]
+    return _without_empty(rows, columns)
+
+
+def _stages(study: Study) -> list[str]:
+    """The stages that trials have a cost of, in their order, and all of them together last."""
+    stages = dict.fromkeys(c.removeprefix(SECONDS).rsplit(".", 1)[0] for c in columns_of(study.trials, SECONDS))
+    return sorted(stages, key=lambda stage: LAST_STAGES.index(stage) if stage in LAST_STAGES else -1)
+
+
+def _speed(trials: pd.DataFrame) -> dict[str, str]:
+    """How many real images a second a GAN's discriminator saw; nothing where no trial says how many it saw."""
+    if IMAGES_SEEN not in trials:
+        return {}
+    seen, seconds = trials[IMAGES_SEEN].astype(float).mean(), mean_cost(trials, "gan")
+    return {"GAN images/s": f"{seen / seconds:.0f}" if seconds and seen == seen else "-"}
+
+
+def trial_row(row: dict[str, Any], outcome: Outcome) -> dict[str, str]:
+    """One trial and its folder, from that of its study on."""
+    seeds = {k.removeprefix(SEEDS): v for k, v in row.items() if k.startswith(SEEDS) and v == v and v is not None}
+    distinct = {str(seed) for seed in seeds.values()}
+    accuracy = row[ACCURACY]
+    return {
+        "folder": f"{outcome.study}/trials/{outcome.trial}",
+        "status": str(row["status"]),
+        "seeds": ", ".join(distinct) if len(distinct) < 2 else ", ".join(f"{k} {v}" for k, v in seeds.items()),
+        "accuracy (points)": f"{100 * accuracy:.1f}" if accuracy is not None and accuracy == accuracy else "-",
+        "error": str(row["error"]) if row["error"] and row["error"] == row["error"] else "",
+    }
+
+
+def facts(study: Study) -> dict[str, str]:
+    """What was compared, one line each."""
+    trials = study.trials
+    numbers, fractions = (
+        [value for value in values_of(trials, f"factors.{name}") if value != NULL]
+        for name in ("labels_per_class", "label_fraction")
+    )
+    versions = {c.removeprefix(VERSIONS): values_of(trials, c) for c in columns_of(trials, VERSIONS)}
+    facts = {
+        "data": values_of(trials, "factors.data"),
+        "labels per class": [*numbers, *(f"{100 * float(fraction):g} % of each class" for fraction in fractions)],
+        "labelled images": _amounts(trials, LABELLED_IMAGES, LABELLED_RATIO) if LABELLED_RATIO in trials else [],
+        "rare classes": _rare_classes(study),
+        "pool images": values_of(trials, "provenance.pool_images"),
+        "validation images": values_of(trials, "provenance.validation_images"),
+        f"{study.part} images": _amounts(trials, NUM_IMAGES, IMBALANCE),
+        "splits": [value[:8] for value in values_of(trials, SPLIT)],
+        "seeds": _seeds(trials),
+        "classifier": values_of(trials, "factors.classifier"),
+        "versions": [f"{name} {' or '.join(values)}" for name, values in versions.items() if values],
+        "commit": [value[:12] for value in values_of(trials, "provenance.commit")],
+        "device": values_of(trials, "costs.device"),
+        "threads": values_of(trials, "costs.threads"),
+        "command": study.commands,
+    }
+    return {name: ", ".join(values) for name, values in facts.items() if values}
+
+
+def _seeds(trials: pd.DataFrame) -> list[str]:
+    """The seeds of all parts, or those of each part where they are not the same."""
+    seeds = {c.removeprefix(SEEDS): values for c in columns_of(trials, SEEDS) if (values := values_of(trials, c))}
+    parts = [f"{', '.join(values)} of {part}" for part, values in seeds.items()]
+    return next(iter(seeds.values()), []) if len(set(map(tuple, seeds.values()))) < 2 else ["; ".join(parts)]
+
+
+def _amounts(trials: pd.DataFrame, images: str, ratio: str) -> list[str]:
+    """Numbers of images, and how unequal the classes are, as far as the records say it."""
+    numbers = values_of(trials, images)
+    ratios = [f"{round(float(value), 2):g}" for value in values_of(trials, ratio)]
+    if not ratios:
+        return numbers
+    times = " to ".join(dict.fromkeys([ratios[0], ratios[-1]]))
+    spread = "all classes equal" if times == "1" else f"the largest class has {times} times as many as the smallest"
+    return [f"{', '.join(numbers)} ({spread})"]
+
+
+def _rare_classes(study: Study) -> list[str]:
+    """Name the rare classes, and say if they differ between trials."""
+    names = list(dict.fromkeys(name for names in study.rare_classes for name in names))
+    listed = ", ".join(names[:MAX_NAMED])
+    listed += f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    listed += " (not the same in all trials)" if len(study.rare_classes) > 1 else ""
+    return [listed] if names else []

@@ -1,0 +1,49 @@
+"""The report of a study in the terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gan_augment.report.comparison import configurations, metrics_to_compare, warnings
+from gan_augment.report.contrasts import contrasts
+from gan_augment.report.trials import Study
+from gan_augment.report.wording import arm_row, notes, plans, remarks, results_in_words, verdicts, without_new_images
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def print_report(study: Study, console: Console, path: Path | None = None, detect: float | None = None) -> None:
+    """Print the arms and the verdicts.
+
+    Args:
+        study: The study.
+        console: Where to print.
+        path: The page to point to.
+        detect: A gain in points; how many splits would detect it is said.
+    """
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    found, metrics = configurations(study), metrics_to_compare(study)
+    title = f"{study.title}: {results_in_words(study, metrics)} (points) and seconds a trial"
+    table = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    rows = [{heading: value for heading, value in arm_row(c, metrics).items() if heading != "trials"} for c in found]
+    for heading in rows[0]:
+        first = heading == "arm"
+        narrow = textwrap.fill(heading, 8)  # for 80 columns
+        table.add_column(narrow, justify="left" if first else "right", overflow="fold", no_wrap=not first)
+    for row in rows:
+        table.add_row(*(escape(value) for value in row.values()))
+    console.print(table)
+    compared = contrasts(study)
+    lines = verdicts(study, compared) + (plans(compared, detect) if detect else [])
+    lines += without_new_images(compared) + remarks(study, metrics, compared)
+    lines += [f"warning: {warning}" for warning in warnings(study)] + [f"note: {note}" for note in notes(study)]
+    for line in lines:
+        console.print(line, markup=False, highlight=False)
+    if path:
+        console.print(f"\nreport: {path}", markup=False, highlight=False, soft_wrap=True)

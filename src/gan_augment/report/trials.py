@@ -1,0 +1,196 @@
+"""The trials of a study as one table: a flattened record a row."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gan_augment.records.record import flatten
+from gan_augment.report.archive import SUFFIX, read_archive
+from gan_augment.report.outcomes import Outcome, read_folder
+
+if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `--help` answers at once
+    import pandas as pd
+
+GROUPS = ("trial", "status", "error", "factors", "metrics", "saw", "provenance", "", "costs")  # "": all other columns
+ARM = "factors.augmentation"
+# The results by which trials are compared: those on the test images, or on the validation images while settings are
+# chosen and no trial has opened the test images. These columns are made here.
+RESULT = "result."
+ACCURACY = "result.accuracy"
+BALANCED = "result.balanced_accuracy"
+RARE = "result.rare_recall"
+PER_CLASS = "result.per_class."
+NUM_IMAGES = "result.images"
+IMBALANCE = "result.imbalance_ratio"
+SPLIT = "provenance.split"
+FINGERPRINT = "provenance.fingerprint"
+CONTENT = "factors.images"  # made here
+SPLIT_SEED = "factors.seeds.split"
+TRAINING_SEED = "factors.seeds.classifier"
+LABELLED_IMAGES = "saw.labelled"
+LABELLED_RATIO = "saw.imbalance_ratio"
+VERSIONS = "provenance.versions."
+SEEDS = "factors.seeds."
+GAN_METRICS = "metrics.gan."
+CLASSES = re.compile(r"\d+ of \d+ classes(?: \([^)]*\))?")
+# What the report reads by name; a study without them, for example of generators alone, has empty columns.
+NEEDED = ("status", "error", ARM, SPLIT_SEED, TRAINING_SEED, ACCURACY, SPLIT, NUM_IMAGES)
+
+
+@dataclass(frozen=True)
+class Study:
+    """The trials that a report covers.
+
+    Attributes:
+        title: Names of the studies.
+        trials: One flattened record a row, sorted by trial.
+        missing: Trials that were asked for and have no record.
+        launches: What was launched, as in `study.json`.
+        outcomes: Trial -> what it left, in the order of `trials`.
+        part: The images that its results are on: `test`, or `validation` where no trial opened the test images.
+        commands: The commands that launched the studies.
+        against: Settings with the values that all their others are compared with.
+        notes: What the trials note about images and classifier -> how many trials note it.
+        rare_classes: The distinct lists of rare classes that trials had.
+        seen_as: Trial -> class that generated images are meant to show -> class that the judge sees -> how many.
+    """
+
+    title: str
+    trials: pd.DataFrame
+    missing: list[str]
+    launches: list[dict[str, Any]]
+    outcomes: dict[str, Outcome]
+    part: str
+    commands: list[str]
+    against: list[tuple[str, Any]]
+    notes: dict[str, int]
+    rare_classes: list[list[str]]
+    seen_as: dict[str, dict[str, dict[str, int]]]
+
+
+def collect(sources: Sequence[Path | str]) -> Study:
+    """Read the trials of one or more studies.
+
+    The name of a trial is its identity. If it was found several times, the one that is `ok` counts, if possible with
+    its answers to the test images.
+
+    Args:
+        sources: Study folders, each with `trials/<name>/record.json` and perhaps a `study.json`, and `.jsonl` files
+            that keep a study.
+
+    Returns:
+        The study. Where a launch names the requested trials, others in that folder are not covered.
+
+    Raises:
+        ValueError: If a folder holds no records, a record or file cannot be read, or no requested trial has a record.
+    """
+    import pandas as pd
+
+    found: dict[str, Outcome] = {}
+    launches: list[dict[str, Any]] = []
+    wanted: set[str] = set()
+    for source in sorted({Path(source) for source in sources}):
+        launched, outcomes = read_archive(source) if source.suffix == SUFFIX else read_folder(source)
+        for launch in launched:
+            requested = launch.get("requested")
+            wanted |= {outcome.trial for outcome in outcomes} if requested is None else set(requested)
+        launches += [launch for launch in launched if launch not in launches]
+        for outcome in outcomes:
+            if outcome.trial not in found or _rank(outcome) < _rank(found[outcome.trial]):
+                found[outcome.trial] = outcome
+    covered = sorted(wanted & set(found))
+    if not covered:
+        raise ValueError(f"none of the {len(wanted)} requested trials has a record yet: run the study first")
+    records = [found[name].record for name in covered]
+    rows = [flatten(record) for record in records]
+    rare = [record["saw"]["rare_classes"] for record in records if "rare_classes" in record.get("saw", {})]
+    judged = {part for record in records for part in ("test", "validation") if record["metrics"].get(part)}
+    part = "validation" if judged == {"validation"} else "test"
+    rows = [row | _results(row, part) for row in rows]
+    columns = dict.fromkeys([column for row in rows for column in row] + list(NEEDED))
+    trials = pd.DataFrame(rows, columns=sorted(columns, key=_group), dtype=object)  # whole numbers stay whole
+    return Study(
+        title=" + ".join(sorted({str(launch["study"]) for launch in launches})),
+        trials=_with_contents(trials),
+        missing=sorted(wanted - set(found)),
+        launches=launches,
+        outcomes={name: found[name] for name in covered},
+        part=part,
+        commands=sorted({str(launch["command"]) for launch in launches if launch.get("command")}),
+        against=list(dict.fromkeys(item for launch in launches for item in (launch.get("against") or {}).items())),
+        notes=_notes(records),
+        rare_classes=[names for position, names in enumerate(rare) if names not in rare[:position]],
+        seen_as={name: _seen_as(found[name].record["metrics"].get("gan") or {}) for name in covered},
+    )
+
+
+def _notes(records: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """Count the trials that note each sentence; those that differ in the classes alone are one, which names none."""
+    said = [dict.fromkeys(record.get("notes", []) + record.get("warnings", [])) for record in records]
+    variants: dict[str, set[str]] = {}
+    for note in chain.from_iterable(said):
+        variants.setdefault(CLASSES.sub("some classes", note), set()).add(note)
+    whole = {note: general if len(notes) > 1 else note for general, notes in variants.items() for note in notes}
+    return Counter(chain.from_iterable(dict.fromkeys(whole[note] for note in notes) for notes in said))
+
+
+def _seen_as(metrics: dict[str, Any]) -> dict[str, dict[str, int]]:
+    """Name the rows and columns of the judge's confusion matrix of generated images, where there is one."""
+    counts, classes = metrics.get("confusion_matrix") or [], list(metrics.get("per_class") or {})
+    return {name: dict(zip(classes, row, strict=True)) for name, row in zip(classes, counts, strict=False)}
+
+
+def _results(row: dict[str, Any], part: str) -> dict[str, Any]:
+    """Return the columns of the results on one part of the images."""
+    found = {c.removeprefix(f"metrics.{part}."): c for c in row if c.startswith(f"metrics.{part}.")}
+    found |= {name: c for name in ("images", "imbalance_ratio") if (c := f"provenance.{part}_{name}") in row}
+    return {RESULT + name: row[column] for name, column in found.items()}
+
+
+def _with_contents(trials: pd.DataFrame) -> pd.DataFrame:
+    """Add a factor that tells images apart where their settings do not: a folder that changed, or two folders."""
+    settings = [
+        column for column in columns_of(trials, "factors.data") if not column.startswith("factors.data.classical")
+    ]
+    if FINGERPRINT in trials and settings:
+        fingerprints = trials.groupby(settings, dropna=False)[FINGERPRINT]
+        if (fingerprints.nunique() > 1).any():
+            return trials.assign(**{CONTENT: trials[FINGERPRINT].where(fingerprints.transform("nunique") > 1).str[:8]})
+    return trials
+
+
+def values_of(trials: pd.DataFrame, column: str, unknown: str | None = None) -> list[str]:
+    """The distinct values of a column in order, nulls left out or called `unknown`."""
+    if column not in trials:
+        return []
+    known = sorted(trials[column].dropna().unique(), key=natural)
+    return [str(value) for value in known] + ([unknown] if unknown and trials[column].isna().any() else [])
+
+
+def columns_of(trials: pd.DataFrame, prefix: str) -> list[str]:
+    """Return the columns whose names start with a prefix."""
+    return [column for column in map(str, trials.columns) if column.startswith(prefix)]
+
+
+def _rank(outcome: Outcome) -> tuple[bool, bool, str]:
+    """Sort key of the outcomes of one trial: the one that counts is the smallest."""
+    failed = outcome.record.get("status") != "ok"
+    return (failed, outcome.answers is None, json.dumps(outcome.record, sort_keys=True))
+
+
+def _group(column: str) -> int:
+    first = column.split(".")[0]
+    return GROUPS.index(first if first in GROUPS else "")
+
+
+def natural(value: Any) -> tuple[bool, float, str]:
+    """Sort key: numbers by size, then words."""
+    number = isinstance(value, int | float)
+    return (not number, float(value) if number else 0.0, str(value))

@@ -1,0 +1,145 @@
+"""What the page and the terminal both say of a study."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from gan_augment.report.comparison import METRICS, Configuration, has_unequal_classes, pair_unit
+from gan_augment.report.contrasts import FEW_IMAGES, Contrast, choices
+from gan_augment.report.statistics import MAX_PAIRS
+from gan_augment.report.trials import ACCURACY, ARM, BALANCED, SPLIT, Study
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SECONDS = "costs.seconds."
+
+
+def verdicts(study: Study, compared: list[Contrast]) -> list[str]:
+    """Say what the comparisons came to, a sentence each, or why there are none.
+
+    Of several GANs for one arm, it is the one that is best on the validation images of which this is said.
+    """
+    reason = "no two arms that differ in the arm alone have results"
+    if study.trials[ARM].isna().all():
+        reason = "no trial has a classifier, the study trained generators alone"
+    best = {(choice.best.label(), choice.base.label()): choice for choice in choices(compared)}
+    said = []
+    for c in _shown(compared):
+        choice = best.get((c.one.label(), c.base.label()))
+        chosen = ""
+        if choice:
+            chosen = (
+                f", of {1 + len(choice.others)} settings the best on the validation images ({choice.gain:+.1f} points)"
+            )
+        said.append(f"{c.title}{chosen}: {c.sentence}")
+    return said or [f"Nothing is compared: {reason}."]
+
+
+def plans(compared: list[Contrast], points: float) -> list[str]:
+    """Say how many splits would detect a gain, a sentence for each comparison that has a verdict."""
+    said = []
+    for c in _shown(compared):
+        n = pairs_in_words(c.pairs_to_detect(points))
+        sentence = f"about {n} {c.unit}s would detect a gain of {points:g} points at 80 % power"
+        if n.startswith("over"):
+            sentence = f"{n} {c.unit}s would be needed to detect a gain of {points:g} points"
+            if c.deciding.images:
+                sentence += f": more of them do not make up for having {c.num_images:.0f} test images"
+        said.append(f"{c.title}: " + ("too few results to plan by" if n == "-" else sentence))
+    return said
+
+
+def _shown(compared: list[Contrast]) -> list[Contrast]:
+    """The contrasts that have a verdict: all but those of GANs that the validation images passed over."""
+    made = choices(compared)
+    passed_over = {other.label() for choice in made for other in choice.others} - {one.best.label() for one in made}
+    return [c for c in compared if c.one.arm == c.base.arm or c.one.label() not in passed_over]
+
+
+def pairs_in_words(number: float) -> str:
+    """Write a planned number of pairs."""
+    return "-" if math.isnan(number) else f"over {MAX_PAIRS:,}" if math.isinf(number) else f"{number:.0f}"
+
+
+def notes(study: Study) -> list[str]:
+    """Say what trials note of their images and classifier, and how many do."""
+    num_trials = len(study.trials)
+    return [
+        note + (f" ({number} of {num_trials} trials)" if number < num_trials else "")
+        for note, number in study.notes.items()
+    ]
+
+
+def results_in_words(study: Study, metrics: list[str]) -> str:
+    """Name the results, such as `test accuracy`."""
+    return f"{study.part} {'accuracy' if len(metrics) == 1 else 'results'}"
+
+
+def without_new_images(compared: list[Contrast]) -> list[str]:
+    """Say which comparisons have no interval for new images, and why: a sentence for each reason.
+
+    With many test images that interval decides nothing, and its lack is said only where the trials' answers are lost.
+    """
+    reasons: dict[str, list[str]] = {}
+    for c in compared:
+        if c.no_new_images and c.part == "test" and (c.num_images < FEW_IMAGES or c.by_image is None):
+            reasons.setdefault(c.no_new_images, []).append(c.title)
+    said = []
+    for reason, titles in reasons.items():
+        which = f" of {' and of '.join(titles)}" if len(titles) < 4 else f" of {len(titles)} comparisons"
+        which = "" if len(titles) == len(compared) else which
+        said.append(
+            f"There is no interval for new images{which}: {reason}. "
+            "The verdict holds on these test images, and on other ones the difference varies further."
+        )
+    return said
+
+
+def remarks(study: Study, metrics: list[str], compared: list[Contrast]) -> list[str]:
+    """Say what a reader must know of the results as such."""
+    said = []
+    if study.part == "validation" and study.trials[ACCURACY].notna().any():
+        said.append("No trial opened the test images: these results choose settings, and flatter the chosen ones.")
+    if has_unequal_classes(study) and BALANCED not in metrics:
+        said.append(
+            f"Every class has the same number of {study.part} images, so accuracy is balanced accuracy as well."
+        )
+    if choices(compared):
+        said.append(
+            "Where an arm ran with several GANs, the verdict is on the one with the largest gain on the validation "
+            "images; the others are in the table, and none of them is to be picked by its test result."
+        )
+    if others := list(dict.fromkeys(one.arm for c in compared for one in (c.one, c.base) if one.has_other_learner)):
+        said.append(
+            f"{' and '.join(others)}: not step-matched. It is another network, trained in steps of its own, so what it "
+            "differs by is the whole method and not its images alone."
+        )
+    return said
+
+
+def arm_row(configuration: Configuration, metrics: list[str]) -> dict[str, str]:
+    """Return a configuration's row of the main table: its mean results in points, its trials and what one costs."""
+    means = configuration.points(metrics, pair_unit([configuration])[0]).mean()
+    return {
+        "arm": configuration.label(),
+        **{METRICS[metric]: f"{means[metric]:.1f}" if means[metric] == means[metric] else "-" for metric in metrics},
+        "splits": str(configuration.ended[SPLIT].nunique()),
+        "trials": str(len(configuration.trials)),
+        "diverged": str(configuration.count("diverged")),
+        "failed": str(configuration.count("failed")),
+        "seconds": in_seconds(mean_cost(configuration.ended, "total")),
+    }
+
+
+def mean_cost(trials: pd.DataFrame, stage: str) -> float | None:
+    """Mean seconds a trial needs for a stage, whether it ran it or reused it; None where no trial has the stage."""
+    parts = trials.reindex(columns=[f"{SECONDS}{stage}.{part}" for part in ("spent", "reused")]).astype(float)
+    seconds = parts.sum(axis=1, min_count=1).mean()
+    return float(seconds) if seconds == seconds else None
+
+
+def in_seconds(seconds: float | None) -> str:
+    """Write seconds with as many digits as they deserve."""
+    return "-" if seconds is None else f"{seconds:.1f}" if seconds < 100 else f"{seconds:.0f}"

@@ -1,1 +1,0 @@
-"""Records, statistics and the report: everything computed from trial folders, and from nothing else. No torch."""

@@ -1,1 +1,0 @@
-"""What is trained: LightningModules, and the function that trains each into a stage's folder."""

@@ -1,0 +1,187 @@
+"""Where and how precisely to train, and the Lightning Trainer that follows from it."""
+
+import logging
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.profilers import PassThroughProfiler
+
+from gan_augment.settings import check_boolean, check_choice, check_integer, check_number
+from gan_augment.stages import CHECKPOINTS
+from gan_augment.training.checkpoints import Checkpoints, WholeFiles, newest_checkpoint
+from gan_augment.training.guard import NotFiniteGuard
+from gan_augment.training.progress import Progress
+
+# Lightning names the hardware at every training; the record does so once.
+logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+
+# Lightning sets it to 1: where there is no GPU, every optimizer step would then open the driver's library to look for
+# one. That check is for processes that fork, as none does here.
+os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
+
+COMPILERS = ("g++", "clang++", "cl")
+
+DEFAULT_THREADS = torch.get_num_threads()
+
+EXPECTED_WARNINGS = (
+    "does not have many workers",  # loaders hand out indices from memory: worker processes would only cost
+    "but have no `validation_step`",  # a GAN is not judged on validation images while it trains
+    r"module\(s\) in eval mode at the start of training",  # the averaged generator
+    "The number of training batches .* is smaller than the logging interval",  # curves of a few steps are empty
+    r"The \.grad attribute of a Tensor that is not a leaf Tensor",  # torch.compile looks at weights under spectral norm
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # inside Lightning 2.6
+)
+
+
+class NoProfiler(PassThroughProfiler):
+    """Measures nothing, at less cost than Lightning's own, which enters some sixty contexts a step."""
+
+    _nothing = nullcontext()
+
+    def profile(self, action_name: str) -> AbstractContextManager[None]:  # type: ignore[override]
+        """Return a context that does nothing."""
+        return self._nothing
+
+
+class Events(TensorBoardLogger):
+    """TensorBoard events in a stage's folder, without the number of the epoch: a training here is one epoch.
+
+    Args:
+        folder: The stage's folder.
+        purge_from: Where on the axis earlier events cease to count, as a resumed training draws them again; None for
+            nowhere.
+    """
+
+    def __init__(self, folder: Path, purge_from: int | None = None) -> None:
+        super().__init__(folder, name="", version="tensorboard", default_hp_metric=False, purge_step=purge_from)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log scalars at a step."""
+        super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """The machine that a trial runs on.
+
+    Attributes:
+        accelerator: `cpu` or `gpu`.
+        precision: Lightning's name of it: `32-true`, or `bf16-mixed`.
+        num_threads: Threads that PyTorch computes with; None for its default, usually one a core.
+        channels_last: Whether images and feature maps lie in memory with their channels last.
+        compile: Whether networks are compiled as they are trained, which takes a minute first.
+        checkpoint_every: Seconds between two checkpoints of a training in progress; None for none.
+    """
+
+    accelerator: str
+    precision: str
+    num_threads: int | None
+    channels_last: bool = False
+    compile: bool = False
+    checkpoint_every: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse hardware that is not there."""
+        check_choice("trainer.accelerator", self.accelerator, ("cpu", "gpu"))
+        check_choice("trainer.precision", self.precision, ("32-true", "bf16-mixed"))
+        if self.num_threads is not None:
+            check_integer("trainer.num_threads", self.num_threads, low=1)
+        check_boolean("trainer.channels_last", self.channels_last)
+        check_boolean("trainer.compile", self.compile)
+        if self.checkpoint_every is not None:
+            check_number("trainer.checkpoint_every", self.checkpoint_every, 0, 86_400, open_low=True)
+        if self.accelerator == "gpu" and not torch.accelerator.is_available():
+            raise ValueError("trainer=gpu, but PyTorch sees no GPU on this machine: use trainer=cpu")
+        if self.compile and not any(map(shutil.which, filter(None, (os.environ.get("CXX"), *COMPILERS)))):
+            raise ValueError(
+                f"trainer.compile=true, but there is no C++ compiler ({', '.join(COMPILERS)}) on this machine: install "
+                "one, or leave it false"
+            )
+
+    @property
+    def device(self) -> torch.device:
+        """The device that tensors live on."""
+        if self.accelerator == "cpu":
+            return torch.device("cpu")
+        accelerator = torch.accelerator.current_accelerator()
+        assert accelerator is not None
+        return accelerator
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a result depends on: precision and device type, and what rounds its sums otherwise."""
+        others = {name: True for name in ("channels_last", "compile") if getattr(self, name)}
+        return {"precision": self.precision, "device": self.device.type, **others}
+
+    def use_threads(self) -> None:
+        """Make PyTorch compute with the chosen number of threads."""
+        torch.set_num_threads(self.num_threads or DEFAULT_THREADS)
+
+    def fit(
+        self,
+        system: L.LightningModule,
+        data: L.LightningDataModule,
+        folder: Path,
+        validate_every: int | None = None,
+        callbacks: tuple[Callback, ...] = (),
+        axis: Callable[[int], int] = int,
+    ) -> None:
+        """Train a system on every batch of its data, once, and log to `folder/tensorboard`.
+
+        Where the folder holds a checkpoint of this training, it goes on from there.
+
+        Args:
+            system: What to train.
+            data: Its batches.
+            folder: The stage's folder.
+            validate_every: Steps between two looks at the validation images; None for no look.
+            callbacks: What else watches the training.
+            axis: Where on the axis of its curves the points of a step stand.
+
+        Raises:
+            DivergedError: If the system's loss stops being finite.
+        """
+        self.use_threads()
+        if self.channels_last:
+            system.to(memory_format=torch.channels_last)
+        if self.compile:
+            for network in system.children():
+                if any(weight.requires_grad for weight in network.parameters()):  # not the averages
+                    network.compile()
+        checkpoint = newest_checkpoint(folder / CHECKPOINTS)
+        first_step = 0 if checkpoint is None else int(checkpoint.stem)
+        logger = Events(folder, purge_from=axis(first_step))
+        writing = [] if self.checkpoint_every is None else [Checkpoints(folder / CHECKPOINTS, self.checkpoint_every)]
+        trainer = L.Trainer(
+            accelerator=self.accelerator,
+            devices=1,
+            precision=self.precision,  # type: ignore[arg-type]
+            max_epochs=1,
+            val_check_interval=validate_every,
+            limit_val_batches=0 if validate_every is None else None,
+            num_sanity_val_steps=0,
+            logger=logger,
+            callbacks=[NotFiniteGuard(), Progress(), *callbacks, *writing],
+            plugins=[WholeFiles()],
+            profiler=NoProfiler(),
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            deterministic="warn" if self.accelerator == "gpu" else None,
+            use_distributed_sampler=False,  # batches are a function of the step
+        )
+        with warnings.catch_warnings():
+            for message in EXPECTED_WARNINGS:
+                warnings.filterwarnings("ignore", message=f".*{message}")
+            trainer.fit(system, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        logger.experiment.close()

@@ -1,0 +1,521 @@
+import math
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from conftest import GAN_NODES
+from gan_augment.artefacts.weights import load_weights
+from gan_augment.augmentation.discriminator import DiffAugment
+from gan_augment.data.batches import ImageBatches, Part
+from gan_augment.data.image_set import to_float
+from gan_augment.generators.design import GANDesign, GANSettings
+from gan_augment.generators.gan import GAN, gan_stage, gradient_norm, labels_in_turns, train_gan
+from gan_augment.losses.adversarial import Hinge, LeastSquares, Minimax, NonSaturating, Relativistic, Wasserstein
+from gan_augment.losses.penalties import Penalties
+from gan_augment.networks.conditioning import Concat, PerClass, Projection, Unconditional
+from gan_augment.networks.dcgan import DCGAN
+from gan_augment.networks.mlp import MLP
+from gan_augment.networks.r3gan import R3GAN
+from gan_augment.networks.resnet import ResNet
+from gan_augment.randomness import initialised
+from gan_augment.stages import DivergedError
+
+SETTINGS = GAN_NODES["gan"]
+
+
+def settings(**changes):
+    return GANSettings(**SETTINGS | changes)
+
+
+def design(loss=None, architecture=None, conditioning=None, penalties=None, augmentation=None, **changes):
+    return GANDesign(
+        architecture or MLP(latent_dim=5, width=8),
+        conditioning or Projection(),
+        loss or NonSaturating(),
+        penalties or Penalties(),
+        augmentation or DiffAugment(0, 0, 0, 0, 0),
+        settings(**changes),
+    )
+
+
+def make_system(images, loss=None, architecture=None, **changes):
+    parts = design(loss, architecture, **changes)
+    networks = [
+        initialised(lambda make=make: make(images.shape, images.num_classes), 0)
+        for make in (parts.generator, parts.discriminator)
+    ]
+    return GAN(*networks, parts, images.class_counts, 0)
+
+
+def fit(system, images, cpu, folder, num_steps=1):
+    data = ImageBatches([Part(images, system.settings.batch_size, "order")], num_steps, seed=0)
+    cpu.fit(system, data, folder)
+    return system
+
+
+class ShowLabel(torch.nn.Module):
+    """A generator of single pixels that show the label."""
+
+    def forward(self, latents, labels):
+        return labels.float().view(-1, 1, 1, 1)
+
+
+class Spy(NonSaturating):
+    """The usual loss, which notes whose turn it is."""
+
+    def __init__(self):
+        self.turns = []
+
+    def discriminator(self, real, fake):
+        self.turns.append("discriminator")
+        return super().discriminator(real, fake)
+
+    def generator(self, fake, real):
+        self.turns.append("generator")
+        return super().generator(fake, real)
+
+
+@pytest.mark.parametrize("architecture", [MLP(5, 8), DCGAN(5, 4)], ids=["mlp", "dcgan"])
+def test_each_player_s_loss_reaches_its_own_weights_and_no_others(image_set, cpu, tmp_path, architecture):
+    images, spy = image_set(), Spy()
+    system = make_system(images, spy, architecture)
+    reached = {"discriminator": set(), "generator": set()}
+    for name, weight in system.named_parameters():
+        if weight.requires_grad:
+            weight.register_hook(lambda gradient, name=name: reached[spy.turns[-1]].add(name))
+    fit(system, images, cpu, tmp_path)
+    for player in reached:
+        network = getattr(system, player)
+        assert reached[player] == {f"{player}.{name}" for name, _ in network.named_parameters()}
+
+
+@pytest.mark.parametrize("loser", ["discriminator", "generator"])
+def test_a_player_without_a_gradient_stands_still_while_the_other_moves(image_set, cpu, tmp_path, loser):
+    class OneSided(NonSaturating):
+        pass
+
+    setattr(OneSided, loser, lambda self, *logits: 0 * sum(one.sum() for one in logits))
+    images = image_set()
+    system = make_system(images, OneSided())
+    before = {name: weight.clone() for name, weight in system.named_parameters()}
+    fit(system, images, cpu, tmp_path, num_steps=3)
+    moved = {name.split(".")[0] for name, weight in system.named_parameters() if not torch.equal(weight, before[name])}
+    assert moved == ({"generator", "ema"} if loser == "discriminator" else {"discriminator"})
+
+
+def test_learning_rates_stay_or_fall_to_nothing_along_a_half_cosine(image_set):
+    rates = {"discriminator_learning_rate": 0.4, "generator_learning_rate": 0.2, "images_seen": 16 * 10}
+    steady, falling = (make_system(image_set(), decay=decay, batch_size=16, **rates) for decay in (False, True))
+    assert steady.learning_rates(0) == steady.learning_rates(9) == (0.4, 0.2)
+    assert falling.learning_rates(0) == (0.4, 0.2)
+    assert falling.learning_rates(5) == pytest.approx((0.2, 0.1))
+    assert falling.learning_rates(9) == pytest.approx((0.4 * 0.0244717, 0.2 * 0.0244717), rel=1e-5)
+
+
+def test_a_step_is_taken_at_its_own_learning_rate(image_set, cpu, tmp_path):
+    images = image_set()
+    system = make_system(images, decay=True, images_seen=16 * 4)
+    fit(system, images, cpu, tmp_path, num_steps=3)
+    rates = [optimizer.param_groups[0]["lr"] for optimizer in system.trainer.optimizers]
+    assert rates == pytest.approx(system.learning_rates(2))
+
+
+@pytest.mark.parametrize(("discriminator_steps", "expected"), [(1, "dg" * 6), (2, "ddg" * 3), (4, "ddddgdd")])
+def test_so_many_discriminator_steps_come_before_a_generator_step(
+    image_set, cpu, tmp_path, discriminator_steps, expected
+):
+    spy, images = Spy(), image_set()
+    fit(make_system(images, spy, discriminator_steps=discriminator_steps), images, cpu, tmp_path, num_steps=6)
+    assert "".join(turn[0] for turn in spy.turns) == expected
+
+
+def test_the_average_keeps_half_after_a_half_life(image_set):
+    system = make_system(image_set(), batch_size=16, ema_half_life=64, ema_ramp_up=1.0)
+    constant_target(system)
+    for step in range(20):
+        system.update_average(step + 100)  # long after the ramp
+    assert average(system) == pytest.approx(1 - 0.5 ** (20 * 16 / 64), rel=1e-5)
+
+
+@pytest.mark.parametrize("discriminator_steps", [1, 2])
+def test_the_average_ramps_up_with_the_images_seen(image_set, discriminator_steps):
+    system = make_system(
+        image_set(), batch_size=16, ema_half_life=10**9, ema_ramp_up=0.5, discriminator_steps=discriminator_steps
+    )
+    constant_target(system)
+    kept = 1.0
+    for step in range(discriminator_steps - 1, 20, discriminator_steps):
+        system.update_average(step)
+        kept *= 2 ** (-16 * discriminator_steps / (0.5 * 16 * (step + 1)))
+    assert average(system) == pytest.approx(1 - kept, rel=1e-5)
+
+
+def constant_target(system):
+    for network, value in ((system.ema, 0.0), (system.generator, 1.0)):
+        for weight in network.parameters():
+            torch.nn.init.constant_(weight, value)
+
+
+def average(system):
+    (value,) = torch.cat([weight.flatten() for weight in system.ema.parameters()]).unique().tolist()
+    return value
+
+
+def test_the_average_takes_the_statistics_of_batch_norm_as_they_are(image_set, cpu, tmp_path):
+    images = image_set()
+    system = fit(make_system(images, architecture=DCGAN(5, 4)), images, cpu, tmp_path, num_steps=3)
+    buffers = dict(system.generator.named_buffers())
+    assert any("running_mean" in name for name in buffers)
+    for name, value in system.ema.named_buffers():
+        assert torch.equal(value, buffers[name])
+    assert not torch.equal(system.ema.network[0].weight, system.generator.network[0].weight)
+
+
+def test_generated_labels_are_as_frequent_as_the_real_ones(image_set, cpu, tmp_path):
+    images = image_set(per_class=40, num_classes=2)
+    images = images.subset(torch.arange(50))  # 40 of one class and 10 of the other
+    system = make_system(images, batch_size=500, images_seen=10_000)
+    fit(system, images, cpu, tmp_path, num_steps=20)
+    drawn = torch.cat([system.generate("generator", None, step)[1] for step in range(20)])
+    assert torch.bincount(drawn).div(len(drawn)).tolist() == pytest.approx([0.8, 0.2], abs=0.015)
+
+
+def test_each_class_is_divided_into_clusters_that_both_networks_know(image_set, cpu, tmp_path):
+    images = image_set(per_class=12)
+    parts = design(conditioning=Projection(clusters=2), images_seen=16 * 4)
+    train_gan(images, parts, 0, cpu, tmp_path)
+    weights = torch.load(tmp_path / "weights.pt", weights_only=True)
+    counts = torch.tensor(weights["about"]["label_counts"]).view(3, 2)
+    assert counts.sum(dim=1).tolist() == [12] * 3
+    assert counts.min() > 0
+    seen = [weights["networks"][name]["embedding.centres"] for name in ("ema", "generator", "discriminator")]
+    assert all(torch.equal(centres, seen[0]) for centres in seen)
+    assert seen[0].shape == (6, images.shape.height * images.shape.width)
+    assert len(seen[0].unique(dim=0)) == 6
+
+
+def test_samples_show_classes_whatever_their_clusters(image_set):
+    images, parts = image_set(), design(conditioning=Projection(clusters=2))
+    networks = parts.generator(images.shape, 3), parts.discriminator(images.shape, 3)
+    system = GAN(*networks, parts, torch.tensor([10, 0, 0, 10, 5, 5]), 0)
+    system.ema = ShowLabel()
+    shown = system.sample(torch.tensor([0, 1, 2] * 50), torch.Generator().manual_seed(0), torch.float32).view(50, 3)
+    assert [set(column.tolist()) for column in shown.T] == [{0}, {3}, {4, 5}]
+
+
+def test_equal_classes_take_turns_so_that_a_draw_of_a_label_is_a_draw_of_a_class():
+    labels = labels_in_turns(torch.tensor([5, 5, 5]))
+    assert labels.tolist() == [0, 1, 2] * 5
+
+    def random():
+        return torch.Generator().manual_seed(0)
+
+    picked = labels[torch.randint(15, (100,), generator=random())]
+    assert torch.equal(picked, torch.randint(3, (100,), generator=random()))
+
+
+def trained(images, cpu, folder, architecture=None, **changes):
+    """Train for real; return the averaged generator."""
+    parts = design(architecture=architecture, **changes)
+    folder.mkdir(exist_ok=True)
+    train_gan(images, parts, 0, cpu, folder)
+    return load_weights(folder / "weights.pt", "ema", parts.generator(images.shape, images.num_classes))
+
+
+def test_curves_and_samples_are_drawn_over_images_seen(image_set, cpu, tmp_path):
+    trained(image_set(), cpu, tmp_path, images_seen=16 * 120)
+    events = EventAccumulator(str(tmp_path / "tensorboard"), size_guidance={"images": 0}).Reload()  # 0: all
+    diversities = {f"diversity/class{label}" for label in range(3)}
+    grids = [16 * 10 * k for k in range(1, 13)]
+    assert set(events.Tags()["scalars"]) == {*GAN.CURVES, "images_per_second", *diversities}
+    for tag in events.Tags()["scalars"]:
+        points = events.Scalars(tag)
+        assert [point.step for point in points] == (grids if tag in diversities else [16 * 50, 16 * 100])
+        assert all(math.isfinite(point.value) for point in points)
+    for tag in ("output/real", "output/fake"):
+        assert all(0 < point.value < 1 for point in events.Scalars(tag))
+    assert events.Tags()["images"] == ["samples"]
+    assert [image.step for image in events.Images("samples")] == grids
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3, 4, 7, 15])
+def test_a_curve_s_point_is_the_mean_since_the_last_point(image_set, cpu, tmp_path, turns):
+    class Undecided(NonSaturating):
+        def discriminator(self, real, fake):
+            return 0 * (real.sum() + fake.sum()) + 3
+
+        def generator(self, fake, real):
+            return 0 * fake.sum() + 5
+
+    images = image_set()
+    fit(make_system(images, Undecided(), discriminator_steps=turns), images, cpu, tmp_path, num_steps=100)
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [point.value for point in events.Scalars("loss/discriminator")] == pytest.approx([3, 3])
+    assert [point.value for point in events.Scalars("loss/generator")] == pytest.approx([5, 5])
+
+
+@pytest.mark.parametrize("turns", [1, 3, 20])
+def test_curves_watch_whole_turns_now_and_then(image_set, cpu, tmp_path, turns):
+    class Counting(NonSaturating):
+        calls = 0
+
+        def output(self, logits):  # which only the curves ask for
+            self.calls += 1
+            return super().output(logits)
+
+    images, loss = image_set(), Counting()
+    fit(make_system(images, loss, discriminator_steps=turns), images, cpu, tmp_path, num_steps=60)
+    assert loss.calls == 2 * {1: 3, 3: 9, 20: 60}[turns]  # of 60 steps
+
+
+def test_nothing_is_drawn_for_an_augmentation_that_is_off(image_set, cpu, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(DiffAugment, "__call__", lambda self, images, random: asked.append(self) or images)
+    images = image_set()
+    fit(make_system(images), images, cpu, tmp_path / "off")
+    assert not asked
+    fit(make_system(images, augmentation=DiffAugment(0.5, 0, 0, 0, 0)), images, cpu, tmp_path / "on")
+    assert len(asked) == 3  # real, generated, and those of the generator's own step
+
+
+@pytest.mark.parametrize("architecture", [MLP(5, 8), DCGAN(5, 4)], ids=["mlp", "dcgan"])
+@pytest.mark.parametrize(("reuse", "made"), [(False, 3), (True, 2)])
+def test_both_players_can_learn_from_the_same_fakes(image_set, cpu, tmp_path, architecture, reuse, made):
+    images = image_set()
+    system = make_system(images, architecture=architecture, discriminator_steps=2, reuse_fakes=reuse)
+    seen, generate, forward = [], GAN.generate, system.discriminator.forward
+
+    def noted(*arguments):
+        seen.append(generate(system, *arguments))
+        return seen[-1]
+
+    shown = []
+    system.generate = noted
+    system.discriminator.forward = lambda images, labels: shown.append(images.detach()) or forward(images, labels)
+    before = {name: weight.clone() for name, weight in system.named_parameters()}
+    fit(system, images, cpu, tmp_path, num_steps=2)
+    assert len(seen) == made  # in two steps of the discriminator and one of the generator
+    size = system.settings.batch_size
+    assert torch.equal(shown[1][size:], shown[2]) == reuse
+    moved = {name.split(".")[0] for name, weight in system.named_parameters() if not torch.equal(weight, before[name])}
+    assert moved == {"generator", "discriminator", "ema"}
+
+
+def test_shared_fakes_teach_the_generator_as_its_own_would(image_set, cpu, tmp_path):
+    """With a discriminator that stands still, whose images the generator learns from is all the difference there is."""
+    images, weights = image_set(), []
+    for reuse in (False, True):
+        system = make_system(images, reuse_fakes=reuse, discriminator_learning_rate=1e-30)
+        fit(system, images, cpu, tmp_path / str(reuse), num_steps=3)
+        weights.append(torch.nn.utils.parameters_to_vector(system.generator.parameters()))
+    assert torch.equal(*weights)
+
+
+def test_a_penalty_is_taken_of_the_network_as_it_is_and_not_as_compiled(image_set, cpu, tmp_path):
+    images = image_set()
+    system = make_system(images, penalties=Penalties(r1=1.0))
+    compiled, forward, calls = [], system.discriminator.forward, []
+    system.discriminator.forward = lambda images, labels: calls.append("as it is") or forward(images, labels)
+    system.discriminator._compiled_call_impl = lambda *inputs: compiled.append(inputs) or forward(*inputs)
+    fit(system, images, cpu, tmp_path)
+    assert (len(compiled), calls) == (2, ["as it is"])
+
+
+def test_it_learns_which_class_is_bright(image_set, cpu, tmp_path):
+    images = image_set(per_class=20, num_classes=2)
+    generator = trained(images, cpu, tmp_path, MLP(latent_dim=5, width=16), images_seen=16 * 400)
+    latents = torch.randn(100, 5, generator=torch.Generator().manual_seed(0))
+    dark, bright = (generator(latents, torch.full((100,), label)).mean() for label in (0, 1))
+    levels = [to_float(images.images[images.labels == label]).mean() for label in (0, 1)]
+    assert dark == pytest.approx(levels[0].item(), abs=0.3)
+    assert bright == pytest.approx(levels[1].item(), abs=0.3)
+
+
+def test_a_loss_that_is_not_finite_ends_the_training(image_set, cpu, tmp_path):
+    class Broken(NonSaturating):
+        def generator(self, fake, real):
+            return super().generator(fake, real) * float("nan")
+
+    images = image_set()
+    with pytest.raises(DivergedError, match="within the first 50 steps"):
+        train_gan(images, design(Broken(), images_seen=16 * 200), 0, cpu, tmp_path)
+    assert not (tmp_path / "weights.pt").exists()
+
+
+def test_one_seed_makes_one_generator(image_set, cpu, tmp_path):
+    one, again = (trained(image_set(), cpu, tmp_path / name) for name in ("one", "again"))
+    for name, value in one.state_dict().items():
+        assert torch.equal(again.state_dict()[name], value)
+
+
+GOLDEN = [0.0946612, 0.0103978, 0.739483, 0.0104284, 2.70275]
+
+
+def test_golden_numbers(image_set, cpu, tmp_path):
+    images = image_set()
+    architecture = DCGAN(latent_dim=5, channels=4)
+    generator = trained(images, cpu, tmp_path, architecture, images_seen=16 * 6)
+    discriminator = load_weights(
+        tmp_path / "weights.pt", "discriminator", design(architecture=architecture).discriminator(images.shape, 3)
+    )
+    latents = torch.randn(3, 5, generator=torch.Generator().manual_seed(0))
+    made = generator(latents, torch.tensor([0, 1, 2]))
+    logits = discriminator(to_float(images.images[::10]), images.labels[::10])
+    found = [made.abs().mean().item(), made.std().item(), *logits.tolist()]
+    assert found == pytest.approx(GOLDEN, rel=1e-3), (
+        "the mathematics of the GAN's training has changed: raise VERSION in generators/gan.py; "
+        f"numbers are now {found}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"batch_size": 0}, "gan.batch_size=0: use a whole number of at least 1"),
+        ({"images_seen": 15}, "gan.images_seen=15: use a whole number of at least 16"),
+        ({"discriminator_steps": 0}, "gan.discriminator_steps=0: use a whole number of at least 1"),
+        ({"generator_learning_rate": 0.0}, "gan.generator_learning_rate=0.0: use a number above 0 and at most 1"),
+        ({"discriminator_learning_rate": 2}, "gan.discriminator_learning_rate=2: use a number above 0 and at most 1"),
+        ({"betas": [0.5]}, r"gan.betas=\[0.5\]: use a list of two numbers"),
+        ({"betas": [0.5, 1.0]}, "gan.betas=1.0: use a number from 0 to 0.99999"),
+        ({"ema_half_life": 0}, "gan.ema_half_life=0: use a whole number of at least 1"),
+        ({"decay": 1}, "gan.decay=1: use true or false"),
+        ({"ema_ramp_up": 0}, "gan.ema_ramp_up=0: use a number above 0 and at most 1"),
+    ],
+    ids=str,
+)
+def test_settings_out_of_range_are_refused(change, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        settings(**change)
+
+
+def test_the_discriminator_sees_no_more_images_than_asked_for():
+    assert settings(images_seen=100, batch_size=16).num_steps == 6
+
+
+def test_the_stage_is_made_from_labelled_images_and_settings(image_set, cpu):
+    def key(images=None, width=8, seed=0, **changes):
+        images = images or image_set()
+        changed = {"architecture": GAN_NODES["architecture"] | {"width": width}, "gan": SETTINGS | changes}
+        return gan_stage(images, GAN_NODES | changed, seed, cpu).key
+
+    keys = [key(), key(image_set(seed=1)), key(width=9), key(seed=1), key(batch_size=17)]
+    assert len(set(keys)) == 5
+    assert key() == keys[0]
+
+
+def test_images_that_the_architecture_cannot_make_are_refused(image_set, cpu):
+    with pytest.raises(ValueError, match="makes images of 8 to 128 pixels a side, not 4"):
+        gan_stage(image_set(size=4), GAN_NODES, 0, cpu)
+
+
+LOSSES = {
+    "minimax": Minimax(),
+    "smoothed": NonSaturating(label_smoothing=0.1),
+    "least_squares": LeastSquares(),
+    "hinge": Hinge(),
+    "wasserstein": Wasserstein(weight_clip=0.01),
+    "relativistic": Relativistic(),
+}
+ARCHITECTURES = {
+    "mlp": MLP(5, 8),
+    "dcgan": DCGAN(5, 4),
+    "dcgan with batch norm": DCGAN(5, 4, spectral_norm=False, batch_norm=True),
+    "mlp with batch std": MLP(5, 8, batch_std=True),
+    "resnet": ResNet(5, 4),
+    "r3gan": R3GAN(5, 8),
+}
+CONDITIONINGS = {"projection": Projection(), "concat": Concat(), "none": Unconditional(), "per_class": PerClass()}
+
+
+def sound(loss="minimax", architecture="mlp", conditioning="projection", penalties=None, **parts):
+    return design(
+        LOSSES[loss], ARCHITECTURES[architecture], CONDITIONINGS[conditioning], penalties or Penalties(), **parts
+    )
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_trains_every_architecture(image_set, cpu, tmp_path, loss, architecture):
+    train_gan(image_set(), sound(loss, architecture, images_seen=16 * 4), 0, cpu, tmp_path)
+    assert (tmp_path / "weights.pt").exists()
+
+
+@pytest.mark.parametrize("conditioning", CONDITIONINGS)
+@pytest.mark.parametrize("penalties", [Penalties(), Penalties(r1=1, r2=1), Penalties(gradient_penalty=10, interval=2)])
+@pytest.mark.parametrize("loss", ["minimax", "relativistic"])
+def test_every_conditioning_trains_under_penalties_and_augmentation(
+    image_set, cpu, tmp_path, conditioning, penalties, loss
+):
+    augmentation = DiffAugment(0.5, 1.0, 0.5, 0.125, 0.5)
+    parts = sound(loss, "dcgan", conditioning, penalties, augmentation=augmentation, images_seen=16 * 4)
+    train_gan(image_set(), parts, 0, cpu, tmp_path)
+    assert (tmp_path / "weights.pt").exists()
+
+
+def test_a_penalty_and_batch_norm_in_the_discriminator_are_refused(image_set):
+    parts = sound(architecture="dcgan with batch norm", penalties=Penalties(r1=1))
+    with pytest.raises(ValueError, match="penalty: batch norm in the discriminator makes each logit depend on"):
+        parts.check(image_set().shape, 3)
+
+
+def test_clipped_weights_stay_within_their_bound(image_set, cpu, tmp_path):
+    images, parts = image_set(), sound("wasserstein", images_seen=16 * 4)
+    train_gan(images, parts, 0, cpu, tmp_path)
+    discriminator = load_weights(tmp_path / "weights.pt", "discriminator", parts.discriminator(images.shape, 3))
+    assert max(weight.abs().max() for weight in discriminator.parameters()) <= 0.01
+
+
+def test_real_and_generated_images_do_not_meet_where_logits_depend_on_the_batch(image_set):
+    images = image_set()
+    parts = sound(architecture="mlp with batch std")
+    system = GAN(parts.generator(images.shape, 3), parts.discriminator(images.shape, 3), parts, images.class_counts, 0)
+    system.discriminator.eval()  # spectral norm takes a step at each forward in training
+    real, fake = ((to_float(images.images[part]), images.labels[part]) for part in (slice(0, 8), slice(8, 16)))
+    on_real, on_fake = system.judge(real, fake)
+    assert torch.equal(on_real, system.discriminator(*real))
+    assert torch.equal(on_fake, system.discriminator(*fake))
+
+
+@pytest.mark.parametrize(("penalties", "loss"), [(Penalties(r1=1), "minimax"), (Penalties(), "relativistic")])
+def test_what_is_compared_one_by_one_has_the_same_labels(image_set, cpu, tmp_path, penalties, loss):
+    images, parts = image_set(), sound(loss, penalties=penalties, images_seen=16 * 4)
+    system = make_system(images)
+    system.design = parts
+    data = ImageBatches([Part(images, 16, "order")], 1, seed=0)
+    (selection,) = data.train_dataloader()
+    batch = data.transfer_batch_to_device(selection, torch.device("cpu"), 0)
+    system.on_fit_start()
+    assert torch.equal(system.generate("generator", batch, 0)[1], batch.labels)
+
+
+class SeesBrightness(torch.nn.Module):
+    """A discriminator that takes bright images for real, times a weight."""
+
+    def __init__(self, weight):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor(float(weight)))
+
+    def forward(self, images, labels):
+        return self.weight * images.mean(dim=(1, 2, 3))
+
+
+@pytest.mark.parametrize(("weight", "accuracy"), [(1, 1), (-1, 0)])
+def test_the_curves_tell_how_sure_the_discriminator_is(image_set, cpu, tmp_path, weight, accuracy):
+    images = image_set().subset(torch.arange(20, 30))  # the bright class; an untrained generator draws mid grey
+    rates = {"discriminator_learning_rate": 1e-6, "generator_learning_rate": 1e-6, "images_seen": 16 * 50}
+    system = make_system(images, **rates)
+    system.discriminator = SeesBrightness(weight)
+    fit(system, images, cpu, tmp_path, num_steps=50)
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    for tag in ("accuracy/real", "accuracy/fake"):
+        assert [point.value for point in events.Scalars(tag)] == pytest.approx([accuracy])
+    for tag in ("gradient_norm/discriminator", "gradient_norm/generator"):
+        assert all(point.value > 0 for point in events.Scalars(tag))
+
+
+def test_the_norm_of_a_gradient_is_that_of_all_weights_together():
+    layer = torch.nn.Linear(2, 1)
+    layer.weight.grad, layer.bias.grad = torch.tensor([[3.0, 0.0]]), torch.tensor([4.0])
+    assert gradient_norm(layer).item() == 5

@@ -1,0 +1,86 @@
+import numpy as np
+import pandas as pd
+import pytest
+from test_page import record, study
+
+from gan_augment.report.comparison import configurations
+from gan_augment.report.curves import Curve, budget_curves, worth_in_labels, worths
+from gan_augment.report.trials import collect
+
+SPLITS = [str(seed) for seed in range(8)]
+
+
+def curve(arm, means, noise=0.0):
+    random = np.random.default_rng(1)
+    shift = noise * random.standard_normal((len(SPLITS), 1))
+    return Curve(arm, pd.DataFrame(shift + np.array([list(means.values())]), index=SPLITS, columns=list(means)))
+
+
+BASE = curve("none", {5: 80.0, 10: 85.0, 20: 90.0})
+
+
+def test_a_gain_is_read_off_the_base_s_curve_over_the_logarithm_of_labels():
+    first, second = worth_in_labels(curve("gan", {5: 85.0, 10: 87.5, 20: 90.0}), BASE)
+    assert (first.budget, first.labels) == (5, pytest.approx(5))
+    assert second.labels == pytest.approx(10 * 2**0.5 - 10)
+    assert (first.low, first.high) == (pytest.approx(5), pytest.approx(5))  # no split differs from another
+    assert "does as well as none with 5 more, 95 % interval 5 to 5 (8 splits)" in first.sentence
+
+
+def test_beyond_the_last_budget_is_at_least_that():
+    first, *_ = worth_in_labels(curve("gan", {5: 95.0}), BASE)
+    assert first.labels == pytest.approx(15)
+    assert "with at least 15 more" in first.sentence
+
+
+def test_beyond_a_base_that_falls_at_its_end_is_at_least_the_last_budget():
+    falling = curve("none", {5: 80.0, 10: 90.0, 20: 92.0, 50: 91.0})
+    first, *_ = worth_in_labels(curve("gan", {5: 95.0}), falling)
+    assert first.labels == pytest.approx(45)
+    assert "with at least 45 more" in first.sentence
+
+
+def test_an_arm_that_is_no_better_is_worth_nothing():
+    first, second = worth_in_labels(curve("gan", {5: 70.0, 10: 82.5}), BASE)
+    assert first.labels == pytest.approx(0)
+    assert "as well as none with at most 0 more" in first.sentence  # the study has no smaller budget
+    assert second.labels == pytest.approx(10 * 2**-0.5 - 10)
+
+
+def test_a_flat_piece_of_the_base_s_curve_is_reached_at_its_start():
+    flat = curve("none", {5: 80.0, 10: 79.0, 20: 90.0})  # noise: pooled to 79.5
+    (one, _) = worth_in_labels(curve("gan", {5: 79.5, 10: 79.5}), flat)
+    assert one.labels == pytest.approx(0)
+
+
+def test_the_interval_widens_with_the_spread_of_the_paired_splits():
+    random = np.random.default_rng(0)
+    jitter = pd.DataFrame(random.standard_normal((8, 3)), index=SPLITS, columns=[5, 10, 20])
+    noisy = Curve("none", BASE.accuracies + jitter)
+    one, *_ = worth_in_labels(curve("gan", {5: 85.0}), noisy)
+    assert one.low < one.labels < one.high
+    shared = jitter[[5]].to_numpy()  # a split that is easy for both says nothing
+    pair = worth_in_labels(
+        Curve("gan", curve("gan", {5: 85.0}).accuracies + shared), Curve("none", BASE.accuracies + shared)
+    )
+    assert pair[0].high - pair[0].low < 1e-6
+
+
+def test_splits_that_only_one_arm_has_are_left_out():
+    arm = Curve("gan", pd.DataFrame({5: [85.0, 60.0]}, index=["0", "99"]))
+    (one,) = worth_in_labels(arm, BASE)
+    assert (one.num_splits, one.labels) == (1, pytest.approx(5))
+
+
+def test_an_arm_without_a_gan_stands_beside_each_gan(tmp_path):
+    records = [record("none", seed, 0.8, labels_per_class=labels) for labels in (5, 10) for seed in range(2)]
+    records += [
+        record("gan", seed, 0.9, labels_per_class=labels, loss=loss)
+        for labels in (5, 10)
+        for loss in ("hinge", "minimax")
+        for seed in range(2)
+    ]
+    found = configurations(collect([study(tmp_path, records)]))
+    curves = {setting: [one.arm for one in some] for setting, some in budget_curves(found).items()}
+    assert curves == {"loss=hinge": ["none", "gan"], "loss=minimax": ["none", "gan"]}
+    assert [(one.setting, one.budget) for one in worths(found)] == [("loss=hinge", 5), ("loss=minimax", 5)]
