@@ -23,15 +23,15 @@ hypothesis.settings.register_profile("tests", deadline=None, database=None, dera
 hypothesis.settings.load_profile("tests")
 
 TINY = (
-    "gan.images_seen=640",
+    "generator.images_seen=640",
     "classifier.num_steps=20",
     "synthesis.per_class=8",
     "trainer.num_threads=1",
     "architecture.channels=8",
     "classifier.network.channels=4",
-    "judge.num_steps=20",
-    "judge.network.channels=4",
-    "judge.network.num_features=8",
+    "measures.judge.num_steps=20",
+    "measures.judge.network.channels=4",
+    "measures.judge.network.num_features=8",
     "semi_supervised.num_steps=20",
     "semi_supervised.network.channels=4",
     "pseudo_labels.threshold=0",  # what a teacher of 20 steps says is taken as it is

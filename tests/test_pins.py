@@ -14,10 +14,10 @@ from hydra.core.hydra_config import HydraConfig
 from gan_augment.app import CONF
 from gan_augment.launch import plain
 from gan_augment.plan import plan_trial
-from gan_augment.stages import digest
+from gan_augment.records.record import digest
 
 PINS = Path(__file__).with_name("pins.json")
-ARMS = sorted(path.stem for path in (CONF / "augmentation").glob("*.yaml"))
+ARMS = sorted(path.stem for path in (CONF / "augmentation").glob("*.yaml") if path.stem != "row")
 # Unequal classes, because oversampling refuses equal ones.
 USUAL = ("imbalance.classes=['3']", "imbalance.share=0.5", "trainer.num_threads=1")
 VARIANTS = {

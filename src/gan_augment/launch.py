@@ -107,7 +107,7 @@ class Planned(NamedTuple):
     @classmethod
     def of(cls, trial: "Trial", overrides: Sequence[str]) -> "Planned":
         """Keep it."""
-        return cls(trial.name, trial.notes, trial.copies, trial.factors, overrides)
+        return cls(trial.name, trial.notes, trial.source.copies, trial.factors, overrides)
 
     def reuse(self, study: Path) -> bool:
         """Say whether it has run before, and note of its images what is so now."""
@@ -125,8 +125,9 @@ def run_job(config: DictConfig) -> float:
         Its accuracy on the validation images, for sweepers that optimise; not a number if there is none.
     """
     from gan_augment.plan import plan_trial
+    from gan_augment.recording import make_record
     from gan_augment.stages import StageStore
-    from gan_augment.trial import make_record, run_trial
+    from gan_augment.trial import run_trial
 
     end_with_parent()
     trial = plan_trial(plain(config))
@@ -134,7 +135,7 @@ def run_job(config: DictConfig) -> float:
     title = trial_title(trial.name, study_folder(config))
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
-        record = reuse(folder, trial.notes, trial.copies, title, log.info)
+        record = reuse(folder, trial.notes, trial.source.copies, title, log.info)
         if record is None:
             if HydraConfig.get().mode == RunMode.RUN:  # a study says them once, before it starts
                 for note in trial.notes:

@@ -4,14 +4,16 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import fields
 from importlib import import_module
+from inspect import signature
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Settings = TypeVar("Settings", bound="DataclassInstance")
+Built = TypeVar("Built")
 
 
 def check_integer(name: str, value: Any, low: int, high: int | None = None) -> None:
@@ -94,16 +96,33 @@ def check_choice(name: str, value: Any, allowed: Collection[str]) -> None:
         raise ValueError(f"{name}={value}: use one of {', '.join(allowed)}")
 
 
-def build(node: Mapping[str, Any]) -> Any:
-    """Turn a configuration node with a `_target_` into its object.
+def build(node: Mapping[str, Any], name: str, kind: type[Built]) -> Built:
+    """Turn a configuration node into the object that its `_target_` names.
+
+    Args:
+        node: A mapping with a `_target_` of this package, and the settings that it is called with.
+        name: Where the node stands in the configuration.
+        kind: What the object must be.
 
     Raises:
-        ValueError: If the object refuses its settings.
+        ValueError: If the target is unknown or another kind of thing, does not have exactly these settings, or refuses
+            one of them.
     """
+    target = str(node.get("_target_"))
     try:
-        return instantiate(node, _execution_whitelist_=["gan_augment.*"])
-    except TypeError as error:  # a setting that the object does not have, or lacks
-        raise ValueError(f"{node['_target_'].split('.')[-1]}: {error}") from error
+        found = get_object(target) if target.startswith("gan_augment.") else None
+    except (ImportError, ValueError):  # of no module, or of a name that it does not have
+        found = None
+    if not callable(found):
+        raise ValueError(f"{name}._target_={target}: use a {kind.__name__} of gan_augment")
+    settings = {key: value for key, value in node.items() if key not in ("_target_", "_partial_")}
+    known = signature(found).parameters
+    needed = [key for key, one in known.items() if one.default is one.empty and not node.get("_partial_")]
+    check_names(name, settings, known, needed)
+    built = instantiate(node, _execution_whitelist_=["gan_augment.*"], _recursive_=False, _convert_="all")
+    if not isinstance(built, kind):
+        raise ValueError(f"{name} is a {type(built).__name__}: use a {kind.__name__}")
+    return built
 
 
 def class_from(node: Any, kind: type) -> tuple[Any, dict[str, Any]]:
@@ -133,8 +152,16 @@ def class_from(node: Any, kind: type) -> tuple[Any, dict[str, Any]]:
     return found, settings
 
 
-def check_names(name: str, node: Mapping[str, Any], known: Collection[str]) -> None:
-    """Raise unless a configuration node has exactly the known settings: none is read and ignored.
+def check_names(
+    name: str, node: Mapping[str, Any], known: Collection[str], needed: Collection[str] | None = None
+) -> None:
+    """Raise unless a configuration node has known settings only, and all that are needed: none is read and ignored.
+
+    Args:
+        name: Where the node stands in the configuration.
+        node: Its settings.
+        known: The names that it may have.
+        needed: Those that it must have; None for all of them.
 
     Raises:
         ValueError: If it has others, or lacks some.
@@ -146,7 +173,7 @@ def check_names(name: str, node: Mapping[str, Any], known: Collection[str]) -> N
     """
     if unknown := sorted(set(node) - set(known)):
         raise ValueError(f"{name} has no setting {', '.join(unknown)}: use {', '.join(known)}")
-    if missing := sorted(set(known) - set(node)):
+    if missing := sorted(set(known if needed is None else needed) - set(node)):
         raise ValueError(f"{name} lacks {', '.join(missing)}")
 
 

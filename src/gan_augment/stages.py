@@ -1,22 +1,23 @@
-"""The stage store: each step of a trial is computed once, and found again by what went into it."""
+"""Stages: each step of a trial is a class, computed once, and found again in the store by what went into it."""
 
-import hashlib
 import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import Field, asdict, dataclass, field, fields, is_dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, ClassVar
 
 import torch
 from filelock import FileLock
 
+from gan_augment.data.image_set import ImageSet
 from gan_augment.memory import peak_memory, reset_peak_memory
+from gan_augment.records.findings import Findings
 from gan_augment.records.provenance import code_provenance, source_hash
-from gan_augment.records.record import write_json
+from gan_augment.records.record import digest, write_json
 
 CHECKPOINTS = "checkpoints"  # in the folder of a stage that is being made: where its training stands
 BEGUN = "begun.json"  # among them: what must be the same to go on, and after how many seconds it goes on
@@ -26,34 +27,114 @@ class DivergedError(Exception):
     """Training met a number that is not finite. An outcome of the experiment, not a fault of the program."""
 
 
-@dataclass(frozen=True)
+def merged() -> Any:
+    """Declare a field whose settings stand among the stage's own, without a name of their own."""
+    return field(metadata={"merged": True})
+
+
+def made_from() -> Any:
+    """Declare an input that may be absent: an image set, an earlier stage or a bundle; None is no part of the key."""
+    return field(default=None, metadata={"made_from": True})
+
+
+def implied() -> Any:
+    """Declare a field that follows from the others: it is no part of the key."""
+    return field(metadata={"implied": True})
+
+
+class Bundle:
+    """Some fields of a stage that come and go together: a dataclass whose fields count as the stage's own.
+
+    Attributes:
+        reads: The configuration nodes that decide its fields.
+    """
+
+    reads: ClassVar[tuple[str, ...]] = ()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Stage:
-    """A step of a trial whose output is worth keeping.
+    """A step of a trial whose output is worth keeping. Its fields are everything that the output depends on.
+
+    The key follows from the fields: an image set counts by its fingerprint, an earlier stage by its key, anything else
+    by its settings: plain values, never a path or a logger.
 
     Attributes:
         name: What it makes: `gan`, `synthesis`, `classifier`.
         version: Raised by hand when the stage's mathematics changes.
-        settings: Every setting that the output depends on: plain values, never a path or a logger.
-        inputs: What it is made from: earlier stages, and fingerprints of image sets.
+        reads: The configuration nodes that decide its fields. Where its output has an effect, so have these.
         seed: The seed of its streams.
-        compute: Writes the output into `folder`, given the folders of the earlier stages by their names.
+        hardware: Where it is computed; the key holds what the output depends on.
     """
 
-    name: str
-    version: int
-    settings: Mapping[str, Any]
-    inputs: Mapping[str, Union["Stage", str]]
+    name: ClassVar[str]
+    version: ClassVar[int]
+    reads: ClassVar[tuple[str, ...]] = ()
+
     seed: int
-    compute: Callable[..., None] = field(repr=False, compare=False)
+    hardware: Any = merged()
+
+    def check(self) -> None:
+        """Refuse what cannot be made, before anything trains.
+
+        Raises:
+            ValueError: If the fields do not go together.
+        """
+
+    def run(self, folder: Path, made: Mapping[str, Path]) -> None:
+        """Write the output.
+
+        Args:
+            folder: Where to write.
+            made: The folders of the earlier stages, by the names of the fields that hold them.
+
+        Raises:
+            DivergedError: If a training stops being finite.
+        """
+        raise NotImplementedError
+
+    def load(self, folder: Path) -> Any:
+        """Read the output."""
+        raise NotImplementedError
+
+    def checkpoint(self, folder: Path) -> Path | None:
+        """Return the file of its weights, if it leaves some: the trial's folder links to it."""
+        return None
+
+    @property
+    def chosen_by(self) -> str | None:
+        """The metric by which validation images chose its output; None where they did not."""
+        return None
+
+    def findings(self, folder: Path) -> Findings:
+        """Return what its output tells by itself, such as where the curves of a training ended."""
+        return Findings()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the results must know, a sentence each."""
+        return ()
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """Everything that the output is a function of."""
-        inputs = {name: one.key if isinstance(one, Stage) else one for name, one in self.inputs.items()}
+        """Everything that the output depends on, as plain values."""
+        settings: dict[str, Any] = {}
+        inputs: dict[str, str] = {}
+        for one, value in self._fields():
+            if one.metadata.get("implied"):
+                continue
+            if isinstance(value, Stage):
+                inputs[one.name] = value.key
+            elif isinstance(value, ImageSet):
+                inputs[one.name] = value.fingerprint
+            elif one.metadata.get("merged"):
+                settings |= plain(value)
+            elif one.name != "seed" and not one.metadata.get("made_from"):
+                settings[one.name] = plain(value)
         return {
             "stage": self.name,
             "version": self.version,
-            "settings": dict(self.settings),
+            "settings": settings,
             "inputs": inputs,
             "seed": self.seed,
         }
@@ -62,6 +143,63 @@ class Stage:
     def key(self) -> str:
         """The hash of the identity."""
         return digest(self.identity)
+
+    @property
+    def inputs(self) -> dict[str, "Stage"]:
+        """The earlier stages that it is made from, by the names of its fields."""
+        return {one.name: value for one, value in self._fields() if isinstance(value, Stage)}
+
+    @property
+    def image_sets(self) -> dict[str, ImageSet]:
+        """The image sets that it is made from, by the names of its fields."""
+        return {one.name: value for one, value in self._fields() if isinstance(value, ImageSet)}
+
+    @property
+    def all_reads(self) -> tuple[str, ...]:
+        """The configuration nodes that decide its fields and those of its bundles."""
+        parts = (value for one in fields(self) if isinstance(value := getattr(self, one.name), Bundle))
+        return (*self.reads, *(name for part in parts for name in part.reads))
+
+    def _fields(self) -> Iterator[tuple[Field[Any], Any]]:
+        """Yield its fields with their values, those of a bundle in its place."""
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if isinstance(value, Bundle):
+                assert is_dataclass(value)
+                yield from ((inner, getattr(value, inner.name)) for inner in fields(value))
+            else:
+                yield one, value
+
+
+def plain(value: Any) -> Any:
+    """Return a setting as plain values: the `identity` of an object that has one, the fields of a dataclass."""
+    if hasattr(value, "identity"):
+        return value.identity
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+
+
+def in_order(**lasts: Stage) -> dict[str, Stage]:
+    """Put stages and all that they are made from in an order in which they can be made.
+
+    Args:
+        lasts: Stages by their roles in a trial. The role of an earlier stage is the name of the field that holds it.
+
+    Returns:
+        Each stage once, by its role.
+    """
+    found: dict[str, Stage] = {}
+
+    def visit(role: str, stage: Stage) -> None:
+        if role in found:
+            assert found[role].key == stage.key, f"a trial has one {role}"
+            return
+        for name, one in stage.inputs.items():
+            visit(name, one)
+        found[role] = stage
+
+    for role, stage in lasts.items():
+        visit(role, stage)
+    return found
 
 
 @dataclass(frozen=True)
@@ -116,7 +254,7 @@ class StageStore:
         partial = folder.with_suffix(".partial")
         reused = True
         if not folder.exists():
-            inputs = {name: self._input(one) for name, one in stage.inputs.items() if isinstance(one, Stage)}
+            inputs = {name: self._input(one) for name, one in stage.inputs.items()}
             folder.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(folder.with_suffix(".lock")):
                 if not folder.exists():  # another process may have made it while this one waited
@@ -148,7 +286,7 @@ class StageStore:
         reset_peak_memory()
         start, diverged = time.perf_counter(), None
         try:
-            stage.compute(folder=partial, **inputs)
+            stage.run(partial, inputs)
         except DivergedError as outcome:
             diverged = str(outcome)
         seconds = (before or 0.0) + time.perf_counter() - start
@@ -171,12 +309,6 @@ def seconds_before(folder: Path, same: Mapping[str, Any]) -> float | None:
     except (OSError, ValueError, IndexError):
         return None
     return begun["seconds"] + max(0.0, since) if begun.get("same") == same else None
-
-
-def digest(content: Any) -> str:
-    """Hash plain nested values; the order of names does not count."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def put_link(link: Path, target: Path) -> None:

@@ -16,10 +16,10 @@ from gan_augment.records.record import read_record
 if TYPE_CHECKING:  # the heavy imports wait until there is something to compute, so that `--help` answers at once
     import torch
 
+    from gan_augment.artefacts.classifier import TrainedClassifier
     from gan_augment.artefacts.generator import Generator
     from gan_augment.artefacts.synthetic_set import SyntheticSet
     from gan_augment.generators.sampling import SynthesisSettings
-    from gan_augment.methods.supervised import TrainedClassifier
 
 OPTIONS = CONF / "synthesize.yaml"
 SAMPLING = ("per_class", "quotas", "latent_scale", "truncation", "selection", "threshold")
@@ -105,7 +105,7 @@ class Origin:
         Raises:
             ValueError: If there is none.
         """
-        from gan_augment.generators.sampling import chosen
+        from gan_augment.artefacts.generator import chosen_checkpoint
 
         path = Path(named).expanduser()
         if not path.exists():
@@ -113,7 +113,7 @@ class Origin:
         folder = path if path.is_dir() else path.parent
         is_trial = (folder / "record.json").exists()
         if path.is_dir():
-            path = folder / "gan.pt" if is_trial else chosen(folder)
+            path = folder / "gan.pt" if is_trial else chosen_checkpoint(folder)
         if not path.exists():
             what = "this trial has no generator" if is_trial else "there is no trial and no stage of a GAN"
             raise ValueError(f"generator={named}: {what}: name another folder, or a checkpoint")
@@ -128,11 +128,11 @@ def export(options: Mapping[str, Any], given: Sequence[str]) -> str:
     Raises:
         ValueError: If an option is out of range, the generator cannot be read, or there is something at `out`.
     """
+    from gan_augment.artefacts.classifier import TrainedClassifier
     from gan_augment.artefacts.export import check_free, write_folder, write_npz
     from gan_augment.artefacts.generator import Generator
     from gan_augment.artefacts.weights import file_hash
     from gan_augment.generators.sampling import SynthesisSettings, synthesize
-    from gan_augment.methods.supervised import TrainedClassifier
     from gan_augment.settings import check_integer
 
     settings = SynthesisSettings(**{name: options[name] for name in SAMPLING})

@@ -6,9 +6,6 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Override
 
 from gan_augment.launch import Launch
-from gan_augment.records.factors import CLASSIFIER_PARTS
-
-SHARING_A_GENERATOR = (*CLASSIFIER_PARTS, "synthesis", "judge", "seeds.synthesis")  # trials that differ in these alone
 
 
 class StudySweeper(BasicSweeper):
@@ -28,8 +25,11 @@ class StudySweeper(BasicSweeper):
     @staticmethod
     def split_arguments(overrides: list[Override], max_batch_size: int | None) -> list[list[list[str]]]:
         """Return the settings of each job, in batches."""
+        from gan_augment.generators.gan import TrainGAN
+        from gan_augment.plan import Trial
+        from gan_augment.records.factors import has_effect
 
         def shares(override: Override) -> bool:
-            return any(f"{override.key_or_group}.".startswith(f"{part}.") for part in SHARING_A_GENERATOR)
+            return not has_effect(str(override.key_or_group), ("seed", *Trial.reads, *TrainGAN.reads))
 
         return BasicSweeper.split_arguments(sorted(overrides, key=shares, reverse=True), max_batch_size)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from gan_augment.artefacts.weights import file_hash, load_weights, read_about
+from gan_augment.artefacts.weights import BEST, FILE, file_hash, load_weights, read_about
 from gan_augment.data.clusters import draw_clusters
 from gan_augment.data.image_set import ImageShape, from_float
 from gan_augment.networks.architecture import Architecture
@@ -149,3 +149,9 @@ class Generator:
 def latent_seed(seed: int, label: int, number: int) -> int:
     """Return the seed of the generator of random numbers from which an image's latent vector is drawn."""
     return stream_seed(seed, f"synthesis/{label}", number)
+
+
+def chosen_checkpoint(folder: Path) -> Path:
+    """Return the checkpoint in a generator's stage folder that images are made with: the best, where one was kept."""
+    best = folder / BEST
+    return best if best.exists() else folder / FILE

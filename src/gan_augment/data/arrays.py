@@ -18,7 +18,7 @@ NPZ = (b"PK\x03\x04", b"PK\x05\x06")  # and that of several, or none
 LAYOUTS = ("NHW", "NHWC", "NCHW")
 CHUNK = 2**22  # pixel values that are converted at a time
 LARGE = 2**28  # bytes of a file whose images stay in it, if they are in it as they are needed
-NO_LABELS = "the images have no labels: only a generator can be trained on them (classifier=none labels_per_class=all)"
+NO_LABELS = "the images have no labels: only a generator can be trained on them (classifier=none labels=all)"
 
 
 def arrays(

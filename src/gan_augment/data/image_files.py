@@ -27,8 +27,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from gan_augment.data.image_set import HASH_BYTES, MappedImages, hash_image
 from gan_augment.data.marks import read_mark
 from gan_augment.progress import Meter
-from gan_augment.records.record import write_json
-from gan_augment.stages import digest
+from gan_augment.records.record import digest, write_json
 
 VERSION = 2  # raised by hand when decoding changes
 DEEP_WHITE = 65535  # what is white in a file of 16 bits, unless it is said

@@ -45,6 +45,7 @@ class Source:
         names: What a user calls each image, such as its file; None if they have no names.
         notes: What whoever reads a result on these images must know, a sentence each.
         modes: The density that they were drawn from, where it is known.
+        copies: Names of identical images, a group each; found when the source is loaded.
     """
 
     images: ImageSet
@@ -53,6 +54,7 @@ class Source:
     names: Sequence[str] | None = None
     notes: Sequence[str] = ()
     modes: Modes | None = None
+    copies: Sequence[Sequence[str]] = ()
 
     def name(self, index: int) -> str:
         """Say what an image is called."""

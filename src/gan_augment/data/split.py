@@ -35,32 +35,42 @@ class LabelBudget:
     """How many images of each class are labelled.
 
     Attributes:
-        per_class: Labelled images a class, or "all"; null where `fraction` says it.
-        fraction: Share of each class's training images that is labelled, in (0, 1]; null where `per_class` says it.
+        labels: Labelled images per class; a percentage of each class's training images, such as "10%"; or "all".
         rare_classes: Classes of which few training images are kept, labelled and in the pool.
         rare_share: The share of them that is kept, in (0, 1]; null without rare classes.
     """
 
-    per_class: int | str | None = None
-    fraction: float | None = None
+    labels: int | str
     rare_classes: Sequence[str] = ()
     rare_share: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what is out of range or said twice."""
-        if (self.per_class is None) == (self.fraction is None):
-            both = f"labels_per_class={self.per_class} and label_fraction={self.fraction}"
-            raise ValueError(f"{both}: set one of the two, and the other to null")
-        if self.fraction is not None:
-            check_number("label_fraction", self.fraction, 0, 1, open_low=True)
-        elif self.per_class != "all":
-            check_integer("labels_per_class", self.per_class, low=1)
+        """Refuse what is out of range."""
+        is_number = isinstance(self.labels, int) and not isinstance(self.labels, bool) and self.labels >= 1
+        if not is_number and self.labels != "all" and self.share is None:
+            raise ValueError(f"labels={self.labels}: use a whole number of at least 1, a percentage up to 100%, or all")
         if not isinstance(self.rare_classes, list | tuple):
             raise ValueError(f"imbalance.classes={self.rare_classes}: use a list of class names")
         if self.rare_classes:
             check_number("imbalance.share", self.rare_share, 0, 1, open_low=True)
         elif self.rare_share is not None:
             raise ValueError(f"imbalance.share={self.rare_share}, but imbalance.classes names no class")
+
+    @property
+    def share(self) -> float | None:
+        """The share of each class's training images that is labelled; None where a number is asked for.
+
+        Example:
+            >>> LabelBudget("10%").share, LabelBudget(5).share
+            (0.1, None)
+        """
+        if not (isinstance(self.labels, str) and self.labels.endswith("%")):
+            return None
+        try:
+            share = float(self.labels.removesuffix("%")) / 100
+        except ValueError:
+            return None
+        return share if 0 < share <= 1 else None
 
     def check_classes(self, class_names: Sequence[str]) -> None:
         """Raise unless the rare classes are among the classes.
@@ -84,13 +94,13 @@ class LabelBudget:
         Raises:
             ValueError: If there are fewer than are asked for.
         """
-        if self.fraction is not None:
-            number = max(1, round(self.fraction * len(members)))
+        if self.share is not None:
+            number = max(1, round(self.share * len(members)))
         else:
-            number = len(members) if self.per_class == "all" else int(self.per_class or 0)
+            number = len(members) if self.labels == "all" else int(self.labels)
         if number > len(members):
             raise ValueError(
-                f"labels_per_class={number}, but class {name!r} has {len(members)} training images; "
+                f"labels={number}, but class {name!r} has {len(members)} training images; "
                 f"use at most {len(members)}, or all"
             )
         labelled, pool = members[:number], members[number:]

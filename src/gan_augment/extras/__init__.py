@@ -1,1 +1,43 @@
-"""Extras: where the further images of a batch come from."""
+"""Extras: where the further images of a batch come from. Each is a class in a file of this folder."""
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from gan_augment.contracts import Extra, Method, NoExtra, Plan
+from gan_augment.settings import check_choice
+
+
+def extras() -> dict[str, type[Extra]]:
+    """Return every extra by its name."""
+    for module in iter_modules(__path__):
+        import_module(f"{__name__}.{module.name}")
+    return {kind.name: kind for kind in _below(Extra)}
+
+
+def plan_extra(plan: Plan) -> Extra:
+    """Plan the extra of the arm.
+
+    Raises:
+        ValueError: If there is none of this name, or the arm sees too little or too much for it.
+    """
+    arm, known = plan.config.arm, extras()
+    check_choice("augmentation.extra", arm.extra, known)
+    check_choice("augmentation.method", arm.method, plan.config.names(Method))
+    if arm.teacher is not None:
+        check_choice("augmentation.teacher", arm.teacher, plan.config.names(Method))
+    kind, row = known[arm.extra], f"augmentation.sees={arm.sees} with augmentation.extra={arm.extra}"
+    method = plan.config.parts[arm.method]
+    sees = (method.sees,) if kind is NoExtra and method is not None else kind.sees
+    if arm.sees not in sees:
+        raise ValueError(f"{row}: {arm.extra} is for augmentation.sees={' or '.join(sees)}")
+    if (arm.teacher is not None) != (arm.sees == "pool_images" and kind is not NoExtra):
+        needed = arm.teacher is None
+        raise ValueError(
+            f"{row} and augmentation.teacher={arm.teacher}: "
+            + ("say which method labels the pool" if needed else "leave teacher null")
+        )
+    return kind.plan(plan)
+
+
+def _below(kind: type[Extra]) -> list[type[Extra]]:
+    return [one for child in kind.__subclasses__() for one in (child, *_below(child))]

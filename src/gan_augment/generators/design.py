@@ -1,7 +1,7 @@
 """The design of a GAN: one member of each group of the configuration, made to go together."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from torch import nn
@@ -12,19 +12,7 @@ from gan_augment.losses.adversarial import AdversarialLoss
 from gan_augment.losses.penalties import Penalties
 from gan_augment.networks.architecture import Architecture
 from gan_augment.networks.conditioning import Conditioning
-from gan_augment.records.metric_meanings import GENERATOR_METRICS
-from gan_augment.settings import (
-    build,
-    check_betas,
-    check_boolean,
-    check_choice,
-    check_integer,
-    check_number,
-    settings_from,
-)
-
-NOT_WHILE_TRAINING = ("gan_test", "diversity", "frechet_inception_distance", "kernel_inception_distance")
-LOOKED_AT = tuple(name for name in GENERATOR_METRICS if name not in NOT_WHILE_TRAINING)
+from gan_augment.settings import check_betas, check_boolean, check_integer, check_number
 
 
 @dataclass(frozen=True)
@@ -44,8 +32,6 @@ class GANSettings:
         ema_half_life: Half-life of the generator's running average, in images.
         ema_ramp_up: The half-life is at most this share of the images seen so far, so that the average
             forgets the random start.
-        judge_every: Images seen between two looks of the judge; None for no look.
-        best_by: The judge's metric whose best look gives the generator that is used; None for the one of the last step.
     """
 
     images_seen: int
@@ -58,31 +44,20 @@ class GANSettings:
     decay: bool
     ema_half_life: int
     ema_ramp_up: float
-    judge_every: int | None
-    best_by: str | None
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
-        check_integer("gan.batch_size", self.batch_size, low=1)
-        check_integer("gan.discriminator_steps", self.discriminator_steps, low=1)
+        check_integer("generator.batch_size", self.batch_size, low=1)
+        check_integer("generator.discriminator_steps", self.discriminator_steps, low=1)
         # At least one generator step.
-        check_integer("gan.images_seen", self.images_seen, low=self.batch_size * self.discriminator_steps)
-        check_number("gan.generator_learning_rate", self.generator_learning_rate, 0, 1, open_low=True)
-        check_number("gan.discriminator_learning_rate", self.discriminator_learning_rate, 0, 1, open_low=True)
-        check_betas("gan.betas", self.betas)
-        check_boolean("gan.reuse_fakes", self.reuse_fakes)
-        check_boolean("gan.decay", self.decay)
-        check_integer("gan.ema_half_life", self.ema_half_life, low=1)
-        check_number("gan.ema_ramp_up", self.ema_ramp_up, 0, 1, open_low=True)
-        if self.judge_every is not None:
-            check_integer("gan.judge_every", self.judge_every, low=self.batch_size)
-        if self.best_by is not None:
-            check_choice("gan.best_by", self.best_by, LOOKED_AT)
-            if self.judge_every is None:
-                raise ValueError(
-                    f"gan.best_by={self.best_by}, but nothing looks while the GAN trains: set gan.judge_every, such as "
-                    "10000"
-                )
+        check_integer("generator.images_seen", self.images_seen, low=self.batch_size * self.discriminator_steps)
+        check_number("generator.generator_learning_rate", self.generator_learning_rate, 0, 1, open_low=True)
+        check_number("generator.discriminator_learning_rate", self.discriminator_learning_rate, 0, 1, open_low=True)
+        check_betas("generator.betas", self.betas)
+        check_boolean("generator.reuse_fakes", self.reuse_fakes)
+        check_boolean("generator.decay", self.decay)
+        check_integer("generator.ema_half_life", self.ema_half_life, low=1)
+        check_number("generator.ema_ramp_up", self.ema_ramp_up, 0, 1, open_low=True)
 
     @property
     def num_steps(self) -> int:
@@ -90,11 +65,7 @@ class GANSettings:
         return self.images_seen // self.batch_size
 
 
-# The groups of the configuration that a GAN is made of.
-DESIGN = ("architecture", "conditioning", "loss", "penalty", "discriminator_augmentation", "gan")
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GANDesign:
     """What a GAN is made of.
 
@@ -105,6 +76,7 @@ class GANDesign:
         penalties: What the discriminator pays for its slope.
         augmentation: What the discriminator's images, real or generated, are put through.
         settings: How both are trained.
+        nodes: The configuration nodes of all but the last: checkpoints and keys hold them.
     """
 
     architecture: Architecture
@@ -113,22 +85,12 @@ class GANDesign:
     penalties: Penalties
     augmentation: DiffAugment
     settings: GANSettings
+    nodes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
-    @classmethod
-    def read(cls, nodes: Mapping[str, Mapping[str, Any]]) -> "GANDesign":
-        """Turn the configuration nodes that `DESIGN` names into their objects.
-
-        Raises:
-            ValueError: If a setting is out of range.
-        """
-        return cls(
-            build(nodes["architecture"]),
-            build(nodes["conditioning"]),
-            build(nodes["loss"]),
-            build(nodes["penalty"]),
-            build(nodes["discriminator_augmentation"]),
-            settings_from(GANSettings, "gan", nodes["gan"]),
-        )
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What keys and checkpoints hold of it."""
+        return {**self.nodes, "gan": asdict(self.settings)}
 
     def generator(self, shape: ImageShape, num_classes: int) -> nn.Module:
         """Return (latents `[B, latent_dim]`, labels `[B]`) -> images `[B, C, H, W]` in [-1, 1]."""

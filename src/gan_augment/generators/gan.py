@@ -1,11 +1,12 @@
 """The GAN: a generator and a discriminator that train against each other."""
 
 import copy
+import json
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import astuple
-from functools import partial
+from dataclasses import astuple, dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,27 +15,30 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 
-from gan_augment.artefacts.pseudo_labels import PseudoLabels
+from gan_augment.artefacts.generator import Generator, chosen_checkpoint
 from gan_augment.artefacts.weights import FILE, save_weights
+from gan_augment.augmentation.discriminator import DiffAugment
+from gan_augment.config import Config
+from gan_augment.contracts import GeneratorSettings, Watch
 from gan_augment.data.batches import Batch, ImageBatches, Part
 from gan_augment.data.clusters import cluster_centres, divide_classes, draw_clusters
 from gan_augment.data.image_set import ImageSet, from_float
-from gan_augment.generators.design import GANDesign
+from gan_augment.generators.design import GANDesign, GANSettings
 from gan_augment.generators.samples import SampleGrid
-from gan_augment.generators.watching import Looks
-from gan_augment.measures.judge import Judge
-from gan_augment.networks.conditioning import set_centres
+from gan_augment.losses.adversarial import AdversarialLoss
+from gan_augment.losses.penalties import Penalties
+from gan_augment.networks.architecture import Architecture
+from gan_augment.networks.conditioning import Conditioning, set_centres
 from gan_augment.randomness import Stream, initialised, stream_seed
+from gan_augment.records.findings import Findings
 from gan_augment.records.record import write_json
-from gan_augment.stages import Stage
+from gan_augment.stages import Stage, made_from, merged
 from gan_augment.training.averages import update_average
-from gan_augment.training.hardware import Hardware
 
-VERSION = 4  # raise it when the mathematics of the training changes
-
+PARTS = ("architecture", "conditioning", "loss", "penalty", "discriminator_augmentation")  # of a GAN's design
 CHUNK = 256  # images that are sampled at a time
 WATCH_EVERY = 25  # steps: the curves show one step in so many, or a turn of the generator's where that is longer
-SIGNALS = "signals.json"  # the last point of each curve, in a stage's folder
+CURVES_END = "signals.json"  # the last point of each curve, in a stage's folder
 
 
 class GAN(L.LightningModule):
@@ -296,125 +300,131 @@ def gradient_norm(network: nn.Module) -> Tensor:
     return torch.nn.utils.get_total_norm([weight.grad for weight in network.parameters() if weight.grad is not None])
 
 
-def gan_stage(
-    labelled: ImageSet,
-    design: Mapping[str, Mapping[str, Any]],
-    seed: int,
-    hardware: Hardware,
-    judge: Judge | None = None,
-    pool: ImageSet | None = None,
-    pseudo_labels: Stage | None = None,
-) -> Stage:
-    """Lay out the stage that trains a GAN.
+@dataclass(frozen=True)
+class GANGenerator(GANSettings, GeneratorSettings):
+    """The settings of a GAN, which plan its stage."""
 
-    Args:
-        labelled: The images it learns from.
-        design: The configuration nodes of its parts, by the names in `DESIGN`.
-        seed: The seed of all its streams.
-        hardware: Where it is trained.
-        judge: Who looks at it meanwhile, where `gan.judge_every` asks for that.
-        pool: Images without labels that it learns from too, if it may.
-        pseudo_labels: The stage that labels these, for a GAN that knows classes.
+    def knows_classes(self, config: Config) -> bool:
+        """Whether the conditioning shows the generator a class."""
+        return config.part("conditioning", Conditioning).knows_classes
 
-    Raises:
-        ValueError: If a setting is out of range, the architecture cannot make such images, or parts do not go together.
-    """
-    parts = GANDesign.read(design)
-    parts.check(labelled.shape, labelled.num_classes)
-    about = {
-        "kind": "gan",
-        "design": design,
-        "shape": [*astuple(labelled.shape)],
-        "class_names": [*labelled.class_names],
-        "class_counts": labelled.class_counts.tolist(),
-        "trained_on": labelled.fingerprint,
-        "seed": seed,
-    }
-    inputs: dict[str, Stage | str] = {"labelled": labelled.fingerprint}
-    if pool is not None:
-        inputs["pool"] = pool.fingerprint
-    if pseudo_labels is not None:
-        inputs["pseudo_labels"] = pseudo_labels
-    if parts.settings.judge_every is None:
-        judge = None
-    elif judge is None or not len(judge.validation):
-        raise ValueError(
-            f"gan.judge_every={parts.settings.judge_every}, but there is "
-            + (
-                "no judge: choose one, such as judge=cnn"
-                if judge is None
-                else "no validation image for it to compare with"
-            )
+    def stage(
+        self,
+        config: Config,
+        labelled: ImageSet,
+        pool: ImageSet | None,
+        pseudo_labels: Stage | None,
+        watch: Watch | None,
+    ) -> "TrainGAN":
+        """Plan the stage that trains the GAN."""
+        design = GANDesign(
+            config.part("architecture", Architecture),
+            config.part("conditioning", Conditioning),
+            config.part("loss", AdversarialLoss),
+            config.part("penalty", Penalties),
+            config.part("discriminator_augmentation", DiffAugment),
+            self,
+            {name: config.settings[name] for name in PARTS},
         )
-    else:
-        judge.check_best_by(parts.settings.best_by, parts.conditioning.knows_classes)
-        inputs["judge"] = judge.stage
-    return Stage(
-        name="gan",
-        version=VERSION,
-        settings={**design, **hardware.identity},
-        inputs=inputs,
-        seed=seed,
-        compute=partial(train_gan, labelled, parts, seed, hardware, about=about, looks_by=judge, pool=pool),
-    )
+        return TrainGAN(
+            labelled=labelled,
+            design=design,
+            pool=pool,
+            pseudo_labels=pseudo_labels,
+            watch=watch,
+            seed=config.seeds.gan,
+            hardware=config.hardware,
+        )
 
 
-def train_gan(
-    labelled: ImageSet,
-    design: GANDesign,
-    seed: int,
-    hardware: Hardware,
-    folder: Path,
-    about: Mapping[str, Any] | None = None,
-    looks_by: Judge | None = None,
-    pool: ImageSet | None = None,
-    judge: Path | None = None,
-    pseudo_labels: Path | None = None,
-) -> None:
-    """Train a GAN and leave its weights, and how the training stood at its end, in a stage's folder.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TrainGAN(Stage):
+    """Trains a GAN.
 
-    Args:
+    Attributes:
         labelled: The images it learns from.
         design: What it is made of.
-        seed: The seed of all its streams.
-        hardware: Where it is trained.
-        folder: Where to write.
-        about: What its checkpoints say of it.
-        looks_by: Who looks at it meanwhile.
-        pool: Images without labels that it learns from too.
-        judge: The folder of who looks at it.
-        pseudo_labels: The folder of the labels of the pool; without them a GAN that knows no classes sees all of it.
-
-    Raises:
-        DivergedError: If a loss or a weight stops being finite.
+        pool: Images without labels that it learns from too, if it may.
+        pseudo_labels: The stage that labels these, for a GAN that knows classes; one that knows none sees all of them.
+        watch: What measures it while it trains.
     """
-    shape, num_classes, settings, num_labelled = labelled.shape, labelled.num_classes, design.settings, len(labelled)
-    if pool is not None:
-        labelled = labelled.joined(
-            pool.as_one_class() if pseudo_labels is None else PseudoLabels.read(pseudo_labels).of(pool)
-        )
-    clusters = design.conditioning.clusters
-    seen = labelled if clusters == 1 else divide_classes(labelled, clusters, stream_seed(seed, "clusters"))
-    system = GAN(
-        initialised(lambda: design.generator(shape, num_classes), seed, "init/generator"),
-        initialised(lambda: design.discriminator(shape, num_classes), seed, "init/discriminator"),
-        design,
-        seen.class_counts,
-        seed,
-        {
-            **(about or {}),
+
+    name, version = "gan", 4
+    reads = ("generator", *PARTS, "seeds.gan")
+
+    labelled: ImageSet
+    design: GANDesign = merged()
+    pool: ImageSet | None = made_from()
+    pseudo_labels: Stage | None = made_from()
+    watch: Watch | None = made_from()
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """Everything that the output depends on. The watch stands among the settings, as in keys of stored stages."""
+        found = super().identity
+        watched = {"judge_every": None, "best_by": None} if self.watch is None else self.watch.settings
+        settings = found["settings"] | {"gan": found["settings"]["gan"] | watched}
+        return found | {"settings": settings}
+
+    def check(self) -> None:
+        """Refuse images that the architecture cannot make, parts that do not go together, and an idle watch."""
+        self.design.check(self.labelled.shape, self.labelled.num_classes)
+        if self.watch is not None:
+            self.watch.check(self.design.conditioning.knows_classes)
+
+    def run(self, folder: Path, made: Mapping[str, Path]) -> None:
+        """Train the GAN and leave its weights, and how the training stood at its end."""
+        design, seed, images = self.design, self.seed, self.labelled
+        shape, num_classes, settings = images.shape, images.num_classes, design.settings
+        if self.pool is not None:
+            labels = None if self.pseudo_labels is None else self.pseudo_labels.load(made["pseudo_labels"])
+            images = images.joined(self.pool.as_one_class() if labels is None else labels.of(self.pool))
+        clusters = design.conditioning.clusters
+        seen = images if clusters == 1 else divide_classes(images, clusters, stream_seed(seed, "clusters"))
+        about = {
+            "kind": "gan",
+            "design": design.identity,
+            "shape": [*astuple(shape)],
+            "class_names": [*self.labelled.class_names],
+            "class_counts": self.labelled.class_counts.tolist(),
+            "trained_on": self.labelled.fingerprint,
+            "seed": seed,
             "label_counts": seen.class_counts.tolist(),
-            "pool_images": len(seen) - num_labelled,
-        },
-    )
-    if clusters > 1:
-        set_centres(system, cluster_centres(seen))
-    data = ImageBatches([Part(seen, settings.batch_size, "order")], settings.num_steps, seed)
-    watching: list[Callback] = [SampleGrid(labelled, seed)]
-    if looks_by is not None:
-        assert judge is not None
-        assert settings.judge_every is not None
-        watching.append(Looks(looks_by, judge, settings.judge_every, seed, settings.best_by, folder))
-    hardware.fit(system, data, folder, callbacks=tuple(watching), axis=system.images_seen)
-    write_json({name.replace("/", "_"): value for name, value in system.signals.items()}, folder / SIGNALS)
-    system.save(folder / FILE, images_seen=settings.num_steps * settings.batch_size)
+            "pool_images": len(seen) - len(self.labelled),
+        }
+        system = GAN(
+            initialised(lambda: design.generator(shape, num_classes), seed, "init/generator"),
+            initialised(lambda: design.discriminator(shape, num_classes), seed, "init/discriminator"),
+            design,
+            seen.class_counts,
+            seed,
+            about,
+        )
+        if clusters > 1:
+            set_centres(system, cluster_centres(seen))
+        data = ImageBatches([Part(seen, settings.batch_size, "order")], settings.num_steps, seed)
+        watching: list[Callback] = [SampleGrid(images, seed)]
+        if self.watch is not None:
+            watching.append(self.watch.callback(made, seed, folder))
+        self.hardware.fit(system, data, folder, callbacks=tuple(watching), axis=system.images_seen)
+        write_json({name.replace("/", "_"): value for name, value in system.signals.items()}, folder / CURVES_END)
+        system.save(folder / FILE, images_seen=settings.num_steps * settings.batch_size)
+
+    def load(self, folder: Path) -> Generator:
+        """Read the generator: the best one, where one was kept."""
+        return Generator.load(self.checkpoint(folder), self.hardware.device)
+
+    def checkpoint(self, folder: Path) -> Path:
+        """Return the file of the weights that images are made with."""
+        return chosen_checkpoint(folder)
+
+    @property
+    def chosen_by(self) -> str | None:
+        """The metric by which the best generator was kept."""
+        return None if self.watch is None else self.watch.best_by
+
+    def findings(self, folder: Path) -> Findings:
+        """Return where the curves ended, and a warning where validation images chose the generator."""
+        ended = json.loads((folder / CURVES_END).read_text(encoding="utf-8"))
+        warning = f"The generator is the best of its looks by {self.chosen_by}: results on validation images flatter it"
+        return Findings({"gan": {"training": ended}}, (warning,) if self.chosen_by else ())

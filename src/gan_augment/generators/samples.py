@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import Callback
 
 from gan_augment.artefacts.drawing import MOST_CLASSES, lay_out, num_shown
 from gan_augment.data.image_set import ImageSet
-from gan_augment.metrics.signals import class_diversity
+from gan_augment.metrics.diversity import class_diversity
 from gan_augment.randomness import Stream
 
 FEWEST = 16  # samples of a class whose diversity is measured: 120 pairs

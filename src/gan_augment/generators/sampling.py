@@ -3,23 +3,17 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from gan_augment.artefacts.classifier import TrainedClassifier
 from gan_augment.artefacts.generator import AS_IN_TRAINING, BLOCK, Generator, Latents
 from gan_augment.artefacts.synthetic_set import SyntheticSet
-from gan_augment.artefacts.weights import BEST, FILE
 from gan_augment.data.image_set import ImageSet
-from gan_augment.methods.supervised import TrainedClassifier
-from gan_augment.settings import check_choice, check_integer, check_number, settings_from
-from gan_augment.stages import Stage
-from gan_augment.training.hardware import Hardware
-
-VERSION = 2  # raise it when the same seed makes other images
+from gan_augment.settings import check_choice, check_integer, check_number
+from gan_augment.stages import Stage, implied, made_from, merged
 
 QUOTAS = ("balanced", "proportional", "top_up")
 SELECTIONS = ("all", "confident")
@@ -192,56 +186,33 @@ def _select(
     )
 
 
-def synthesis_stage(
-    gan: Stage,
-    teacher: Stage | None,
-    labelled: ImageSet,
-    synthesis: Mapping[str, Any],
-    seed: int,
-    hardware: Hardware,
-) -> Stage:
-    """Lay out the stage that samples a trained GAN.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Synthesis(Stage):
+    """Samples a trained generator.
 
-    Args:
-        gan: The stage that trains it.
+    Attributes:
+        gan: The stage that trains the generator.
+        settings: How many images, and which.
+        images: Images of each class to make.
+        like: The labelled images that the quotas refer to, with the classes of the synthetic ones.
         teacher: The stage that trains the classifier that selects, where one does.
-        labelled: The images that quotas refer to.
-        synthesis: Configuration node of the `SynthesisSettings`.
-        seed: Decides the latents.
-        hardware: Where to compute.
-
-    Raises:
-        ValueError: If a setting is out of range.
     """
-    settings, class_counts = settings_from(SynthesisSettings, "synthesis", synthesis), labelled.class_counts
-    wanted = settings.count(class_counts)
-    inputs = {"gan": gan} if teacher is None else {"gan": gan, "teacher": teacher}
-    return Stage(
-        name="synthesis",
-        version=VERSION,
-        settings={**synthesis, "images": wanted.tolist(), **hardware.identity},
-        inputs=inputs,
-        seed=seed,
-        compute=partial(write_synthetic, settings, class_counts, seed, hardware.device),
-    )
 
+    name, version = "synthesis", 2
+    reads = ("synthesis", "seeds.synthesis")
 
-def write_synthetic(
-    settings: SynthesisSettings,
-    class_counts: Tensor,
-    seed: int,
-    device: torch.device,
-    folder: Path,
-    gan: Path,
-    teacher: Path | None = None,
-) -> None:
-    """Sample the generator in a GAN's stage folder, and write the set into a folder."""
-    generator = Generator.load(chosen(gan), device)
-    asked = None if teacher is None else TrainedClassifier.load(teacher / FILE, device)
-    synthesize(generator, settings, class_counts, seed, asked).write(folder)
+    gan: Stage
+    settings: SynthesisSettings = merged()
+    images: list[int]
+    like: ImageSet = implied()
+    teacher: Stage | None = made_from()
 
+    def run(self, folder: Path, made: Mapping[str, Path]) -> None:
+        """Sample the generator and write the set."""
+        generator = self.gan.load(made["gan"])
+        teacher = None if self.teacher is None else self.teacher.load(made["teacher"])
+        synthesize(generator, self.settings, self.like.class_counts, self.seed, teacher).write(folder)
 
-def chosen(gan: Path) -> Path:
-    """Return the checkpoint in a GAN's stage folder that images are made with: the best, where one was kept."""
-    best = gan / BEST
-    return best if best.exists() else gan / FILE
+    def load(self, folder: Path) -> SyntheticSet:
+        """Read the set."""
+        return SyntheticSet.read(folder, self.like.class_names)

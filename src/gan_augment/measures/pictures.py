@@ -1,19 +1,36 @@
-"""Pictures of what a generator does: between latents, between classes, and beside what it learned from."""
+"""The measure `pictures`: what a generator does between latents and between classes, next to what it learned from."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from gan_augment.artefacts.drawing import MOST_CLASSES, NUM_COLUMNS, draw_rows
+from gan_augment.artefacts.drawing import MOST_CLASSES, NUM_COLUMNS, draw_rows, draw_side_by_side
 from gan_augment.artefacts.generator import Generator
 from gan_augment.data.image_set import ImageSet
+from gan_augment.measures.base import Finished, GeneratorMeasure
+from gan_augment.records.findings import Findings
 
 CHUNK = 2**23  # numbers at a time: 32 MiB
 SEED = 0  # of the latents: the same for every generator
 
 
-def draw_looks(generator: Generator, real: ImageSet, synthetic: ImageSet, folder: Path) -> None:
+@dataclass(frozen=True)
+class Pictures(GeneratorMeasure):
+    """Draws `samples.png` and, of pictures, `interpolation.png`, `nearest.png` and `class_walk.png`."""
+
+    def find(self, finished: Finished) -> Findings:
+        """Draw into the trial's folder."""
+        draw_side_by_side(finished.real, finished.synthetic, finished.folder / "samples.png")
+        if not finished.real.shape.is_point:
+            seen, pool = finished.split.labelled, finished.stages["gan"].image_sets.get("pool")
+            seen = seen if pool is None else seen.joined(pool)
+            draw_pictures(finished.generator, seen, finished.synthetic, finished.folder)
+        return Findings()
+
+
+def draw_pictures(generator: Generator, real: ImageSet, synthetic: ImageSet, folder: Path) -> None:
     """Draw `interpolation.png`, `nearest.png` and, of a generator that knows classes, `class_walk.png`.
 
     Args:

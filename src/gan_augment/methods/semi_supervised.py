@@ -1,9 +1,9 @@
 """The semi-supervised GAN: its discriminator is the classifier, which learns from images without labels too."""
 
 import copy
-from collections.abc import Callable, Mapping
-from dataclasses import astuple, dataclass, fields
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,10 +13,12 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from gan_augment.arm import Arm
 from gan_augment.artefacts.weights import FILE, save_weights
 from gan_augment.augmentation.classical import ClassicalTransform
+from gan_augment.contracts import Extra, Method, NoExtra, Plan
 from gan_augment.data.batches import Batch, ImageBatches, Part, ShuffledIndices
-from gan_augment.data.image_set import ImageSet, to_float
+from gan_augment.data.image_set import ImageSet, ImageShape, to_float
 from gan_augment.losses.semi_supervised import (
     conditional_entropy,
     fake_loss,
@@ -25,27 +27,23 @@ from gan_augment.losses.semi_supervised import (
     real_loss,
     virtual_adversarial,
 )
-from gan_augment.methods.supervised import NUM_LOOKS, log_validation
+from gan_augment.methods.base import MethodStage, log_validation, steps_between_validations
 from gan_augment.networks.architecture import Architecture
 from gan_augment.networks.classifying import ClassifyingDiscriminator, initialise_from_data
 from gan_augment.randomness import Stream, initialised, seed_global, stream_seed
-from gan_augment.settings import build, check_betas, check_integer, check_names, check_number
-from gan_augment.stages import Stage
+from gan_augment.settings import build, check_betas, check_integer, check_number
 from gan_augment.training.averages import update_average
-from gan_augment.training.hardware import Hardware
-
-VERSION = 1  # raise it when the mathematics of the training changes
 
 FOR_START = 500  # pool images over which the layers' outputs are normalised at the start
 
 
 @dataclass(frozen=True)
-class SemiSupervisedSettings:
+class SemiSupervisedSettings(Method):
     """How a semi-supervised GAN is trained.
 
     Attributes:
-        network: Called with the images' shape and the number of classes, returns the discriminator.
-        generator: The architecture of the generator.
+        network: The node of the discriminator, which is called with the images' shape and the number of classes.
+        generator: The node of the generator's architecture.
         num_steps: Steps of the discriminator.
         discriminator_steps: Discriminator steps a generator step.
         batch_size: Images of the pool a step, and as many generated ones.
@@ -61,8 +59,10 @@ class SemiSupervisedSettings:
         pull_away: Weight of the generator's pull-away term.
     """
 
-    network: Callable[..., nn.Module]
-    generator: Architecture
+    sees = "pool_images"
+
+    network: Mapping[str, Any]
+    generator: Mapping[str, Any]
     num_steps: int
     discriminator_steps: int
     batch_size: int
@@ -89,6 +89,56 @@ class SemiSupervisedSettings:
         for name in ("entropy", "virtual_adversarial", "pull_away"):
             check_number(f"semi_supervised.{name}", getattr(self, name), 0, 100)
         check_number("semi_supervised.radius", self.radius, 0, 100, open_low=True)
+        build(self.network, "semi_supervised.network", partial)
+        assert self.architecture is not None  # its settings are checked
+
+    @cached_property
+    def architecture(self) -> Architecture:
+        """The architecture of the generator.
+
+        Raises:
+            ValueError: If it is none, or a setting is out of range.
+        """
+        try:
+            return build(self.generator, "semi_supervised.generator", Architecture)
+        except ValueError as error:
+            raise ValueError(f"semi_supervised.generator: {error}") from error
+
+    def discriminator(self, shape: ImageShape, num_classes: int) -> ClassifyingDiscriminator:
+        """Build the discriminator: images `[B, C, H, W]` in [-1, 1] -> logits `[B, K]`.
+
+        Raises:
+            ValueError: If the network is another one.
+        """
+        network = build(self.network, "semi_supervised.network", partial)(shape, num_classes)
+        if not isinstance(network, ClassifyingDiscriminator):
+            raise ValueError(
+                f"semi_supervised.network is a {type(network).__name__}: use one of gan_augment.networks.classifying"
+            )
+        return network
+
+    def stage(self, plan: Plan, arm: Arm, extra: Extra) -> "SemiSupervisedStage":
+        """Plan the stage that trains the GAN in an arm.
+
+        Raises:
+            ValueError: If the arm has what it does not learn from.
+        """
+        alone = isinstance(extra, NoExtra) and arm.transform in ("none", "classical") and arm.teacher is None
+        if not alone:
+            raise ValueError(
+                "augmentation.method=semi_supervised learns from labelled images and those of the pool, and from "
+                "nothing else: use sees=pool_images, extra=none, share=null, teacher=null and transform=none or "
+                "classical"
+            )
+        return SemiSupervisedStage(
+            labelled=plan.views.labelled,
+            pool=plan.views.pool,
+            validation=plan.views.validation,
+            classical=plan.config.data.classical if arm.transform == "classical" else None,
+            semi_supervised=self,
+            seed=plan.config.seeds.classifier,
+            hardware=plan.config.hardware,
+        )
 
 
 class SemiSupervised(L.LightningModule):
@@ -152,7 +202,7 @@ class SemiSupervised(L.LightningModule):
 
     def generate(self, purpose: str, step: int) -> Tensor:
         """Make one batch of images `[B, C, H, W]` for a player's step."""
-        size = (self.settings.batch_size, self.settings.generator.latent_dim)
+        size = (self.settings.batch_size, self.settings.architecture.latent_dim)
         return self.generator(torch.randn(size, generator=self._draws[purpose].at(step), device=self.device))
 
     def training_step(self, batch: Batch, step: int) -> None:
@@ -242,118 +292,55 @@ class SemiSupervised(L.LightningModule):
         log_validation(self, self.ema(batch.images).float(), batch.labels)
 
 
-def read_semi_supervised(node: Mapping[str, Any]) -> SemiSupervisedSettings:
-    """Turn a configuration node into the `SemiSupervisedSettings`.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SemiSupervisedStage(MethodStage):
+    """Trains a semi-supervised GAN; what it leaves is a classifier.
 
-    Raises:
-        ValueError: If a setting is missing, unknown or out of range.
+    Attributes:
+        pool: Images without labels.
+        semi_supervised: How it is trained.
     """
-    check_names("semi_supervised", node, [field.name for field in fields(SemiSupervisedSettings)])
-    try:
-        generator = build(node["generator"])
-    except ValueError as error:  # it calls itself the architecture, which it is of another GAN
-        raise ValueError(f"semi_supervised.generator: {error}") from error
-    if not isinstance(generator, Architecture):
-        raise ValueError(
-            f"semi_supervised.generator is a {type(generator).__name__}: use what conf/architecture/ names, such as "
-            "gan_augment.networks.dcgan.DCGAN"
-        )
-    return SemiSupervisedSettings(**{**node, "network": build(node["network"]), "generator": generator})
 
+    name, version = "semi_supervised", 1
+    reads = (*MethodStage.reads, "semi_supervised")
 
-def semi_supervised_stage(
-    labelled: ImageSet,
-    pool: ImageSet,
-    validation: ImageSet,
-    classical: Mapping[str, Any] | None,
-    node: Mapping[str, Any],
-    seed: int,
-    hardware: Hardware,
-) -> Stage:
-    """Lay out the stage that trains a semi-supervised GAN; what it leaves is a classifier.
+    pool: ImageSet
+    semi_supervised: SemiSupervisedSettings
 
-    Args:
-        labelled: Images with labels.
-        pool: Images without.
-        validation: Images to report on while training; they change no weight.
-        classical: Configuration node of the transform of real images; None for none.
-        node: Configuration node of the `SemiSupervisedSettings`.
-        seed: The seed of all its streams.
-        hardware: Where it is trained.
+    def check(self) -> None:
+        """Refuse images that the networks cannot take.
 
-    Raises:
-        ValueError: If a setting is out of range, the networks cannot take such images, or a pool image has a label.
-    """
-    settings = read_semi_supervised(node)
-    try:
-        settings.generator.check(labelled.shape)
-    except ValueError as error:
-        raise ValueError(f"semi_supervised.generator: {error}") from error
-    network = settings.network(labelled.shape, labelled.num_classes)
-    if not isinstance(network, ClassifyingDiscriminator):
-        raise ValueError(
-            f"semi_supervised.network is a {type(network).__name__}: use one of gan_augment.networks.classifying"
-        )
-    assert not (pool.labels >= 0).any(), "whoever hands the pool out takes its labels away"
-    transform = None if classical is None else build(classical)
-    return Stage(
-        name="semi_supervised",
-        version=VERSION,
-        settings={"classical": classical, "semi_supervised": node, **hardware.identity},
-        inputs={
-            "labelled": labelled.fingerprint,
-            "pool": pool.fingerprint,
-            "validation": validation.fingerprint,
-        },
-        seed=seed,
-        compute=partial(train_semi_supervised, labelled, pool, validation, transform, node, seed, hardware),
-    )
+        Raises:
+            ValueError: If that is so.
+        """
+        try:
+            self.semi_supervised.architecture.check(self.labelled.shape)
+        except ValueError as error:  # it calls itself the architecture, which it is of another GAN
+            raise ValueError(f"semi_supervised.generator: {error}") from error
+        self.semi_supervised.discriminator(self.labelled.shape, self.labelled.num_classes)
+        assert not (self.pool.labels >= 0).any(), "views hand the pool out without its labels"
 
-
-def train_semi_supervised(
-    labelled: ImageSet,
-    pool: ImageSet,
-    validation: ImageSet,
-    transform: ClassicalTransform | None,
-    node: Mapping[str, Any],
-    seed: int,
-    hardware: Hardware,
-    folder: Path,
-) -> None:
-    """Train a semi-supervised GAN and leave its averaged discriminator in a stage's folder, as a classifier.
-
-    Args:
-        labelled: Images with labels.
-        pool: Images without.
-        validation: Images to report on while training; they change no weight.
-        transform: Applied to every real image; None for none.
-        node: Configuration node of the `SemiSupervisedSettings`.
-        seed: The seed of all its streams.
-        hardware: Where it is trained.
-        folder: Where to write.
-
-    Raises:
-        DivergedError: If a loss or a weight stops being finite.
-    """
-    settings, shape = read_semi_supervised(node), labelled.shape
-    network = initialised(lambda: settings.network(shape, labelled.num_classes), seed)
-    first = ShuffledIndices(len(pool), seed, "init/data").between(0, min(FOR_START, len(pool)))
-    initialise_from_data(network, to_float(pool.images[first]))
-    latent_dim = settings.generator.latent_dim
-    generator = initialised(lambda: settings.generator.generator(shape, latent_dim), seed, "init/generator")
-    assert isinstance(network, ClassifyingDiscriminator)
-    system = SemiSupervised(network, generator, settings, transform, seed)
-    parts = [Part(labelled, settings.labelled_batch_size, "order"), Part(pool, settings.batch_size, "order/pool")]
-    data = ImageBatches(parts, settings.num_steps, seed, validation, validation_batch_size=settings.batch_size)
-    look_every = max(1, settings.num_steps // NUM_LOOKS) if len(validation) else None
-    hardware.fit(system, data, folder, validate_every=look_every)
-    about = {
-        "kind": "classifier",
-        "classifier": {"network": node["network"], "batch_size": settings.batch_size},
-        "generator": node["generator"],
-        "shape": [*astuple(shape)],
-        "class_names": [*labelled.class_names],
-        "class_counts": labelled.class_counts.tolist(),
-        "pool_images": len(pool),
-    }
-    save_weights(folder / FILE, about, classifier=system.ema, generator=generator)
+    def run(self, folder: Path, made: Mapping[str, Path]) -> None:
+        """Train the GAN and leave its averaged discriminator, as a classifier."""
+        settings, seed, labelled, pool = self.semi_supervised, self.seed, self.labelled, self.pool
+        shape, architecture = labelled.shape, settings.architecture
+        network = initialised(lambda: settings.discriminator(shape, labelled.num_classes), seed)
+        first = ShuffledIndices(len(pool), seed, "init/data").between(0, min(FOR_START, len(pool)))
+        initialise_from_data(network, to_float(pool.images[first]))
+        generator = initialised(lambda: architecture.generator(shape, architecture.latent_dim), seed, "init/generator")
+        assert isinstance(network, ClassifyingDiscriminator)
+        system = SemiSupervised(network, generator, settings, self.transform, seed)
+        parts = [Part(labelled, settings.labelled_batch_size, "order"), Part(pool, settings.batch_size, "order/pool")]
+        data = ImageBatches(parts, settings.num_steps, seed, self.validation, settings.batch_size)
+        every = steps_between_validations(self.validation, settings.num_steps)
+        self.hardware.fit(system, data, folder, validate_every=every)
+        about = {
+            "kind": "classifier",
+            "classifier": {"network": settings.network, "batch_size": settings.batch_size},
+            "generator": settings.generator,
+            "shape": [*astuple(shape)],
+            "class_names": [*labelled.class_names],
+            "class_counts": labelled.class_counts.tolist(),
+            "pool_images": len(pool),
+        }
+        save_weights(folder / FILE, about, classifier=system.ema, generator=generator)

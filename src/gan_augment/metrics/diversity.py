@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from gan_augment.data.image_set import ImageSet
+
 MAX_IMAGES = 500  # of a class: 125,000 pairs, whose matrix takes 2 MB
 # A generator that makes m images of a class, each as often, has (1 - 1/m) times the diversity of real images, for two
 # draws in m are the same one. Below .6 lie m = 1 and m = 2; m = 3 has .67, and what merely blurs stays above.
@@ -67,3 +69,15 @@ def collapse_warning(real: Tensor, synthetic: Tensor, class_names: Sequence[str]
         f"{', ...' if len(named) > MOST_NAMED else ''}): their generated images differ from each other less than "
         f"{COLLAPSED} times as much as real ones"
     )
+
+
+def class_diversity(images: ImageSet, num_classes: int | None = None) -> Tensor:
+    """Measure the pairwise diversity of the first images of each class, or of some classes, float64 `[K]`.
+
+    It is NaN for a class with fewer than two images.
+    """
+    found = []
+    for label in range(num_classes or images.num_classes):  # one at a time: they may lie in a file and be many
+        members = images.images[(images.labels == label).nonzero().squeeze(1)[:MAX_IMAGES]]
+        found.append(pairwise_diversity(members, torch.zeros(len(members)), 1))
+    return torch.cat(found)

@@ -1,16 +1,10 @@
 """Factors: every choice that a study can sweep, null where it has no effect on the arm."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-# Parts of the configuration that only a trial with generated images, with as many real ones in their place, with
-# transforms or with a classifier reads.
-GENERATOR_PARTS = ("architecture", "conditioning", "loss", "penalty", "discriminator_augmentation", "gan")
-GAN_PARTS = (*GENERATOR_PARTS, "synthesis", "judge", "seeds.gan", "seeds.synthesis")
-QUOTA_PARTS = ("synthesis.per_class", "synthesis.quotas")
-TRANSFORM_PARTS = ("data.classical",)
-CLASSIFIER_PARTS = ("augmentation", "classifier", "open_test", "seeds.classifier", *TRANSFORM_PARTS)
+OF_THE_LAUNCH = ("seed", "study", "against", "paths", "choices")  # settings that describe no trial
 # Where things lie, how they are read and how fast they are computed is no factor of a result. That the images differ
 # the report sees by their fingerprints.
 NOT_A_FACTOR = (
@@ -18,20 +12,12 @@ NOT_A_FACTOR = (
     *("data.skip_broken", "data.follow_links", "data.allow_synthetic"),
     *("trainer.accelerator", "trainer.num_threads", "trainer.checkpoint_every"),
 )
+CLASSICAL = "data.classical"  # belongs to the node `data`, but is read only where images are transformed
 
 NULL = "null"  # the value of a factor that is null, but not for want of an effect
 
 
-def trial_factors(
-    settings: Mapping[str, Any],
-    needs_gan: bool,
-    needs_quotas: bool,
-    needs_transform: bool,
-    needs_classifier: bool = True,
-    needs_network: bool = True,
-    needs_semi_supervised: bool = False,
-    needs_pseudo_labels: bool = False,
-) -> dict[str, Any]:
+def trial_factors(settings: Mapping[str, Any], reads: Collection[str]) -> dict[str, Any]:
     """Flatten a trial's settings into factors.
 
     A factor that cannot change this arm's result is null, so the arm `none` is one trial whatever the GAN is, and
@@ -39,26 +25,11 @@ def trial_factors(
 
     Args:
         settings: The plain configuration; `choices` names the chosen member of each group.
-        needs_gan: Whether the trial trains on generated images, or nothing but a generator.
-        needs_quotas: Whether it trains on as many real images as would be generated.
-        needs_transform: Whether its arm transforms images.
-        needs_classifier: Whether it trains a classifier.
-        needs_network: Whether that is the one of the settings, and not the discriminator of a semi-supervised GAN.
-        needs_semi_supervised: Whether it trains such a GAN, as the classifier or as a teacher.
-        needs_pseudo_labels: Whether a teacher labels images of the pool.
+        reads: The configuration nodes that have an effect.
 
     Returns:
         Dotted names with plain values; "null" for a setting that is null and has an effect.
     """
-    needs = (
-        (needs_gan, GAN_PARTS),
-        (needs_transform, TRANSFORM_PARTS),
-        (needs_classifier, CLASSIFIER_PARTS),
-        (needs_network, ("classifier",)),
-        (needs_semi_supervised, ("semi_supervised",)),
-        (needs_pseudo_labels, ("pseudo_labels",)),
-    )
-    no_effect = [part for needed, parts in needs if not needed for part in parts]
     factors: dict[str, Any] = {}
 
     def visit(name: str, value: Any) -> None:
@@ -67,27 +38,30 @@ def trial_factors(
         if isinstance(value, Mapping):
             for key, inner in value.items():
                 visit(f"{name}.{key}", inner)
-            return
-        is_idle = any(name == part or name.startswith(f"{part}.") for part in no_effect)
-        if is_idle and not (needs_quotas and name in QUOTA_PARTS):
+        elif not has_effect(name, reads):
             factors[name] = None
         elif value is None or value == []:
             factors[name] = NULL
         else:
             factors[name] = shlex.join(map(str, value)) if isinstance(value, list) else value
 
-    for part, choice in settings["choices"].items():
-        visit(part, choice)
-        if isinstance(settings[part], Mapping):
-            visit(part, settings[part])
-    for name in (
-        "labels_per_class",
-        "label_fraction",
-        "imbalance",
-        "validation_per_class",
-        "pseudo_labels",
-        "open_test",
-        "seeds",
-    ):
-        visit(name, settings[name])
+    for group, choice in settings["choices"].items():
+        visit(group, choice)
+    for name, value in settings.items():
+        if name not in OF_THE_LAUNCH:
+            visit(name, value)
     return factors
+
+
+def has_effect(name: str, reads: Collection[str]) -> bool:
+    """Whether a setting lies in one of the nodes that are read.
+
+    Example:
+        >>> has_effect("loss.gradient", ("loss",)), has_effect("data.classical.shift", ("data",))
+        (True, False)
+    """
+
+    def lies_in(node: str) -> bool:
+        return f"{name}.".startswith(f"{node}.")
+
+    return any(map(lies_in, reads)) and (not lies_in(CLASSICAL) or CLASSICAL in reads)

@@ -5,12 +5,13 @@ writing. Its parts: `trial`, `status`, `error`, `factors`, `metrics`, `costs`, `
 `provenance`.
 """
 
+import hashlib
 import json
 import os
 from pathlib import Path
 from typing import Any
 
-SCHEMA = "1.4"
+SCHEMA = "1.5"
 STATUSES = ("ok", "diverged", "failed")
 
 # These tell when and by which command a trial ran, not what it found: two runs of one study differ in them.
@@ -31,6 +32,12 @@ def write_whole(content: bytes | memoryview, path: Path) -> None:
 def write_json(content: dict[str, Any], path: Path) -> None:
     """Write a JSON file, whole or not at all."""
     write_whole((json.dumps(content, indent=2) + "\n").encode(), path)
+
+
+def digest(content: Any) -> str:
+    """Hash plain nested values; the order of names does not count."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def read_record(path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gan_augment.records.factors import GENERATOR_PARTS, NULL
+from gan_augment.records.factors import NULL, has_effect
 from gan_augment.report.trials import (
     ACCURACY,
     ARM,
@@ -57,7 +57,7 @@ CONTRASTS = (
 GENERATORS = "provenance.stages.gan"
 AMOUNTS = ("synthesis.per_class", "synthesis.quotas")  # how many images are drawn, and not how
 PENALTY = "factors.penalty"
-LEARNER = "factors.augmentation.learner"
+METHOD = "factors.augmentation.method"
 METRICS = {ACCURACY: "accuracy", BALANCED: "balanced accuracy", RARE: "recall of rare classes"}
 # From this ratio of the largest class to the smallest on, classes are called unequal. Below it, accuracy and balanced
 # accuracy differ by about a tenth of the difference between the best and the worst recall of a class, at most.
@@ -72,11 +72,13 @@ class Configuration:
         arm: The arm.
         setting: The swept factors that have an effect here.
         trials: Its trials, failed ones included.
+        reads: Role of a stage -> the configuration nodes that it depends on.
     """
 
     arm: str
     setting: dict[str, Any]
     trials: pd.DataFrame
+    reads: dict[str, frozenset[str]]
 
     @property
     def ended(self) -> pd.DataFrame:
@@ -100,13 +102,17 @@ class Configuration:
     @property
     def has_generator(self) -> bool:
         """Whether its trials have a GAN, a semi-supervised one included: to those without one, its factors are null."""
-        columns = [f"factors.{part}" for part in (*GENERATOR_PARTS, "semi_supervised")]
+        columns = [GENERATORS, "factors.semi_supervised"]
         return bool(self.trials.reindex(columns=columns).notna().any(axis=None))
 
+    def is_read_by(self, name: str, *roles: str) -> bool:
+        """Whether a stage of one of these roles depends on a setting."""
+        return any(has_effect(name, self.reads.get(role, ())) for role in roles)
+
     @property
-    def has_other_learner(self) -> bool:
+    def has_other_method(self) -> bool:
         """Whether it trains something else than the classifier, in other steps: it is not step-matched."""
-        return values_of(self.trials, LEARNER) not in ([], ["classifier"])
+        return values_of(self.trials, METHOD) not in ([], ["classifier"])
 
     def share_ended(self, by: str) -> pd.Series:
         """What share of the trials of each split or training seed has a result and did not diverge."""
@@ -167,7 +173,7 @@ def configurations(study: Study) -> list[Configuration]:
         # A setting of its arm that is null is one that the arm has no use for, such as a share of no synthetic images.
         known = ((c, v) for c, v in zip(swept, values, strict=True) if v is not None)
         setting = {c.removeprefix("factors."): v for c, v in known if not (c.startswith(f"{ARM}.") and v == NULL)}
-        found.append(Configuration(str(arm or "no classifier"), setting, trials.iloc[positions]))
+        found.append(Configuration(str(arm or "no classifier"), setting, trials.iloc[positions], study.reads))
     return sorted(found, key=lambda c: (_arm_order(c.arm), [(k, natural(v)) for k, v in c.setting.items()]))
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gan_augment.records.factors import GAN_PARTS
 from gan_augment.report.comparison import METRICS, Configuration, configurations, metrics_to_compare, pair_unit, pairs
 from gan_augment.report.outcomes import NoPredictionsError, read_answers
 from gan_augment.report.statistics import (
@@ -203,7 +202,7 @@ def choices(compared: Sequence[Contrast]) -> list[Choice]:
     for contrast in compared:
         one, base = contrast.one, contrast.base
         if one.arm != base.arm and one.has_generator and contrast.metric == ACCURACY and contrast.part == "test":
-            rest = [(name, value) for name, value in one.setting.items() if not _is_of_gan(name)]
+            rest = [(name, value) for name, value in one.setting.items() if not _is_of_generator(one, name)]
             groups.setdefault((one.arm, base.label(), *rest), []).append(contrast)
     made = []
     for group in groups.values():
@@ -296,8 +295,8 @@ def _why_not_on_new_images(metric: str, num_pairs: int, num_images: int | None, 
     return ""
 
 
-def _is_of_gan(name: str) -> bool:
-    return name.startswith("augmentation.") or any(name == part or name.startswith(f"{part}.") for part in GAN_PARTS)
+def _is_of_generator(one: Configuration, name: str) -> bool:
+    return name.startswith(("augmentation.", "measures.")) or one.is_read_by(name, "gan", "synthesis")
 
 
 def _validation_gain(one: Configuration, base: Configuration) -> float:

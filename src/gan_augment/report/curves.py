@@ -15,7 +15,7 @@ from gan_augment.report.trials import ACCURACY, SPLIT_SEED
 if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `--help` answers at once
     import pandas as pd
 
-BUDGET = "labels_per_class"
+BUDGET = "labels"
 DOSES = {"augmentation.share": "share of a batch that is extra", "synthesis.per_class": "synthetic images a class"}
 RESAMPLES = 2000
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from gan_augment.records.factors import GENERATOR_PARTS
 from gan_augment.records.metric_meanings import GENERATOR_METRICS
 from gan_augment.report.comparison import Configuration, named, pair_unit, pairs
 from gan_augment.report.statistics import Interval, paired_interval
@@ -134,7 +133,7 @@ def _generators(found: list[Configuration]) -> list[tuple[str, Configuration, di
         first.setdefault(one.label(), (one, base))
     groups: dict[str, tuple[Configuration, dict[str, Configuration]]] = {}
     for one, base in first.values():
-        generator = {name: v for name, v in one.setting.items() if name.split(".")[0] in GENERATOR_PARTS}
+        generator = {name: v for name, v in one.setting.items() if one.is_read_by(name, "gan")}
         said = [name for name, value in one.setting.items() if base.setting.get(name) == value]
         title = f"{one.label(generator)} against {base.label(said)}"
         groups.setdefault(title, (base, {}))[1][named("", generator)] = one

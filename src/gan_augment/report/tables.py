@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from gan_augment.records.factors import NULL
 from gan_augment.records.metric_meanings import GENERATOR_METRICS
 from gan_augment.report.comparison import Configuration, generators, pair_unit
 from gan_augment.report.contrasts import Contrast
@@ -43,7 +42,7 @@ MAX_NAMED = 20  # rare classes
 REAL_METRICS = f"{GAN_METRICS}real."
 PER_CLASS_OF_GAN, AGREEMENT = f"{GAN_METRICS}per_class.", ".label_agreement"
 TEACHER_LABELS = "metrics.pseudo_labels."
-IMAGES_SEEN = "factors.gan.images_seen"
+IMAGES_SEEN = "factors.generator.images_seen"
 MAX_IMAGES = 8  # that are named
 MAX_CONFUSED, LEAST_CONFUSED = 3, 1  # classes that are named, and the per cent of images from which they are
 CALIBRATION = {"nll": "negative log-likelihood (nats)", "brier": "Brier score", "ece": "expected calibration error"}
@@ -236,10 +235,10 @@ def saw_row(configuration: Configuration) -> dict[str, str]:
     columns = {"labelled": "labelled images", "pool_images": "pool images", "pool_labels": "pool labels"}
     columns["validation"] = "validation images"
     seen = {what: values_of(configuration.ended, f"saw.{name}") for name, what in columns.items()}
-    part = "semi_supervised" if configuration.has_other_learner else "classifier"
+    part = "semi_supervised" if configuration.has_other_method else "classifier"
     seen["steps"] = values_of(configuration.ended, f"factors.{part}.num_steps")
     cells = {what: ", ".join(values) or "-" for what, values in seen.items()}
-    cells["steps"] += " (not step-matched)" if configuration.has_other_learner else ""
+    cells["steps"] += " (not step-matched)" if configuration.has_other_method else ""
     return {"arm": configuration.label(), **cells}
 
 
@@ -316,14 +315,10 @@ def trial_row(row: dict[str, Any], outcome: Outcome) -> dict[str, str]:
 def facts(study: Study) -> dict[str, str]:
     """What was compared, one line each."""
     trials = study.trials
-    numbers, fractions = (
-        [value for value in values_of(trials, f"factors.{name}") if value != NULL]
-        for name in ("labels_per_class", "label_fraction")
-    )
     versions = {c.removeprefix(VERSIONS): values_of(trials, c) for c in columns_of(trials, VERSIONS)}
     facts = {
         "data": values_of(trials, "factors.data"),
-        "labels per class": [*numbers, *(f"{100 * float(fraction):g} % of each class" for fraction in fractions)],
+        "labels per class": [value.replace("%", " % of each class") for value in values_of(trials, "factors.labels")],
         "labelled images": _amounts(trials, LABELLED_IMAGES, LABELLED_RATIO) if LABELLED_RATIO in trials else [],
         "rare classes": _rare_classes(study),
         "pool images": values_of(trials, "provenance.pool_images"),

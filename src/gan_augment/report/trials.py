@@ -6,11 +6,12 @@ import json
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gan_augment.records.aliases import reads_of, renewed
 from gan_augment.records.record import flatten
 from gan_augment.report.archive import SUFFIX, read_archive
 from gan_augment.report.outcomes import Outcome, read_folder
@@ -60,6 +61,7 @@ class Study:
         notes: What the trials note about images and classifier -> how many trials note it.
         rare_classes: The distinct lists of rare classes that trials had.
         seen_as: Trial -> class that generated images are meant to show -> class that the judge sees -> how many.
+        reads: Role of a stage -> the configuration nodes that it depends on.
     """
 
     title: str
@@ -73,6 +75,7 @@ class Study:
     notes: dict[str, int]
     rare_classes: list[list[str]]
     seen_as: dict[str, dict[str, dict[str, int]]]
+    reads: dict[str, frozenset[str]]
 
 
 def collect(sources: Sequence[Path | str]) -> Study:
@@ -101,7 +104,9 @@ def collect(sources: Sequence[Path | str]) -> Study:
         for launch in launched:
             requested = launch.get("requested")
             wanted |= {outcome.trial for outcome in outcomes} if requested is None else set(requested)
+        launched = [launch | {"against": renewed(launch.get("against") or {})} for launch in launched]
         launches += [launch for launch in launched if launch not in launches]
+        outcomes = [replace(one, record=one.record | {"factors": renewed(one.record["factors"])}) for one in outcomes]
         for outcome in outcomes:
             if outcome.trial not in found or _rank(outcome) < _rank(found[outcome.trial]):
                 found[outcome.trial] = outcome
@@ -127,6 +132,7 @@ def collect(sources: Sequence[Path | str]) -> Study:
         against=list(dict.fromkeys(item for launch in launches for item in (launch.get("against") or {}).items())),
         notes=_notes(records),
         rare_classes=[names for position, names in enumerate(rare) if names not in rare[:position]],
+        reads=_reads(records),
         seen_as={name: _seen_as(found[name].record["metrics"].get("gan") or {}) for name in covered},
     )
 
@@ -139,6 +145,15 @@ def _notes(records: Sequence[dict[str, Any]]) -> dict[str, int]:
         variants.setdefault(CLASSES.sub("some classes", note), set()).add(note)
     whole = {note: general if len(notes) > 1 else note for general, notes in variants.items() for note in notes}
     return Counter(chain.from_iterable(dict.fromkeys(whole[note] for note in notes) for notes in said))
+
+
+def _reads(records: Sequence[dict[str, Any]]) -> dict[str, frozenset[str]]:
+    """Unite the nodes that the stages of several trials depended on, by role."""
+    found: dict[str, frozenset[str]] = {}
+    for record in records:
+        for role, nodes in reads_of(record).items():
+            found[role] = found.get(role, frozenset()) | frozenset(nodes)
+    return found
 
 
 def _seen_as(metrics: dict[str, Any]) -> dict[str, dict[str, int]]:

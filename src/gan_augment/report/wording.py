@@ -111,7 +111,7 @@ def remarks(study: Study, metrics: list[str], compared: list[Contrast]) -> list[
             "Where an arm ran with several GANs, the verdict is on the one with the largest gain on the validation "
             "images; the others are in the table, and none of them is to be picked by its test result."
         )
-    if others := list(dict.fromkeys(one.arm for c in compared for one in (c.one, c.base) if one.has_other_learner)):
+    if others := list(dict.fromkeys(one.arm for c in compared for one in (c.one, c.base) if one.has_other_method)):
         said.append(
             f"{' and '.join(others)}: not step-matched. It is another network, trained in steps of its own, so what it "
             "differs by is the whole method and not its images alone."

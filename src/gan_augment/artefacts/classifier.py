@@ -1,0 +1,66 @@
+"""A trained classifier: what it makes of images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from gan_augment.artefacts.weights import load_weights, read_about
+from gan_augment.data.image_set import ImageSet, ImageShape, to_float
+from gan_augment.settings import class_from
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedClassifier:
+    """A classifier from its checkpoint.
+
+    Attributes:
+        network: Images `[B, C, H, W]` in [-1, 1] -> logits `[B, K]`; frozen.
+        shape: The images that it takes.
+        class_names: K names.
+        class_counts: Images a class that it learned from.
+        batch_size: Images at a time: as many as in training, and so no more memory.
+        device: Where it computes.
+    """
+
+    network: nn.Module
+    shape: ImageShape
+    class_names: Sequence[str]
+    class_counts: Sequence[int]
+    batch_size: int
+    device: torch.device
+
+    @classmethod
+    def load(cls, checkpoint: Path, device: torch.device) -> "TrainedClassifier":
+        """Read a classifier.
+
+        Raises:
+            ValueError: If the file is no checkpoint of a classifier.
+        """
+        about = read_about(checkpoint, "classifier", ("shape", "class_names", "class_counts", "classifier"))
+        try:
+            shape, class_names, node = ImageShape(*about["shape"]), about["class_names"], about["classifier"]
+            make, settings = class_from(node.get("network"), nn.Module)
+            network, batch_size = make(shape, len(class_names), **settings), int(node["batch_size"])
+        except (TypeError, ValueError, AttributeError, KeyError) as error:
+            raise ValueError(f"{checkpoint} does not describe a classifier: {error}") from error
+        weights = load_weights(checkpoint, "classifier", network).to(device)
+        return cls(weights, shape, class_names, about["class_counts"], batch_size, device)
+
+    def probabilities(self, images: ImageSet) -> Tensor:
+        """Return what it says of images: probabilities, float32 `[N, K]`, on the CPU."""
+        return self.outputs(self.network, images).softmax(dim=1)
+
+    @torch.no_grad()
+    def outputs(self, part: nn.Module, images: ImageSet) -> Tensor:
+        """Return what a part of the network makes of images, `[N, ...]`, on the CPU.
+
+        Raises:
+            ValueError: If it was trained on images of another shape.
+        """
+        if images.shape != self.shape:
+            raise ValueError(f"the classifier takes {self.shape}, but these images are {images.shape}")
+        chunks = torch.arange(len(images)).split(self.batch_size)
+        return torch.cat([part(to_float(images.images[chunk].to(self.device))).cpu() for chunk in chunks])

@@ -1,0 +1,166 @@
+"""The configuration of a trial: every node parsed once, each into the object that it describes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from gan_augment.arm import Arm
+from gan_augment.augmentation.classical import ClassicalTransform
+from gan_augment.data.split import LabelBudget
+from gan_augment.records.factors import OF_THE_LAUNCH
+from gan_augment.settings import build, check_boolean, check_integer, check_names, settings_from
+from gan_augment.training.hardware import Hardware
+
+Kind = TypeVar("Kind")
+# Settings that are values and no nodes of a group.
+PLAIN = ("data", "labels", "imbalance", "validation_per_class", "open_test", "seeds", "measures")
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """Each part of a trial's randomness.
+
+    Attributes:
+        split: Which images are labelled.
+        gan: The training of the generator.
+        synthesis: Latents of the synthetic images.
+        classifier: The training of the classifier.
+    """
+
+    split: int
+    gan: int
+    synthesis: int
+    classifier: int
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range."""
+        for name, seed in vars(self).items():
+            check_integer(f"seeds.{name}", seed, low=0)
+
+
+@dataclass(frozen=True)
+class Imbalance:
+    """Which classes are made rare.
+
+    Attributes:
+        classes: Their names.
+        share: The share of their training images that is kept; None without rare classes.
+    """
+
+    classes: list[str]
+    share: float | None
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """A data set, and what its images go through.
+
+    Attributes:
+        source: The node of the images' source.
+        test_share: Share of the images that is held out as test; None for the source's own.
+        classical: The node of the transforms that preserve a label; None for points.
+    """
+
+    source: Mapping[str, Any]
+    test_share: float | None
+    classical: Mapping[str, Any] | None
+
+    @classmethod
+    def read(cls, node: Mapping[str, Any]) -> "DataSettings":
+        """Divide a data node into its parts.
+
+        Raises:
+            ValueError: If it lacks one, or the transforms are out of range.
+        """
+        source = {**node}
+        if missing := [name for name in ("test_share", "classical") if name not in source]:
+            raise ValueError(f"data lacks {', '.join(missing)}: a member of conf/data/ says them beside its source")
+        test_share, classical = source.pop("test_share"), source.pop("classical")
+        if classical is not None:
+            build(classical, "data.classical", ClassicalTransform)
+        return cls(source, test_share, classical)
+
+
+@dataclass(frozen=True, eq=False)
+class Config:
+    """A configuration that has been read.
+
+    Attributes:
+        settings: Its plain values; `choices` names the chosen member of each group.
+        parts: The object of each node with a `_target_`, by the name of the node; None where nothing is chosen.
+        measures: Those that are asked for, by name.
+        data: The data set.
+        budget: How many images are labelled.
+        validation_per_class: Validation images a class; None for the default.
+        open_test: Whether the trial ends with the test images.
+        seeds: The seeds.
+    """
+
+    settings: Mapping[str, Any]
+    parts: Mapping[str, Any]
+    measures: Mapping[str, Any]
+    data: DataSettings
+    budget: LabelBudget
+    validation_per_class: int | None
+    open_test: bool
+    seeds: Seeds
+
+    @classmethod
+    def read(cls, settings: Mapping[str, Any]) -> "Config":
+        """Parse every node of a plain configuration.
+
+        Raises:
+            ValueError: If a setting is unknown, missing or out of range.
+        """
+        for name in settings["choices"]:
+            if not isinstance(settings[name], Mapping):
+                raise ValueError(f"{name}={settings[name]}: choose one of the members of conf/{name}/")
+        nodes = {name: node for name, node in settings.items() if isinstance(node, Mapping) and "_target_" in node}
+        values = {name: value for name, value in settings.items() if name not in nodes or name == "data"}
+        check_names("the configuration", values, (*PLAIN, *OF_THE_LAUNCH))
+        check_boolean("open_test", settings["open_test"])
+        imbalance = settings_from(Imbalance, "imbalance", settings["imbalance"])
+        return cls(
+            settings=settings,
+            data=DataSettings.read(nodes.pop("data", {})),
+            parts={name: build_part(name, node) for name, node in nodes.items()},
+            measures={name: build_part(f"measures.{name}", node) for name, node in settings["measures"].items()},
+            budget=LabelBudget(settings["labels"], imbalance.classes, imbalance.share),
+            validation_per_class=settings["validation_per_class"],
+            open_test=settings["open_test"],
+            seeds=settings_from(Seeds, "seeds", settings["seeds"]),
+        )
+
+    @property
+    def arm(self) -> Arm:
+        """The arm."""
+        return self.part("augmentation", Arm)
+
+    @property
+    def hardware(self) -> Hardware:
+        """Where the trial runs."""
+        return self.part("trainer", Hardware)
+
+    def part(self, name: str, kind: type[Kind]) -> Kind:
+        """Return the object of a node.
+
+        Raises:
+            ValueError: If there is none, or one of another kind.
+        """
+        found = self.parts.get(name)
+        if not isinstance(found, kind):
+            is_now = "nothing" if found is None else f"a {type(found).__name__}"
+            raise ValueError(f"{name} is {is_now}, but a {kind.__name__} is needed: choose one of conf/{name}/")
+        return found
+
+    def names(self, kind: type[Any]) -> list[str]:
+        """Return the names of the nodes whose objects are of a kind, or of any where nothing is chosen."""
+        return [name for name, part in self.parts.items() if part is None or isinstance(part, kind)]
+
+
+def build_part(name: str, node: Mapping[str, Any]) -> Any:
+    """Build the object of a node; None where its `_target_` is null, as where nothing is chosen."""
+    if node.get("_target_") is None:
+        check_names(name, node, ("_target_",))
+        return None
+    return build(node, name, object)

@@ -1,0 +1,72 @@
+"""Views: what an arm may see of a split."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import Tensor
+
+from gan_augment.data.image_set import ImageSet
+from gan_augment.data.split import Split, draw_from_pool
+
+SEES = ("labelled", "pool_images", "pool_labels")
+
+
+@dataclass(frozen=True, eq=False)
+class Views:
+    """The parts of a split that an arm's training may see. Asking for more raises.
+
+    Attributes:
+        split: The split.
+        sees: `labelled`; `pool_images`, the images of the pool too, without their labels; or `pool_labels`, the pool
+            with its labels.
+        seed: The seed of the split: decides which images of the pool are drawn.
+    """
+
+    split: Split
+    sees: str
+    seed: int
+
+    @property
+    def labelled(self) -> ImageSet:
+        """The labelled images."""
+        return self.split.labelled
+
+    @property
+    def validation(self) -> ImageSet:
+        """The validation images, to report on while training: they change no weight."""
+        return self.split.validation
+
+    @cached_property
+    def pool(self) -> ImageSet:
+        """The images of the pool, without their labels.
+
+        Raises:
+            ValueError: If the pool is empty.
+        """
+        self._need("pool_images")
+        if not len(self.split.pool):
+            raise ValueError(
+                "augmentation.sees=pool_images, but the pool is empty: every training image is labelled, so images "
+                "without labels have nothing to add. The pool is what the setting labels leaves: use a "
+                "smaller one, or an arm without a pool"
+            )
+        return self.split.pool.without_labels()
+
+    def labelled_pool(self, wanted: Tensor) -> ImageSet:
+        """Draw images of the pool with their labels: so many of each class, int64 `[K]`, or as many as there are.
+
+        Raises:
+            ValueError: If there is none to draw.
+        """
+        self._need("pool_labels")
+        counts = wanted.minimum(self.split.pool.class_counts)
+        if not counts.any():
+            raise ValueError(
+                "augmentation.extra=pool_labelled, but the pool has no labelled image to give: it is what "
+                "the setting labels leaves, so use a smaller one"
+            )
+        return draw_from_pool(self.split.pool, counts, self.seed)
+
+    def _need(self, sees: str) -> None:
+        if self.sees != sees:
+            raise ValueError(f"augmentation.sees={self.sees}, but this arm needs {sees}: set augmentation.sees={sees}")

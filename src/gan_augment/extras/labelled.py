@@ -1,0 +1,55 @@
+"""Extras that need nothing but the labelled images: drawn evenly, or fewer of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from gan_augment.contracts import Extra, Plan
+from gan_augment.data.image_set import ImageSet
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled(Extra):
+    """The labelled images again, every class as often as any other."""
+
+    name = "labelled"
+    balanced = True
+
+    @classmethod
+    def plan(cls, plan: Plan) -> Self:
+        """There is nothing to plan."""
+        return cls()
+
+    def check(self, labelled: ImageSet, num_extra: int, batch_size: int) -> None:
+        """Refuse classes of equal sizes."""
+        counts = labelled.class_counts.unique().tolist()
+        if len(counts) == 1:
+            raise ValueError(
+                f"augmentation.extra=labelled draws every class as often, but each has {counts[0]} labelled images: "
+                "they come as often anyway; leave this arm out"
+            )
+
+    def images(self, labelled: ImageSet, made: Mapping[str, Path], seed: int) -> ImageSet:
+        """Return the labelled images."""
+        return labelled
+
+
+@dataclass(frozen=True, eq=False)
+class LeftOut(Extra):
+    """No images: each batch is that much smaller."""
+
+    name = "left_out"
+
+    @classmethod
+    def plan(cls, plan: Plan) -> Self:
+        """There is nothing to plan."""
+        return cls()
+
+    def check(self, labelled: ImageSet, num_extra: int, batch_size: int) -> None:
+        """Refuse a batch without images."""
+        if num_extra == batch_size:
+            raise ValueError(
+                f"augmentation.extra=left_out leaves no image in a batch of classifier.batch_size={batch_size}: use a "
+                "smaller share"
+            )

@@ -1,0 +1,80 @@
+"""Extras from a generator: its images with their labels, or with their labels shuffled."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from gan_augment.contracts import Extra, GeneratorSettings, Plan
+from gan_augment.data.image_set import ImageSet, with_shuffled_labels
+from gan_augment.extras.pseudo_labelling import plan_pseudo_labels
+from gan_augment.generators.sampling import Synthesis, SynthesisSettings
+from gan_augment.randomness import Stream
+
+
+@dataclass(frozen=True, eq=False)
+class Synthetic(Extra):
+    """Images of a generator that saw what the arm sees."""
+
+    name = "synthetic"
+    sees = ("labelled", "pool_images")
+
+    synthesis: Synthesis
+
+    @classmethod
+    def plan(cls, plan: Plan) -> Self:
+        """Plan the generator and the images that it makes.
+
+        Raises:
+            ValueError: If the classifier would get no labels, or the selection no teacher.
+        """
+        config, labelled = plan.config, plan.views.labelled
+        settings = config.part("synthesis", SynthesisSettings)
+        generator = config.part("generator", GeneratorSettings)
+        knows_classes, has_classifier = generator.knows_classes(config), config.parts["classifier"] is not None
+        if not has_classifier and settings.asks_teacher:
+            raise ValueError(
+                "synthesis.selection=confident needs a classifier that says what the images show, but there is none: "
+                "choose one"
+            )
+        if has_classifier and not knows_classes and not settings.asks_teacher:
+            raise ValueError(
+                "conditioning=none makes images without labels, and a classifier cannot learn from them: use another "
+                "conditioning, let a teacher label them (synthesis=confident), or train the generator alone with "
+                "classifier=none"
+            )
+        seen = labelled if knows_classes else labelled.as_one_class()
+        pool = plan.views.pool if config.arm.sees == "pool_images" else None
+        labels = plan_pseudo_labels(plan) if pool is not None and knows_classes else None
+        like = labelled if settings.asks_teacher else seen
+        return cls(
+            Synthesis(
+                gan=generator.stage(config, seen, pool, labels, plan.watch),
+                teacher=plan.teacher() if settings.asks_teacher else None,
+                settings=settings,
+                images=settings.count(like.class_counts).tolist(),
+                like=like,
+                seed=config.seeds.synthesis,
+                hardware=config.hardware,
+            )
+        )
+
+    def images(self, labelled: ImageSet, made: Mapping[str, Path], seed: int) -> ImageSet:
+        """Return the images with the labels that they are meant to show."""
+        return self.synthesis.load(made["synthesis"]).images
+
+    @property
+    def generated(self) -> Synthesis:
+        """The stage that makes the images."""
+        return self.synthesis
+
+
+@dataclass(frozen=True, eq=False)
+class ShuffledSynthetic(Synthetic):
+    """The same images, their labels shuffled."""
+
+    name = "shuffled_synthetic"
+
+    def images(self, labelled: ImageSet, made: Mapping[str, Path], seed: int) -> ImageSet:
+        """Return the images with each other's labels."""
+        return with_shuffled_labels(super().images(labelled, made, seed), Stream(seed, "labels").at(0))

@@ -1,0 +1,125 @@
+"""What a trial leaves: its record, and its line in TensorBoard's HPARAMS tab."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from gan_augment.artefacts.drawing import draw_confusion_matrix
+from gan_augment.artefacts.weights import file_hash, read_about
+from gan_augment.data.image_set import imbalance_ratio, rare_classes
+from gan_augment.memory import peak_memory
+from gan_augment.plan import Trial
+from gan_augment.records.findings import Findings
+from gan_augment.records.provenance import code_provenance
+from gan_augment.records.record import SCHEMA
+from gan_augment.stages import Output
+from gan_augment.training.hardware import Events
+
+SUMMARY = ("accuracy", "balanced_accuracy", "macro_f1", "nll")  # what TensorBoard shows of a trial
+
+
+def make_record(
+    trial: Trial,
+    status: str,
+    outputs: Mapping[str, Output],
+    error: str | None = None,
+    found: Findings | None = None,
+    test_opened: str | None = None,
+) -> dict[str, Any]:
+    """Describe a trial: what it was, what it found, what it cost and where it comes from."""
+    found, split, hardware = found or Findings(), trial.split, trial.config.hardware
+    seconds = {
+        role: {"spent": 0.0 if one.reused else one.seconds, "reused": one.seconds if one.reused else 0.0}
+        for role, one in outputs.items()
+    }
+    memory = {role: one.memory for role, one in outputs.items() if one.memory}
+    seconds["total"] = {kind: sum(one[kind] for one in seconds.values()) for kind in ("spent", "reused")}
+    return {
+        "schema": SCHEMA,
+        "trial": trial.name,
+        "status": status,
+        "error": error,
+        "factors": trial.factors,
+        "metrics": found.metrics,
+        "costs": {
+            "seconds": seconds,
+            "memory": memory,
+            **largest(peak_memory(), *memory.values()),
+            "device": hardware.device.type,
+            "threads": torch.get_num_threads(),
+        },
+        "saw": {
+            "labelled": len(split.labelled),
+            **saw_further(trial),
+            "imbalance_ratio": imbalance_ratio(split.labelled),
+            "rare_classes": rare_classes(split.labelled),
+        },
+        "notes": list(trial.notes),
+        "warnings": list(found.warnings),
+        "provenance": {
+            "split": split.hash,
+            "fingerprint": trial.source.images.fingerprint,
+            "pool_images": len(split.pool),
+            "validation_images": len(split.validation),
+            "validation_imbalance_ratio": imbalance_ratio(split.validation),
+            "test_images": len(split.test),
+            "test_imbalance_ratio": imbalance_ratio(split.test),
+            "copies": [list(names) for names in trial.source.copies],
+            "stages": {role: stage.key for role, stage in trial.stages.items()},
+            "reads": {role: list(stage.all_reads) for role, stage in trial.stages.items()},
+            "made": {role: {kind: one.made[kind] for kind in ("commit", "clean")} for role, one in outputs.items()},
+            "checkpoint": generator_checkpoint(trial, outputs),
+            "test_opened": test_opened,
+            **code_provenance(),
+        },
+    }
+
+
+def saw_further(trial: Trial) -> dict[str, int]:
+    """Count the images that had a part in training or selection in addition to the labelled ones.
+
+    Training sees the pool, or its labels too, where the arm does. A generator that a metric chose has been selected
+    with the validation images; by any metric but the classification accuracy score also with what the judge knows: the
+    labels of the pool.
+    """
+    stages, split = trial.needed.values(), trial.split
+    pool = [images for stage in stages for role, images in stage.image_sets.items() if role == "pool"]
+    seen = max((len(images) for images in pool), default=0)
+    labels = max((int(images.class_counts.sum()) for images in pool), default=0)
+    chosen_by = [stage.chosen_by for stage in stages if stage.chosen_by is not None]
+    if set(chosen_by) - {"cas_validation"}:
+        others = len(split.training) - len(split.labelled)
+        seen, labels = max(seen, others), max(labels, others)
+    return {"pool_images": seen, "pool_labels": labels, "validation": len(split.validation) if chosen_by else 0}
+
+
+def generator_checkpoint(trial: Trial, outputs: Mapping[str, Output]) -> dict[str, Any] | None:
+    """Name the checkpoint that synthetic images were made with; None without synthetic images."""
+    if "synthesis" not in outputs:
+        return None
+    path = trial.stages["gan"].checkpoint(outputs["gan"].folder)
+    assert path is not None
+    about = read_about(path, "gan")
+    return {"images_seen": about["images_seen"], "chosen_by": about.get("chosen_by"), "hash": file_hash(path)}
+
+
+def largest(*peaks: Mapping[str, int | None]) -> dict[str, int | None]:
+    """Return the largest of the memory peaks that parts of a trial had, None where none of them knows one."""
+    return {name: max(peak[name] or 0 for peak in peaks) or None for name in peaks[0]}
+
+
+def log_summary(trial: Trial, folder: Path, found: Findings) -> None:
+    """Write the trial's factors and results for TensorBoard's HPARAMS tab, and the test images' confusion matrix."""
+    logger = Events(folder)
+    results = {f"{part}/{name}": one[name] for part, one in found.metrics.items() for name in SUMMARY if one}
+    factors = {name: "-" if value is None else value for name, value in trial.factors.items()}
+    logger.log_hyperparams(factors, results)
+    if (answers := folder / "predictions.npz").exists():
+        with np.load(answers) as kept:
+            counts = torch.from_numpy(kept["confusion_matrix"])
+        picture = draw_confusion_matrix(counts, list(trial.split.test.class_names))
+        logger.experiment.add_figure("test/confusion_matrix", picture)
+    logger.experiment.close()

@@ -1,0 +1,27 @@
+"""Findings: what stages and measures add to a record."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Metrics, and warnings of what went wrong.
+
+    Attributes:
+        metrics: Nested by name, as they stand in the record.
+        warnings: A sentence each.
+    """
+
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    def __or__(self, other: "Findings") -> "Findings":
+        """Return these findings and then others; metrics of one name are put together."""
+        return Findings(_joined(self.metrics, other.metrics), (*self.warnings, *other.warnings))
+
+
+def _joined(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    both = {name: _joined(one[name], value) for name, value in other.items() if isinstance(one.get(name), Mapping)}
+    return {**one, **other, **both}
