@@ -181,7 +181,7 @@ def test_a_command_answers_before_the_heavy_libraries_are_imported(module, heavy
     assert not set(heavy) & set(loaded)
 
 
-@pytest.mark.parametrize(("option", "answer"), [("--help", "augmentation: "), ("--cfg=job", "labels_per_class: 5")])
+@pytest.mark.parametrize(("option", "answer"), [("--help", "augmentation: "), ("--cfg=job", "labels: 5")])
 def test_help_and_configuration_are_shown(option, answer):
     process = start(option)
     out, err = process.communicate()
@@ -259,7 +259,7 @@ def test_every_arm_runs_and_says_what_it_saw(cli, tmp_path):
 
 
 def test_a_study_that_was_killed_goes_on_where_it_was(cli, tmp_path):
-    command = (*STUDY, "seed=0", "gan.images_seen=16000")
+    command = (*STUDY, "seed=0", "generator.images_seen=16000")
     process = start(*command, f"paths.output_dir={tmp_path / 'killed'}", start_new_session=True)
     killed = tmp_path / "killed"
     while not (list(killed.glob("store/gan/*.partial")) and records(killed / "studies" / "digits")):
@@ -331,7 +331,7 @@ def is_running(number):
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 @pytest.mark.parametrize("victim", ["launch", "worker"])
 def test_a_launch_and_its_workers_end_together_and_the_study_goes_on(cli, tmp_path, victim):
-    command = (*STUDY, "augmentation=gan", "seed=0,1", "gan.images_seen=64000", f"paths.output_dir={tmp_path}")
+    command = (*STUDY, "augmentation=gan", "seed=0,1", "generator.images_seen=64000", f"paths.output_dir={tmp_path}")
     process = start(*command, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     while len(list(tmp_path.glob("store/gan/*.partial"))) < 2:
         assert process.poll() is None, "the study ended before it was killed: give the GAN more work"
@@ -349,7 +349,7 @@ def test_a_launch_and_its_workers_end_together_and_the_study_goes_on(cli, tmp_pa
             break
         time.sleep(0.1)
     assert not any(map(is_running, workers))
-    assert cli(*command, "gan.images_seen=640").code == 0  # nothing is locked or in the way
+    assert cli(*command, "generator.images_seen=640").code == 0  # nothing is locked or in the way
 
 
 @pytest.mark.parametrize(
@@ -540,17 +540,17 @@ def assert_refused(ended, output, *said):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("labels_per_class=0", "labels_per_class=0: use a whole number of at least 1"),
+        ("labels=0", "labels=0: use a whole number of at least 1"),
         (
-            "labels_per_class=500",
-            "labels_per_class=500, but class '0' has 122 training images; use at most 122, or all",
+            "labels=500",
+            "labels=500, but class '0' has 122 training images; use at most 122, or all",
         ),
-        ("gan.discriminator_steps=50", "gan.images_seen=640: use a whole number of at least 3200"),
+        ("generator.discriminator_steps=50", "generator.images_seen=640: use a whole number of at least 3200"),
         ("augmentation.share=0.001", "augmentation.share=0.001 of classifier.batch_size=64 is no image at all"),
         ("study=../elsewhere", "study=../elsewhere: use a name that a folder can have"),
         ("seed=first", "seeds.split=first: use a whole number of at least 0"),
-        ("gan.betas=[0.5]", "gan.betas=[0.5]: use a list of two numbers"),
-        ("+gan.foo=1", "gan has no setting foo: use images_seen, batch_size"),
+        ("generator.betas=[0.5]", "generator.betas=[0.5]: use a list of two numbers"),
+        ("+generator.foo=1", "gan has no setting foo: use images_seen, batch_size"),
         ("+foo=1", "foo"),
         ("data.image_size=4", "a CNN needs images of at least 8x8 pixels, not 4x4"),
         ("augmentation=oversampling", "each has 5 labelled images: they come as often anyway"),
@@ -567,10 +567,10 @@ def test_a_setting_that_cannot_be_is_refused_before_anything_trains(cli, tmp_pat
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
-        ("gan.foo=1", ["gan.foo"]),
+        ("generator.foo=1", ["generator.foo"]),
         ("augmentation=flip", ["augmentation/flip", "none", "gan_classical"]),
         ("experiment=nothing", ["experiment/nothing", "digits"]),
-        ("labels_per_class", ["labels_per_class"]),
+        ("labels", ["labels"]),
     ],
 )
 def test_what_hydra_does_not_know_it_refuses(cli, tmp_path, launch, setting, said):
@@ -628,18 +628,18 @@ def test_a_launch_that_is_told_to_stop_does_not_look_like_success(cli, tmp_path,
 
 
 def test_one_bad_trial_among_good_ones_is_found_before_anything_trains(cli, tmp_path):
-    ended = cli("-m", *TINY, "augmentation=none", "labels_per_class=5,500", f"paths.output_dir={tmp_path}")
-    assert_refused(ended, tmp_path, "labels_per_class=500, but class '0' has 122 training images")
+    ended = cli("-m", *TINY, "augmentation=none", "labels=5,500", f"paths.output_dir={tmp_path}")
+    assert_refused(ended, tmp_path, "labels=500, but class '0' has 122 training images")
     assert not list(tmp_path.glob("studies/*/trials"))
     assert not list(tmp_path.glob("studies/*/report"))
 
 
 def test_the_full_story_is_told_to_whoever_asks(cli, tmp_path, monkeypatch):
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-    ended = cli("-m", *TINY, "labels_per_class=0", f"paths.output_dir={tmp_path}")
+    ended = cli("-m", *TINY, "labels=0", f"paths.output_dir={tmp_path}")
     assert ended.code == 1
     assert "Traceback" in ended.err
-    assert "labels_per_class=0: use a whole number of at least 1" in ended.err
+    assert "labels=0: use a whole number of at least 1" in ended.err
 
 
 @pytest.fixture
@@ -714,7 +714,7 @@ def photographs(tmp_path):
 
 # What a recipe needs beside the usual: files, or less work still.
 FOR_RECIPES = {
-    "dcgan_64": ("data.root={photographs}", "architecture.channels=2", "gan.images_seen=256"),
+    "dcgan_64": ("data.root={photographs}", "architecture.channels=2", "generator.images_seen=256"),
     **dict.fromkeys(("mnist_arms", "mnist_100_labels", "mnist_precision"), ("data.image_size=8",)),
     **dict.fromkeys(("fashion_few_labels", "rare_classes"), ("data.image_size=8",)),
 }
@@ -797,9 +797,9 @@ DESIGN_MEMBERS = [member for member in MEMBERS if member.split("=")[0] in DESIGN
 
 # What a member goes with, if not with a generator of digits that is trained alone for ten steps.
 COMPANY = {
-    "architecture=points": ("classifier=none", "data=ring", "gan.images_seen=640"),
+    "architecture=points": ("classifier=none", "data=ring", "generator.images_seen=640"),
     "conditioning=pseudo_label": (
-        *("data=arrays", "data.images={halves}", "gan.images_seen=640", "classifier.num_steps=20"),
+        *("data=arrays", "data.images={halves}", "generator.images_seen=640", "classifier.num_steps=20"),
         *("synthesis.threshold=0", "judge.num_steps=10"),
     ),
 }
@@ -815,7 +815,7 @@ def halves(tmp_path):
 
 @pytest.mark.parametrize("member", DESIGN_MEMBERS)
 def test_every_member_of_a_gan_s_groups_trains(cli, shared_outputs, member, halves):
-    usual = ("classifier=none", "data.image_size=8", "gan.images_seen=640", "judge.num_steps=10")
+    usual = ("classifier=none", "data.image_size=8", "generator.images_seen=640", "judge.num_steps=10")
     company, study = COMPANY.get(member, usual), member.replace("=", "-")
     ended = cli(
         *(setting.format(halves=halves) for setting in company),
@@ -841,7 +841,7 @@ def test_a_sweep_over_parts_of_a_gan_is_compared_part_by_part(cli, tmp_path):
         *(
             "augmentation=none,gan",
             "seed=0,1",
-            "gan.images_seen=640",
+            "generator.images_seen=640",
             "synthesis.per_class=4",
             "classifier.num_steps=5",
             "classifier.network.channels=4",
@@ -885,8 +885,8 @@ def test_there_are_members_to_test():
     "sweep",
     [
         ("experiment=digits", "seed=0,1", "label_fraction=null", "study=other"),
-        ("augmentation=none,gan", "gan.batch_size=32,64", "seed=range(0,2)", "gan.decay=true", "classifier=none,cnn"),
-        ("augmentation=none,gan", "gan.betas=[0.5,0.9],[0.1,0.9]", "seed=0,1"),
+        ("augmentation=none,gan", "generator.batch_size=32,64", "seed=range(0,2)", "generator.decay=true", "classifier=none,cnn"),
+        ("augmentation=none,gan", "generator.betas=[0.5,0.9],[0.1,0.9]", "seed=0,1"),
         ("seed=0,1", "+architecture.depth=1,2", "~imbalance.share"),
     ],
     ids=["recipe", "groups and values", "lists", "additions"],

@@ -2,14 +2,14 @@ import pytest
 
 from gan_augment.arm import Arm
 
-GAN = {"sees": "labelled", "extra": "synthetic", "share": 0.5, "transform": "none", "learner": "classifier"}
+GAN = {"sees": "labelled", "extra": "synthetic", "share": 0.5, "transform": "none", "method": "classifier"}
 
 
 PSEUDO = {
     **{"sees": "pool_images", "extra": "pseudo_labelled", "share": 0.5, "transform": "classical"},
-    **{"learner": "classifier", "teacher": "classifier"},
+    **{"method": "classifier", "teacher": "classifier"},
 }
-SEMI = PSEUDO | {"extra": "none", "share": None, "learner": "semi_supervised", "teacher": None}
+SEMI = PSEUDO | {"extra": "none", "share": None, "method": "semi_supervised", "teacher": None}
 
 
 def test_an_arm_with_synthetic_images_needs_a_gan():
@@ -30,7 +30,7 @@ def test_a_batch_may_be_wholly_synthetic_but_not_without(share):
         ({"sees": "everything"}, "augmentation.sees=everything: use one of labelled, pool_images, pool_labels"),
         ({"extra": "real"}, "augmentation.extra=real: use one of none, left_out, labelled, synthetic, .*"),
         ({"transform": "flip"}, "augmentation.transform=flip: use one of none, classical, mixup, cutmix"),
-        ({"learner": "svm"}, "augmentation.learner=svm: use one of classifier, semi_supervised"),
+        ({"method": "svm"}, "augmentation.method=svm: use one of classifier, semi_supervised"),
         ({"share": 0}, "augmentation.share=0: use a number above 0 and at most 1"),
         ({"share": -0.1}, "augmentation.share=-0.1: use a number above 0 and at most 1"),
         ({"share": 1.5}, "augmentation.share=1.5: use a number above 0 and at most 1"),

@@ -103,7 +103,7 @@ def test_every_kind_of_image_is_read(trial, photos, tmp_path):
     frames[0].save(folder / "animated.gif", save_all=True, append_images=frames[1:])
     (folder / ".hidden.png").write_bytes(b"not an image")
     (photos / ".cache").mkdir()
-    ended = trial(photos, "data.image_size=16", "labels_per_class=all")
+    ended = trial(photos, "data.image_size=16", "labels=all")
     assert ended.code == 0, ended.err
     record = only_record(tmp_path)
     assert record["provenance"]["test_images"] == 10  # a fifth of 46
@@ -123,7 +123,7 @@ def test_files_that_cannot_be_read_are_all_named_at_once(trial, broken, tmp_path
     said = refused(trial(broken, "data.image_size=16"))
     for name in ("ant/empty.png", "bee/words.jpg", "cat/cut off.png", "data.skip_broken=true"):
         assert name in said
-    ended = trial(broken, "data.image_size=16", "data.skip_broken=true", "labels_per_class=all")
+    ended = trial(broken, "data.image_size=16", "data.skip_broken=true", "labels=all")
     assert ended.code == 0, ended.err
     (note,) = only_record(tmp_path)["notes"]
     assert note.startswith("3 files could not be read and were left out: ant/empty.png (empty)")
@@ -190,7 +190,7 @@ def test_a_thousand_classes(trial, tmp_path):
         (root / f"{label:04}").mkdir(parents=True)
         for number in range(5):
             photograph(label, number, size=(8, 8)).save(root / f"{label:04}" / f"{number}.png")
-    ended = trial(root, "data.image_size=8", "labels_per_class=2", "synthesis.per_class=1", arm="gan_classical")
+    ended = trial(root, "data.image_size=8", "labels=2", "synthesis.per_class=1", arm="gan_classical")
     assert ended.code == 0, ended.err
     record = only_record(tmp_path)
     assert record["saw"]["labelled"] == 2000
@@ -289,7 +289,7 @@ def test_a_table_says_labels_and_parts(trial, photos, tmp_path):
             lines.append(f"{name}/{number:03}.png,{'insect' if name != 'cat' else 'mammal'},{part}")
     table = photos / "labels.csv"
     table.write_text("\n".join(lines))
-    assert trial(photos, f"data.table={table}", "data.image_size=8", "labels_per_class=3").code == 0
+    assert trial(photos, f"data.table={table}", "data.image_size=8", "labels=3").code == 0
     record = only_record(tmp_path)
     assert list(record["metrics"]["test"]["per_class"]) == ["insect", "mammal"]
     assert record["provenance"]["test_images"] == 9
@@ -374,7 +374,7 @@ def test_images_without_labels_train_a_generator_alone(trial, tmp_path):
     np.save(tmp_path / "set.npy", PIXELS)
     assert "a classifier needs two" in refused(trial(tmp_path / "set.npy", data="arrays"))
     ended = trial(
-        *(tmp_path / "set.npy", "classifier=none", "labels_per_class=all"), data="arrays", arm="gan", tiny=GENERATOR
+        *(tmp_path / "set.npy", "classifier=none", "labels=all"), data="arrays", arm="gan", tiny=GENERATOR
     )
     assert ended.code == 0, ended.err
     assert only_record(tmp_path)["saw"]["labelled"] == 60 - 12 - 9  # less test and validation
@@ -392,7 +392,7 @@ def test_a_folder_of_images_without_labels_is_the_pool(trial, photos, tmp_path, 
     for number in range(9):
         (photos / "unlabelled" / ["", "dodo"][number % 2]).mkdir(parents=True, exist_ok=True)
         photograph(number % 3, 100 + number).save(photos / "unlabelled" / ["", "dodo"][number % 2] / f"{number}.png")
-    ended = trial(photos, "labels_per_class=all", "data.image_size=16", arm=arm)
+    ended = trial(photos, "labels=all", "data.image_size=16", arm=arm)
     assert ended.code == 0, ended.err
     record = only_record(tmp_path)
     assert record["status"] == "ok"
@@ -404,7 +404,7 @@ def test_a_folder_of_images_without_labels_is_the_pool(trial, photos, tmp_path, 
 
 
 def test_without_images_that_have_no_label_an_arm_that_learns_from_them_is_refused(trial, photos):
-    ended = trial(photos, "labels_per_class=all", arm="semi_supervised")
+    ended = trial(photos, "labels=all", arm="semi_supervised")
     assert ended.code == 1
     assert "the pool is empty: every training image is labelled" in ended.err
 
@@ -412,7 +412,7 @@ def test_without_images_that_have_no_label_an_arm_that_learns_from_them_is_refus
 def test_a_rare_class_study_reports_its_recall(cli, tmp_path):
     ended = cli(
         *("-m", "study=rare", *TINY, "augmentation=none,classical", "seed=0,1", f"paths.output_dir={tmp_path}"),
-        *("imbalance.classes=[3,8]", "imbalance.share=0.1", "labels_per_class=30"),
+        *("imbalance.classes=[3,8]", "imbalance.share=0.1", "labels=30"),
     )
     assert ended.code == 0, ended.err
     assert "recall of rare classes" in " ".join(ended.out.split())
@@ -428,7 +428,7 @@ def test_a_rare_class_study_reports_its_recall(cli, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["label_fraction=0.5"], "labels_per_class=5 and label_fraction=0.5: set one of the two"),
+        (["label_fraction=0.5"], "labels=5 and label_fraction=0.5: set one of the two"),
         (["imbalance.share=0.5"], "imbalance.classes names no class"),
         (["imbalance.classes=[ten]", "imbalance.share=0.5"], "imbalance.classes names ten: use some of 0, 1"),
     ],

@@ -56,7 +56,7 @@ def test_usps_is_the_published_one(real_data):
 
 
 def test_a_trial_with_ten_labels_a_class_stays_under_three_gib(real_data, tmp_path):
-    command = [sys.executable, "-m", "gan_augment", "data=mnist", "labels_per_class=10", "augmentation=gan_classical"]
+    command = [sys.executable, "-m", "gan_augment", "data=mnist", "labels=10", "augmentation=gan_classical"]
     subprocess.run([*command, "seed=100", f"paths.data_dir={real_data}", f"paths.output_dir={tmp_path}"], check=True)
     (path,) = tmp_path.glob("studies/*/trials/*/record.json")
     record = json.loads(path.read_text())

@@ -30,7 +30,7 @@ def folder(tmp_path_factory):
 
     root = tmp_path_factory.mktemp("outputs")
     with initialize_config_dir(str(CONF)):
-        overrides = [*TINY, "augmentation=gan", "labels_per_class=6", "imbalance.classes=[3]", "imbalance.share=0.5"]
+        overrides = [*TINY, "augmentation=gan", "labels=6", "imbalance.classes=[3]", "imbalance.share=0.5"]
         config = compose("config", overrides=overrides, return_hydra_config=True)
     HydraConfig.instance().set_config(config)
     trial = root / "trial"

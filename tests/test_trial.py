@@ -26,7 +26,7 @@ LABELLED_ARMS, POOL_IMAGES_ARMS, POOL_LABELS_ARMS = (
     [arm for arm, row in ROWS.items() if row["sees"] == sees] for sees in ("labelled", "pool_images", "pool_labels")
 )
 POOL_ARMS = POOL_IMAGES_ARMS + POOL_LABELS_ARMS
-SUPERVISED = [arm for arm, row in ROWS.items() if row["learner"] == "classifier"]
+SUPERVISED = [arm for arm, row in ROWS.items() if row["method"] == "classifier"]
 # Classes of which one is rare: an arm that evens them out refuses equal ones.
 UNEQUAL = ("imbalance.classes=['3']", "imbalance.share=0.5")
 
@@ -243,7 +243,7 @@ def test_the_weights_of_generator_and_discriminator_lie_with_the_trial(gan_trial
 
 
 def test_the_record_says_where_the_curves_of_the_gan_ended(trial, tmp_path, shared_store):
-    record = run(trial("augmentation=gan", "gan.images_seen=6400"), tmp_path / "trial", shared_store)
+    record = run(trial("augmentation=gan", "generator.images_seen=6400"), tmp_path / "trial", shared_store)
     training = record["metrics"]["gan"]["training"]
     assert set(training) == {
         *("loss_discriminator", "loss_generator", "output_real", "output_fake", "accuracy_real", "accuracy_fake"),
@@ -258,7 +258,7 @@ def test_the_record_says_where_the_curves_of_the_gan_ended(trial, tmp_path, shar
 
 
 def test_one_judge_measures_every_trial_on_a_data_set(trial):
-    changes = [("seed=1",), ("labels_per_class=10",), ("loss=hinge",), ("imbalance.classes=[3]", "imbalance.share=0.5")]
+    changes = [("seed=1",), ("labels=10",), ("loss=hinge",), ("imbalance.classes=[3]", "imbalance.share=0.5")]
     keys = {trial("augmentation=gan", *change).stages["judge"].key for change in [(), *changes]}
     assert len(keys) == 1
     assert trial("augmentation=gan", "validation_per_class=3").stages["judge"].key not in keys
@@ -307,7 +307,7 @@ def test_pictures_of_the_generator_lie_with_the_trial(gan_trial):
 @pytest.mark.parametrize(("metric", "others"), [("cas_validation", 0), ("label_agreement", 1797 - 360 - 200 - 50)])
 def test_a_generator_that_is_kept_for_its_looks_has_used_validation(trial, tmp_path, shared_store, metric, others):
     record = run(
-        trial("augmentation=gan", "gan.judge_every=320", f"gan.best_by={metric}"), tmp_path / "trial", shared_store
+        trial("augmentation=gan", "measures.judge.every=320", f"measures.judge.best_by={metric}"), tmp_path / "trial", shared_store
     )
     assert record["provenance"]["checkpoint"]["chosen_by"] == metric
     assert record["provenance"]["checkpoint"]["images_seen"] in (320, 640)
@@ -349,7 +349,7 @@ def test_a_teacher_is_needed_where_it_selects(trial):
     assert trial("augmentation=gan").needs("gan")
     assert trial("augmentation=none").needs("classifier")
     assert not trial("augmentation=gan").needs("judge")
-    assert trial("augmentation=gan", "gan.judge_every=320").needs("judge")
+    assert trial("augmentation=gan", "measures.judge.every=320").needs("judge")
 
 
 def test_pseudo_labels_go_through_a_whole_trial(trial, tmp_path, monkeypatch):
@@ -411,7 +411,7 @@ def all_weights(plain_settings, cpu, folder, change=None, arms=LABELLED_ARMS):
     for arm in arms:
         settings = plain_settings(f"augmentation={arm}", *UNEQUAL)
         source, rare = load_source(settings["data"])[0], settings["imbalance"]
-        budget = LabelBudget(settings["labels_per_class"], None, rare["classes"], rare["share"])
+        budget = LabelBudget(settings["labels"], None, rare["classes"], rare["share"])
         split = draw_split(source, settings["seeds"]["split"], budget)
         split = split if change is None else change(split)
         store = StageStore(folder)
@@ -487,7 +487,7 @@ def without_pool_labels(split):
 @pytest.mark.parametrize("arm", POOL_IMAGES_ARMS)
 def test_an_empty_pool_is_refused(trial, arm):
     with pytest.raises(ValueError, match="sees=pool_images, but the pool is empty: every training image is labelled"):
-        trial(f"augmentation={arm}", "labels_per_class=all")
+        trial(f"augmentation={arm}", "labels=all")
 
 
 def test_a_teacher_labels_the_pool_under_classical_transforms_and_is_shared(trial):
@@ -530,7 +530,7 @@ def test_a_threshold_of_labels_that_nobody_gives_names_no_trial(trial):
 
 
 def test_the_record_counts_the_pool_also_where_the_generator_was_chosen(trial, tmp_path, shared_store):
-    planned = trial("augmentation=gan_pool", "gan.judge_every=320", "gan.best_by=precision")
+    planned = trial("augmentation=gan_pool", "measures.judge.every=320", "measures.judge.best_by=precision")
     record = run(
         dataclasses.replace(planned, split=without_pool_labels(planned.split)), tmp_path / "trial", shared_store
     )
@@ -566,8 +566,8 @@ def test_settings_of_the_semi_supervised_gan_name_the_arms_that_train_one(trial)
 
 
 GAN_CHANGES = [
-    "gan.images_seen=1280",
-    "gan.betas=[0.4,0.999]",
+    "generator.images_seen=1280",
+    "generator.betas=[0.4,0.999]",
     "architecture.latent_dim=50",
     "synthesis.per_class=9",
     "seeds.gan=1",
@@ -598,7 +598,7 @@ def test_of_the_gan_s_settings_the_quotas_alone_name_an_arm_that_takes_as_many_r
     ("overrides", "counts"),
     [
         ((), [8] * 10),
-        (("synthesis.per_class=20", "synthesis.quotas=top_up", "labels_per_class=15"), [5] * 10),
+        (("synthesis.per_class=20", "synthesis.quotas=top_up", "labels=15"), [5] * 10),
         (("synthesis.per_class=1000",), None),  # more than there are: the whole pool
     ],
     ids=["as many as generated", "quotas", "all there are"],
@@ -628,7 +628,7 @@ def test_the_record_says_how_many_images_of_the_pool_were_seen_with_their_labels
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (("labels_per_class=all",), "the pool has no labelled image to give"),
+        (("labels=all",), "the pool has no labelled image to give"),
         (("synthesis.quotas=top_up", "synthesis.per_class=5"), "every class has as many labelled images already"),
     ],
 )
@@ -640,23 +640,23 @@ def test_a_pool_without_images_is_refused(trial, overrides, message):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("labels_per_class=0", "labels_per_class=0: use a whole number of at least 1"),
+        ("labels=0", "labels=0: use a whole number of at least 1"),
         (
-            "labels_per_class=500",
-            "labels_per_class=500, but class '0' has 122 training images; use at most 122, or all",
+            "labels=500",
+            "labels=500, but class '0' has 122 training images; use at most 122, or all",
         ),
-        ("labels_per_class=many", "labels_per_class=many: use a whole number of at least 1"),
+        ("labels=many", "labels=many: use a whole number of at least 1"),
         ("validation_per_class=-1", "validation_per_class=-1: use a whole number of at least 0"),
-        ("gan.discriminator_steps=50", "gan.images_seen=640: use a whole number of at least 3200"),
+        ("generator.discriminator_steps=50", "generator.images_seen=640: use a whole number of at least 3200"),
         ("augmentation.share=0.001", "augmentation.share=0.001 of classifier.batch_size=64 is no image at all"),
         ("data.classical.flip=perhaps", "data.classical.flip=perhaps: use true or false"),
         ("data.test_share=0.0001", "data.test_share=0.0001 of 1797 images is 1, but test and training need"),
         ("seed=-1", "seeds.split=-1: use a whole number of at least 0"),
         ("seed=first", "seeds.split=first: use a whole number of at least 0"),
-        ("gan.batch_size=0", "gan.batch_size=0: use a whole number of at least 1"),
-        ("gan.betas=[0.5]", "gan.betas=[0.5]: use a list of two numbers"),
-        ("gan.betas=0.5", "gan.betas=0.5"),
-        ("+gan.foo=1", "gan has no setting foo: use images_seen, batch_size"),
+        ("generator.batch_size=0", "generator.batch_size=0: use a whole number of at least 1"),
+        ("generator.betas=[0.5]", "generator.betas=[0.5]: use a list of two numbers"),
+        ("generator.betas=0.5", "generator.betas=0.5"),
+        ("+generator.foo=1", "gan has no setting foo: use images_seen, batch_size"),
         ("+architecture.foo=1", "foo"),
         ("+data.foo=1", "foo"),
         ("+foo=1", "foo"),
@@ -701,7 +701,7 @@ def test_a_trial_without_a_gan_has_one_name_whatever_settings_an_architecture_ha
 
 @pytest.mark.parametrize(
     "change",
-    ["labels_per_class=6", "validation_per_class=3", "classifier.num_steps=21", "seed=1", "data.image_size=9"],
+    ["labels=6", "validation_per_class=3", "classifier.num_steps=21", "seed=1", "data.image_size=9"],
 )
 @pytest.mark.parametrize("arm", ["none", "gan"])
 def test_what_every_arm_reads_names_every_trial(trial, arm, change):

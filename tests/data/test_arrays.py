@@ -164,7 +164,7 @@ def test_without_labels_there_is_one_class_and_a_note(save, labels):
     assert source.images.class_names == ["unlabelled"]
     assert source.images.labels.tolist() == [0] * 20
     assert source.notes == [
-        "the images have no labels: only a generator can be trained on them (classifier=none labels_per_class=all)"
+        "the images have no labels: only a generator can be trained on them (classifier=none labels=all)"
     ]
 
 

@@ -15,9 +15,9 @@ from gan_augment.data.standard_sets import digits
 PARTS = ("labelled", "pool", "validation", "test")
 
 
-def draw_split(source, seed, labels_per_class, validation_per_class=None, test_share=None, **budget):
+def draw_split(source, seed, labels, validation_per_class=None, test_share=None, **budget):
     return draw_split_with_budget(
-        source, seed, LabelBudget(labels_per_class, **budget), validation_per_class, test_share
+        source, seed, LabelBudget(labels, **budget), validation_per_class, test_share
     )
 
 
@@ -46,9 +46,9 @@ def counts(part):
 
 
 @given(class_sizes, seeds, st.integers(1, 5) | st.just("all"))
-def test_the_parts_are_disjoint_and_together_everything(sizes, seed, labels_per_class):
+def test_the_parts_are_disjoint_and_together_everything(sizes, seed, labels):
     source = made_up(sizes)
-    split = draw_split(source, seed, labels_per_class)
+    split = draw_split(source, seed, labels)
     together = [index for name in PARTS for index in members(getattr(split, name))]
     assert sorted(together) == list(range(sum(sizes)))
     for name in PARTS:
@@ -58,9 +58,9 @@ def test_the_parts_are_disjoint_and_together_everything(sizes, seed, labels_per_
 
 
 @given(class_sizes, seeds, st.integers(1, 5), st.integers(0, 3))
-def test_every_class_has_exactly_what_was_asked_for(sizes, seed, labels_per_class, validation_per_class):
-    split = draw_split(made_up(sizes), seed, labels_per_class, validation_per_class)
-    assert counts(split.labelled) == [labels_per_class] * len(sizes)
+def test_every_class_has_exactly_what_was_asked_for(sizes, seed, labels, validation_per_class):
+    split = draw_split(made_up(sizes), seed, labels, validation_per_class)
+    assert counts(split.labelled) == [labels] * len(sizes)
     assert counts(split.validation) == [validation_per_class] * len(sizes)
     assert len(split.test) == np.ceil(0.2 * sum(sizes))
 
@@ -147,9 +147,9 @@ def test_the_test_digits_are_those_of_scikit_learns_tutorials():
     ("changes", "message"),
     [
         ({"seed": -1}, r"^seeds\.split=-1: use a whole number of at least 0$"),
-        ({"labels_per_class": 0}, r"^labels_per_class=0: use a whole number of at least 1$"),
-        ({"labels_per_class": "many"}, r"^labels_per_class=many: use a whole number of at least 1"),
-        ({"labels_per_class": 14}, r"labels_per_class=14, but class 'class1' has 13 training images; use at most 13"),
+        ({"labels": 0}, r"^labels=0: use a whole number of at least 1$"),
+        ({"labels": "many"}, r"^labels=many: use a whole number of at least 1"),
+        ({"labels": 14}, r"labels=14, but class 'class1' has 13 training images; use at most 13"),
         ({"validation_per_class": -1}, r"^validation_per_class=-1: use a whole number of at least 0$"),
         (
             {"validation_per_class": 16},
@@ -161,7 +161,7 @@ def test_the_test_digits_are_those_of_scikit_learns_tutorials():
 )
 def test_what_cannot_be_drawn_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
-        draw_split(made_up([40, 20]), **{"seed": 0, "labels_per_class": 5, **changes})
+        draw_split(made_up([40, 20]), **{"seed": 0, "labels": 5, **changes})
 
 
 def with_copies(sizes, copies, own_test=()):
@@ -275,8 +275,8 @@ def test_an_image_without_a_label_that_copies_a_test_image_is_in_no_part():
 @pytest.mark.parametrize(
     ("budget", "message"),
     [
-        ({"per_class": 5, "fraction": 0.5}, r"labels_per_class=5 and label_fraction=0\.5: set one of the two"),
-        ({}, r"labels_per_class=None and label_fraction=None: set one of the two"),
+        ({"per_class": 5, "fraction": 0.5}, r"labels=5 and label_fraction=0\.5: set one of the two"),
+        ({}, r"labels=None and label_fraction=None: set one of the two"),
         ({"fraction": 1.5}, r"label_fraction=1\.5: use a number above 0 and at most 1"),
         ({"per_class": 5, "rare_share": 0.5}, r"imbalance\.share=0\.5, but imbalance\.classes names no class"),
         ({"per_class": 5, "rare_classes": ["a"]}, r"imbalance\.share=None: use a number above 0"),

@@ -42,17 +42,17 @@ def test_another_loss_on_a_toy_density_comes_without_the_penalties_of_the_recipe
 
 def test_what_the_losses_bring_along():
     config = composed("loss=wasserstein_gp")
-    assert (config.gan.discriminator_steps, config.gan.betas) == (5, [0, 0.9])
+    assert (config.generator.discriminator_steps, config.generator.betas) == (5, [0, 0.9])
     assert (config.loss.weight_clip, *weights(config)) == (None, 10, 0, 0)
     assert weights(composed("loss=relativistic")) == (0, 1, 1)
     assert weights(composed("loss=wasserstein")) == (0, 0, 0)
 
 
 def test_the_command_line_wins():
-    config = composed("loss=wasserstein_gp", "gan.betas=[0.5,0.9]", "penalty.r1=1")
-    assert (config.gan.betas, weights(config)) == ([0.5, 0.9], (10, 1, 0))
+    config = composed("loss=wasserstein_gp", "generator.betas=[0.5,0.9]", "penalty.r1=1")
+    assert (config.generator.betas, weights(config)) == ([0.5, 0.9], (10, 1, 0))
     for overrides in (("loss=wasserstein_gp", "penalty=none"), ("penalty=none", "loss=wasserstein_gp")):
         config = composed(*overrides)
         assert build(config.penalty) == Penalties()
-        assert config.gan.discriminator_steps == 5
+        assert config.generator.discriminator_steps == 5
     assert weights(composed("penalty=r1", "loss=hinge")) == (0, 10, 0)

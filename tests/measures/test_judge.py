@@ -195,13 +195,13 @@ def test_there_must_be_something_to_tell_apart(image_set):
 @pytest.mark.parametrize(
     ("metric", "knows_classes", "message"),
     [
-        ("cas_validation", False, "gan.best_by=cas_validation, but the generator knows no classes"),
+        ("cas_validation", False, "measures.judge.best_by=cas_validation, but the generator knows no classes"),
         (
             "judge_frechet_distance",
             True,
-            "gan.best_by=judge_frechet_distance needs 12 validation images, but there are 9",
+            "measures.judge.best_by=judge_frechet_distance needs 12 validation images, but there are 9",
         ),
-        ("recall", True, "gan.best_by=recall needs 50 validation images, but there are 9"),
+        ("recall", True, "measures.judge.best_by=recall needs 50 validation images, but there are 9"),
     ],
 )
 def test_a_generator_is_not_chosen_by_a_metric_that_is_not_there(lay_out, image_set, metric, knows_classes, message):

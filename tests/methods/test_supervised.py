@@ -28,7 +28,7 @@ NODE = {
     "learning_rate": 0.01,
     "weight_decay": 0.01,
 }
-NONE = {"sees": "labelled", "extra": "none", "share": None, "transform": "none", "learner": "classifier"}
+NONE = {"sees": "labelled", "extra": "none", "share": None, "transform": "none", "method": "classifier"}
 CLASSICAL = {"shift": 0.1, "rotation": 15.0, "scale": 0.1, "flip": False}
 
 

@@ -277,7 +277,7 @@ def test_without_validation_results_all_have_their_verdict(tmp_path):
 
 
 def test_amounts_of_labels_are_no_choice(tmp_path):
-    records = [r for labels in (5, 20) for r in planted({"none": 0, "gan": 1}, labels_per_class=labels)]
+    records = [r for labels in (5, 20) for r in planted({"none": 0, "gan": 1}, labels=labels)]
     assert choices(contrasts(collect([study(tmp_path, records)]))) == []
 
 

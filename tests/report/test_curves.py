@@ -73,9 +73,9 @@ def test_splits_that_only_one_arm_has_are_left_out():
 
 
 def test_an_arm_without_a_gan_stands_beside_each_gan(tmp_path):
-    records = [record("none", seed, 0.8, labels_per_class=labels) for labels in (5, 10) for seed in range(2)]
+    records = [record("none", seed, 0.8, labels=labels) for labels in (5, 10) for seed in range(2)]
     records += [
-        record("gan", seed, 0.9, labels_per_class=labels, loss=loss)
+        record("gan", seed, 0.9, labels=labels, loss=loss)
         for labels in (5, 10)
         for loss in ("hinge", "minimax")
         for seed in range(2)

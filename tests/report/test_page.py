@@ -37,7 +37,7 @@ def record(arm, seed, accuracy, *, status="ok", split=None, per_class=None, prov
         "error": "RuntimeError: out of memory" if status == "failed" else None,
         "factors": {
             "data": "digits",
-            "labels_per_class": 5,
+            "labels": 5,
             "augmentation": arm,
             "loss": "hinge" if gan else None,
             "seeds.split": seed,
@@ -151,7 +151,7 @@ def test_repeats_under_one_split_are_averaged_first(tmp_path):
 
 
 def test_one_split_for_all_trials_is_compared_by_training_seed_and_said(tmp_path):
-    found = compare(study(tmp_path, planted({"none": 0, "gan": 3}, split="same", labels_per_class="all")))
+    found = compare(study(tmp_path, planted({"none": 0, "gan": 3}, split="same", labels="all")))
     sentence = found["gan against none"].sentence
     assert sentence.startswith("on this one split, over 8 training seeds (training noise only): better by ")
 
@@ -180,15 +180,15 @@ def test_a_swept_factor_pairs_none_with_every_gan_configuration(tmp_path):
 
 
 def test_a_factor_of_both_arms_pairs_like_with_like(tmp_path):
-    records = [r for labels in (5, 20) for r in planted({"none": 0, "gan": labels / 5}, labels_per_class=labels)]
-    records += planted({"gan": 0}, labels_per_class=50)
+    records = [r for labels in (5, 20) for r in planted({"none": 0, "gan": labels / 5}, labels=labels)]
+    records += planted({"gan": 0}, labels=50)
     folder = study(tmp_path, records)
     means = {title: contrast.interval.mean for title, contrast in compare(folder).items()}
     assert means == pytest.approx(
-        {"gan (labels_per_class=5) against none": 1, "gan (labels_per_class=20) against none": 4}, abs=0.5
+        {"gan (labels=5) against none": 1, "gan (labels=20) against none": 4}, abs=0.5
     )
     assert warnings(collect([folder])) == [
-        "gan (labels_per_class=50) is not compared with none: no trials with a result at the same setting"
+        "gan (labels=50) is not compared with none: no trials with a result at the same setting"
     ]
 
 
@@ -398,11 +398,11 @@ def test_a_setting_is_compared_with_the_one_that_the_study_names(tmp_path):
 
 def test_settings_are_compared_at_the_same_values_of_the_others(tmp_path):
     folders = [
-        chosen_on_validation(tmp_path / str(labels), against={"loss": "hinge"}, labels_per_class=labels)
+        chosen_on_validation(tmp_path / str(labels), against={"loss": "hinge"}, labels=labels)
         for labels in (5, 10)
     ]
     assert sorted(compare(*folders)) == [
-        f"synthetic_only (labels_per_class={labels}, loss=relativistic) against synthetic_only (loss=hinge)"
+        f"synthetic_only (labels={labels}, loss=relativistic) against synthetic_only (loss=hinge)"
         for labels in (10, 5)
     ]
 
@@ -413,8 +413,8 @@ def test_a_setting_without_a_counterpart_is_named(tmp_path):
 
 
 def test_an_arm_that_is_trained_otherwise_is_marked(tmp_path):
-    records = planted({"none": 0, "pseudo_label": 3}, **{"augmentation.learner": "classifier"})
-    records += planted({"semi_supervised": 6}, **{"augmentation.learner": "semi_supervised"})
+    records = planted({"none": 0, "pseudo_label": 3}, **{"augmentation.method": "classifier"})
+    records += planted({"semi_supervised": 6}, **{"augmentation.method": "semi_supervised"})
     for one in records:
         is_other = one["factors"]["augmentation"] == "semi_supervised"
         part = "semi_supervised" if is_other else "classifier"
@@ -495,12 +495,12 @@ def test_a_penalty_that_a_loss_brings_along_is_not_compared_alone(tmp_path):
 
 def test_budgets_of_one_seed_are_pairs_though_their_splits_differ(tmp_path):
     records = [
-        record("none", seed, 0.8 + labels / 1000, split=f"split{seed}-{labels}", labels_per_class=labels)
+        record("none", seed, 0.8 + labels / 1000, split=f"split{seed}-{labels}", labels=labels)
         for seed in SEEDS
         for labels in (5, 10)
     ]
-    folder = name_base(study(tmp_path, records), {"labels_per_class": 5})
-    interval = compare(folder)["none (labels_per_class=10) against none (labels_per_class=5)"].interval
+    folder = name_base(study(tmp_path, records), {"labels": 5})
+    interval = compare(folder)["none (labels=10) against none (labels=5)"].interval
     assert (interval.num_pairs, interval.mean) == (len(SEEDS), pytest.approx(0.5))
 
 
@@ -665,7 +665,7 @@ def test_amounts_of_labels_are_compared_like_with_like_though_they_may_be_null(t
     rare = {"imbalance.classes": "emu", "imbalance.share": 0.1}
     rare |= {"label_fraction": "null"}
     none = {"labelled_ratio": 1.0, "names": ()} | dict.fromkeys(rare, "null")
-    fraction = none | {"labels_per_class": "null", "label_fraction": 0.25}
+    fraction = none | {"labels": "null", "label_fraction": 0.25}
     records = [
         unequal(arm, seed, 0.4 + gain * (arm == "gan"), **amount)
         for gain, amount in ((0.3, rare), (0.2, none), (0.1, fraction))
@@ -673,14 +673,14 @@ def test_amounts_of_labels_are_compared_like_with_like_though_they_may_be_null(t
         for seed in SEEDS
     ]
     folder = study(tmp_path, records)
-    setting = "gan (labels_per_class=5, imbalance.classes=emu, imbalance.share=0.1) against none"
+    setting = "gan (labels=5, imbalance.classes=emu, imbalance.share=0.1) against none"
     assert {title: contrast.interval.mean for title, contrast in compare(folder).items()} == pytest.approx(
         {
             setting: 3,
-            "gan (labels_per_class=5) against none": 2,
+            "gan (labels=5) against none": 2,
             "gan (label_fraction=0.25) against none": 1,
             f"{setting}, balanced accuracy": 15,
-            "gan (labels_per_class=5) against none, balanced accuracy": 10,
+            "gan (labels=5) against none, balanced accuracy": 10,
             "gan (label_fraction=0.25) against none, balanced accuracy": 5,
             f"{setting}, recall of rare classes": 30,
         }
@@ -746,7 +746,7 @@ def test_the_page_goes_from_verdicts_to_single_trials(tmp_path):
 
 def test_accuracy_over_labels_is_drawn_and_read_backwards(tmp_path):
     records = [
-        record(arm, seed, accuracy + seed / 1000, labels_per_class=labels)
+        record(arm, seed, accuracy + seed / 1000, labels=labels)
         for arm, curve in (("none", {5: 0.80, 10: 0.85, 20: 0.90}), ("gan", {5: 0.85, 10: 0.85, 20: 0.90}))
         for labels, accuracy in curve.items()
         for seed in SEEDS

@@ -159,15 +159,15 @@ def test_each_arm_is_told_once_against_the_nearer_base(tmp_path):
 
 
 def test_generators_are_compared_at_the_same_values_of_all_else(tmp_path):
-    records = [r for n in (5, 10) for r in planted({"none": 0}, seeds=range(5), labels_per_class=n)]
+    records = [r for n in (5, 10) for r in planted({"none": 0}, seeds=range(5), labels=n)]
     for labels, share in ((5, 0.5), (5, 0.8), (10, 0.5)):
-        other = {"labels_per_class": labels, "augmentation.share": share}
+        other = {"labels": labels, "augmentation.share": share}
         for number, loss in enumerate(LOSSES[:4] if labels == 5 else LOSSES[:3]):
             records += [of_generator("gan", s, number, {"recall": number}, loss, **other) for s in range(5)]
     found = predicted(study(tmp_path, records))
     assert [title for title, _ in found] == [
-        "gan (labels_per_class=5, augmentation.share=0.5) against none",
-        "gan (labels_per_class=5, augmentation.share=0.8) against none",
+        "gan (labels=5, augmentation.share=0.5) against none",
+        "gan (labels=5, augmentation.share=0.8) against none",
     ]
     first, *_ = found.values()
     assert {point.generator for point in first.points} == {f"loss={loss}" for loss in LOSSES[:4]}
