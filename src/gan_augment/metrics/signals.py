@@ -1,4 +1,4 @@
-"""Signals of a generator that has gone wrong: collapse, and traces of an augmentation."""
+"""Signs of a generator that has gone wrong: collapse, and traces of an augmentation."""
 
 from typing import Any
 
@@ -17,20 +17,20 @@ FEWEST_REAL = 10  # below, the leak check gives false alarms
 def generator_signals(
     real: ImageSet, synthetic: ImageSet, cutout: float | None, modes: Modes | None = None
 ) -> tuple[dict[str, Any], list[str]]:
-    """Compare generated images with those that their generator learned from.
+    """Compare generated images with those from which their generator learned.
 
     Args:
         real: Labelled images.
-        synthetic: Generated ones, with the labels that they are meant to show.
+        synthetic: Generated images, with the labels that they are meant to show.
         cutout: Sides of the hole in the discriminator's augmentation, as a share of the image's; 0 for an augmentation
             without a hole, None for no augmentation.
-        modes: The density that the real ones were drawn from, where it is known: then they are points.
+        modes: The density that the real images were drawn from, if it is known: then they are points.
 
     Returns:
-        Metrics: of points those of `mode_metrics`. Of images `diversity`, the mean over the classes of the generated
-        images' pairwise diversity over that of the real ones, 1 where they are as diverse, and `diversity_per_class` by
-        name; None where no class, or not this one, has two different real images and two generated ones. And warnings,
-        a sentence each.
+        Metrics: for points those of `mode_metrics`; for images `diversity` and, by name, `diversity_per_class`, the
+        generated images' pairwise diversity over that of the real ones, 1 if they are as diverse. `diversity` is the
+        mean over the classes. A class needs two different real images and two generated ones; otherwise its value is
+        None, and so is the mean if no class has a value. And warnings, one sentence each.
     """
     if modes is not None:
         points = synthetic.images[torch.arange(len(synthetic))].flatten(1)
@@ -58,12 +58,12 @@ def generator_signals(
 
 
 def class_diversity(images: ImageSet, num_classes: int | None = None) -> Tensor:
-    """Measure the pairwise diversity of the first images of each class, or of some classes, float64 `[K]`.
+    """Measure the pairwise diversity of each class from its first images, float64 `[K]`; `num_classes` limits K.
 
     It is NaN for a class with fewer than two images.
     """
     found = []
-    for label in range(num_classes or images.num_classes):  # one at a time: they may lie in a file and be many
+    for label in range(num_classes or images.num_classes):  # one at a time: the images may be many, in a file
         members = images.images[(images.labels == label).nonzero().squeeze(1)[:MAX_IMAGES]]
         found.append(pairwise_diversity(members, torch.zeros(len(members)), 1))
     return torch.cat(found)
