@@ -210,7 +210,7 @@ def replaced(old, new, line):
     ("change", "said"),
     [
         (replaced('"schema"', '"schema":"2.0","was"', 0), "has schema 2.0, this version reads up to"),
-        (replaced('"schema"', '"was"', 0), "is not a readable record: schema=None is no number"),
+        (replaced('"schema"', '"was"', 0), "is not a readable record: schema=None is not a number"),
         (replaced('"tests"', '"was"', 0), "line 1 is damaged (KeyError: 'tests')"),
         (replaced('"labels":[0,', '"labels":[', 0), "line 1 is damaged (ValueError: a test set has 60 ids, 59 labels)"),
         (list.clear, "line 1 is damaged (ValueError: "),

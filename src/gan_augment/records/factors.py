@@ -1,25 +1,25 @@
-"""Factors: every choice that a study can sweep, null where it has no effect on the arm."""
+"""Factors: every choice that a study can sweep, null if it has no effect on the arm."""
 
 import shlex
 from collections.abc import Mapping
 from typing import Any
 
-# Parts of the configuration that only a trial with generated images, with as many real ones in their place, with
-# transforms or with a classifier reads.
+# Parts of the configuration that only some trials read: those with generated images, with as many real ones in their
+# place, with transforms, or with a classifier.
 GENERATOR_PARTS = ("architecture", "conditioning", "loss", "penalty", "discriminator_augmentation", "gan")
 GAN_PARTS = (*GENERATOR_PARTS, "synthesis", "judge", "seeds.gan", "seeds.synthesis")
 QUOTA_PARTS = ("synthesis.per_class", "synthesis.quotas")
 TRANSFORM_PARTS = ("data.classical",)
 CLASSIFIER_PARTS = ("augmentation", "classifier", "open_test", "seeds.classifier", *TRANSFORM_PARTS)
-# Where things lie, how they are read and how fast they are computed is no factor of a result. That the images differ
-# the report sees by their fingerprints.
+# Paths, ways of reading files and speed are no factors of a result. The report tells different images apart by their
+# fingerprints.
 NOT_A_FACTOR = (
     *("data.root", "data.table", "data.images", "data.labels", "data.cache"),
     *("data.skip_broken", "data.follow_links", "data.allow_synthetic"),
     *("trainer.accelerator", "trainer.num_threads", "trainer.checkpoint_every"),
 )
 
-NULL = "null"  # the value of a factor that is null, but not for want of an effect
+NULL = "null"  # the value of a factor that has an effect and is set to null
 
 
 def trial_factors(
@@ -34,21 +34,21 @@ def trial_factors(
 ) -> dict[str, Any]:
     """Flatten a trial's settings into factors.
 
-    A factor that cannot change this arm's result is null, so the arm `none` is one trial whatever the GAN is, and
-    pairs with the trials of every GAN.
+    A factor that cannot change this arm's result is null, so the arm `none` is the same trial for every GAN and pairs
+    with the trials of all of them.
 
     Args:
         settings: The plain configuration; `choices` names the chosen member of each group.
-        needs_gan: Whether the trial trains on generated images, or nothing but a generator.
+        needs_gan: Whether the trial trains on generated images, or only a generator.
         needs_quotas: Whether it trains on as many real images as would be generated.
         needs_transform: Whether its arm transforms images.
         needs_classifier: Whether it trains a classifier.
-        needs_network: Whether that is the one of the settings, and not the discriminator of a semi-supervised GAN.
+        needs_network: Whether this is the configured classifier, not the discriminator of a semi-supervised GAN.
         needs_semi_supervised: Whether it trains such a GAN, as the classifier or as a teacher.
         needs_pseudo_labels: Whether a teacher labels images of the pool.
 
     Returns:
-        Dotted names with plain values; "null" for a setting that is null and has an effect.
+        Dotted names with plain values; "null" for a setting that has an effect and is set to null.
     """
     needs = (
         (needs_gan, GAN_PARTS),
