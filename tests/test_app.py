@@ -885,7 +885,13 @@ def test_there_are_members_to_test():
     "sweep",
     [
         ("experiment=digits", "seed=0,1", "label_fraction=null", "study=other"),
-        ("augmentation=none,gan", "generator.batch_size=32,64", "seed=range(0,2)", "generator.decay=true", "classifier=none,cnn"),
+        (
+            "augmentation=none,gan",
+            "generator.batch_size=32,64",
+            "seed=range(0,2)",
+            "generator.decay=true",
+            "classifier=none,cnn",
+        ),
         ("augmentation=none,gan", "generator.betas=[0.5,0.9],[0.1,0.9]", "seed=0,1"),
         ("seed=0,1", "+architecture.depth=1,2", "~imbalance.share"),
     ],

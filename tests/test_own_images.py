@@ -229,7 +229,7 @@ def test_synthetic_images_are_refused_unless_allowed(trial, photos, tmp_path):
     assert f"synthetic, for example bee/{path.name}: " in refused(trial(photos, "data.image_size=8"))
     assert trial(photos, "data.image_size=8", "data.allow_synthetic=true").code == 0
     (note,) = only_record(tmp_path)["notes"]
-    assert note.endswith("says that it is synthetic, made by gan-augment")
+    assert note.endswith("is marked as synthetic, made by gan-augment")
 
 
 def test_a_bomb_is_refused(trial, photos, monkeypatch):
@@ -278,7 +278,7 @@ def test_copies_across_given_parts_are_a_warning_with_the_list(trial, tmp_path):
     record = only_record(tmp_path)
     assert record["provenance"]["copies"] == [["test/ant/again.png", "train/ant/3.png"]]
     assert record["provenance"]["test_images"] == 31
-    assert "identical images stand in more than one of training, validation and test" in ended.out
+    assert "identical images are in more than one of training, validation and test" in ended.out
 
 
 def test_a_table_says_labels_and_parts(trial, photos, tmp_path):
@@ -373,9 +373,7 @@ def test_a_pickled_npy_is_refused_and_runs_nothing(trial, tmp_path):
 def test_images_without_labels_train_a_generator_alone(trial, tmp_path):
     np.save(tmp_path / "set.npy", PIXELS)
     assert "a classifier needs two" in refused(trial(tmp_path / "set.npy", data="arrays"))
-    ended = trial(
-        *(tmp_path / "set.npy", "classifier=none", "labels=all"), data="arrays", arm="gan", tiny=GENERATOR
-    )
+    ended = trial(*(tmp_path / "set.npy", "classifier=none", "labels=all"), data="arrays", arm="gan", tiny=GENERATOR)
     assert ended.code == 0, ended.err
     assert only_record(tmp_path)["saw"]["labelled"] == 60 - 12 - 9  # less test and validation
     assert "the images have no labels" in ended.out

@@ -307,7 +307,9 @@ def test_pictures_of_the_generator_lie_with_the_trial(gan_trial):
 @pytest.mark.parametrize(("metric", "others"), [("cas_validation", 0), ("label_agreement", 1797 - 360 - 200 - 50)])
 def test_a_generator_that_is_kept_for_its_looks_has_used_validation(trial, tmp_path, shared_store, metric, others):
     record = run(
-        trial("augmentation=gan", "measures.judge.every=320", f"measures.judge.best_by={metric}"), tmp_path / "trial", shared_store
+        trial("augmentation=gan", "measures.judge.every=320", f"measures.judge.best_by={metric}"),
+        tmp_path / "trial",
+        shared_store,
     )
     assert record["provenance"]["checkpoint"]["chosen_by"] == metric
     assert record["provenance"]["checkpoint"]["images_seen"] in (320, 640)

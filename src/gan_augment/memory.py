@@ -11,7 +11,7 @@ PROCESS = Path("/proc/self")
 
 
 def reset_peak_memory() -> None:
-    """Start to measure anew, where the system allows it: on Linux, and on an NVIDIA GPU."""
+    """Restart the measurement, which works on Linux and on NVIDIA GPUs."""
     with contextlib.suppress(OSError):
         (PROCESS / "clear_refs").write_text("5")
     if torch.cuda.is_available():
@@ -22,7 +22,7 @@ def peak_memory() -> dict[str, int | None]:
     """Return the largest memory held since the last reset, in MiB.
 
     Returns:
-        `peak_memory_mib`: resident memory; where it cannot be reset, the largest since the process started.
+        `peak_memory_mib`: resident memory; the largest since the process started if it cannot be reset.
         `peak_gpu_memory_mib`: allocated memory of an NVIDIA GPU; None without one.
     """
     try:

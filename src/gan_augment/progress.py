@@ -13,17 +13,17 @@ from rich.progress import Progress as Bar
 log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LINES = 30
-REFRESH = 2  # times a second that the bar is drawn: Rich's 10 slow a training of small networks down by some per cent
+REFRESH = 2  # bar updates per second: Rich's default of 10 slows the training of small networks by a few per cent
 
 
 class Meter:
-    """Show how far some work is, inside its context.
+    """Shows the progress of some work, inside its context.
 
     Args:
-        title: What the work is, such as `trial 3/32 gan-seed0: gan`.
-        total: How many units of it there are.
-        unit: What one of them is called, in the plural.
-        before: How many were completed earlier, before the work was interrupted.
+        title: Name of the work, such as `trial 3/32 gan-seed0: gan`.
+        total: Number of its units.
+        unit: Name of the units, in the plural.
+        before: Units completed earlier, before the work was interrupted.
     """
 
     def __init__(self, title: str, total: int, unit: str, before: int = 0) -> None:
@@ -42,7 +42,7 @@ class Meter:
             self._bar.add_task(self.title, total=self.total, completed=self._before)
             self._bar.start()
         elif self._before:
-            log.info("%s: %d %s, goes on after %d", self.title, self.total, self.unit, self._before)
+            log.info("%s: %d %s, resumed after %d", self.title, self.total, self.unit, self._before)
         else:
             log.info("%s: %d %s", self.title, self.total, self.unit)
         return self
@@ -50,16 +50,16 @@ class Meter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.stop()
 
     def advance(self, units: int = 1) -> None:
-        """Say that some more units are completed."""
+        """Report that more units are completed."""
         self.update(self._completed + units)
 
     def update(self, completed: int) -> None:
-        """Say how many units are completed: move the bar, or now and then write a line."""
+        """Set the number of completed units: move the bar, or write a line from time to time."""
         self._completed = completed
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=completed)

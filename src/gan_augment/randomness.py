@@ -1,7 +1,7 @@
 """Streams: every random draw is a function of (seed, stream name, step), and of nothing else.
 
-So a draw does not depend on what was drawn before it: a stage that is resumed equals one that ran through,
-arms of one seed share what they should share, and the number of workers does not matter.
+So a draw does not depend on earlier draws: a resumed stage equals an uninterrupted one, arms of one seed share what
+they should share, and the number of workers does not matter.
 """
 
 import hashlib
@@ -38,7 +38,7 @@ class Stream:
     Args:
         seed: The user's seed, at least 0.
         name: What the draws are for.
-        device: Where the draws are made.
+        device: Device of the draws.
     """
 
     def __init__(self, seed: int, name: str, device: torch.device | str = "cpu") -> None:
@@ -56,7 +56,7 @@ class Stream:
 
 
 def initialised(build: Callable[[], Module], seed: int, stream: str = "init") -> Module:
-    """Build a module with weights that depend on the seed alone; the global random state is left as it was.
+    """Build a module with weights that depend only on the seed; the global random state does not change.
 
     Args:
         build: Makes the module, with PyTorch's own initialisers.
@@ -69,14 +69,14 @@ def initialised(build: Callable[[], Module], seed: int, stream: str = "init") ->
 
 
 def seed_global(seed: int, device: torch.device) -> None:
-    """Position the global stream of a device, which networks and torchvision draw from.
+    """Seed the global stream of a device, from which networks and torchvision draw.
 
-    On the CPU its generator alone is seeded: `torch.manual_seed` also notes for a GPU that may never be asked for where
-    it was called from, and that takes longer than a small layer.
+    For the CPU this seeds only its generator: `torch.manual_seed` also records its caller for a GPU that may never be
+    used, which takes longer than a small layer.
 
     Args:
-        seed: Where to.
-        device: Whose stream.
+        seed: The seed.
+        device: The device of the stream.
     """
     if device.type == "cpu":
         torch.default_generator.manual_seed(seed)

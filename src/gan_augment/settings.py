@@ -50,7 +50,7 @@ def check_number(name: str, value: Any, low: float, high: float, open_low: bool 
 
 
 def check_betas(name: str, value: Any) -> None:
-    """Raise unless a setting is the two decay rates of an Adam, each in [0, 1).
+    """Raise unless a setting holds the two decay rates of Adam, each in [0, 1).
 
     Raises:
         ValueError: If it is not.
@@ -126,14 +126,14 @@ def build(node: Mapping[str, Any], name: str, kind: type[Built]) -> Built:
 
 
 def class_from(node: Any, kind: type) -> tuple[Any, dict[str, Any]]:
-    """Find the class and the settings that a node from a file names, which may come from anywhere.
+    """Find the class and the settings that a node from an untrusted file names.
 
     Args:
         node: A mapping with a `_target_`, and plain numbers and words.
-        kind: What the class must be a kind of; it must lie among the networks of this package.
+        kind: Base class that the class must have; it must be one of this package's networks.
 
     Returns:
-        The class, and the keywords to call it with.
+        The class, and the keywords for its call.
 
     Raises:
         ValueError: If the node is anything else.
@@ -142,20 +142,20 @@ def class_from(node: Any, kind: type) -> tuple[Any, dict[str, Any]]:
     settings.pop("_partial_", None)
     module, _, name = str(settings.pop("_target_", "")).rpartition(".")
     if not all(value is None or isinstance(value, bool | int | float | str) for value in settings.values()):
-        raise ValueError(f"{name or 'a network'} has settings that are no plain numbers or words")
+        raise ValueError(f"{name or 'a network'} has settings that are not plain numbers or words")
     found = None
     if module.startswith("gan_augment.networks."):
         with suppress(ImportError):
             found = getattr(import_module(module), name, None)
     if not (isinstance(found, type) and issubclass(found, kind) and found.__module__ == module):
-        raise ValueError(f"{module}.{name} is no {kind.__name__} of this package")
+        raise ValueError(f"{module}.{name} is not one of this package's {kind.__name__} classes")
     return found, settings
 
 
 def check_names(
     name: str, node: Mapping[str, Any], known: Collection[str], needed: Collection[str] | None = None
 ) -> None:
-    """Raise unless a configuration node has known settings only, and all that are needed: none is read and ignored.
+    """Raise unless a configuration node has known settings only, and all that are needed, so that none is ignored.
 
     Args:
         name: Where the node stands in the configuration.
@@ -164,7 +164,7 @@ def check_names(
         needed: Those that it must have; None for all of them.
 
     Raises:
-        ValueError: If it has others, or lacks some.
+        ValueError: If settings are unknown or missing.
 
     Example:
         >>> check_names("seeds", {"split": 0, "luck": 7}, ("split",))

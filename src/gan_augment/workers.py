@@ -1,4 +1,4 @@
-"""Worker processes of a launch in parallel."""
+"""Worker processes of a parallel launch."""
 
 import multiprocessing
 import os
@@ -6,22 +6,22 @@ import time
 from functools import cache
 from threading import Thread
 
-SECONDS_BETWEEN_LOOKS = 0.5
+SECONDS_BETWEEN_CHECKS = 0.5
 
 
 @cache
 def end_with_parent() -> None:
-    """End this process as soon as the launch that it works for has ended, however it ended; in others do nothing.
+    """End this worker process as soon as its launch has ended in any way; do nothing in other processes.
 
-    A killed launch cannot end its workers, and a worker that lives on would write what the next launch writes too.
+    A killed launch cannot end its workers, and a surviving worker would write the same files as the next launch.
     """
     parent = multiprocessing.parent_process()
     if parent is None:
         return
 
-    def look() -> None:
+    def watch() -> None:
         while os.getppid() == parent.pid:
-            time.sleep(SECONDS_BETWEEN_LOOKS)
-        os._exit(1)  # nothing to tidy up: whatever is being written is whole or not there at all
+            time.sleep(SECONDS_BETWEEN_CHECKS)
+        os._exit(1)  # no clean-up needed: files are written whole or not at all
 
-    Thread(target=look, daemon=True).start()
+    Thread(target=watch, daemon=True).start()

@@ -108,7 +108,7 @@ def test_the_folder_is_refused_as_real_images(tmp_path):
     settings = {"root": str(tmp_path / "set"), "image_size": 4, "fit": "crop", "channels": 1, "white": None}
     settings |= {"skip_broken": False, "follow_links": False, "cache": str(tmp_path / "cache")}
     for table in (None, str(tmp_path / "set" / "manifest.csv")):
-        with pytest.raises(ValueError, match=r"11 of 11 images say that they are synthetic, .* cat/cat-00000\.png"):
+        with pytest.raises(ValueError, match=r"11 of 11 images are marked as synthetic, .* cat/cat-00000\.png"):
             image_folder(table=table, allow_synthetic=False, **settings)
         assert image_folder(table=table, allow_synthetic=True, **settings).images.class_counts.tolist() == [5, 6]
 
@@ -153,7 +153,7 @@ def test_an_npz_holds_images_labels_and_the_card(tmp_path, channels):
 def test_the_npz_is_refused_as_real_images(tmp_path):
     images = made()
     write_npz(images, rows_of(images), CARD, tmp_path / "set.npz")
-    with pytest.raises(ValueError, match="11 of 11 images say that they are synthetic"):
+    with pytest.raises(ValueError, match="11 of 11 images are marked as synthetic"):
         arrays(str(tmp_path / "set.npz"))
     source = arrays(str(tmp_path / "set.npz"), allow_synthetic=True)
     assert torch.equal(source.images.images, images.images)

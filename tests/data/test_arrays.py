@@ -103,8 +103,8 @@ def test_a_layout_that_the_shape_leaves_open_is_asked_for(save):
     [
         (GREY[0], {}, r"shape \[5, 6\]: use \[N, H, W\]"),
         (COLOUR[..., :2], {}, r"shape \[20, 5, 6, 2\]: .* 1 or 3 channels"),
-        (GREY[:0], {}, r"shape \[0, 5, 6\]: there is nothing in them"),
-        (GREY[:, :0], {}, r"shape \[20, 0, 6\]: there is nothing in them"),
+        (GREY[:0], {}, r"shape \[0, 5, 6\]: there are no pixels in them"),
+        (GREY[:, :0], {}, r"shape \[20, 0, 6\]: there are no pixels in them"),
         (COLOUR, {"layout": "NCHW"}, r"data.layout=NCHW, but .* shape \[20, 5, 6, 3\]: use NHWC$"),
         (COLOUR, {"layout": "HWC"}, "data.layout=HWC: use one of NHW, NHWC, NCHW"),
         (GREY, {"value_range": [0, 255]}, r"data.value_range=\[0, 255\], but the images are uint8"),
@@ -171,7 +171,7 @@ def test_without_labels_there_is_one_class_and_a_note(save, labels):
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (LABELS[:19], r"the shape of labels is \[19\], but there are 20 images: use one value an image, \[20\]$"),
+        (LABELS[:19], r"the shape of labels is \[19\], but there are 20 images: use one value per image, \[20\]$"),
         (np.eye(3)[LABELS], r"the shape of labels is \[20, 3\], but there are 20 images: .* numpy.argmax"),
         (np.array(3), r"the shape of labels is \[\], but there are 20 images"),
         (LABELS / 2, "labels are float64: use whole numbers"),
@@ -280,7 +280,7 @@ def test_pickled_objects_are_refused_and_run_nothing(save, tmp_path, place):
 def test_keys_that_are_not_read_are_refused(save):
     for named in ({"images": GREY, "masks": GREY}, {"arr_0": GREY, "masks": GREY}):
         says = str(refusal(arrays, save(**named)))
-        assert f"holds {', '.join(named)}: it must hold images, perhaps labels and split, and nothing else" in says
+        assert f"holds {', '.join(named)}: it must hold images, optionally labels and split, and nothing else" in says
     assert "holds arr_0: it must hold labels and nothing else" in str(refusal(arrays, save(GREY), save(arr_0=LABELS)))
 
 
@@ -289,12 +289,12 @@ def test_a_file_that_says_that_it_is_synthetic_is_refused_unless_allowed(save, l
     named = {"images": GREY} | ({"labels": LABELS} if labelled else {})
     path, real = save(**named, synthetic=np.array("{}")), arrays(save(**named))
     assert str(refusal(arrays, path)) == (
-        f"data.images={path}: 20 of 20 images say that they are synthetic, for example image 0: a test on them would "
+        f"data.images={path}: 20 of 20 images are marked as synthetic, for example image 0: a test on them would "
         "measure the generator; remove them, or set data.allow_synthetic=true"
     )
     source = arrays(path, allow_synthetic=True)
     assert source.images.fingerprint == real.images.fingerprint
-    assert source.notes == ["20 of 20 images say that they are synthetic, made by gan-augment", *real.notes]
+    assert source.notes == ["20 of 20 images are marked as synthetic, made by gan-augment", *real.notes]
 
 
 def test_files_that_are_not_there_or_damaged_are_named(save, tmp_path):

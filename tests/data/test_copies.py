@@ -34,14 +34,14 @@ def test_copies_across_the_parts_of_a_set_that_was_split():
     one = source([1, 2, 1, 3, 2, 4, 4], test=[2], validation=[3])
     assert find_copies(one) == [[0, 2]]  # the other two pairs are for training only
     assert notes(one) == [
-        "identical images stand in more than one of training, validation and test, so results may be too good "
+        "identical images are in more than one of training, validation and test, so results may be too good "
         "(1 group): 0.png = 2.png"
     ]
 
 
 def test_copies_with_different_labels():
     said = notes(source([1, 1, 2, 2, 3, 3], labels=[0, 1, 0, 0, 1, -1]))
-    assert said[1] == "identical images carry different labels (1 group): 0.png = 1.png"
+    assert said[1] == "identical images have different labels (1 group): 0.png = 1.png"
 
 
 def test_a_sentence_names_five_and_no_more():

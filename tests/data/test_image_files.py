@@ -195,7 +195,7 @@ def test_pixels_without_a_known_range_are_refused(tmp_path, mode):
 @pytest.mark.parametrize(("white", "expected"), [(4095, [0, 128, 255]), (65535, [0, 8, 16])])
 def test_what_is_white_in_sixteen_bits_can_be_said(tmp_path, white, expected):
     Image.fromarray(np.array([[0, 2056, 4095]], np.uint16)).save(tmp_path / "deep.png")
-    with pytest.raises(ValueError, match="no pixel above 4095: say what is white, such as"):
+    with pytest.raises(ValueError, match="no pixel above 4095: set white, such as"):
         pixels_of(tmp_path / "deep.png", 3, "letterbox", 1)
     assert pixels_of(tmp_path / "deep.png", 3, "letterbox", 1, white)[0, 1].tolist() == expected
     with pytest.raises(ValueError, match="pixels from 0 to 4095, not from 0 to 255"):
@@ -211,7 +211,7 @@ def test_a_trouble_of_the_machine_is_no_fault_of_a_file(root, read, tmp_path, mo
 
     with monkeypatch.context() as patch:
         patch.setattr(image_files, "decode", fail)
-        with pytest.raises(ValueError, match=r"a\.png could not be read now: .*: start again"):
+        with pytest.raises(ValueError, match=r"a\.png could not be read now: .*: try again"):
             read("a.png")
     images, broken = read("a.png")
     assert (len(images), broken) == (1, {})

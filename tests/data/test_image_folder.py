@@ -114,7 +114,7 @@ def test_a_part_may_be_missing(put, read):
     [
         (
             ["train/cats/a.png", "dev/cats/b.png"],
-            "train of its folders look like parts of a split, the others do not",
+            "of its folders train look like parts of a split, the others do not",
         ),
         (["test/cats/a.png", "val/cats/b.png"], "there is test and val, but no train"),
         (["train/cats/a.png", "test/b.png"], r"1 image outside the class folders, for example test/b\.png"),
@@ -195,7 +195,7 @@ def test_broken_files_are_named_in_one_error(put, read, root):
     with pytest.raises(ValueError, match="2 files cannot be read") as error:
         read()
     head, *lines = str(error.value).split("\n")
-    assert head == "2 files cannot be read; data.skip_broken=true goes on without:"
+    assert head == "2 files cannot be read; set data.skip_broken=true to go on without:"
     assert lines == ["cats/empty.png (empty)", r"'dogs/notes\n.txt' (not an image that Pillow can read)"]
 
 
@@ -219,7 +219,7 @@ def test_a_class_of_broken_files_alone_is_named(put, read, root):
 
 @pytest.fixture
 def mark(root):
-    """Make an image say that it is synthetic, all else equal."""
+    """Mark an image as synthetic, all else equal."""
 
     def mark(name):
         with Image.open(root / name) as image:
@@ -240,14 +240,14 @@ def test_synthetic_images_are_refused_at_every_start(put, read, write, mark, tab
     for _ in range(2):
         with pytest.raises(
             ValueError,
-            match=r"data\.root=.*photos: 2 of 4 images say that they are synthetic, for example cats/b\.png: a test on "
+            match=r"data\.root=.*photos: 2 of 4 images are marked as synthetic, for example cats/b\.png: a test on "
             r"them would measure the generator; remove them, or set data\.allow_synthetic=true$",
         ):
             read(**others)
     for _ in range(2):
         source = read(**others, allow_synthetic=True)
         assert seen(source) == seen(real)
-        assert list(source.notes) == ["2 of 4 images say that they are synthetic, made by gan-augment"]
+        assert list(source.notes) == ["2 of 4 images are marked as synthetic, made by gan-augment"]
     assert list(real.notes) == []
 
 
@@ -261,7 +261,7 @@ def test_synthetic_images_that_the_table_leaves_out_are_no_matter(put, read, wri
 def test_an_image_that_was_saved_without_its_mark_is_taken(put, read, root, mark):
     put("cats/a.png", "dogs/b.png")
     mark("cats/a.png")
-    with pytest.raises(ValueError, match="1 of 2 images says that it is synthetic"):
+    with pytest.raises(ValueError, match="1 of 2 images is marked as synthetic"):
         read()
     with Image.open(root / "cats" / "a.png") as image:
         image.save(root / "cats" / "a.png")
@@ -366,7 +366,7 @@ def test_unlabelled_images_of_a_class_that_no_labelled_image_shows_are_told(put,
     put("unlabelled/emus/d.png", "unlabelled/emus/e.png", "unlabelled/gnus/f.png")
     (note,) = read().notes
     assert note.startswith(
-        "unlabelled images lie under names that are no class of the labelled ones ('emus', 2 images; 'gnus', 1 image): "
+        "unlabelled images have names that are no class of the labelled ones ('emus', 2 images; 'gnus', 1 image): "
     )
 
 
@@ -405,7 +405,7 @@ def test_a_table_may_split(put, read, write):
         (["file,label", "a,cat", "b, "], "has 1 problem:\nline 3: no label"),
         (["file,label", "a"], "has 1 problem:\nline 2: no label"),
         (["file,label", "a,cat", "x,cat", ",cat"], "2 problems:\nline 3: no file 'x' in .*\nline 4: no file '' in"),
-        (["file,label", "a,cat", "b,cat", "./a,dog"], "line 4: a stands in line 2 too"),
+        (["file,label", "a,cat", "b,cat", "./a,dog"], "line 4: a is in line 2 too"),
         (
             ["file,label,split", "a,cat,train", "b,cat,dev"],
             "line 3: split 'dev': use one of train, ",

@@ -16,9 +16,7 @@ PARTS = ("labelled", "pool", "validation", "test")
 
 
 def draw_split(source, seed, labels, validation_per_class=None, test_share=None, **budget):
-    return draw_split_with_budget(
-        source, seed, LabelBudget(labels, **budget), validation_per_class, test_share
-    )
+    return draw_split_with_budget(source, seed, LabelBudget(labels, **budget), validation_per_class, test_share)
 
 
 class_sizes = st.lists(st.integers(12, 60), min_size=2, max_size=5)

@@ -376,7 +376,10 @@ def test_golden_numbers(image_set, cpu, tmp_path):
         ({"images_seen": 15}, "generator.images_seen=15: use a whole number of at least 16"),
         ({"discriminator_steps": 0}, "generator.discriminator_steps=0: use a whole number of at least 1"),
         ({"generator_learning_rate": 0.0}, "generator.generator_learning_rate=0.0: use a number above 0 and at most 1"),
-        ({"discriminator_learning_rate": 2}, "generator.discriminator_learning_rate=2: use a number above 0 and at most 1"),
+        (
+            {"discriminator_learning_rate": 2},
+            "generator.discriminator_learning_rate=2: use a number above 0 and at most 1",
+        ),
         ({"betas": [0.5]}, r"generator.betas=\[0.5\]: use a list of two numbers"),
         ({"betas": [0.5, 1.0]}, "generator.betas=1.0: use a number from 0 to 0.99999"),
         ({"ema_half_life": 0}, "generator.ema_half_life=0: use a whole number of at least 1"),

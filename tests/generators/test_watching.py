@@ -1,11 +1,11 @@
 import pytest
 import torch
+from gan_augment.generators.watching import Looks
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from conftest import GAN_NODES, JUDGE_NODE, NO_TRANSFORM
 from gan_augment.artefacts.weights import read_about
 from gan_augment.generators.gan import gan_stage
-from gan_augment.generators.watching import Looks
 from gan_augment.measures.judge import lay_out_judge
 from gan_augment.stages import StageStore
 

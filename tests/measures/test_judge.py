@@ -243,5 +243,5 @@ def test_inception_is_asked_where_its_weights_can_be_had(judge, image_set, monke
 @pytest.mark.usefixtures("_no_inception")
 def test_inception_that_cannot_be_had_is_told_before_anything_trains(lay_out, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", None)
-    with pytest.raises(ValueError, match=r"judge\.inception=true, but Inception cannot be had .*torch-fidelity"):
+    with pytest.raises(ValueError, match=r"judge\.inception=true, but Inception is not available .*torch-fidelity"):
         lay_out(inception=True)

@@ -2,12 +2,12 @@ import dataclasses
 
 import pytest
 import torch
+from gan_augment.metrics.signals import generator_signals
 
 from gan_augment.augmentation.discriminator import DiffAugment
 from gan_augment.data.image_set import to_float, to_uint8
 from gan_augment.data.standard_sets import digits
 from gan_augment.data.toy import ring
-from gan_augment.metrics.signals import generator_signals
 
 
 @pytest.fixture(scope="module")

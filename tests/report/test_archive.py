@@ -165,7 +165,7 @@ def test_lost_answers_are_said_beside_the_verdicts(tmp_path):
     study(folder, [record("gan", 9, None, status="failed")])  # has no results to lose
     path = tmp_path / "digits.jsonl"
     page = keep([folder], path, tmp_path / "out")
-    reason = "8 of 24 trials did not keep which test images they got right"
+    reason = "8 of 24 trials did not store which test images they got right"
     said = f"There is no interval for new images of gan against none: {reason}."
     assert said in in_one_line(page.split("<h2>What was compared")[0])
     assert said in in_one_line(printed(path))
@@ -210,7 +210,7 @@ def replaced(old, new, line):
     ("change", "said"),
     [
         (replaced('"schema"', '"schema":"2.0","was"', 0), "has schema 2.0, this version reads up to"),
-        (replaced('"schema"', '"was"', 0), "is not a readable record: schema=None is no number"),
+        (replaced('"schema"', '"was"', 0), "is not a readable record: schema=None is not a number"),
         (replaced('"tests"', '"was"', 0), "line 1 is damaged (KeyError: 'tests')"),
         (replaced('"labels":[0,', '"labels":[', 0), "line 1 is damaged (ValueError: a test set has 60 ids, 59 labels)"),
         (list.clear, "line 1 is damaged (ValueError: "),
@@ -252,7 +252,7 @@ def test_predictions_that_cannot_be_read_are_not_left_out_unsaid(tmp_path, capsy
         keep([folder], path, tmp_path / "out")
     assert stop.value.code == 1
     said = (
-        f"the predictions of none-seed3 cannot be read, so {path} is not written: delete them to keep the study without"
+        f"the predictions of none-seed3 cannot be read, so {path} is not written: delete them to keep the study anyway"
     )
     assert capsys.readouterr().err == f"gan-augment-report: {said}\n"
     assert not path.exists()
@@ -272,7 +272,7 @@ def test_a_study_is_kept_in_a_jsonl_file_alone(tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         main([str(tmp_path), "--keep", "results/digits"])
     assert stop.value.code == 2
-    assert "results/digits does not end in .jsonl: give a file such as results/digits.jsonl" in capsys.readouterr().err
+    assert "results/digits does not end in .jsonl: use a file such as results/digits.jsonl" in capsys.readouterr().err
 
 
 def test_the_report_on_a_file_goes_to_a_folder_with_its_name(tmp_path):

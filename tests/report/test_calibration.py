@@ -103,9 +103,9 @@ def test_a_split_takes_part_with_two_of_its_own_trainings(tmp_path):
 @pytest.mark.parametrize(
     ("records", "said"),
     [
-        ([record(arm, 0, 0.9) for arm in ARMS], "digits compares 2 arms or settings: give a study of a single one"),
+        ([record(arm, 0, 0.9) for arm in ARMS], "digits compares 2 arms or settings: use a study of a single one"),
         ([record("none", 0, None, status="failed")], "no trial of digits has results"),
-        ([record("none", 0, 0.9)], "1 of 1 trials did not keep which test images they got right"),
+        ([record("none", 0, 0.9)], "1 of 1 trials did not store which test images they got right"),
     ],
 )
 def test_a_study_that_is_not_of_one_arm_with_its_predictions_is_refused(tmp_path, monkeypatch, records, said):

@@ -109,7 +109,7 @@ def test_balanced_accuracy_on_new_images_counts_classes_alike(tmp_path):
     expected = estimate(means, image_variance(x, labels)).interval()
     assert found["gan against none, balanced accuracy"].new_images == pytest.approx(expected)
     assert found["gan against none, recall of rare classes"].new_images is None
-    said = "of gan against none, recall of rare classes: it is computed for accuracy and balanced accuracy alone."
+    said = "of gan against none, recall of rare classes: it is computed only for accuracy and balanced accuracy."
     assert f"There is no interval for new images {said}" in in_one_line(printed(tmp_path))
 
 
@@ -119,7 +119,7 @@ def test_without_usable_predictions_the_splits_decide_and_that_is_said(tmp_path,
     path = folder / "trials" / "gan-seed3" / "predictions.npz"
     if problem == "missing":
         path.unlink()
-        reason = "1 of 16 trials did not keep which test images they got right"
+        reason = "1 of 16 trials did not store which test images they got right"
     elif problem == "broken":
         path.write_bytes(path.read_bytes()[:100])
         reason = "the predictions of gan-seed3 cannot be read"
@@ -197,7 +197,7 @@ def test_diverged_trials_are_counted_and_taken_as_trained_without_synthetic_imag
     assert contrast.with_diverged.interval() == pytest.approx(expected)
     mean = f"{with_zeros.mean():+.1f}"
     assert re.search(
-        "7 splits; left out: 1 diverged, 1 failed; with the diverged as trained without synthetic images, like none: "
+        "7 splits; left out: 1 diverged, 1 failed; with diverged trials as if without synthetic images, like none: "
         rf"{re.escape(mean)} points, 95 % interval \d+\.\d to \d+\.\d, 8 splits$",
         contrast.sentence,
     )
@@ -236,11 +236,11 @@ def test_of_several_gans_the_verdict_is_on_the_best_on_validation(tmp_path):
     (choice,) = choices(compared)
     assert (choice.best.label(), choice.gain) == ("gan (loss=minimax)", pytest.approx(4))
     (said,) = verdicts(covered, compared)
-    title = "gan (loss=minimax) against none, of 3 settings the best on the validation images (+4.0 points)"
+    title = "gan (loss=minimax) against none, the best of 3 settings on the validation images (+4.0 points)"
     assert said.startswith(f"{title}: better by 2.")
     page = write_report([folder]).read_text()
     assert len(table(page, "Differences in test accuracy")) == 1 + 3
-    assert "none of them is to be picked by its test result" in in_one_line(page)
+    assert "do not pick one of them by its test result" in in_one_line(page)
     assert "loss=hinge) against" not in printed(folder)
 
 
@@ -262,7 +262,7 @@ def test_gans_that_were_passed_over_have_no_verdict_against_controls_either(tmp_
     covered = collect([folder])
     titles = [said.split(":")[0] for said in verdicts(covered, contrasts(covered))]
     assert titles == [
-        "gan (loss=minimax) against none, of 3 settings the best on the validation images (+4.0 points)",
+        "gan (loss=minimax) against none, the best of 3 settings on the validation images (+4.0 points)",
         "gan (loss=minimax) against placebo",
     ]
 

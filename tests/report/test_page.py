@@ -184,9 +184,7 @@ def test_a_factor_of_both_arms_pairs_like_with_like(tmp_path):
     records += planted({"gan": 0}, labels=50)
     folder = study(tmp_path, records)
     means = {title: contrast.interval.mean for title, contrast in compare(folder).items()}
-    assert means == pytest.approx(
-        {"gan (labels=5) against none": 1, "gan (labels=20) against none": 4}, abs=0.5
-    )
+    assert means == pytest.approx({"gan (labels=5) against none": 1, "gan (labels=20) against none": 4}, abs=0.5)
     assert warnings(collect([folder])) == [
         "gan (labels=50) is not compared with none: no trials with a result at the same setting"
     ]
@@ -273,7 +271,7 @@ def test_mixed_provenance_is_warned_of(tmp_path):
         "trials ran with different numbers of threads: 2, 4",
         "trials ran with different versions of torch: 2.10, 2.9",
         "1 of 16 trials ran with uncommitted changes",
-        "there are 2 sets of images under the same settings: trials on different ones stand apart",
+        "there are 2 sets of images under the same settings: they are compared separately",
     ]
 
 
@@ -319,7 +317,7 @@ def test_without_test_results_nothing_is_compared_and_that_is_said(tmp_path, sta
         one["metrics"] = {"gan": {"fid": 10.0 + one["factors"]["seeds.gan"]}}
     folder = study(tmp_path, generators)
     page = write_report([folder]).read_text()
-    sentence = "Nothing is compared: no trial has a classifier, the study trained generators alone."
+    sentence = "Nothing is compared: no trial has a classifier, the study trained only generators."
     assert sentence in page
     assert sentence in in_one_line(printed(folder))
     assert "How to read this" not in page
@@ -349,7 +347,7 @@ def test_the_metrics_of_generators_stand_beside_those_of_real_images_and_are_exp
         ["recall", "0.25", "0.75"],
         ["judged_real", "200", "-"],
     ]
-    explained = {row[0]: row[1:] for row in table(page, "What the metrics say")[1:]}
+    explained = {row[0]: row[1:] for row in table(page, "What the metrics mean")[1:]}
     assert set(explained) == {"judge_frechet_distance", "recall"}
     assert explained["judge_frechet_distance"][:2] == ["lower", "at least 0"]
     assert explained["recall"][:2] == ["higher", "0 to 1"]
@@ -398,12 +396,10 @@ def test_a_setting_is_compared_with_the_one_that_the_study_names(tmp_path):
 
 def test_settings_are_compared_at_the_same_values_of_the_others(tmp_path):
     folders = [
-        chosen_on_validation(tmp_path / str(labels), against={"loss": "hinge"}, labels=labels)
-        for labels in (5, 10)
+        chosen_on_validation(tmp_path / str(labels), against={"loss": "hinge"}, labels=labels) for labels in (5, 10)
     ]
     assert sorted(compare(*folders)) == [
-        f"synthetic_only (labels={labels}, loss=relativistic) against synthetic_only (loss=hinge)"
-        for labels in (10, 5)
+        f"synthetic_only (labels={labels}, loss=relativistic) against synthetic_only (loss=hinge)" for labels in (10, 5)
     ]
 
 
@@ -545,9 +541,7 @@ def test_slips_of_users_end_in_one_line(tmp_path, capsys, monkeypatch):
     with pytest.raises(SystemExit) as stop:
         main([str(tmp_path)])
     assert stop.value.code == 1
-    message = (
-        f"{tmp_path} holds no trial records: give a study folder such as outputs/studies/digits, or a file such as"
-    )
+    message = f"{tmp_path} holds no trial records: use a study folder such as outputs/studies/digits, or a file such as"
     assert capsys.readouterr().err == f"gan-augment-report: {message} results/digits.jsonl\n"
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     with pytest.raises(ValueError, match="holds no trial records"):
@@ -642,7 +636,7 @@ def test_equal_test_classes_give_one_accuracy_and_that_is_said(tmp_path, names):
     titles = ["gan against none", "gan against none, recall of rare classes"]
     assert list(compare(folder)) == titles[: 1 + len(names)]
     page = write_report([folder]).read_text()
-    sentence = "Every class has the same number of test images, so accuracy is balanced accuracy as well."
+    sentence = "Every class has the same number of test images, so accuracy and balanced accuracy are equal."
     assert sentence in in_one_line(page)
     assert sentence in in_one_line(printed(folder))
     assert "Balanced accuracy is" not in page
@@ -752,9 +746,9 @@ def test_accuracy_over_labels_is_drawn_and_read_backwards(tmp_path):
         for seed in SEEDS
     ]
     page = write_report([study(tmp_path, records)]).read_text()
-    assert "gan with 5 labels a class does as well as none with 5 more, 95 % interval 5 to 5 (8 splits)" in page
+    assert "gan with 5 labels per class does as well as none with 5 more, 95 % interval 5 to 5 (8 splits)" in page
     assert (tmp_path / "report" / "labels.png").exists()
-    assert 'alt="Mean test accuracy over labels a class' in page
+    assert 'alt="Mean test accuracy over labels per class' in page
 
 
 def test_one_amount_of_labels_makes_no_curve(tmp_path):
@@ -767,7 +761,7 @@ def test_gain_over_the_dose_of_synthetic_images_is_drawn(tmp_path):
     for number in (50, 200):
         records += planted({"gan": 1}, **{"synthesis.per_class": number})
     page = write_report([study(tmp_path, records)]).read_text()
-    assert "How does the gain change with the synthetic images a class?" in page
+    assert "How does the gain change with the synthetic images per class?" in page
     assert (tmp_path / "report" / "dose1.png").exists()
 
 
@@ -795,7 +789,7 @@ def test_a_generator_that_arms_share_is_measured_once(tmp_path):
             one["provenance"]["stages"] = {"gan": f"key{one['factors']['seeds.split']}"}
     page = write_report([study(tmp_path, records)]).read_text()
     assert table(page, "Generators")[0] == ["metric", "gan and gan_classical"]
-    assert table(page, "Images of each class that the judge sees")[1:] == [
+    assert table(page, "Images of each class in which the judge sees")[1:] == [
         ["cat", "90 (emu: 10)"],
         ["emu", "40 (cat: 100)"],
     ]
@@ -823,7 +817,9 @@ def test_arms_and_doses_that_share_a_generator_show_its_samples_once(tmp_path):
     for path in folder.glob("trials/gan*"):
         (path / "samples.png").write_bytes(b"PNG")
     page = write_report([folder]).read_text()
-    assert page.count("Real beside synthetic images by class: gan and gan_classical, trial gan-10-seed0.") == 1
+    assert (
+        page.count("Real and synthetic images side by side, by class: gan and gan_classical, trial gan-10-seed0.") == 1
+    )
     assert [path.name for path in (folder / "report" / "samples").iterdir()] == ["01-gan-and-gan_classical.png"]
 
 

@@ -105,7 +105,7 @@ def test_classes_count_alike_in_a_mean_of_class_means():
 
 @pytest.mark.parametrize(("shape", "labels"), [((1, 5), None), ((3, 1), None), ((3, 3), [0, 0, 1])])
 def test_image_variance_needs_two_of_everything(shape, labels):
-    with pytest.raises(ValueError, match="at least two splits and two images a stratum"):
+    with pytest.raises(ValueError, match="at least two splits and two images per stratum"):
         image_variance(np.zeros(shape), None if labels is None else np.array(labels))
 
 

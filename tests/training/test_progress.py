@@ -43,7 +43,7 @@ def test_a_training_that_goes_on_is_told_and_its_earlier_steps_took_no_time_now(
     for step in range(40, 80):
         clock.seconds += 1
         callback.on_train_batch_end(TRAINER, None, None, None, step)
-    assert caplog.messages == ["training: 100 steps, goes on after 40", "training: 71 %, 29 s left"]
+    assert caplog.messages == ["training: 100 steps, resumed after 40", "training: 71 %, 29 s left"]
 
 
 def test_a_title_holds_inside_its_context(caplog):

@@ -1,1 +1,1 @@
-"""The arms, and classical transforms in batches on the device."""
+"""Classical transforms for the classifier and differentiable ones for the discriminator, in batches on the device."""

@@ -12,13 +12,13 @@ from gan_augment.settings import check_number
 
 @dataclass(frozen=True)
 class ClassicalTransform:
-    """A random affine map an image, bilinear, black outside the image.
+    """A random affine map for each image, bilinear, black outside the image.
 
     Attributes:
         shift: Largest shift in each direction, as a share of the image's side.
         rotation: Largest rotation either way, in degrees.
         scale: Largest relative change of size: .1 draws factors from .9 to 1.1.
-        flip: Whether to mirror left and right in half of the cases; never for digits.
+        flip: Whether to mirror half of the images left to right; wrong for digits.
     """
 
     shift: float
@@ -35,7 +35,7 @@ class ClassicalTransform:
             raise ValueError(f"data.classical.flip={self.flip}: use true or false")
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Transform each image by a map of its own.
+        """Transform each image by its own random map.
 
         Args:
             images: Float `[B, C, H, W]` in [-1, 1].
@@ -52,5 +52,5 @@ class ClassicalTransform:
         ]
         with torch.autocast(images.device.type, enabled=False):  # coordinates need more bits than bf16 has
             grid = affine_grid(torch.stack(rows, dim=1), list(images.shape), align_corners=False)
-            # Outside the image grid_sample gives 0: moved to where 0 is black.
+            # grid_sample returns 0 outside the image: shift the images so that 0 is black.
             return grid_sample(images + 1, grid, align_corners=False) - 1

@@ -1,4 +1,4 @@
-"""Augmentation of all that the discriminator sees, real and generated alike: few real images last longer."""
+"""Augmentation of all images that the discriminator sees, real and generated, so that few real images suffice."""
 
 from dataclasses import dataclass
 
@@ -7,24 +7,24 @@ from torch import Tensor
 
 from gan_augment.settings import check_number
 
-FILL = 0.0  # mid grey: what is behind a moved image, and in a hole
+FILL = 0.0  # mid grey: fills holes and the edges that a shift uncovers
 
 
 @dataclass(frozen=True)
 class DiffAugment:
-    """Differentiable augmentation (Zhao et al. 2020, section 3.2): each image by a draw of its own.
+    """Differentiable augmentation (Zhao et al. 2020, section 3.2) with independent draws for each image.
 
-    The discriminator sees T(x) and T(G(z)), never an image as it is, and the generator learns through T: it has nothing
-    to gain from drawing T's traces itself. The steps, in this order, with u uniform in [-1, 1] and drawn anew for each:
+    The discriminator sees T(x) and T(G(z)), never an original image, and the generator learns through T, so it gains
+    nothing from drawing T's traces itself. The steps, in this order, with u uniform in [-1, 1] and drawn anew for each:
 
     - brightness: x + brightness * u;
-    - saturation: m + (1 + saturation * u)(x - m), m the pixel's mean over the channels; one channel stays as it is;
+    - saturation: m + (1 + saturation * u)(x - m), m the pixel's mean over the channels; no effect on a single channel;
     - contrast: m + (1 + contrast * u)(x - m), m the image's mean;
-    - translation: down and right by whole pixels, grey behind it;
+    - translation: down and right by whole pixels, filled with grey;
     - cutout: a grey rectangle, its centre anywhere in the image.
 
-    As in the paper, values may leave [-1, 1]. A strength of 0 leaves its step out; without any the images come back as
-    they are. The smallest move and the smallest hole are one pixel.
+    As in the paper, values may leave [-1, 1]. A strength of 0 turns its step off; if all are 0, images are returned
+    unchanged. The smallest move and the smallest hole are one pixel.
 
     Attributes:
         brightness: Largest change, on the scale of [-1, 1].
@@ -53,7 +53,7 @@ class DiffAugment:
 
     @property
     def is_on(self) -> bool:
-        """Whether any step is left in."""
+        """Whether any step has a strength above 0."""
         return any((self.brightness, self.saturation, self.contrast, self.translation, self.cutout))
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
@@ -66,7 +66,7 @@ class DiffAugment:
         Returns:
             Float `[B, C, H, W]`, differentiable in the images.
         """
-        # All seven are drawn whatever is switched on: a strength does not move the other draws.
+        # All seven are always drawn, so that one strength does not change the draws of the other steps.
         draws = torch.rand(7, len(images), 1, 1, 1, generator=generator, device=images.device)
         signed = 2 * draws - 1
         if self.brightness:
@@ -92,7 +92,7 @@ def _moved(images: Tensor, share: float, down: Tensor, right: Tensor) -> Tensor:
     """Move images by up to a share of their sides, by draws `[B, 1, 1, 1]` in [0, 1)."""
     _, channels, height, width = images.shape
     row, column = _axes(images)
-    row, column = row - _shift(down, share, height), column - _shift(right, share, width)  # where each pixel is from
+    row, column = row - _shift(down, share, height), column - _shift(right, share, width)  # each pixel's source
     inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
     source = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
     moved = images.flatten(2).gather(2, source.flatten(2).expand(-1, channels, -1)).view_as(images)
@@ -107,7 +107,7 @@ def _cut(images: Tensor, share: float, down: Tensor, right: Tensor) -> Tensor:
 
 
 def _axes(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Number the rows, `[1, 1, H, 1]`, and the columns, `[1, 1, 1, W]`."""
+    """Return the indices of the rows, `[1, 1, H, 1]`, and of the columns, `[1, 1, 1, W]`."""
     height, width = (torch.arange(side, device=images.device) for side in images.shape[2:])
     return height.view(1, 1, -1, 1), width.view(1, 1, 1, -1)
 
@@ -119,9 +119,9 @@ def _shift(draws: Tensor, share: float, side: int) -> Tensor:
 
 
 def _crossed(position: Tensor, draws: Tensor, share: float, side: int) -> Tensor:
-    """Say which positions along one side lie in a stretch whose centre draws in [0, 1) put between its two ends."""
+    """Return which positions along a side lie in a hole whose centre is given by draws in [0, 1)."""
     length = _pixels(share, side)
-    # The centre of an even stretch lies between two pixels: one place more, so that both ends are cut alike.
+    # The centre of an even length lies between two pixels: one more position treats both ends of the side alike.
     start = (draws * (side + 1 - length % 2)).long() - length // 2
     return (position >= start) & (position < start + length)
 

@@ -1,4 +1,4 @@
-"""The source of images that are NumPy arrays: one file, and perhaps another with their labels."""
+"""A source of images from NumPy files: one file, and optionally another with their labels."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,15 +9,15 @@ from torch import Tensor
 
 from gan_augment.data.image_set import ImageSet, MappedImages, hash_images
 from gan_augment.data.marks import MEMBER, check_marked
-from gan_augment.data.source import PARTS, UNLABELLED, Source, resize, unknown_class_notes
+from gan_augment.data.source import PART_BY_WORD, UNLABELLED, Source, resize, unknown_class_notes
 from gan_augment.settings import check_boolean, check_choice, check_integer
 
 KEYS = ("images", "labels", "split")  # of an npz
-NPY = b"\x93NUM"  # how the file of an array begins
-NPZ = (b"PK\x03\x04", b"PK\x05\x06")  # and that of several, or none
+NPY = b"\x93NUM"  # first bytes of a file with one array
+NPZ = (b"PK\x03\x04", b"PK\x05\x06")  # first bytes of a file with several arrays, or none
 LAYOUTS = ("NHW", "NHWC", "NCHW")
-CHUNK = 2**22  # pixel values that are converted at a time
-LARGE = 2**28  # bytes of a file whose images stay in it, if they are in it as they are needed
+CHUNK = 2**22  # pixel values converted at a time
+LARGE = 2**28  # larger files, in bytes, are mapped instead of loaded, unless their images need conversion
 NO_LABELS = "the images have no labels: only a generator can be trained on them (classifier=none labels=all)"
 
 
@@ -32,33 +32,32 @@ def arrays(
     """Read images from a NumPy file.
 
     Args:
-        images: An npz with `images`, and perhaps `labels` and `split`, which says of each image train, validation (or
-            val), test or unlabelled, and the labels of the last are not used; or an npy of the images alone. Images are
+        images: An npz with `images` and optionally `labels` and `split`, or an npy of the images alone. Images are
             `[N, H, W]`, `[N, H, W, C]` or `[N, C, H, W]` with 1 or 3 channels, uint8 or floats of 16, 32 or 64 bits.
-        labels: An npy of the labels `[N]`, if they are not in the npz: whole numbers, -1 for an image without a label,
-            or names, empty for an image without one.
+            `split` holds one word per image: train, validation (or val), test or unlabelled; the labels of unlabelled
+            images are not used.
+        labels: An npy of the labels `[N]`, if they are not in the npz: whole numbers, with -1 for an image without a
+            label, or names, empty for an image without one.
         layout: `NHW`, `NHWC` or `NCHW`; None if only one of them fits the shape.
         value_range: For floats: the numbers that mean black and white. Each value becomes the nearest of 256 levels.
-        image_size: Side to resize to, in pixels; None keeps what there is.
-        allow_synthetic: Whether a file may say that its images are synthetic, as those do that gan-augment writes.
+        image_size: Side to resize to, in pixels; None keeps the original size.
+        allow_synthetic: Whether to accept files that are marked as synthetic, as those that gan-augment writes are.
 
     Returns:
-        The images in the file's order, classes in the order of their numbers or names. Without any label they are all
-        of one class, `unlabelled`.
+        The images in the file's order, classes in the order of their numbers or names. If no image has a label, all
+        are of one class, `unlabelled`.
 
     Raises:
-        ValueError: If a file cannot be read without running code, leaves open what an image is or shows, or says that
-            the images are synthetic.
+        ValueError: If a file cannot be read without running code, its images or labels are ambiguous, or it is marked
+            as synthetic.
     """
-    if image_size is not None:  # said before large files are read
+    if image_size is not None:  # checked before large files are read
         check_integer("data.image_size", image_size, low=1)
     check_boolean("data.allow_synthetic", allow_synthetic)
     found = _load("data.images", images, KEYS)
     if labels is not None:
         if "labels" in found:
-            raise ValueError(
-                f"labels are in data.images={images} and in data.labels={labels}: use one, or save without"
-            )
+            raise ValueError(f"labels are in data.images={images} and in data.labels={labels}: remove one of the two")
         found |= _load("data.labels", labels, ("labels",))
     pixels = found["images"]
     layout = _find_layout(pixels.shape, layout)
@@ -89,7 +88,7 @@ def arrays(
 
 
 def _load(setting: str, path: str, known: Sequence[str]) -> dict[str, np.ndarray]:
-    """Read the arrays of a NumPy file by name; that of an npy gets the first of the known names, and stays on disk."""
+    """Read the arrays of a NumPy file by name; an npy is mapped from disk and gets the first of the known names."""
     file = Path(str(path)).expanduser()
     if not file.is_file():
         raise ValueError(f"{setting}={path}: {'this is a folder' if file.is_dir() else 'not found'}: name a NumPy file")
@@ -102,18 +101,18 @@ def _load(setting: str, path: str, known: Sequence[str]) -> dict[str, np.ndarray
                 found = {known[0]: np.load(file, mmap_mode="r", allow_pickle=False)}
             elif magic in NPZ:
                 with np.load(stream, allow_pickle=False) as members:
-                    found = {name: np.asarray(members[name]) for name in members}  # one that is no array is bytes
+                    found = {name: np.asarray(members[name]) for name in members}  # other members are bytes
     except Exception as error:  # NumPy, zipfile and zlib raise many kinds
         if "object" in str(error).lower():
             raise ValueError(
-                f"{setting}={path} holds pickled objects, which can run any code when they are read: refused; "
-                "save plain numbers"
+                f"{setting}={path} holds pickled objects, which can run any code when they are read: "
+                "save plain numbers instead"
             ) from error
         raise ValueError(f"{setting}={path} cannot be read ({error}): it may be damaged or cut off") from error
     if found is None:
         raise ValueError(f"{setting}={path} is not a NumPy file: save it with numpy.save or numpy.savez")
     if known[0] not in found or set(found) - {*known, MEMBER}:
-        others = f", perhaps {' and '.join(known[1:])}," if known[1:] else ""
+        others = f", optionally {' and '.join(known[1:])}," if known[1:] else ""
         raise ValueError(
             f"{setting}={path} holds {', '.join(found) or 'nothing'}: it must hold {known[0]}{others} and nothing else"
         )
@@ -121,11 +120,11 @@ def _load(setting: str, path: str, known: Sequence[str]) -> dict[str, np.ndarray
 
 
 def _find_layout(shape: tuple[int, ...], layout: str | None) -> str:
-    """Say which axes of the images are which."""
+    """Return the layout of the images' axes: the given one, or the only one that fits."""
     if layout is not None:
         check_choice("data.layout", layout, LAYOUTS)
     if 0 in shape:
-        raise ValueError(f"the images have shape {list(shape)}: there is nothing in them")
+        raise ValueError(f"the images have shape {list(shape)}: there are no pixels in them")
     fitting = [
         name for name in LAYOUTS if len(name) == len(shape) and ("C" not in name or shape[name.index("C")] in (1, 3))
     ]
@@ -144,19 +143,19 @@ def _find_layout(shape: tuple[int, ...], layout: str | None) -> str:
 
 def _check_one_an_image(name: str, values: np.ndarray, num_images: int) -> None:
     if values.shape != (num_images,):
-        remedy = "; for rows of zeros with a one, numpy.argmax(labels, axis=1)" if values.ndim == 2 else ""
+        remedy = "; for one-hot rows, numpy.argmax(labels, axis=1)" if values.ndim == 2 else ""
         raise ValueError(
             f"the shape of {name} is {list(values.shape)}, but there are {num_images} images: "
-            f"use one value an image, [{num_images}]{remedy}"
+            f"use one value per image, [{num_images}]{remedy}"
         )
 
 
 def _read_labels(given: np.ndarray, unlabelled: Tensor) -> tuple[Tensor, list[str], list[str]]:
-    """Return the labels, int64 `[N]`, -1 for none, the names of the classes, and what is to be noted.
+    """Return the labels, int64 `[N]` with -1 for none, the names of the classes, and notes for the reader.
 
     Args:
-        given: A label an image, or what stands for none.
-        unlabelled: Images whose label is not to be used, int64 `[M]`.
+        given: One label per image: a number, -1 for none, or a name, empty for none.
+        unlabelled: Indices of images whose label must not be used, int64 `[M]`.
     """
     if given.dtype.kind not in "iuUS":
         raise ValueError(f"labels are {given.dtype}: use whole numbers, such as int64, or names")
@@ -179,18 +178,18 @@ def _read_labels(given: np.ndarray, unlabelled: Tensor) -> tuple[Tensor, list[st
 
 
 def _read_split(given: np.ndarray) -> dict[str, Tensor]:
-    """Return the indices of the images of each part that there is, int64 `[M]`."""
+    """Return the indices, int64 `[M]`, of the images of each part that occurs."""
     if given.dtype.kind not in "US":
-        raise ValueError(f"split is {given.dtype}: use the words {', '.join(PARTS)}")
+        raise ValueError(f"split is {given.dtype}: use the words {', '.join(PART_BY_WORD)}")
     words = _as_text(given)
-    if unknown := sorted(set(words.tolist()) - set(PARTS)):
-        raise ValueError(f"split has the word {unknown[0]!r}: use {', '.join(PARTS)}")
-    part_of = np.array([PARTS[word] for word in words.tolist()])
+    if unknown := sorted(set(words.tolist()) - set(PART_BY_WORD)):
+        raise ValueError(f"split has the word {unknown[0]!r}: use {', '.join(PART_BY_WORD)}")
+    part_of = np.array([PART_BY_WORD[word] for word in words.tolist()])
     return {part: torch.from_numpy(np.flatnonzero(part_of == part)) for part in sorted(set(part_of.tolist()))}
 
 
 def _check_labelled(parts: Mapping[str, Tensor], labels: Tensor) -> None:
-    """Raise unless each image of validation and test has a label."""
+    """Raise unless every validation and test image has a label."""
     for part in parts.keys() - {"train"}:
         if len(without := parts[part][labels[parts[part]] < 0]):
             raise ValueError(
@@ -200,12 +199,12 @@ def _check_labelled(parts: Mapping[str, Tensor], labels: Tensor) -> None:
 
 
 def _as_text(values: np.ndarray) -> np.ndarray:
-    """Turn bytes into text; all else stays as it is."""
+    """Decode bytes to text; return other values unchanged."""
     return np.strings.decode(values, "utf-8", "backslashreplace") if values.dtype.kind == "S" else values
 
 
 def _find_value_range(pixels: np.ndarray, value_range: Sequence[float] | None) -> tuple[float, float]:
-    """Return the numbers that mean black and white, after a look at all of the images if they are floats."""
+    """Return the numbers that mean black and white; for floats, check that all images are finite and in this range."""
     if pixels.dtype == np.uint8:
         if value_range is not None:
             raise ValueError(f"data.value_range={value_range}, but the images are uint8, 0 to 255: leave it null")
@@ -213,26 +212,26 @@ def _find_value_range(pixels: np.ndarray, value_range: Sequence[float] | None) -
     if pixels.dtype.kind != "f" or pixels.dtype.itemsize > 8:
         raise ValueError(
             f"the images are {pixels.dtype}: save them as uint8, 0 to 255; or as floats, such as float32, "
-            "and say in data.value_range which numbers mean black and white"
+            "and set data.value_range to the numbers that mean black and white"
         )
     flat = (chunk.reshape(len(chunk), -1) for _, chunk in _chunks(pixels))
     extremes = np.concatenate([np.stack([chunk.min(axis=1), chunk.max(axis=1)], axis=1) for chunk in flat])  # [N, 2]
     if len(broken := np.flatnonzero(~np.isfinite(extremes).all(axis=1))):
         raise ValueError(
             f"{len(broken)} of {len(pixels)} images have numbers that are not finite, the first is image {broken[0]}: "
-            "mend them, or leave them out"
+            "fix them, or leave them out"
         )
     low, high = float(extremes.min()), float(extremes.max())
     if value_range is None:
         raise ValueError(
-            f"the images are {pixels.dtype}, from {low:.6g} to {high:.6g}: say which numbers mean black and white, "
+            f"the images are {pixels.dtype}, from {low:.6g} to {high:.6g}: set the numbers that mean black and white, "
             "such as data.value_range=[0,1]"
         )
     black, white = _check_range(value_range)
     if low < black or high > white:
         raise ValueError(
             f"data.value_range={value_range}, but the images go from {low!r} to {high!r}: "
-            "state a range that holds them, or clip them"
+            "set a range that includes them, or clip them"
         )
     return black, white
 
@@ -262,18 +261,18 @@ def _convert(pixels: np.ndarray, layout: str, black: float, white: float, image_
 
 
 def _map(pixels: np.memmap) -> MappedImages:
-    """Leave images in their file; it must not change while it is in use. They are read once, to know them again."""
+    """Leave images in their file, which must not change while it is in use; read them once, to hash them."""
     assert pixels.filename is not None
     hashes = [hash_images(torch.from_numpy(np.array(chunk, order="C"))) for _, chunk in _chunks(pixels)]
     return MappedImages(Path(pixels.filename), np.arange(len(pixels)), np.concatenate(hashes))
 
 
 def _chunks(pixels: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Go through the images a few at a time, each time with the place of the first of them."""
+    """Yield the images in chunks, each with the index of its first image."""
     step = max(1, CHUNK // pixels[0].size)
     for start in range(0, len(pixels), step):
         if isinstance(pixels, np.memmap):
-            # Mapped anew each time: the pages of a mapping that stays would count as this process's memory.
+            # Mapped anew each time: the pages of a lasting mapping would count as this process's memory.
             assert pixels.filename is not None
             pixels = np.load(pixels.filename, mmap_mode="r", allow_pickle=False)
         yield start, pixels[start : start + step]

@@ -24,9 +24,9 @@ class Part(NamedTuple):
 
     Attributes:
         images: The set.
-        num_per_batch: How many of its images stand in each batch.
-        stream: Names the random order in which they come.
-        balanced: Whether every class comes as often; else every image does.
+        num_per_batch: How many of its images are in each batch.
+        stream: Name of the random stream of their order.
+        balanced: Whether all classes are drawn equally often; otherwise all images are.
     """
 
     images: ImageSet
@@ -36,12 +36,12 @@ class Part(NamedTuple):
 
 
 class ShuffledIndices:
-    """An endless sequence of indices, epoch after epoch, each epoch a permutation of its own.
+    """An endless sequence of indices, each epoch a new permutation.
 
     Args:
         length: Number of images in the set.
         seed: The user's seed.
-        stream: Names the order.
+        stream: Name of the random stream.
     """
 
     def __init__(self, length: int, seed: int, stream: str) -> None:
@@ -64,15 +64,15 @@ class ShuffledIndices:
 
 
 class BalancedIndices:
-    """An endless sequence of indices in which every class comes as often, and so do the images of one class.
+    """An endless sequence of indices in which all classes are equally frequent, and so are the images of one class.
 
-    Round after round each class comes once, the rounds each in an order of their own; the images of a class come as
-    `ShuffledIndices` says.
+    Each round contains every class once, in a new random order. The images of a class are in the order of
+    `ShuffledIndices`.
 
     Args:
         labels: int64 `[N]`; the classes are those that occur.
         seed: The user's seed.
-        stream: Names the order.
+        stream: Name of the random stream.
     """
 
     def __init__(self, labels: Tensor, seed: int, stream: str) -> None:
@@ -91,12 +91,12 @@ class BalancedIndices:
         return table[self._classes.between(start, stop), rounds - first]
 
 
-# Which images a batch is made of: the number of a set, and indices into it, int64 `[B]`.
+# The images of a batch: the number of a set, and indices into it, int64 `[B]`.
 Selection = dict[int, Tensor]
 
 
 class TrainingSteps(Dataset[Selection]):
-    """Item `step` selects that step's batch from the parts."""
+    """A data set whose item `step` selects that step's batch from the parts."""
 
     def __init__(self, parts: Sequence[Part], num_steps: int, seed: int) -> None:
         self.num_steps = num_steps
@@ -120,10 +120,10 @@ class TrainingSteps(Dataset[Selection]):
 
 
 class StepLoader:
-    """Hands out the steps in their order; Lightning asks it where it stands, and a resumed training begins there.
+    """Yields the steps in order; Lightning saves its position, and a resumed training starts there.
 
     Args:
-        steps: What to hand out.
+        steps: The steps to yield.
     """
 
     def __init__(self, steps: TrainingSteps) -> None:
@@ -140,7 +140,7 @@ class StepLoader:
             yield self._steps[step]
 
     def state_dict(self) -> dict[str, int]:
-        """Return the step that was handed out last: its training has not begun when a checkpoint is written."""
+        """Return the last step that was yielded; its training has not begun when a checkpoint is written."""
         return {"step": self._last}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
@@ -151,15 +151,15 @@ class StepLoader:
 class ImageBatches(L.LightningDataModule):
     """Training batches as a function of the step, and validation batches, as uint8 tensors on the device.
 
-    The loaders hand out indices. Images in memory live on the device and are selected there; images in a file are read
-    on the host, a batch at a time. All are normalised on the device.
+    The loaders yield indices. Images in memory are kept on the device and selected there; images in a file are read on
+    the host, one batch at a time. All are normalised on the device.
 
     Args:
-        parts: What each training batch is made of.
+        parts: The image sets that each training batch draws from.
         num_steps: Number of training batches.
         seed: Decides the order of the images.
-        validation: Images to report on while training; None, or an empty set, for none.
-        validation_batch_size: Images a validation batch.
+        validation: Images to validate on while training; None, or an empty set, for none.
+        validation_batch_size: Images per validation batch.
     """
 
     def __init__(
@@ -186,7 +186,7 @@ class ImageBatches(L.LightningDataModule):
         return DataLoader(cast("Dataset[Selection]", self._validation), batch_size=None)
 
     def transfer_batch_to_device(self, batch: Selection, device: torch.device, dataloader_idx: int) -> Batch:
-        """Put the images that a selection names, and their labels, onto the device, and normalise them there."""
+        """Move a selection's images and labels to the device and normalise the images there."""
         images, labels = zip(*(self._select(number, indices, device) for number, indices in batch.items()), strict=True)
         return Batch(to_float(torch.cat(images)), torch.cat(labels))
 

@@ -1,4 +1,4 @@
-"""Clusters: the kinds of images that a class consists of, and what each looks like."""
+"""Clusters: groups of similar images within a class, and their centres."""
 
 import math
 
@@ -9,7 +9,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from gan_augment.data.image_set import ImageSet, ImageShape, to_float
 
-SIDE = 14  # pixels that images are shrunk to
+SIDE = 14  # images are shrunk to at most this side, in pixels
 CHUNK = 4096  # images at a time
 
 
@@ -18,8 +18,8 @@ def divide_classes(images: ImageSet, num_clusters: int, seed: int) -> ImageSet:
 
     Args:
         images: The images, each with a label.
-        num_clusters: Clusters a class; a class with fewer different images has some that are empty.
-        seed: Decides where k-means starts.
+        num_clusters: Clusters per class; in a class with fewer different images some stay empty.
+        seed: Decides the start of k-means.
 
     Returns:
         The same images; the label of cluster j of class c is c times `num_clusters` plus j.
@@ -41,19 +41,20 @@ def divide_classes(images: ImageSet, num_clusters: int, seed: int) -> ImageSet:
 
 
 def num_features(shape: ImageShape) -> int:
-    """Return how many numbers describe a cluster of images of a shape."""
+    """Return the length of a cluster's centre for images of a shape."""
     return shape.channels * math.prod(_side(shape))
 
 
 def cluster_centres(images: ImageSet) -> Tensor:
-    """Describe each label of some images by the mean of its images, shrunken.
+    """Return each cluster's centre: the mean of its shrunken images.
 
     Args:
         images: Images whose labels are clusters, each with a label.
 
     Returns:
-        Float32 `[K, F]`, less their mean and divided so that an image's centre has the squared norm 1 on average, as a
-        one-hot vector has: a linear layer of them is what an embedding is of single labels. 0 where a label has none.
+        Float32 `[K, F]`, centred on the mean over all images and scaled so that an image's centre has a squared norm
+        of 1 on average, as a one-hot vector has: a linear layer of centres then compares to an embedding of labels.
+        Zeros for a label without images.
     """
     features, counts = num_features(images.shape), images.class_counts
     sums = torch.zeros(images.num_classes, features)
@@ -66,13 +67,13 @@ def cluster_centres(images: ImageSet) -> Tensor:
 
 
 def draw_clusters(labels: Tensor, counts: Tensor, num_clusters: int, random: torch.Generator) -> Tensor:
-    """Draw a cluster for each label, as often as its class's images come from it.
+    """Draw a cluster of each label's class, in proportion to the clusters' numbers of images.
 
     Args:
-        labels: Classes, int64 `[N]` in [0, K).
-        counts: Images a cluster, int64 `[K x num_clusters]`; each of the classes drawn from has one.
-        num_clusters: Clusters a class.
-        random: On the CPU.
+        labels: Classes, int64 `[N]` in [0, K), each of which has images.
+        counts: Images per cluster, int64 `[K x num_clusters]`.
+        num_clusters: Clusters per class.
+        random: Source of the draws, on the CPU.
 
     Returns:
         Labels of clusters, int64 `[N]`.
@@ -88,7 +89,7 @@ def _side(shape: ImageShape) -> tuple[int, int]:
 
 
 def _shrunken(images: ImageSet, members: Tensor) -> Tensor:
-    """Return some images as vectors, float32 `[M, C x S x S]`."""
+    """Return the shrunken images at some indices as vectors, float32 `[M, C x S x S]`."""
     pooled = [
         adaptive_avg_pool2d(to_float(images.images[chunk]), _side(images.shape)) for chunk in members.split(CHUNK)
     ]

@@ -1,4 +1,4 @@
-"""Copies: images that stand in a source more than once, pixel for pixel."""
+"""Copies: images that a source contains more than once, pixel for pixel."""
 
 from collections.abc import Sequence
 
@@ -6,18 +6,18 @@ import torch
 
 from gan_augment.data.source import Source
 
-MOST_NAMED = 5  # in a sentence; the record has them all
+MOST_NAMED = 5  # groups named in a sentence; the record lists all
 
 
 def find_copies(source: Source) -> list[list[int]]:
-    """Find the images that a reader must know to be identical.
+    """Find the groups of identical images that matter to a result.
 
     Args:
         source: Where the images come from.
 
     Returns:
-        Groups of indices of identical images. If the source's makers set parts apart, only those groups that stand in
-        more than one part: a result on such images says too much.
+        Groups of indices of identical images. For a source with parts of its own, only the groups that span more than
+        one part, which make results too good.
     """
     first = source.images.first_copy
     copied = (torch.bincount(first, minlength=len(first)) > 1)[first].nonzero().squeeze(1)
@@ -33,11 +33,11 @@ def find_copies(source: Source) -> list[list[int]]:
 
 
 def copy_notes(source: Source, groups: Sequence[Sequence[int]]) -> list[str]:
-    """Say in a sentence each what the copies in a source mean for a result.
+    """Return notes, one sentence each, on what the copies in a source mean for a result.
 
     Args:
         source: Where the images come from.
-        groups: What `find_copies` found in it.
+        groups: The groups from `find_copies`.
     """
     notes = []
 
@@ -50,8 +50,8 @@ def copy_notes(source: Source, groups: Sequence[Sequence[int]]) -> list[str]:
     if source.test is None and source.validation is None:
         say("stay in one part of every split", groups)
     else:
-        say("stand in more than one of training, validation and test, so results may be too good", groups)
+        say("are in more than one of training, validation and test, so results may be too good", groups)
     labels = source.images.labels
     unlike = [group for group in groups if len({label for label in labels[list(group)].tolist() if label >= 0}) > 1]
-    say("carry different labels", unlike)
+    say("have different labels", unlike)
     return notes

@@ -1,9 +1,9 @@
-"""From image files to pixels, decoded once and kept.
+"""From image files to pixels, decoded once and cached.
 
     files -> (listing: names, sizes, times) -> (content: bytes) -> images.npy, hashes.npy, files.json
 
-A listing that was seen before names its content, so that a second start opens no image file. Content that was seen
-before is not decoded again, wherever it lies now.
+A known listing names its content, so a second start opens no image file. Known content is not decoded again, wherever
+it lies now.
 """
 
 import errno
@@ -30,45 +30,45 @@ from gan_augment.progress import Meter
 from gan_augment.records.record import digest, write_json
 
 VERSION = 2  # raised by hand when decoding changes
-DEEP_WHITE = 65535  # what is white in a file of 16 bits, unless it is said
+DEEP_WHITE = 65535  # the default white of a 16-bit file
 FITS = ("letterbox", "crop", "stretch")
-# Troubles of the machine and not of a file: nothing that is kept may depend on them.
+# Problems of the machine and not of a file: the cache must not depend on them.
 OF_THE_MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE)
-IN_FLIGHT = 64  # files that wait for a thread or for being written
+IN_FLIGHT = 64  # files that wait for a thread or to be written
 
 Result = TypeVar("Result")
 Shape = tuple[int, ...]
 
 
 def decode(path: Path, image_size: int, fit: str, channels: int, white: int | None = None) -> tuple[np.ndarray, bool]:
-    """Read the first frame of an image file, upright, over black where it is transparent.
+    """Read the first frame of an image file, turned upright, with black behind transparent pixels.
 
     16 bits become 8 as round(255 value / white). Pillow may warn.
 
     Args:
         path: A file of any type that Pillow reads by itself; its extension does not matter.
         image_size: Side to resize to, antialiased, in pixels.
-        fit: What happens to an image that is not square: `letterbox` (black bars), `crop` (the middle) or `stretch`.
+        fit: How to make an image square: `letterbox` (black bars), `crop` (the middle) or `stretch`.
         channels: 3 for RGB, 1 for greyscale.
-        white: What is white in a file of 16 bits; None for 65535, if that is plausible.
+        white: The value of white in a 16-bit file; None for 65535, if that is plausible.
 
     Returns:
-        uint8 `[C, H, W]`, and whether the file says that it is synthetic.
+        uint8 `[C, H, W]`, and whether the file is marked as synthetic.
 
     Raises:
         ValueError: If the file is empty, or its pixels have no known range, are too many, or need another program.
-        Exception: Whatever else Pillow raises for a file that it cannot read.
+        Exception: Other errors from Pillow for a file that it cannot read.
     """
     if path.stat().st_size == 0:
         raise ValueError("empty")
     with Image.open(path) as image:
         if image.format == "EPS":
-            raise ValueError("EPS would be run by another program, Ghostscript: save as PNG")
+            raise ValueError("EPS would need another program, Ghostscript, to run it: save as PNG")
         if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS:
             raise ValueError(
                 f"{image.width}x{image.height} pixels, more than {Image.MAX_IMAGE_PIXELS}: save it smaller"
             )
-        image.load()  # before the mark is looked for: a PNG may have texts behind its pixels
+        image.load()  # before reading the mark: a PNG may have texts after its pixels
         is_synthetic = read_mark(image) is not None
         picture = _to_rgb(_to_8_bit(_upright(image), white))
     picture = _resize(picture if channels == 3 else picture.convert("L"), image_size, fit)
@@ -79,7 +79,7 @@ def decode(path: Path, image_size: int, fit: str, channels: int, white: int | No
 def _upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # the pixels are whole, only the camera's notes on them are not
+    except Exception:  # only the EXIF data is broken, the pixels are intact
         return image
 
 
@@ -92,8 +92,8 @@ def _to_8_bit(image: Image.Image, white: int | None) -> Image.Image:
     low, high = int(pixels.min()), int(pixels.max())
     if low < 0 or high > (white or DEEP_WHITE):
         raise ValueError(f"pixels from {low} to {high}, not from 0 to {white or DEEP_WHITE}: see data.white")
-    if white is None and 0 < high <= DEEP_WHITE // 16:  # values of 12 bits or fewer in a wider file would all be dark
-        raise ValueError(f"16 bits, but no pixel above {high}: say what is white, such as data.white=4095 or 65535")
+    if white is None and 0 < high <= DEEP_WHITE // 16:  # values of 12 bits or fewer would all be dark
+        raise ValueError(f"16 bits, but no pixel above {high}: set white, such as data.white=4095 or 65535")
     white = white or DEEP_WHITE
     return Image.fromarray(((255 * pixels + white // 2) // white).astype(np.uint8))
 
@@ -110,7 +110,7 @@ def _resize(image: Image.Image, side: int, fit: str) -> Image.Image:
         return ImageOps.fit(image, (side, side), Image.Resampling.BILINEAR)
     if fit == "stretch":
         return image.resize((side, side), Image.Resampling.BILINEAR)
-    # Not ImageOps.pad, which loses an image whose short side would be less than a pixel.
+    # Not ImageOps.pad, which loses an image whose short side would shrink below one pixel.
     width, height = (max(1, round(side * one / max(image.size))) for one in image.size)
     square = Image.new(image.mode, (side, side))
     square.paste(image.resize((width, height), Image.Resampling.BILINEAR), ((side - width) // 2, (side - height) // 2))
@@ -123,22 +123,22 @@ def decode_files(
     """Read many image files, from the cache if it has them.
 
     Args:
-        root: Where the files lie.
+        root: Folder of the files.
         files: Their paths relative to `root`.
         image_size: As in `decode`.
         fit: As in `decode`.
         channels: As in `decode`.
         white: As in `decode`.
-        cache: Folder of what was decoded before, made when absent.
+        cache: Folder of images decoded before, made when absent.
 
     Returns:
-        The images that can be read, in the order of their files; why the other files cannot; and which of those that
-        can say that they are synthetic.
+        The images that can be read, in the order of their files; the reason for each file that cannot be read; and the
+        files that are marked as synthetic.
 
     Raises:
         ValueError: If the cache cannot be written.
     """
-    # Two versions of Pillow, or of what it links, may read the same file as different pixels.
+    # Two versions of Pillow, or of its libraries, may read the same file as different pixels.
     settings = [VERSION, PIL.__version__, image_size, fit, channels, white]
     listing = cache / "listings" / f"{digest([str(root), settings, [_stat(root, file) for file in files]])}.json"
     try:
@@ -149,10 +149,10 @@ def decode_files(
             key = digest([settings, contents])
             listing.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(cache / f"{key}.lock"):
-                if not (cache / key).exists():  # the same bytes may have been decoded at another place or time
+                if not (cache / key).exists():  # the same bytes may have been decoded elsewhere or earlier
                     read = partial(decode, image_size=image_size, fit=fit, channels=channels, white=white)
                     _fill(cache / key, read, (channels, image_size, image_size), root, files)
-            if all(content is not None for _, content in contents):  # else reading may work next time, all else equal
+            if all(content is not None for _, content in contents):  # a file that failed may be readable next time
                 write_json({"content": key}, listing)
         found = json.loads((cache / key / "files.json").read_text(encoding="utf-8"))
         hashes = np.load(cache / key / "hashes.npy", allow_pickle=False)
@@ -181,7 +181,7 @@ def _hash_file(path: Path) -> str | None:
 def _fill(
     folder: Path, read: Callable[[Path], tuple[np.ndarray, bool]], shape: Shape, root: Path, files: list[str]
 ) -> None:
-    """Decode files into a folder of the cache, which is there as a whole or not at all."""
+    """Decode files into a folder of the cache, which appears only when it is complete."""
 
     def read_or_reason(path: Path) -> tuple[np.ndarray, bytes, bool] | str:
         try:
@@ -189,7 +189,7 @@ def _fill(
             return pixels, hash_image(pixels), is_synthetic
         except Exception as error:  # a broken file can break a decoder in any way
             if isinstance(error, MemoryError) or getattr(error, "errno", None) in OF_THE_MACHINE:
-                raise ValueError(f"{path} could not be read now: {_reason(error)}: start again") from error
+                raise ValueError(f"{path} could not be read now: {_reason(error)}: try again") from error
             return _reason(error)
 
     unfinished = folder.with_suffix(".partial")
@@ -200,7 +200,7 @@ def _fill(
     broken: dict[str, str] = {}
     hashes: list[bytes] = []
     try:
-        # Warning filters belong to all threads together, so they are set once, outside of the threads.
+        # Warning filters are shared by all threads, so they are set once, outside the threads.
         with warnings.catch_warnings(), (unfinished / "images.npy").open("wb") as out:
             warnings.simplefilter("ignore")
             _write_header(out, (0, *shape))
@@ -218,18 +218,18 @@ def _fill(
         np.save(unfinished / "hashes.npy", np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, HASH_BYTES))
         write_json({"files": good, "broken": broken, "synthetic": synthetic}, unfinished / "files.json")
     except (OSError, ValueError):
-        shutil.rmtree(unfinished, ignore_errors=True)  # it may be what fills the disk
+        shutil.rmtree(unfinished, ignore_errors=True)  # it may be filling the disk
         raise
     unfinished.rename(folder)
 
 
 def _write_header(out: BinaryIO, shape: Shape) -> None:
-    """Write the head of an `.npy` file of uint8; NumPy leaves room in it for any number of rows."""
+    """Write the header of an `.npy` file of uint8; NumPy pads it for any number of rows."""
     np.lib.format.write_array_header_1_0(out, {"descr": "|u1", "fortran_order": False, "shape": shape})
 
 
 def _reason(error: Exception) -> str:
-    """Say in a few words why a file cannot be read."""
+    """Return in a few words why a file cannot be read."""
     if isinstance(error, UnidentifiedImageError):
         return "not an image that Pillow can read"
     strerror = error.strerror if isinstance(error, OSError) else None
@@ -239,7 +239,7 @@ def _reason(error: Exception) -> str:
 def _each(work: Callable[[Path], Result], root: Path, files: list[str], title: str) -> Iterator[tuple[str, Result]]:
     """Yield files with the result of some work on each, in order.
 
-    Threads do: Pillow and hashlib let go of the interpreter.
+    Threads suffice: Pillow and hashlib release the interpreter's lock.
     """
     in_flight: deque[tuple[str, Future[Result]]] = deque()
     with Meter(title, len(files), "files") as meter, ThreadPoolExecutor(cpu_count()) as pool:

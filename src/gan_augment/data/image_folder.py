@@ -1,4 +1,4 @@
-"""The source of a user's own labelled images: which file is of which class and part."""
+"""A source of the user's own image files, which finds each file's class and part."""
 
 import csv
 import os
@@ -11,15 +11,15 @@ from PIL import Image
 from gan_augment.data.image_files import DEEP_WHITE, FITS, decode_files
 from gan_augment.data.image_set import ImageSet
 from gan_augment.data.marks import check_marked
-from gan_augment.data.source import PARTS, UNLABELLED, Source, unknown_class_notes
+from gan_augment.data.source import PART_BY_WORD, UNLABELLED, Source, unknown_class_notes
 from gan_augment.settings import check_boolean, check_choice, check_integer
 
-NOT_IMAGES = ("Thumbs.db", "desktop.ini")  # what file managers leave behind; hidden files are none either
-IN_MEMORY = 256 * 2**20  # bytes of pixels up to which they are kept in memory
-MOST_NAMED = 5  # in a note
-MOST_LINES = 20  # of a table, in an error
+NOT_IMAGES = ("Thumbs.db", "desktop.ini")  # left by file managers; hidden files are skipped too
+IN_MEMORY = 256 * 2**20  # images of up to this many bytes are kept in memory
+MOST_NAMED = 5  # files named in a note
+MOST_LINES = 20  # problems of a table listed in an error
 
-Place = tuple[str, str]  # part and class; the part is "" where nothing is set apart
+Place = tuple[str, str]  # part and class; the part is "" if the user set no parts apart
 
 
 def image_folder(
@@ -37,28 +37,29 @@ def image_folder(
     """Read a folder of labelled images.
 
     Args:
-        root: The folder. Without a table its sub-folders are the classes, each searched to its depths; or they are
-            `train`, `validation` (or `val`) and `test`, and the sub-folders of these are the classes. Beside either,
-            `unlabelled` holds images without labels, at any depth; names of folders within it are not taken as labels.
+        root: The folder. Without a table its sub-folders are the classes, each searched at any depth; or they are
+            `train`, `validation` (or `val`) and `test`, with the classes as sub-folders. In both cases a folder
+            `unlabelled` may hold images without labels, at any depth; names of folders within it are not used as
+            labels.
         table: CSV file in UTF-8 with the columns `file` (relative to `root`), `label` and, if images are set apart,
-            `split` (the same words; the label of an unlabelled image may be empty, and is not taken as one); then
-            folders do not matter.
+            `split` (the same words). The label of an unlabelled image may be empty and is not used. With a table,
+            folder names do not matter.
         image_size: Side to resize to, in pixels.
-        fit: What happens to images that are not square: `letterbox` (black bars), `crop` (the middle) or `stretch`.
+        fit: How to make images square: `letterbox` (black bars), `crop` (the middle) or `stretch`.
         channels: 3 for RGB, 1 for greyscale.
-        white: What is white in files of 16 bits; None for 65535, and for refusing those that would all be dark.
+        white: The value of white in 16-bit files; None for 65535, and to refuse files that would then be all dark.
         skip_broken: Whether to go on without files that cannot be read.
         follow_links: Whether files and symbolic links may lead out of `root`.
-        allow_synthetic: Whether files may say that they are synthetic, as those do that gan-augment writes.
-        cache: Folder where decoded images are kept, made when absent.
+        allow_synthetic: Whether to accept files that are marked as synthetic, as those that gan-augment writes are.
+        cache: Folder for decoded images, made when absent.
 
     Returns:
-        The images in the order of their files' names, classes in the order of theirs; an unlabelled image has the label
-        -1.
+        The images in the order of their file names, classes in the order of their names; an unlabelled image has the
+        label -1.
 
     Raises:
-        ValueError: If a setting is out of range, the folder or the table leaves open what is of which class, files
-            cannot be read, or they say that they are synthetic.
+        ValueError: If a setting is out of range, the folder or the table leaves a class ambiguous, or files cannot be
+            read or are marked as synthetic.
     """
     check_integer("data.image_size", image_size, low=1)
     check_choice("data.fit", fit, FITS)
@@ -82,7 +83,7 @@ def image_folder(
     images, broken, synthetic = decode_files(folder, sorted(places), image_size, fit, channels, white, store)
     notes, reasons = [], [f"{_shown(file)} ({reason})" for file, reason in broken.items()]
     if broken and not skip_broken:
-        head = f"{_count(broken, 'file')} cannot be read; data.skip_broken=true goes on without:"
+        head = f"{_count(broken, 'file')} cannot be read; set data.skip_broken=true to go on without:"
         raise ValueError("\n".join([head, *reasons]))
     if broken:
         some = reasons if len(reasons) <= MOST_NAMED else [*reasons[:MOST_NAMED], "..."]
@@ -113,30 +114,30 @@ def _indices(places: Mapping[str, Place], part: str) -> torch.Tensor | None:
 
 
 def _read_folders(root: Path, follow_links: bool) -> tuple[dict[str, Place], set[Place]]:
-    """Say of each image file below a folder where it belongs, and which places there are."""
+    """Return the place of each image file below a folder, and all places that have a folder."""
     files, folders = _list(root, follow_links)
     top = [name for name in folders if "/" not in name]
-    without = [name for name in top if PARTS.get(name.lower()) == UNLABELLED]
+    without = [name for name in top if PART_BY_WORD.get(name.lower()) == UNLABELLED]
     labelled = [name for name in top if name not in without]
-    words = [name for name in labelled if name.lower() in PARTS]
+    words = [name for name in labelled if name.lower() in PART_BY_WORD]
     are_parts = bool(words) and len(words) == len(labelled)
     if words and not are_parts and any(name.split("/")[0] in words for name in folders if "/" in name):
         raise ValueError(
-            f"data.root={root}: {', '.join(words)} of its folders look like parts of a split, the others do not: "
-            f"leave only {', '.join(PARTS)} there, or only classes"
+            f"data.root={root}: of its folders {', '.join(words)} look like parts of a split, the others do not: "
+            f"leave only {', '.join(PART_BY_WORD)} there, or only classes"
         )
-    if are_parts and not any(PARTS[name.lower()] == "train" for name in words):
-        raise ValueError(f"data.root={root}: there is {' and '.join(top)}, but no train")
+    if are_parts and not any(PART_BY_WORD[name.lower()] == "train" for name in words):
+        raise ValueError(f"data.root={root}: there is {' and '.join(top)}, but no train: add it")
 
     def depth(path: str) -> int:
-        """Count the folders that say where something belongs."""
+        """Return how many folders in a path decide its place."""
         return 2 if are_parts and path.split("/")[0] not in without else 1
 
     def place(folder: str) -> Place:
         first, *others = folder.split("/")
         if first in without:
             return UNLABELLED, others[0] if others else ""
-        return (PARTS[first.lower()], others[0]) if are_parts else ("", first)
+        return (PART_BY_WORD[first.lower()], others[0]) if are_parts else ("", first)
 
     expected = {place(name) for name in folders if name.count("/") == depth(name) - 1}
     extensions = {extension for extension, kind in Image.registered_extensions().items() if kind in Image.OPEN}
@@ -167,7 +168,7 @@ def _list(root: Path, follow_links: bool) -> tuple[list[str], list[str]]:
                 outside.append(name)
             elif os.path.isdir(entry.path):
                 real = os.path.realpath(entry.path)
-                if real not in above:  # or else a link leads in circles
+                if real not in above:  # otherwise a link leads in circles
                     folders.append(name)
                     visit(entry.path, f"{name}/", (*above, real))
             elif os.path.isfile(entry.path) or not os.path.exists(entry.path):  # a link to nowhere is a broken image
@@ -179,7 +180,7 @@ def _list(root: Path, follow_links: bool) -> tuple[list[str], list[str]]:
 
 
 def _read_table(root: Path, table: str, follow_links: bool) -> dict[str, Place]:
-    """Say of each image file in a table where it belongs."""
+    """Return the place of each image file in a table."""
     try:
         with Path(str(table)).expanduser().open(newline="", encoding="utf-8-sig") as text:
             reader = csv.DictReader(text)
@@ -188,9 +189,7 @@ def _read_table(root: Path, table: str, follow_links: bool) -> dict[str, Place]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"data.table={table} cannot be read as CSV in UTF-8: {error}") from error
     if not {"file", "label"} <= set(columns):
-        raise ValueError(
-            f"data.table={table} has the columns {columns}: name them file, label and, if you split, split"
-        )
+        raise ValueError(f"data.table={table} has the columns {columns}: name them file, label and optionally split")
     if not rows:
         raise ValueError(f"data.table={table} has no row: write one for each image")
 
@@ -205,15 +204,15 @@ def _read_table(root: Path, table: str, follow_links: bool) -> dict[str, Place]:
         if not os.path.isfile(path):
             problems.append(f"line {line}: no file {_shown(row['file'] or '')!r} in {root}")
         elif file in lines:
-            problems.append(f"line {line}: {_shown(file)} stands in line {lines[file]} too")
-        elif not label and PARTS.get(part) != UNLABELLED:
+            problems.append(f"line {line}: {_shown(file)} is in line {lines[file]} too")
+        elif not label and PART_BY_WORD.get(part) != UNLABELLED:
             problems.append(f"line {line}: no label")
-        elif "split" in columns and part not in PARTS:
-            problems.append(f"line {line}: split {part!r}: use one of {', '.join(PARTS)}")
+        elif "split" in columns and part not in PART_BY_WORD:
+            problems.append(f"line {line}: split {part!r}: use one of {', '.join(PART_BY_WORD)}")
         elif not follow_links and _leads_out(path, root):
             outside.append(file)
         lines.setdefault(file, line)
-        places[file] = PARTS.get(part, ""), label
+        places[file] = PART_BY_WORD.get(part, ""), label
     if problems:
         more = [f"and {len(problems) - MOST_LINES} more"] if len(problems) > MOST_LINES else []
         head = f"data.table={table} has {_count(problems, 'problem')}:"
@@ -223,7 +222,7 @@ def _read_table(root: Path, table: str, follow_links: bool) -> dict[str, Place]:
 
 
 def _check_classes(places: Mapping[str, Place], expected: set[Place]) -> None:
-    """Raise unless each place has an image, and each class one to train on."""
+    """Raise unless every place has an image, and every class one to train on."""
     found, expected = ({place for place in some if place[0] != UNLABELLED} for some in (places.values(), expected))
     trained = {name for part, name in found if part in ("", "train")}
     problems = [
@@ -260,5 +259,5 @@ def _count(things: Collection[str], noun: str) -> str:
 
 
 def _shown(name: str) -> str:
-    """Keep a name to one line, and to what can be written as UTF-8."""
+    """Return a name that fits one line and can be written as UTF-8."""
     return name if name.isprintable() else repr(name)

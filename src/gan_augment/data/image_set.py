@@ -24,7 +24,7 @@ class ImageShape:
 
     @property
     def is_point(self) -> bool:
-        """Whether an image is no picture but a point in as many dimensions as it has channels."""
+        """Whether an image is a point, with one dimension per channel, instead of a picture."""
         return self.height == self.width == 1
 
     @property
@@ -41,12 +41,12 @@ class ImageShape:
 
 @dataclass(frozen=True, eq=False)
 class MappedImages:
-    """Images in a file, read from it when they are asked for: a set of them may be larger than memory.
+    """Images in a file, read on demand, so that a set may be larger than memory.
 
     Attributes:
-        path: An `.npy` file of uint8 `[M, C, H, W]`, or `[M, H, W]` of one channel.
-        rows: Where the images stand in the file, int64 `[N]`.
-        hashes: The hash of each image, uint8 `[N, 16]`, as `hash_images` makes them.
+        path: An `.npy` file of uint8 `[M, C, H, W]`, or `[M, H, W]` for one channel.
+        rows: Indices of the images in the file, int64 `[N]`.
+        hashes: The hash of each image, uint8 `[N, 16]`, from `hash_images`.
     """
 
     path: Path
@@ -64,15 +64,15 @@ class MappedImages:
 
     def __getitem__(self, indices: Tensor) -> Tensor:
         """Read some images, uint8 `[B, C, H, W]`."""
-        # The file is mapped anew each time: the pages of a mapping that stays would count as this process's memory.
+        # The file is mapped anew each time: the pages of a lasting mapping would count as this process's memory.
         return torch.from_numpy(self._open()[self.rows[indices.numpy()]])
 
     def subset(self, indices: Tensor) -> "MappedImages":
-        """Return some of the images, unread."""
+        """Return the images at some indices, without reading them."""
         return MappedImages(self.path, self.rows[indices.numpy()], self.hashes[indices.numpy()])
 
     def joined(self, other: "MappedImages") -> "MappedImages":
-        """Return these images and then others of the same file, unread."""
+        """Return these images followed by others of the same file, without reading them."""
         assert self.path == other.path, "parts of one source lie in one file"
         rows, hashes = (np.concatenate(pair) for pair in ((self.rows, other.rows), (self.hashes, other.hashes)))
         return MappedImages(self.path, rows, hashes)
@@ -86,13 +86,13 @@ class MappedImages:
 class ImageSet:
     """Images with their labels.
 
-    A whole data set is one, and so is each part of a split: whoever holds a part can see nothing else.
+    A whole data set is one, and so is each part of a split; code that gets one part can see no other.
 
     Attributes:
-        images: uint8 `[N, C, H, W]`, in memory or in a file; some of them are `images[indices]` either way. Points,
-            `[N, D, 1, 1]`, are float32 in [-1, 1]: 256 levels are too coarse for them.
+        images: uint8 `[N, C, H, W]`, in memory or in a file; `images[indices]` works for both. Points, `[N, D, 1, 1]`,
+            are float32 in [-1, 1]: 256 levels are too coarse for them.
         labels: int64 `[N]`, each an index into `class_names`, or -1 for an image without a label.
-        class_names: One name a class.
+        class_names: One name per class.
     """
 
     images: Tensor | MappedImages
@@ -100,7 +100,7 @@ class ImageSet:
     class_names: Sequence[str]
 
     def __post_init__(self) -> None:
-        """Refuse what the rest of the code must be able to rely on."""
+        """Refuse types and shapes that the rest of the code does not expect."""
         if isinstance(self.images, Tensor):
             points = self.images.shape[2:] == (1, 1) and self.images.dtype == torch.float32
             if self.images.ndim != 4 or not (points or self.images.dtype == torch.uint8):
@@ -123,12 +123,12 @@ class ImageSet:
 
     @property
     def num_classes(self) -> int:
-        """How many classes there are, those without an image included."""
+        """Number of classes, including those without images."""
         return len(self.class_names)
 
     @cached_property
     def class_counts(self) -> Tensor:
-        """Images a class, int64 `[K]`; those without a label are in none."""
+        """Images per class, int64 `[K]`; images without a label do not count."""
         return torch.bincount(self.labels[self.labels >= 0], minlength=self.num_classes)
 
     @cached_property
@@ -138,7 +138,7 @@ class ImageSet:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of shape, pixels, labels and class names, in this order of the images."""
+        """A hash of shape, pixels, labels and class names, which depends on the order of the images."""
         digest = hashlib.blake2b(repr((self.shape, tuple(self.class_names))).encode(), digest_size=16)
         digest.update(self.hashes.tobytes())
         digest.update(self.labels.contiguous().numpy().data)
@@ -146,18 +146,18 @@ class ImageSet:
 
     @cached_property
     def first_copy(self) -> Tensor:
-        """Where each image, pixel for pixel, stands for the first time, int64 `[N]`."""
+        """Index of the first image that is identical to each, pixel for pixel, int64 `[N]`."""
         whole = np.ascontiguousarray(self.hashes).view(f"V{HASH_BYTES}").ravel()
         _, first, inverse = np.unique(whole, return_index=True, return_inverse=True)
         return torch.from_numpy(first[inverse].astype(np.int64))
 
     def subset(self, indices: Tensor) -> "ImageSet":
-        """Return the images at some indices, int64 `[M]`, as a set of their own."""
+        """Return the images at some indices, int64 `[M]`, as a new set."""
         images = self.images[indices] if isinstance(self.images, Tensor) else self.images.subset(indices)
         return ImageSet(images, self.labels[indices], self.class_names)
 
     def joined(self, other: "ImageSet") -> "ImageSet":
-        """Return these images and then others of the same source."""
+        """Return these images followed by others of the same source."""
         if isinstance(self.images, Tensor):
             assert isinstance(other.images, Tensor)
             images: Tensor | MappedImages = torch.cat([self.images, other.images])
@@ -167,16 +167,16 @@ class ImageSet:
         return ImageSet(images, torch.cat([self.labels, other.labels]), self.class_names)
 
     def without_labels(self) -> "ImageSet":
-        """Return the same images, none of which has a label: whoever gets them cannot reach one."""
+        """Return the same images without labels, so that code that gets them cannot use any."""
         return replace(self, labels=torch.full_like(self.labels, -1))
 
     def as_one_class(self) -> "ImageSet":
-        """Return the same images without their classes: all are of one."""
+        """Return the same images with all of them in a single class."""
         return ImageSet(self.images, torch.zeros_like(self.labels), ["any"])
 
 
 def imbalance_ratio(images: ImageSet) -> float | None:
-    """Return the images of the largest class over those of the smallest that has any, at least 1; None without any."""
+    """Return the size of the largest class over that of the smallest non-empty one, at least 1; None without images."""
     counts = images.class_counts[images.class_counts > 0]
     return float(counts.max() / counts.min()) if len(counts) else None
 
@@ -194,11 +194,11 @@ def rare_classes(images: ImageSet) -> list[str]:
 
 
 def first_of_each(images: ImageSet, counts: Tensor) -> ImageSet:
-    """Return the first images of each class, so many or as many as there are.
+    """Return the first images of each class: the given number, or all if there are fewer.
 
     Args:
         images: The set.
-        counts: Images a class, int64 `[K]`.
+        counts: Images per class, int64 `[K]`.
 
     Example:
         >>> images = ImageSet(torch.zeros(6, 1, 1, 1, dtype=torch.uint8), torch.tensor([0, 0, 0, 1, 1, 1]), ["a", "b"])
@@ -210,11 +210,11 @@ def first_of_each(images: ImageSet, counts: Tensor) -> ImageSet:
 
 
 def in_proportion(images: ImageSet, counts: Tensor) -> ImageSet:
-    """Return the first images of each class, in the proportions of some counts, as many as there are.
+    """Return the first images of each class, as many as possible in the proportions of some counts.
 
     Args:
         images: The set.
-        counts: Images a class, int64 `[K]`; a class with none is left out.
+        counts: Images per class, int64 `[K]`; a class with a count of 0 is left out.
 
     Example:
         >>> images = ImageSet(torch.zeros(6, 1, 1, 1, dtype=torch.uint8), torch.tensor([0, 0, 0, 1, 1, 1]), ["a", "b"])
@@ -231,7 +231,7 @@ def in_proportion(images: ImageSet, counts: Tensor) -> ImageSet:
 
 
 def with_shuffled_labels(images: ImageSet, generator: torch.Generator) -> ImageSet:
-    """Return the same images with their labels dealt out anew; each class has as many as before.
+    """Return the same images with their labels permuted; each class keeps its number of images.
 
     Args:
         images: The set.
@@ -249,7 +249,7 @@ def hash_images(images: Tensor) -> np.ndarray:
     """Hash the pixels of each image.
 
     Args:
-        images: `[N, C, H, W]`, of uint8 or, points, of float32.
+        images: `[N, C, H, W]`, uint8, or float32 for points.
 
     Returns:
         uint8 `[N, 16]`.
@@ -264,7 +264,7 @@ def hash_image(image: np.ndarray) -> bytes:
 
 
 def to_float(images: Tensor) -> Tensor:
-    """Turn uint8 pixels in [0, 255] into floats in [-1, 1], the range of every network here; floats are in it."""
+    """Turn uint8 pixels in [0, 255] into floats in [-1, 1], the range of every network; floats are in it already."""
     return images if images.is_floating_point() else images.float().div_(127.5).sub_(1.0)
 
 
@@ -279,5 +279,5 @@ def to_uint8(images: Tensor) -> Tensor:
 
 
 def from_float(images: Tensor, dtype: torch.dtype) -> Tensor:
-    """Turn a network's floats in [-1, 1] into what an image set of a type holds."""
+    """Turn a network's floats in [-1, 1] into pixel values of an image set's type."""
     return to_uint8(images) if dtype == torch.uint8 else images

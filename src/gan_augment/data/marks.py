@@ -1,6 +1,6 @@
-"""The mark of synthetic images: what is written with them, and what is looked for before anything trains.
+"""The mark of synthetic images: written with them, and checked before anything trains.
 
-A PNG carries it in its texts, an `.npz` as a member. Whoever saves the pixels again without it takes it off.
+A PNG carries it in its texts, an `.npz` as a member. Saving the pixels again with another program removes it.
 """
 
 import json
@@ -17,11 +17,11 @@ MAKER = f"gan-augment {version('gan-augment')}"
 
 
 def png_mark(label: str, provenance: Mapping[str, Any]) -> PngInfo:
-    """Make the texts of a PNG that say of it that it is synthetic.
+    """Return the texts that mark a PNG as synthetic.
 
     Args:
-        label: The name of the class that it is meant to show.
-        provenance: Where it comes from: plain values.
+        label: Name of the class that the image is meant to show.
+        provenance: Where it comes from, as plain values.
     """
     texts = PngInfo()
     texts.add_text(KEY, json.dumps({"label": label, **provenance}))
@@ -31,32 +31,32 @@ def png_mark(label: str, provenance: Mapping[str, Any]) -> PngInfo:
 
 
 def read_mark(image: Image.Image) -> str | None:
-    """Return what a loaded image says of being synthetic, None if it says nothing."""
+    """Return the synthetic mark of a loaded image, None if it has none."""
     return image.info.get(KEY)
 
 
 def check_marked(setting: str, num_marked: int, num_images: int, example: str, allow_synthetic: bool) -> list[str]:
-    """Raise if images say that they are synthetic and none may be.
+    """Raise if images are marked as synthetic and none may be.
 
     Args:
         setting: The setting that names the images, with its value.
-        num_marked: How many say so.
-        num_images: How many there are.
-        example: What one of those that say so is called.
-        allow_synthetic: Whether they may.
+        num_marked: Number of marked images.
+        num_images: Number of all images.
+        example: Name of a marked image.
+        allow_synthetic: Whether marked images are accepted.
 
     Returns:
-        What whoever reads a result on these images must know, a sentence if there is something.
+        Notes for the reader of a result: one sentence if there are marked images.
 
     Raises:
-        ValueError: If they may not.
+        ValueError: If there are marked images that are not accepted.
     """
     if not num_marked:
         return []
-    says = f"{num_marked:,} of {num_images:,} images {'says that it is' if num_marked == 1 else 'say that they are'}"
+    marked = f"{num_marked:,} of {num_images:,} images {'is' if num_marked == 1 else 'are'} marked as synthetic"
     if not allow_synthetic:
         raise ValueError(
-            f"{setting}: {says} synthetic, for example {example}: a test on them would measure the generator; "
+            f"{setting}: {marked}, for example {example}: a test on them would measure the generator; "
             "remove them, or set data.allow_synthetic=true"
         )
-    return [f"{says} synthetic, made by gan-augment"]
+    return [f"{marked}, made by gan-augment"]

@@ -1,4 +1,4 @@
-"""What a source of images is."""
+"""Sources of images: an image set with its own test and validation images."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
@@ -11,19 +11,19 @@ from torch.nn.functional import interpolate
 from gan_augment.data.image_set import ImageSet
 from gan_augment.settings import check_integer
 
-# What users call the parts that they set apart, and what they are called here.
 UNLABELLED = "unlabelled"
-PARTS = {
+# The words that users may write for a part of their images, and the part's name in this package.
+PART_BY_WORD = {
     **{"train": "train", "training": "train", "test": "test", "testing": "test"},
     **{"validation": "validation", "val": "validation", "valid": "validation"},
     **{"unlabelled": UNLABELLED, "unlabeled": UNLABELLED},
 }
-MOST_NAMED = 5  # in a note
+MOST_NAMED = 5  # class names in a note
 
 
 @dataclass(frozen=True, eq=False)
 class Modes:
-    """A density that is known: Gaussians of one standard deviation in every direction, equally likely.
+    """A known density: equally likely Gaussians with one standard deviation in every direction.
 
     Attributes:
         centres: Their means, float `[M, D]`.
@@ -36,16 +36,16 @@ class Modes:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """An image set, and what its makers say of it.
+    """An image set with what is known about it.
 
     Attributes:
-        images: Everything there is.
+        images: All images.
         test: Indices of the source's own test images, int64 `[M]`; None if it has none.
-        validation: Indices of its own validation images, likewise.
-        names: What a user calls each image, such as its file; None if they have no names.
-        notes: What whoever reads a result on these images must know, a sentence each.
-        modes: The density that they were drawn from, where it is known.
-        copies: Names of identical images, a group each; found when the source is loaded.
+        validation: Indices of its own validation images, int64 `[M]`; None if it has none.
+        names: The user's name of each image, such as its file; None if they have no names.
+        notes: Notes for the reader of a result on these images, one sentence each.
+        modes: The density that they were drawn from, if it is known.
+        copies: Names of identical images, one group each; found when the source is loaded.
     """
 
     images: ImageSet
@@ -57,32 +57,32 @@ class Source:
     copies: Sequence[Sequence[str]] = ()
 
     def name(self, index: int) -> str:
-        """Say what an image is called."""
+        """Return the name of an image."""
         return self.names[index] if self.names is not None else f"image {index}"
 
 
-def unknown_class_notes(said: Iterable[str], class_names: Collection[str]) -> list[str]:
-    """Say that some unlabelled images seem to be of classes that no labelled image shows.
+def unknown_class_notes(found: Iterable[str], class_names: Collection[str]) -> list[str]:
+    """Return a note if unlabelled images seem to show classes that no labelled image shows.
 
     Args:
-        said: What is said of each unlabelled image: a folder's name or a label; empty where nothing is.
+        found: The folder's name or the label of each unlabelled image; empty for none.
         class_names: The classes that have labelled images.
 
     Returns:
-        A sentence, if there are some.
+        One sentence, or nothing.
 
     Example:
         >>> print(unknown_class_notes(["", "cats", "emus", "emus"], ["cats", "dogs"])[0].split(":")[0])
-        unlabelled images lie under names that are no class of the labelled ones ('emus', 2 images)
+        unlabelled images have names that are no class of the labelled ones ('emus', 2 images)
     """
-    counts = Counter(name for name in said if name and name not in class_names)
+    counts = Counter(name for name in found if name and name not in class_names)
     if not counts:
         return []
     named = [f"{name!r}, {number} image{'s' * (number > 1)}" for name, number in sorted(counts.items())]
     shown = "; ".join(named[:MOST_NAMED]) + ("; ..." if len(named) > MOST_NAMED else "")
     return [
-        f"unlabelled images lie under names that are no class of the labelled ones ({shown}): if these are classes, "
-        "whatever learns from the pool takes each such image for one of another class; label some, or leave them out"
+        f"unlabelled images have names that are no class of the labelled ones ({shown}): if these are classes, "
+        "a model that learns from the pool takes each such image for another class; label some, or leave them out"
     ]
 
 

@@ -1,12 +1,12 @@
 """Splits: disjoint parts of a source, drawn from a seed.
 
-The test images come first, then the validation images; both are the same for every seed. Then one seeded
-permutation a class: its first images are labelled, the rest is the pool; of classes that are made rare, a share of both
-is kept, and the others are in no part. So the labelled set at 5 a class lies
-inside the one at 10, and neither test nor validation moves with it.
+The test images are drawn first, then the validation images; both are the same for every seed. Then each class gets one
+seeded permutation: its first images are labelled, the rest is the pool. Of classes that are made rare, a share of both
+is kept, and the other images are in no part. So the labelled set with 5 images per class lies inside the one with 10,
+and test and validation do not change with it.
 
 Images that are identical, pixel for pixel, are drawn as one and stay together: numbers of images count them once.
-Parts that the source's makers set apart are taken as they are, and copies across them are noted.
+Parts that the source sets apart are used as they are, and copies across them are noted.
 """
 
 import hashlib
@@ -23,11 +23,11 @@ from gan_augment.data.source import Source
 from gan_augment.randomness import Stream
 from gan_augment.settings import check_integer, check_number
 
-# Makes the held-out images the same in every trial; the number that scikit-learn's tutorials use.
+# Makes the held-out images the same in every trial; the seed of scikit-learn's tutorials.
 HOLDOUT_SEED = 42
 DEFAULT_TEST_SHARE = 0.2
 PARTS = ("labelled", "pool", "validation", "test")
-LEFT_OUT = len(PARTS)  # the part of images that are in none, for the rarity of their class
+LEFT_OUT = len(PARTS)  # stands for no part: training images left out to make their class rare
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class LabelBudget:
 
     Attributes:
         labels: Labelled images per class; a percentage of each class's training images, such as "10%"; or "all".
-        rare_classes: Classes of which few training images are kept, labelled and in the pool.
-        rare_share: The share of them that is kept, in (0, 1]; null without rare classes.
+        rare_classes: Classes that keep only few training images, both labelled and in the pool.
+        rare_share: The share of them that is kept, in (0, 1]; None without rare classes.
     """
 
     labels: int | str
@@ -89,10 +89,10 @@ class LabelBudget:
             members: Its images, int64 `[N]`.
 
         Returns:
-            Those that are labelled, and those of the pool.
+            The labelled images, and those of the pool.
 
         Raises:
-            ValueError: If there are fewer than are asked for.
+            ValueError: If there are fewer images than the budget needs.
         """
         if self.share is not None:
             number = max(1, round(self.share * len(members)))
@@ -112,16 +112,16 @@ class LabelBudget:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """The parts of a source. Whoever holds one part can see nothing of the others.
+    """The parts of a source. Code that gets one part can see nothing of the others.
 
     Attributes:
-        labelled: What training may see, with its labels.
-        pool: Training images whose labels nobody may see, unless an arm says so.
-        validation: For reporting and for hyperparameter search.
-        test: Opened once, at the end of a trial.
-        training: All images with a label outside validation and test, whatever the budget: a judge learns from them.
-        test_indices: Where the test images stand in the source, int64 `[N]`.
-        hash: Names the four index sets.
+        labelled: Training images with their labels.
+        pool: Training images whose labels only an arm that declares it may see.
+        validation: Images for reporting and for hyperparameter search.
+        test: Images that a trial uses once, at its end.
+        training: All images with a label outside validation and test, at any budget: a judge learns from them.
+        test_indices: Indices of the test images in the source, int64 `[N]`.
+        hash: Identifies the four index sets.
     """
 
     labelled: ImageSet
@@ -143,15 +143,15 @@ def draw_split(
     """Draw a split.
 
     Args:
-        source: Where the images come from. Its own validation and test images are kept as such, if it has any.
+        source: Where the images come from. Its own validation and test images, if any, keep their role.
         seed: Decides which images are labelled; at least 0.
         budget: How many images of each class are labelled.
-        validation_per_class: Validation images a class; None takes the source's own, or else the smaller of 20 and a
-            fifth of what is there.
-        test_share: Stratified share that is held out as test; None takes the source's own, or else a fifth.
+        validation_per_class: Validation images per class; None takes the source's own, or else the smaller of 20 and a
+            fifth of the class's images.
+        test_share: Stratified share held out as test; None takes the source's own images, or else a fifth.
 
     Raises:
-        ValueError: If a class has too few images for what is asked.
+        ValueError: If a class has too few images for these settings.
     """
     check_integer("seeds.split", seed, low=0)
     if validation_per_class is not None:
@@ -166,11 +166,11 @@ def draw_split(
         )
 
     images, labels, first = source.images, source.images.labels, source.images.first_copy
-    free = torch.ones(len(images), dtype=torch.bool)  # in no part that the source's makers set apart
+    free = torch.ones(len(images), dtype=torch.bool)  # not in a part that the source sets apart
     for given in (source.test, source.validation):
         if given is not None:
             free[given] = False
-    # Which part the copies of an image belong to, at the place of the first of them.
+    # The part of an image and all its copies, at the index of the first of them.
     part_of = torch.full((len(images),), -1)
 
     def assign(part: str, members: Tensor) -> None:
@@ -203,7 +203,7 @@ def draw_split(
     assign("pool", without_label[part_of[first[without_label]] < 0])
 
     indices = {part: (free & (part_of[first] == number)).nonzero().squeeze(1) for number, part in enumerate(PARTS)}
-    # A copy without a label cannot serve where labels are read; beside its twin in the pool it can.
+    # A copy without a label can only be in the pool: the other parts need labels.
     indices |= {part: indices[part][labels[indices[part]] >= 0] for part in PARTS if part != "pool"}
     indices |= {} if source.test is None else {"test": source.test}
     indices |= {} if source.validation is None else {"validation": source.validation}
@@ -225,8 +225,8 @@ def draw_from_pool(pool: ImageSet, counts: Tensor, seed: int) -> ImageSet:
 
     Args:
         pool: The pool.
-        counts: Images a class, int64 `[K]`, at most as many as there are.
-        seed: Of the split.
+        counts: Images per class, int64 `[K]`, at most as many as there are.
+        seed: The seed of the split.
     """
     stream, drawn = Stream(seed, "pool"), []
     for label, count in enumerate(counts.tolist()):
@@ -236,7 +236,7 @@ def draw_from_pool(pool: ImageSet, counts: Tensor, seed: int) -> ImageSet:
 
 
 def _distinct(members: Tensor, first: Tensor) -> Tensor:
-    """Return one image of each group of copies among some, in their order."""
+    """Return the first member of each group of copies, in the order of the members."""
     _, positions = np.unique(first[members].numpy(), return_index=True)
     return members[torch.from_numpy(np.sort(positions))]
 
@@ -260,7 +260,7 @@ def _hold_out_test(members: Tensor, images: ImageSet, share: float) -> tuple[Ten
     _, test = train_test_split(members.numpy(), test_size=share, random_state=HOLDOUT_SEED, stratify=labels.numpy())
     is_test = torch.zeros(len(images), dtype=torch.bool).index_fill_(0, torch.from_numpy(test), True)
     order = Stream(HOLDOUT_SEED, "test")
-    for label in range(num_classes):  # stratification rounds: a small class may have come to stand on one side alone
+    for label in range(num_classes):  # stratification rounds: a small class may be entirely on one side
         own = members[labels == label]
         if len(is_test[own].unique()) == 1:
             is_test[own[torch.randperm(len(own), generator=order.at(label))[0]]] ^= True

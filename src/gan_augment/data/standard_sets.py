@@ -1,4 +1,4 @@
-"""The standard sets: sources that need no files of the user's. Each is one function and one YAML under `conf/data/`."""
+"""Standard data sets: sources without files of the user. Each is one function and one YAML under `conf/data/`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from gan_augment.data.image_set import ImageSet
 from gan_augment.data.source import Source, resize
 
 DIGITS = [str(name) for name in range(10)]
-# Training and test images of torchvision's data sets, by the names of their classes.
+# Numbers of training and test images of torchvision's data sets, by class name.
 LENGTHS = {
     "MNIST": (60_000, 10_000),
     "FashionMNIST": (60_000, 10_000),
@@ -20,7 +20,7 @@ LENGTHS = {
 
 
 def digits(image_size: int | None = None) -> Source:
-    """Load the 1,797 handwritten digits of 8x8 pixels that scikit-learn carries (Alpaydin and Kaynak 1998).
+    """Load the 1,797 handwritten digits of 8x8 pixels that come with scikit-learn (Alpaydin and Kaynak 1998).
 
     Args:
         image_size: Side to resize to, in pixels; None keeps 8.
@@ -80,7 +80,7 @@ def usps(root: str, image_size: int | None = None) -> Source:
 def cifar10(root: str, image_size: int | None = None) -> Source:
     """Load CIFAR-10 (Krizhevsky 2009): 50,000 training and 10,000 test images of 32x32 pixels, in colour.
 
-    Its files are pickles, which torchvision reads after it has compared their checksums with the published ones.
+    Its files are pickles, which torchvision reads only if their checksums equal the published ones.
 
     Args:
         root: Folder that holds, or will hold, `cifar-10-batches-py`; downloaded when absent, with a progress bar.
@@ -106,18 +106,18 @@ def _published(
     """Read one of torchvision's data sets, downloaded when absent.
 
     Args:
-        kind: Its class.
+        kind: torchvision's class.
         root: Folder of all data sets.
-        folder: Where its files lie below `root`.
-        num_files: How many there are, in words.
-        image_size: Side to resize to, in pixels; None keeps what there is.
-        class_names: One name a class; None takes torchvision's.
-        below: What torchvision takes for the root, below `root`.
+        folder: Folder of its files, relative to `root`.
+        num_files: Number of its files, in words.
+        image_size: Side to resize to, in pixels; None keeps the original size.
+        class_names: One name per class; None takes torchvision's.
+        below: Folder that torchvision gets as its root, relative to `root`.
     """
     name, where = kind.__name__, Path(root).expanduser() / folder
     try:
         parts = [kind(str(Path(root).expanduser() / below), train=train, download=True) for train in (True, False)]
-    except Exception as error:  # of many kinds: from the network, the archive, or what a broken file leads to
+    except Exception as error:  # of many kinds: from the network, the archive, or a broken file
         if any(where.glob("*")):
             remedy = "delete the broken files there, and they are downloaded again"
         else:

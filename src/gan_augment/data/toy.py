@@ -1,4 +1,4 @@
-"""Toy densities: points in the plane whose modes are known, so that a mode that a GAN drops is seen at once."""
+"""Toy densities: points in the plane with known modes, so that a mode that a GAN drops is easy to see."""
 
 import math
 
@@ -9,7 +9,7 @@ from gan_augment.data.source import Modes, Source
 from gan_augment.randomness import Stream
 from gan_augment.settings import check_integer
 
-NUM_TEST = 2500  # points that no GAN sees
+NUM_TEST = 2500  # points held out from the GAN
 
 
 def ring(num_points: int = 100_000) -> Source:
@@ -38,7 +38,7 @@ def _draw(centres: torch.Tensor, std: float, half_width: float, num_points: int)
     Args:
         centres: Means, float `[M, 2]`.
         std: Standard deviation of each.
-        half_width: What becomes 1: the networks' range is [-1, 1].
+        half_width: The coordinate that is scaled to 1: the networks' range is [-1, 1].
         num_points: Points to train on.
     """
     check_integer("data.num_points", num_points, low=1)

@@ -13,8 +13,8 @@ class AdversarialLoss(ABC):
     """What the discriminator and the generator minimise, as functions of the discriminator's logits `[B]`.
 
     Attributes:
-        pairs: Whether the generator's loss looks at real images too.
-        weight_clip: Bound to which the discriminator's weights are clipped after each of its steps; None: they are not.
+        pairs: Whether the generator's loss uses real images too.
+        weight_clip: Bound to which the discriminator's weights are clipped after each of its steps; None: no clipping.
     """
 
     pairs: bool = False
@@ -34,7 +34,7 @@ class AdversarialLoss(ABC):
         """
 
     def output(self, logits: Tensor) -> Tensor:
-        """Turn logits into what the discriminator is said to answer, for the curves; the logits themselves here."""
+        """Turn logits into the outputs D that the curves show; by default the logits themselves."""
         return logits
 
 
@@ -44,8 +44,8 @@ class _CrossEntropy(AdversarialLoss):
 
     It minimises -log D(x) - log(1 - D(G(z))), written with softplus(a) = log(1 + exp(a)), which does not overflow.
     With one-sided label smoothing s, its target on real images is 1 - s in place of 1, and the first term becomes
-    -(1 - s) log D(x) - s log(1 - D(x)) (Salimans et al. 2016, section 3.4): it is never quite sure of real images. The
-    target on generated ones stays 0: any other would reward the generator for staying where it is wrong.
+    -(1 - s) log D(x) - s log(1 - D(x)) (Salimans et al. 2016, section 3.4), which keeps D from overconfidence on real
+    images. The target on generated ones stays 0: any other would reward the generator for staying where it is wrong.
 
     Attributes:
         label_smoothing: The s, at most 0.5.
@@ -74,7 +74,7 @@ class Minimax(_CrossEntropy):
     """The minimax loss, which saturates (Goodfellow et al. 2014, eq. 1).
 
     With D = sigmoid(logit), the discriminator minimises -log D(x) - log(1 - D(G(z))) and the generator the negative of
-    its second term, log(1 - D(G(z))), whose slope in the logit is -D(G(z)): none where the discriminator is sure.
+    its second term, log(1 - D(G(z))), whose slope in the logit is -D(G(z)): zero where the discriminator is sure.
 
     Example:
         >>> import torch
@@ -114,7 +114,7 @@ class LeastSquares(AdversarialLoss):
 
     With D(x) the logit, the discriminator minimises 1/2 (D(x) - 1)^2 + 1/2 (D(G(z)) + 1)^2 and the generator
     1/2 D(G(z))^2. With these targets, the paper's a = -1, b = 1 and c = 0, the generator minimises a Pearson chi^2
-    divergence, and a logit above 0 says "real", as in the other losses; with the 0, 1 and 1 of its eq. 9 neither holds.
+    divergence, and a logit above 0 means "real", as in the other losses; with 0, 1 and 1, its eq. 9, neither holds.
     """
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -129,8 +129,8 @@ class LeastSquares(AdversarialLoss):
 class Hinge(AdversarialLoss):
     """The hinge loss (Lim and Ye 2017; Miyato et al. 2018, eqs. 16 and 17).
 
-    With D(x) the logit, the discriminator minimises max(0, 1 - D(x)) + max(0, 1 + D(G(z))), which is indifferent to
-    images beyond the margin, and the generator -D(G(z)).
+    With D(x) the logit, the discriminator minimises max(0, 1 - D(x)) + max(0, 1 + D(G(z))), which ignores images beyond
+    the margin, and the generator -D(G(z)).
     """
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -149,7 +149,7 @@ class Wasserstein(AdversarialLoss):
     With f(x) the logit, the discriminator, here a critic, minimises f(G(z)) - f(x) and the generator -f(G(z)). The
     negative of the critic's loss is at most the earth mover's distance while the slope of f is at most 1, and equal to
     it for the best f. Clipped weights hold the slope below some constant, a gradient penalty (Gulrajani et al. 2017)
-    near 1; without either the loss has no lower bound.
+    holds it near 1; without either the loss has no lower bound.
 
     Attributes:
         weight_clip: Bound of the critic's weights, at most 1; None with a gradient penalty.
@@ -178,8 +178,8 @@ class Relativistic(AdversarialLoss):
     """The relativistic pairing loss, RpGAN (Jolicoeur-Martineau 2018; Huang et al. 2024, eq. 2).
 
     With C(x) the logit, and each real image x of a batch paired with a generated one, the discriminator minimises
-    -log sigmoid(C(x) - C(G(z))) and the generator -log sigmoid(C(G(z)) - C(x)). No basin of it drops modes (Sun et al.
-    2020), but without R1 and R2 it need not converge.
+    -log sigmoid(C(x) - C(G(z))) and the generator -log sigmoid(C(G(z)) - C(x)). It has no minimum that drops modes (Sun
+    et al. 2020), but without R1 and R2 it need not converge.
 
     Example:
         >>> import torch
@@ -209,7 +209,9 @@ class Relativistic(AdversarialLoss):
 
 
 def _lead(real: Tensor, fake: Tensor) -> Tensor:
-    """Return by how much each real image's logit `[B]` exceeds that of the generated one beside it."""
-    if len(real) != len(fake):  # they would broadcast where one of the two is a single image
-        raise ValueError(f"loss=relativistic pairs {len(real)} real with {len(fake)} generated images; use as many")
+    """Return by how much each real image's logit `[B]` exceeds that of the generated one it is paired with."""
+    if len(real) != len(fake):  # a single image would be broadcast
+        raise ValueError(
+            f"loss=relativistic pairs {len(real)} real with {len(fake)} generated images; use the same number of each"
+        )
     return real - fake

@@ -15,11 +15,11 @@ Critic = Callable[[Tensor], Tensor]  # images [B, C, H, W] -> logits [B], each a
 def gradient_penalty(critic: Critic, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
     """Hold the slope at 1 between real and generated images (Gulrajani et al. 2017, eq. 3).
 
-    The mean of (||grad D(x^)|| - 1)^2 at x^ = mix * x + (1 - mix) * G(z), with the Euclidean norm: a slope below 1 is
-    penalised too.
+    The mean of (||grad D(x^)|| - 1)^2 at x^ = mix * x + (1 - mix) * G(z), with the Euclidean norm. It penalises a slope
+    below 1 too.
 
     Args:
-        critic: D. One that looks at labels has one bound for each place in the batch.
+        critic: D. If it takes labels, they are bound already, one for each place in the batch.
         real: x, float `[B, C, H, W]`.
         fake: G(z), float `[B, C, H, W]`.
         mix: Draws `[B]`, uniform in [0, 1].
@@ -41,7 +41,7 @@ def zero_centred(critic: Critic, images: Tensor) -> Tensor:
     The mean of 1/2 ||grad D(x)||^2, without the paper's weight gamma.
 
     Args:
-        critic: D. One that looks at labels has one bound for each place in the batch.
+        critic: D. If it takes labels, they are bound already, one for each place in the batch.
         images: x, float `[B, C, H, W]`.
 
     Returns:
@@ -64,10 +64,10 @@ def _gradients(critic: Critic, images: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Penalties:
-    """What the discriminator pays for its slope, beside any adversarial loss.
+    """Penalties on the discriminator's slope, added to its adversarial loss.
 
     Computed lazily (Karras et al. 2020, section 3.1): in one of `interval` steps, and then times `interval`, which
-    leaves the mean over the steps as it is.
+    does not change the mean over the steps.
 
     Attributes:
         gradient_penalty: Weight lambda of the gradient penalty.
@@ -93,11 +93,11 @@ class Penalties:
 
     @property
     def are_on(self) -> bool:
-        """Whether any has a weight."""
+        """Whether any penalty has a weight above 0."""
         return any((self.gradient_penalty, self.r1, self.r2))
 
     def are_due(self, step: int) -> bool:
-        """Say whether the discriminator's step, counted from 0, is one in which they are computed."""
+        """Return whether the penalties are computed in this discriminator step, counted from 0."""
         return self.are_on and step % self.interval == 0
 
     def check(self, discriminator: nn.Module) -> None:
@@ -110,18 +110,18 @@ class Penalties:
         """
         if self.are_on and any(isinstance(module, _BatchNorm) for module in discriminator.modules()):
             raise ValueError(
-                "penalty: batch norm in the discriminator makes each logit depend on the whole batch, so that no image "
-                "has a gradient of its own; use architecture.batch_norm=false, or penalty=none"
+                "penalty: batch norm in the discriminator makes each logit depend on the whole batch, so no image has "
+                "a gradient of its own; use architecture.batch_norm=false, or penalty=none"
             )
 
     def __call__(self, critic: Critic, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
-        """Return what a step in which they are due adds to the discriminator's loss.
+        """Return the penalty to add to the discriminator's loss in a step in which it is due.
 
-        In float32 whatever the precision of the training: the gradient of a gradient loses too much in bfloat16.
+        Computed in float32 at any precision of the training: the gradient of a gradient loses too much in bfloat16.
 
         Args:
-            critic: The discriminator. One that looks at labels has one bound for each place in the batch, so the real
-                and the generated image at the same place have the same label.
+            critic: The discriminator. If it takes labels, they are bound already, one for each place in the batch, so
+                the real and the generated image at the same place have the same label.
             real: The step's real images `[B, C, H, W]`.
             fake: Its generated ones, `[B, C, H, W]`.
             mix: Draws `[B]`, uniform in [0, 1], for the gradient penalty.

@@ -1,8 +1,8 @@
 """Losses of a discriminator that is a classifier: pure functions of its K logits.
 
 An image is real and of class k with probability exp(l_k) / (Z + 1), Z = sum_j exp(l_j), and generated with probability
-1 / (Z + 1): a softmax over K + 1 logits of which the last is held at 0. Adding a number to all K + 1 logits changes no
-probability, so K of them say as much (Salimans et al. 2016, section 5).
+1 / (Z + 1): a softmax over K + 1 logits of which the last is fixed at 0. Adding a constant to all K + 1 logits changes
+no probability, so K of them suffice (Salimans et al. 2016, section 5).
 """
 
 from collections.abc import Callable
@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import kl_div, normalize, softplus
 
-FIRST_STEP = 0.03  # size of the random step from which the worst direction is found, as a share of the radius
+FIRST_STEP = 0.03  # size of the random step that starts the search for the worst direction, as a share of the radius
 
 
 def real_loss(logits: Tensor) -> Tensor:
-    """Call images without a label real: the mean of -log Z / (Z + 1) = softplus(log Z) - log Z.
+    """Classify images without labels as real: the mean of -log Z / (Z + 1) = softplus(log Z) - log Z.
 
     Args:
         logits: `[B, K]`, of real images.
@@ -31,7 +31,7 @@ def real_loss(logits: Tensor) -> Tensor:
 
 
 def fake_loss(logits: Tensor) -> Tensor:
-    """Call images generated: the mean of -log 1 / (Z + 1) = softplus(log Z).
+    """Classify images as generated: the mean of -log 1 / (Z + 1) = softplus(log Z).
 
     Args:
         logits: `[B, K]`, of generated images.
@@ -47,11 +47,11 @@ def fake_loss(logits: Tensor) -> Tensor:
 
 
 def feature_matching(real: Tensor, fake: Tensor) -> Tensor:
-    """Let generated images have the mean features of real ones (Salimans et al. 2016, section 3.1).
+    """Match the mean features of generated images to those of real ones (Salimans et al. 2016, section 3.1).
 
     Args:
-        real: The discriminator's features `[B, F]` of real images: a goal, through which no gradient flows.
-        fake: Those of generated images.
+        real: The discriminator's features `[B, F]` of real images: the target, through which no gradient flows.
+        fake: Its features `[B, F]` of generated images.
 
     Returns:
         The mean square of the F differences of means, a scalar.
@@ -64,7 +64,7 @@ def feature_matching(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def conditional_entropy(logits: Tensor) -> Tensor:
-    """Ask for a decision, whichever: the mean entropy of the K class probabilities (Dai et al. 2017, eq. 9).
+    """Reward confident predictions: the mean entropy of the K class probabilities (Dai et al. 2017, eq. 9).
 
     Args:
         logits: `[B, K]`, of real images without labels.
@@ -80,9 +80,9 @@ def conditional_entropy(logits: Tensor) -> Tensor:
 
 
 def pull_away(features: Tensor) -> Tensor:
-    """Make generated images differ: the mean squared cosine between any two of them (Zhao et al. 2017, eq. 4).
+    """Make generated images differ: the mean squared cosine between the features of two (Zhao et al. 2017, eq. 4).
 
-    Dai et al. 2017, section 5, take it for the generator, which so spreads over the low-density parts between classes.
+    Dai et al. 2017, section 5, use it to spread the generator over the low-density regions between classes.
 
     Args:
         features: `[B, F]` of generated images, B at least 2.
@@ -102,17 +102,17 @@ def pull_away(features: Tensor) -> Tensor:
 def virtual_adversarial(
     network: Callable[[Tensor], Tensor], images: Tensor, logits: Tensor, radius: float, random: torch.Generator
 ) -> Tensor:
-    """Hold predictions constant around each image, in the worst direction (Miyato et al. 2018, eqs. 5, 6 and 12).
+    """Keep predictions constant around each image, in the worst direction (Miyato et al. 2018, eqs. 5, 6 and 12).
 
     The mean of KL(p || p(x + r)), where r has a length of `radius` and the direction of the divergence's gradient at a
-    small random step. Where p is the network's own prediction at x, that is one power iteration towards the direction
-    in which it changes most; where p is another one, it is the direction in which they come apart fastest.
+    small random step. If p is the network's own prediction at x, this is one power iteration towards the direction in
+    which the prediction changes most; otherwise it is the direction in which the two predictions diverge fastest.
 
     Args:
         network: Images `[B, C, H, W]` -> logits `[B, K]`.
         images: x, float `[B, C, H, W]` in [-1, 1], without labels.
-        logits: Those of p, `[B, K]`, through which no gradient flows: of the same network on the same images in the
-            paper; or of a better one, or on other views of the images, with which predictions are then to agree too.
+        logits: Logits of p, `[B, K]`, through which no gradient flows. In the paper they are the same network's on the
+            same images; those of a better network, or on other views of the images, make predictions agree with them.
         radius: Length of r, as the root mean square of its pixels.
         random: Source of the random step, on the images' device.
 
@@ -132,6 +132,6 @@ def virtual_adversarial(
 
 
 def _scaled(steps: Tensor, size: float) -> Tensor:
-    """Give the pixels of each step `[C, H, W]` of a batch a root mean square."""
+    """Scale each step `[C, H, W]` of a batch to a root mean square of its pixels."""
     flat = steps.flatten(1)
     return (size * flat.shape[1] ** 0.5 * normalize(flat, dim=1)).view_as(steps)

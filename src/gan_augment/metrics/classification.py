@@ -1,4 +1,4 @@
-"""How good a classifier's probabilities are."""
+"""Metrics of a classifier's probabilities."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ NUM_BINS = 15  # of the calibration error (Guo et al. 2017)
 def classification_metrics(
     probabilities: Tensor, labels: Tensor, class_names: Sequence[str], rare: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Judge probabilities against labels.
+    """Compare probabilities with labels.
 
     Args:
         probabilities: Float `[N, K]`, rows that sum to 1.
@@ -25,8 +25,8 @@ def classification_metrics(
     Returns:
         Fractions in [0, 1], higher is better: `accuracy`, `balanced_accuracy` (mean recall of the classes),
         `rare_recall` (mean recall of the rare classes, None without any), `macro_f1`, and `per_class`, the recall by
-        name. Lower is better: `nll` in nats, `brier` (summed over the classes, in [0, 2]) and `ece` (15 bins, in
-        [0, 1]). A class without an image has no recall (None) and is left out of the means.
+        class name. Lower is better: `nll` in nats, `brier` (summed over the classes, in [0, 2]) and `ece` (15 bins, in
+        [0, 1]). A class without images has no recall (None) and does not count in the means.
     """
     probabilities, num_classes = probabilities.double(), len(class_names)
     counts = confusion_matrix(probabilities, labels).double()
@@ -51,5 +51,5 @@ def classification_metrics(
 
 
 def confusion_matrix(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """Count predictions: int64 `[K, K]`, a row a true class, a column a predicted one."""
+    """Count predictions: int64 `[K, K]`, one row per true class, one column per predicted class."""
     return multiclass_confusion_matrix(probabilities, labels, probabilities.shape[1])

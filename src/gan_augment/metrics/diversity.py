@@ -1,4 +1,4 @@
-"""Whether images of one class differ from each other, and a warning when generated ones hardly do."""
+"""The diversity of images within a class, and a warning if generated ones have little."""
 
 from collections.abc import Sequence
 
@@ -8,14 +8,14 @@ from torch import Tensor
 from gan_augment.data.image_set import ImageSet
 
 MAX_IMAGES = 500  # of a class: 125,000 pairs, whose matrix takes 2 MB
-# A generator that makes m images of a class, each as often, has (1 - 1/m) times the diversity of real images, for two
-# draws in m are the same one. Below .6 lie m = 1 and m = 2; m = 3 has .67, and what merely blurs stays above.
+# A generator that makes m images of a class equally often has (1 - 1/m) times the diversity of real images, since two
+# draws coincide with probability 1/m. Below .6 are m = 1 and m = 2; m = 3 has .67, and mere blur stays above.
 COLLAPSED = 0.6
-MOST_NAMED = 10  # classes in a warning
+MOST_NAMED = 10  # classes named in a warning
 
 
 def pairwise_diversity(images: Tensor, labels: Tensor, num_classes: int) -> Tensor:
-    """Measure how far apart two images of a class are on average.
+    """Measure the mean distance between two images of a class.
 
     For n images x_i of D values in [0, 1]: the mean over all pairs i < j of sqrt(|x_i - x_j|^2 / D).
 
@@ -36,8 +36,8 @@ def pairwise_diversity(images: Tensor, labels: Tensor, num_classes: int) -> Tens
 
 def _mean_distance(images: Tensor) -> Tensor:
     """Average the RMS distance in [0, 1] over all pairs of uint8 images `[n, C, H, W]`; NaN without a pair."""
-    # |a - b|^2 = |a|^2 + |b|^2 - 2ab is one matrix product. All are whole numbers below 2^53, so float64 has them
-    # exactly and two equal images are at distance 0.
+    # |a - b|^2 = |a|^2 + |b|^2 - 2ab needs one matrix product. All are whole numbers below 2^53, so float64 is exact
+    # and two equal images have distance 0.
     pixels = images.flatten(1).double()
     products = pixels @ pixels.T
     norms = products.diagonal()
@@ -47,18 +47,19 @@ def _mean_distance(images: Tensor) -> Tensor:
 
 
 def collapse_warning(real: Tensor, synthetic: Tensor, class_names: Sequence[str]) -> str | None:
-    """Say which classes the generator has collapsed on: less than .6 times as diverse as the real images.
+    """Name the classes on which the generator has collapsed: less than .6 times as diverse as the real images.
 
-    Two equally frequent images a class make half the diversity of real ones, three make two thirds.
+    A generator that makes two images of a class equally often has half the diversity of real ones, with three images
+    two thirds.
 
     Args:
         real: `pairwise_diversity` of real images, float `[K]`.
-        synthetic: The same of generated images.
+        synthetic: `pairwise_diversity` of generated images, float `[K]`.
         class_names: K names.
 
     Returns:
-        One sentence, or None when no class has collapsed. A class with fewer than two images on either side, or whose
-        real images are all the same, cannot be judged and is not named.
+        One sentence, or None if no class has collapsed. The check skips a class with fewer than two images of either
+        kind, or with real images that are all the same.
     """
     collapsed = (synthetic < COLLAPSED * real).tolist()
     if not any(collapsed):

@@ -1,4 +1,4 @@
-"""How close generated images are to real ones, in the features of a judge: a classifier that only measures."""
+"""Distances between generated and real images in the features of a judge, a classifier that only measures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,20 +10,20 @@ from torchmetrics.functional.classification import multiclass_confusion_matrix
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import poly_kernel
 
-SUBSET_SIZE = 1000  # images of each kind whose kernel distance is computed at once, and
-NUM_SUBSETS = 10  # how many times where there are more
+SUBSET_SIZE = 1000  # images of each kind in one kernel distance
+NUM_SUBSETS = 10  # subsets to average if there are more images
 NEIGHBOURS = 5  # k of precision, recall, density and coverage (Naeem et al. 2020)
-MAX_IMAGES = 5000  # of each kind for them: 25 million distances, four times, are 4 seconds on a core
-CHUNK = 500  # rows of a matrix of distances at once: 20 MB beside 5,000 images
+MAX_IMAGES = 5000  # of each kind for these four: 4 times 25 million distances take 4 seconds on one core
+CHUNK = 500  # rows of the distance matrix computed at once: 20 MB with 5,000 images
 
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """What a judge makes of N images of K classes.
+    """A judge's outputs for N images of K classes.
 
     Attributes:
         features: Float `[N, F]`.
-        predicted: The classes that it sees, int64 `[N]` in [0, K).
+        predicted: The classes that the judge predicts, int64 `[N]` in [0, K).
         labels: The true classes, or those that generated images are meant to show, int64 `[N]` in [0, K).
     """
 
@@ -35,29 +35,29 @@ class Features:
         return len(self.labels)
 
     def of_class(self, label: int) -> "Features":
-        """Return those of the images of one class."""
+        """Return the outputs for the images of one class."""
         members = self.labels == label
         return Features(self.features[members], self.predicted[members], self.labels[members])
 
 
 def judge_metrics(real: Features, generated: Features, class_names: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """Measure how close generated images are to real ones that neither they nor their judge have learned from.
+    """Compare generated images with real ones from which neither the generator nor the judge has learned.
 
-    The images are compared as they come: generated ones with other class proportions than the real ones pay for it in
-    all metrics over all images.
+    Class proportions are not corrected: if those of the generated images differ from the real ones, all metrics over
+    all images get worse.
 
     Args:
         real: Real images.
-        generated: Generated ones.
-        class_names: K names. A single one is that of images without classes: then labels play no part, and there are no
+        generated: Generated images.
+        class_names: K names. A single name stands for images without classes: then labels are ignored and there are no
             metrics by class.
 
     Returns:
-        Metrics: those that need the judge alone, over all images and in `per_class` by name, None for one that is
-        refused; `judged_real` and `judged_generated`, the numbers of images; `confusion_matrix`, the `[K][K]`
-        counts of generated images, a row a class that they are meant to show, a column one that the judge sees. And
-        the refusals, a sentence each: of metrics with too few images, of either kind, or with features that are not
-        finite.
+        Metrics: those that need only the judge, over all images and in `per_class` by name, None for a refused one;
+        `judged_real` and `judged_generated`, the numbers of images; `confusion_matrix`, the `[K][K]` counts of
+        generated images, one row per class that they are meant to show, one column per class that the judge predicts.
+        And the refusals, one sentence each: of metrics with too few images of either kind, or with features that are
+        not finite.
     """
     num_classes = len(class_names)
     classes = [(real.of_class(label), generated.of_class(label)) for label in range(num_classes)]
@@ -87,13 +87,13 @@ def judge_metrics(real: Features, generated: Features, class_names: Sequence[str
 
 
 def frechet_distance(real: Tensor, generated: Tensor) -> float:
-    """Measure how far two samples' means and covariances are apart (Heusel et al. 2017, equation 6).
+    """Measure the distance between two samples' means and covariances (Heusel et al. 2017, equation 6).
 
     For normal distributions with means m, n and covariances C, D: |m - n|^2 + tr(C + D - 2 (C D)^(1/2)).
 
     Args:
         real: Float `[N, F]`; N at least 2, better 2 F, below which the covariance is mostly noise.
-        generated: Float `[M, F]`, likewise.
+        generated: Float `[M, F]`; M at least 2, better 2 F.
 
     Returns:
         The distance, at least 0, in squared units of the features; computed in float64.
@@ -101,10 +101,10 @@ def frechet_distance(real: Tensor, generated: Tensor) -> float:
     Raises:
         ValueError: If a feature is not finite.
     """
-    if not (real.isfinite().all() and generated.isfinite().all()):  # the eigenvalues' library would end the process
+    if not (real.isfinite().all() and generated.isfinite().all()):  # the eigenvalue routine would end the process
         raise ValueError("features of real or generated images are not finite; check the network that they are from")
-    # The class sums squares, whose difference loses digits where means are large beside spreads; the distance is the
-    # same from wherever it is measured. It computes in float64 and answers in the type of the features.
+    # torchmetrics sums squares, whose difference loses digits if means are large relative to spreads; shifting the
+    # origin does not change the distance. It computes in float64 and returns the type of the features.
     real, generated = real.double(), generated.double()
     origin = real.mean(dim=0)
     metric = FrechetInceptionDistance(feature=_AsTheyAre(real.shape[1])).to(real.device)
@@ -116,8 +116,8 @@ def frechet_distance(real: Tensor, generated: Tensor) -> float:
 def kernel_distance(real: Tensor, generated: Tensor) -> float:
     """Estimate the squared maximum mean discrepancy without bias (Binkowski et al. 2018, section 4).
 
-    With k(x, y) = (xy / F + 1)^3 over different images: mean k(x, x') + mean k(y, y') - 2 mean k(x, y). Of more than
-    1,000 images of a kind it is the mean over 10 subsets of 1,000, always the same ones.
+    With k(x, y) = (xy / F + 1)^3 over different images: mean k(x, x') + mean k(y, y') - 2 mean k(x, y). With more than
+    1,000 images of a kind it is the mean over 10 fixed subsets of 1,000.
 
     Args:
         real: Float `[N, F]`, N at least 2.
@@ -131,31 +131,31 @@ def kernel_distance(real: Tensor, generated: Tensor) -> float:
     real, generated, estimates = real.double(), generated.double(), []
     for _ in range(num_subsets):
         x, y = (_draw(features, SUBSET_SIZE, generator) for features in (real, generated))
-        # torchmetrics' own `poly_mmd` is right for equal numbers only: it divides every sum by the number of x.
+        # torchmetrics' own `poly_mmd` is right only for equal numbers: it divides every sum by the number of x.
         within = sum((k.sum() - k.trace()) / (len(k) * (len(k) - 1)) for k in (poly_kernel(x, x), poly_kernel(y, y)))
         estimates.append(within - 2 * poly_kernel(x, y).mean())
     return float(torch.stack(estimates).mean())
 
 
 def precision_recall(real: Tensor, generated: Tensor, k: int = NEIGHBOURS) -> dict[str, float]:
-    """Measure how real generated images are, and how much of the real ones' variety they have.
+    """Measure how realistic generated images are, and how much of the real images' variety they cover.
 
     An image's ball reaches to its k-th nearest neighbour of its own kind. Precision is the share of generated images in
     the ball of a real one, recall that of real images in the ball of a generated one (Kynkaanniemi et al. 2019,
     equations 1 and 2); density is the mean number of real balls that a generated image is in, over k, and coverage the
     share of real balls with a generated image (Naeem et al. 2020, section 3).
 
-    As many of both kinds are compared, for balls shrink as a sample grows: n of each, the smaller number, at most
-    5,000. Where there are more they are drawn, always the same ones: the first ones may all be of one class.
+    Both samples are cut to the smaller size, at most 5,000, because balls shrink as a sample grows. The images are
+    drawn with a fixed seed, because the first ones may all be of one class.
 
     Args:
         real: Float `[N, F]`.
         generated: Float `[M, F]`.
-        k: Neighbours.
+        k: Number of neighbours.
 
     Returns:
-        `precision`, `recall` and `coverage` in [0, 1]; `density`, at least 0, 1 on average for two samples of one
-        distribution. Their coverage is 1 - 2^-k on average, .97 for k = 5.
+        `precision`, `recall` and `coverage` in [0, 1]; `density`, at least 0. For two samples of one distribution the
+        density is 1 and the coverage 1 - 2^-k on average, .97 for k = 5.
 
     Raises:
         ValueError: If there are not more than k images of each kind.
@@ -179,7 +179,7 @@ def precision_recall(real: Tensor, generated: Tensor, k: int = NEIGHBOURS) -> di
 
 
 class _AsTheyAre(torch.nn.Identity):
-    """The feature network of features; torchmetrics asks it for their number."""
+    """A feature network that returns its input; torchmetrics reads the number of features from it."""
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
@@ -187,14 +187,14 @@ class _AsTheyAre(torch.nn.Identity):
 
 
 def _draw(features: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """Draw so many rows without replacement; all of them, in their order, where there are no more."""
+    """Draw `size` rows without replacement, or return all of them in order if there are no more."""
     if len(features) <= size:
         return features
     return features[torch.randperm(len(features), generator=generator)[:size].to(features.device)]
 
 
 def _in_balls(points: Tensor, centres: Tensor, k: int) -> Tensor:
-    """Say which points `[N, F]` lie in which centre's ball to its k-th neighbour among centres `[M, F]`: `[N, M]`."""
+    """Return `[N, M]`: whether a point `[N, F]` lies in a centre's ball, to its k-th neighbour among the `[M, F]`."""
     # The nearest of the k + 1 is the centre itself, at distance 0.
     nearest = [_distances(rows, centres).topk(k + 1, largest=False).values for rows in centres.split(CHUNK)]
     radii = torch.cat(nearest)[:, -1]
@@ -202,13 +202,14 @@ def _in_balls(points: Tensor, centres: Tensor, k: int) -> Tensor:
 
 
 def _distances(x: Tensor, y: Tensor) -> Tensor:
-    # A matrix product would be faster, and put equal points at a small distance from each other.
+    # A matrix product would be faster, but equal points would have a small distance.
     return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def fewest_images(num_features: int) -> dict[str, int]:
-    """Return how many images of each kind the metrics of features need at least."""
-    # A covariance of fewer than twice as many images as dimensions is mostly noise; a ball should hold few of all.
+    """Return the smallest number of images of each kind that each metric of features needs."""
+    # With fewer than twice as many images as dimensions a covariance is mostly noise; a ball should hold a small share
+    # of all images.
     neighbours = dict.fromkeys(("precision", "recall", "density", "coverage"), 10 * NEIGHBOURS)
     return {"judge_frechet_distance": 2 * num_features, "judge_kernel_distance": 20, **neighbours}
 
@@ -231,7 +232,7 @@ def _measure(real: Features, generated: Features) -> dict[str, float | None]:
 
 
 def _refusal(names: list[str], fewest: int, counts: list[tuple[int, int]], by_class: bool) -> list[str]:
-    """Say what is refused given the (real, generated) images there are; nothing where there are enough."""
+    """Return a sentence on the metrics that need more than these (real, generated) images, if any."""
     refused = [pair for pair in counts if min(pair) < fewest]
     if not refused:
         return []

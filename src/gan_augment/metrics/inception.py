@@ -1,4 +1,4 @@
-"""The features of Inception, by which papers compare generators."""
+"""The features of Inception, in which papers compare generators."""
 
 from functools import lru_cache
 from typing import Any
@@ -15,12 +15,12 @@ NUM_FEATURES = 2048
 
 @lru_cache(maxsize=1)
 def inception_network() -> Any:
-    """Return uint8 images `[B, 3, H, W]` -> features `[B, 2048]`, Inception v3 as in the paper of the distance.
+    """Return uint8 images `[B, 3, H, W]` -> features `[B, 2048]`, the Inception v3 of Heusel et al. 2017.
 
-    Heusel et al. 2017; the weights, 91 MB, are downloaded by torch-fidelity when absent.
+    torch-fidelity downloads the weights, 91 MB, when absent.
 
     Raises:
-        ValueError: If the weights, or torch-fidelity, cannot be had.
+        ValueError: If the weights, or torch-fidelity, are not available.
     """
     try:
         from torchmetrics.image.fid import NoTrainInceptionV3
@@ -29,14 +29,14 @@ def inception_network() -> Any:
     except Exception as error:  # of many kinds: a missing library, the network, a broken file
         reason = str(error).strip().split("\n")[0]
         raise ValueError(
-            f"judge.inception=true, but Inception cannot be had ({reason}): pip install torch-fidelity, make sure that "
-            "the weights can be downloaded, or leave judge.inception=false"
+            f"judge.inception=true, but Inception is not available ({reason}): pip install torch-fidelity, make sure "
+            "that the weights can be downloaded, or set judge.inception=false"
         ) from error
 
 
 @torch.no_grad()
 def inception_features(images: ImageSet, device: torch.device) -> Tensor:
-    """Return Inception's features of images, float `[N, 2048]`, on the CPU; of grey ones in three equal channels."""
+    """Return Inception's features of images, float `[N, 2048]`, on the CPU; grey images get three equal channels."""
     if not len(images):
         return torch.empty(0, NUM_FEATURES)
     network, found = inception_network().to(device), []
@@ -47,15 +47,15 @@ def inception_features(images: ImageSet, device: torch.device) -> Tensor:
 
 
 def inception_distances(real: Tensor, generated: Tensor) -> tuple[dict[str, float | None], list[str]]:
-    """Measure the Frechet and the kernel Inception distance between features of real and generated images.
+    """Measure the Frechet and the kernel Inception distance between real and generated images.
 
     Args:
         real: Float `[N, 2048]`.
         generated: Float `[M, 2048]`.
 
     Returns:
-        `frechet_inception_distance` and `kernel_inception_distance`; None for one that has too few images, 4,096 and 20
-        of each kind are needed; and what is refused, a sentence each.
+        `frechet_inception_distance`, which needs 4,096 images of each kind, and `kernel_inception_distance`, which
+        needs 20, each None with fewer; and the refusals, one sentence each.
     """
     needs, refusals = fewest_images(NUM_FEATURES), []
     found: dict[str, float | None] = {}

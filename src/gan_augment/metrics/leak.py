@@ -6,8 +6,8 @@ from torch.nn.functional import max_pool2d
 
 GREY = 128  # the augmentation's fill, 0 in [-1, 1], as a uint8 pixel
 TOLERANCE = 16  # levels: a generator draws grey, and black, with some noise
-# Up to six statistics are tested at once. Real images beside other real ones (digits, MNIST, Fashion-MNIST) then gave
-# a sentence in 1.6 % of 1,200 draws of 10 against 200 images, and in none of 1,500 draws of 100 against 100.
+# Up to six statistics are tested at once. Real images against other real ones (digits, MNIST, Fashion-MNIST) then gave
+# a false alarm in 1.6 % of 1,200 draws of 10 against 200 images, and in none of 1,500 draws of 100 against 100.
 STANDARD_ERRORS = 4.0
 EFFECT = 0.5  # in standard deviations, "medium" (Cohen 1988); thousands of images make any difference significant
 
@@ -19,7 +19,7 @@ SHARES = {
 
 
 def leak_statistics(images: Tensor, cutout: float = 0.5) -> dict[str, Tensor]:
-    """Measure in each image what `DiffAugment` changes.
+    """Measure the properties of each image that `DiffAugment` changes.
 
     Args:
         images: uint8 `[N, C, H, W]`.
@@ -27,10 +27,10 @@ def leak_statistics(images: Tensor, cutout: float = 0.5) -> dict[str, Tensor]:
 
     Returns:
         Float64 `[N]` each. In [0, 1]: `brightness`, the mean; `contrast`, the standard deviation over all pixels and
-        channels; `saturation`, the RMS deviation from a pixel's mean over the channels, of coloured images only.
-        1 where it is so, else 0: `lifted`, every value is more than 16 levels above black; `hole`, somewhere is a mid
-        grey rectangle of half the hole's sides, what is left of a hole at a corner; `strip`, one of the four edges is
-        mid grey from end to end, as behind a moved image. Mid grey is within 16 levels of 128 in all channels.
+        channels; `saturation`, the RMS deviation from a pixel's mean over the channels, for coloured images only.
+        1 if true, else 0: `lifted`, every value is more than 16 levels above black; `hole`, there is a mid grey
+        rectangle of half the hole's sides, which is what remains of a hole at a corner; `strip`, one of the four edges
+        is mid grey from end to end, as after a translation. Mid grey is within 16 levels of 128 in all channels.
     """
     pixels = images.double() / 255
     found = {"brightness": pixels.mean(dim=(1, 2, 3)), "contrast": pixels.std(dim=(1, 2, 3), correction=0)}
@@ -47,16 +47,16 @@ def leak_statistics(images: Tensor, cutout: float = 0.5) -> dict[str, Tensor]:
 
 
 def leaks(real: Tensor, synthetic: Tensor, cutout: float = 0.5) -> list[str]:
-    """Say which traces of the discriminator's augmentation the generated images carry.
+    """Describe the traces of the discriminator's augmentation in generated images.
 
-    The augmentation widens brightness, contrast and saturation and leaves their means where they are, so the spreads
-    are compared (absolute deviations from the set's median: Brown and Forsythe 1974): a mean that is off is a poor
-    generator, not a leak. Holes, strips and lifted blacks are compared by the share of the images that have them.
+    The augmentation widens the spread of brightness, contrast and saturation but keeps their means. So their spreads
+    are compared (absolute deviations from the set's median: Brown and Forsythe 1974); a wrong mean is a poor generator,
+    not a leak. Holes, strips and lifted blacks are compared by the share of the images that have them.
 
-    A trace counts when the generated images have more of it by 4 standard errors (Welch) and by half a standard
-    deviation (of the two sets' mean variance): a share of 12 % against none, or, of what is normally distributed, a
-    spread that is half as large again. Less never counts: a collapsed generator does not leak. Colour that varies much
-    among the real images hides a leak of colour; with 5 real images 6 to 9 % of honest sets give a false alarm.
+    A trace counts if the generated images have more of it by 4 standard errors (Welch) and by half a standard deviation
+    (of the two sets' mean variance): a share of 12 % against none, or, for a normal distribution, a spread that is half
+    as large again. Less of it never counts: a collapsed generator does not leak. Real images whose colours vary much
+    hide a leak of colour; with 5 real images 6 to 9 % of sets without a leak give a false alarm.
 
     Args:
         real: uint8 `[N, C, H, W]`, at least 2, better 10 or more.
@@ -64,7 +64,7 @@ def leaks(real: Tensor, synthetic: Tensor, cutout: float = 0.5) -> list[str]:
         cutout: Sides of the augmentation's hole, as a share of the image's.
 
     Returns:
-        One sentence a trace; none when nothing leaks.
+        One sentence per trace; none if nothing leaks.
     """
     found = []
     real_statistics = leak_statistics(real, cutout)
@@ -82,7 +82,7 @@ def leaks(real: Tensor, synthetic: Tensor, cutout: float = 0.5) -> list[str]:
 
 
 def _exceeds(made: Tensor, there: Tensor) -> bool:
-    """Say whether the mean of one sample `[M]` lies above another's `[N]`, by what counts as a trace."""
+    """Return whether the mean of one sample `[M]` exceeds another's `[N]` by enough to count as a trace."""
     gap = made.mean() - there.mean()
     standard_error = (made.var() / len(made) + there.var() / len(there)).sqrt()
     deviation = ((made.var() + there.var()) / 2).sqrt()

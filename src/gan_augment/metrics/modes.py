@@ -1,4 +1,4 @@
-"""How much of a known density a generator covers."""
+"""The modes of a known density that a generator covers."""
 
 import math
 from typing import Any
@@ -19,12 +19,12 @@ def mode_metrics(samples: Tensor, modes: Modes) -> dict[str, Any]:
         modes: The M modes of the density.
 
     Returns:
-        `modes_found`: modes with at least one sample of high quality, less than 3 standard deviations from it; of M.
-        `high_quality`: the share of samples that are, in [0, 1]; of the density itself .989 in two dimensions.
-        `reverse_kl`: the Kullback-Leibler divergence in nats of their histogram over the modes from the uniform one,
-        log M - H, at least 0; None without any.
-        `spread`: the RMS distance of the samples of high quality from their modes, over that of the density's own; 1
-        where a mode is as wide as it should be, 0 where it is a point; 0 without any.
+        `modes_found`: the modes, of M, with at least one high-quality sample, less than 3 standard deviations away.
+        `high_quality`: the share of high-quality samples, in [0, 1]; .989 for the density itself in two dimensions.
+        `reverse_kl`: the Kullback-Leibler divergence in nats of the histogram of high-quality samples over the modes
+        from the uniform one, log M - H, at least 0; None without such samples.
+        `spread`: the RMS distance of the high-quality samples from their modes, relative to samples of the density: 1
+        if the modes are as wide as they should be, 0 if they are points or there are no such samples.
 
     Example:
         >>> modes = Modes(torch.tensor([[-1.0], [1.0]]), std=0.1)

@@ -1,6 +1,6 @@
 """What a GAN architecture is: bodies of a generator and a discriminator that fit each other and the images.
 
-The bodies know nothing of labels: a `Conditioning` makes whole networks of them.
+The bodies know nothing of labels: a `Conditioning` turns them into whole networks.
 """
 
 from abc import ABC, abstractmethod
@@ -13,7 +13,7 @@ from gan_augment.data.image_set import ImageShape
 
 
 class Architecture(ABC):
-    """A family of generators and discriminators; subclasses are one class and one YAML each.
+    """A family of generators and discriminators; each is one subclass and one YAML.
 
     Attributes:
         latent_dim: Length of a latent vector.
@@ -35,22 +35,22 @@ class Architecture(ABC):
 
     @abstractmethod
     def discriminator(self, shape: ImageShape) -> "FeatureExtractor":
-        """Return a body that maps images `[B, C, H, W]` to features; C is larger than the images' with label planes."""
+        """Return a body that maps images `[B, C, H, W]` to features; label planes add to the images' channels C."""
 
     def finish(self, discriminator: nn.Module) -> nn.Module:
-        """Give a discriminator what concerns the whole of it, the head too: here spectral norm, if asked for."""
+        """Apply what concerns the whole discriminator with its head: here spectral norm, if it is on."""
         return with_spectral_norm(discriminator) if self.spectral_norm else discriminator
 
     @property
     def couples_images(self) -> bool:
-        """Whether the logit of an image depends on its batch: real and generated ones must then come apart."""
+        """Whether an image's logit depends on its batch: real and generated images then need separate batches."""
         return self.batch_norm or self.batch_std
 
     def check(self, shape: ImageShape) -> None:
         """Refuse images that the family cannot make.
 
         Raises:
-            ValueError: If they are not square, or of a size or a number of channels outside the family's.
+            ValueError: If they are not square, or the family has no images of their size or number of channels.
         """
         name, (low, high) = type(self).__name__, self.image_sizes
         if shape.is_point:
@@ -58,7 +58,7 @@ class Architecture(ABC):
         if not low <= shape.size <= high:
             raise ValueError(
                 f"architecture {name} makes images of {low} to {high} pixels a side, not {shape.size}: "
-                "set data.image_size, or take another architecture"
+                "set data.image_size, or use another architecture"
             )
         if shape.channels not in (1, 3):
             raise ValueError(f"architecture {name} makes images of 1 or 3 channels, not {shape.channels}")
@@ -69,7 +69,7 @@ def halvings(size: int, smallest: int) -> list[int]:
 
     Args:
         size: Side of the image, in pixels.
-        smallest: Largest side, in pixels, that is not halved any more.
+        smallest: Largest side, in pixels, that is not halved further.
 
     Example:
         >>> halvings(8, 4), halvings(28, 4), halvings(64, 4), halvings(28, 7)
@@ -82,7 +82,7 @@ def halvings(size: int, smallest: int) -> list[int]:
 
 
 def doublings(channels: int, count: int) -> list[int]:
-    """Return so many numbers of feature maps; each is twice the one before, up to 8 times the first.
+    """Return `count` numbers of feature maps; each is twice the one before, up to 8 times the first.
 
     Example:
         >>> doublings(16, 5)
@@ -94,7 +94,7 @@ def doublings(channels: int, count: int) -> list[int]:
 def with_spectral_norm(discriminator: nn.Module) -> nn.Module:
     """Divide every weight of a discriminator by its largest singular value (Miyato et al. 2018).
 
-    The discriminator's slope is bounded, so with few images it cannot run away from the generator.
+    This bounds the discriminator's slope, so with few images it cannot run away from the generator.
     """
     for module in list(discriminator.modules()):
         if isinstance(module, nn.Linear | nn.Conv2d | nn.Embedding):
@@ -117,10 +117,10 @@ class FeatureExtractor(nn.Sequential):
 
 
 class BatchStd(nn.Module):
-    """Put the standard deviation of the batch behind its features (Karras et al. 2018, section 3).
+    """Append the standard deviation of the batch to its features (Karras et al. 2018, section 3).
 
-    A batch of images that resemble each other is told by it from a batch of real ones: a remedy for mode collapse. The
-    standard deviation of each feature over the batch is averaged over the features: one number for the whole batch.
+    It gives away a batch of images that resemble each other, which counters mode collapse. The standard deviation of
+    each feature over the batch is averaged over the features: one number for the whole batch.
 
     Example:
         >>> BatchStd()(torch.tensor([[1.0, 0.0], [3.0, 4.0]]))
@@ -130,17 +130,17 @@ class BatchStd(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features `[B, F]` to `[B, F + 1]`."""
-        # The square root has no slope at a variance of 0.
+        # At a variance of 0 the slope of the square root is infinite.
         std = (features.var(dim=0, unbiased=False) + 1e-8).sqrt().mean()
         return torch.cat([features, std.expand(len(features), 1)], dim=1)
 
 
 class Residual(nn.Module):
-    """The sum of two ways through a block.
+    """The sum of two paths through a block.
 
     Args:
-        shortcut: The way around, as short as the change of shape allows.
-        residual: The way through the layers.
+        shortcut: The path around the layers, as short as the change of shape allows.
+        residual: The path through the layers.
     """
 
     def __init__(self, shortcut: nn.Module, residual: nn.Module) -> None:
@@ -149,5 +149,5 @@ class Residual(nn.Module):
         self.residual = residual
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map feature maps `[B, C, H, W]` to as many as both ways make of them."""
+        """Map feature maps `[B, C, H, W]` to the sum of both paths."""
         return self.shortcut(features) + self.residual(features)

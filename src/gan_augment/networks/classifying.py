@@ -1,4 +1,4 @@
-"""Discriminators that are classifiers, for semi-supervised GANs: K logits, and the features below them."""
+"""Discriminators that are classifiers, for semi-supervised GANs: K logits from features that a generator can match."""
 
 from itertools import pairwise
 from typing import Any
@@ -14,7 +14,7 @@ from gan_augment.settings import check_integer, check_number
 
 
 class GaussianNoise(nn.Module):
-    """Adds noise to what goes through it while it is trained, and nothing afterwards.
+    """Adds noise to its input in training mode, and nothing otherwise.
 
     Args:
         std: Standard deviation of the noise.
@@ -25,18 +25,18 @@ class GaussianNoise(nn.Module):
         self.std = std
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map features to as many."""
+        """Map features to features of the same shape."""
         return features + self.std * torch.randn_like(features) if self.training and self.std else features
 
 
 class ClassifyingDiscriminator(nn.Module):
-    """Images `[B, C, H, W]` in [-1, 1] -> logits `[B, K]`, by way of features `[B, F]`.
+    """Images `[B, C, H, W]` in [-1, 1] -> features `[B, F]` -> logits `[B, K]`.
 
     Args:
         body: Images to features.
         num_features: F.
         num_classes: K.
-        noise: Standard deviation of the noise that is added to the features.
+        noise: Standard deviation of the noise added to the features.
     """
 
     def __init__(self, body: list[nn.Module], num_features: int, num_classes: int, noise: float) -> None:
@@ -45,7 +45,7 @@ class ClassifyingDiscriminator(nn.Module):
         self.head = nn.Sequential(GaussianNoise(noise), normed(nn.Linear(num_features, num_classes)))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return one logit a class."""
+        """Return one logit per class."""
         return self.head(self.body(images))
 
 
@@ -57,7 +57,7 @@ class ClassifyingMLP(ClassifyingDiscriminator):
         num_classes: Number of classes.
         width: Units of the first layer; the second has half as many, the last three a quarter.
         input_noise: Standard deviation of the noise on the pixels, whose range is 2.
-        noise: That of the noise before every other layer, whose inputs have about unit variance at the start.
+        noise: Standard deviation before every other layer, whose inputs start with about unit variance.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class ClassifyingMLP(ClassifyingDiscriminator):
 
 
 class ClassifyingCNN(ClassifyingDiscriminator):
-    """A convolution for each halving of the image, down to at most 4 pixels, then one fully connected layer.
+    """One convolution for each halving of the image, down to at most 4 pixels, then one fully connected layer.
 
     Args:
         shape: Shape of the images, at least 8x8 pixels.
@@ -81,7 +81,7 @@ class ClassifyingCNN(ClassifyingDiscriminator):
         channels: Feature maps after the first halving; each further one doubles them, up to 8 times.
         num_features: Units of the fully connected layer: the features that a generator matches.
         input_noise: Standard deviation of the noise on the pixels, whose range is 2.
-        noise: That of the noise before the fully connected layers.
+        noise: Standard deviation of the noise before the fully connected layers.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class ClassifyingCNN(ClassifyingDiscriminator):
 
 
 def normed(layer: nn.Module) -> nn.Module:
-    """Split a layer's weights into their lengths and directions (Salimans and Kingma 2016), at a usual start."""
+    """Split a layer's weights into lengths and directions (Salimans and Kingma 2016), after initialising them."""
     assert isinstance(layer, nn.Linear | nn.Conv2d)
     nn.init.normal_(layer.weight, std=0.05)
     assert layer.bias is not None
@@ -125,19 +125,19 @@ def normed(layer: nn.Module) -> nn.Module:
 
 @torch.no_grad()
 def initialise_from_data(network: nn.Module, images: Tensor) -> None:
-    """Let each weight-normalised layer start with outputs of mean 0 and variance 1 over some images.
+    """Initialise each weight-normalised layer to outputs of mean 0 and variance 1 over some images.
 
     Salimans and Kingma 2016, section 3, layer by layer, without noise.
 
     Args:
-        network: Its layers as `normed` leaves them.
+        network: A network with layers from `normed`.
         images: Float `[B, C, H, W]` in [-1, 1].
     """
 
     def normalise(layer: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         axes = [0, *range(2, output.ndim)]
         mean, variance = output.mean(axes), output.var(axes, unbiased=False)
-        std = variance.where(variance > 1e-6, 1.0).sqrt()  # what is the same for all images is left at its scale
+        std = variance.where(variance > 1e-6, 1.0).sqrt()  # an output that is constant over the images keeps its scale
         lengths, each = layer.parametrizations.weight.original0, (-1, *[1] * (output.ndim - 2))
         lengths.div_(std.view(-1, *[1] * (lengths.ndim - 1)))
         layer.bias.copy_(-mean / std)

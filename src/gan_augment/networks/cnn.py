@@ -13,8 +13,7 @@ class CNN(nn.Module):
     """Images `[B, C, H, W]` in [-1, 1] -> logits `[B, num_classes]`.
 
     One convolution at full size and one after each halving, down to at most 7 pixels, then one linear layer. There is
-    no batch norm: an arm that mixes synthetic images into a batch would change the statistics by which the real ones
-    are normalised.
+    no batch norm: synthetic images in a batch would change the statistics that normalise the real ones.
 
     Args:
         shape: Shape of the images, at least 8x8 pixels.
@@ -36,5 +35,5 @@ class CNN(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * height * width, num_classes))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return one logit a class."""
+        """Return one logit per class."""
         return self.layers(images)

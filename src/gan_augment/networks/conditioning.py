@@ -13,12 +13,12 @@ from gan_augment.settings import check_integer
 
 
 class Conditioning(ABC):
-    """What makes whole networks, which take labels, of an architecture's bodies, which do not.
+    """Builds whole networks, which take labels, from an architecture's bodies, which do not.
 
     Attributes:
-        knows_classes: Whether an image shows the class that it is made for; else the GAN is trained without classes.
-        clusters: Clusters of each class that the networks tell apart: the labels that they take are those of clusters,
-            the clusters of a class one behind the other.
+        knows_classes: Whether the generator makes images of a given class; otherwise the GAN trains without classes.
+        clusters: Clusters of each class that the networks distinguish. Their labels then number clusters: first those
+            of class 0, then those of class 1, and so on.
     """
 
     knows_classes: bool = True
@@ -35,7 +35,7 @@ class Conditioning(ABC):
 
 @dataclass(frozen=True)
 class _LabelBehindLatent(Conditioning):
-    """A generator that takes an embedding of the label behind the latent vector.
+    """A generator whose latent vector is followed by an embedding of the label.
 
     Attributes:
         embedding_dim: Length of the embedding.
@@ -45,24 +45,24 @@ class _LabelBehindLatent(Conditioning):
     clusters: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse an empty embedding, and no cluster."""
+        """Refuse sizes below one."""
         check_integer("conditioning.embedding_dim", self.embedding_dim, low=1)
         check_integer("conditioning.clusters", self.clusters, low=1)
 
     def generator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
-        """Return the architecture's body behind latent and embedding."""
+        """Return the architecture's body with latent and embedding as its input."""
         embedding = LabelEmbedding(num_classes, self.embedding_dim, self.clusters, num_features(shape))
         return LabelBehind(embedding, architecture.generator(shape, architecture.latent_dim + self.embedding_dim))
 
 
 class Projection(_LabelBehindLatent):
-    """The discriminator adds how well its features fit the label (Miyato and Koyama 2018).
+    """The discriminator's logit includes how well the features fit the label (Miyato and Koyama 2018).
 
-    The generator takes an embedding of the label behind its latent vector.
+    The generator takes an embedding of the label after its latent vector.
     """
 
     def discriminator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
-        """Return the architecture's body under a projection head."""
+        """Return the architecture's body with a projection head."""
         body = architecture.discriminator(shape)
         return architecture.finish(LabelProjection(body, num_classes, self.clusters, num_features(shape)))
 
@@ -70,14 +70,14 @@ class Projection(_LabelBehindLatent):
 class Concat(_LabelBehindLatent):
     """Both networks take the label as a further input (Mirza and Osindero 2014).
 
-    The generator takes an embedding of it behind its latent vector, the discriminator one as large as an image, as a
-    further channel. The latter is an input and not a layer: spectral norm leaves it alone.
+    The generator takes an embedding of it after its latent vector. The discriminator takes one the size of an image as
+    a further channel; spectral norm leaves it alone, since it is an input and not a layer.
     """
 
     def discriminator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
-        """Return an unconditional discriminator of images with one channel more."""
+        """Return an unconditional discriminator of images with one more channel."""
         plane = LabelEmbedding(num_classes, shape.height * shape.width, self.clusters, num_features(shape))
-        return LabelBehind(plane, _judge(architecture, replace(shape, channels=shape.channels + 1)))
+        return LabelBehind(plane, _unconditional_head(architecture, replace(shape, channels=shape.channels + 1)))
 
 
 class Unconditional(Conditioning):
@@ -86,49 +86,49 @@ class Unconditional(Conditioning):
     knows_classes = False
 
     def generator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
-        """Return the architecture's body behind the latent alone."""
+        """Return the architecture's body with the latent alone as its input."""
         return WithoutLabel(architecture.generator(shape, architecture.latent_dim))
 
     def discriminator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
-        """Return the architecture's body under a linear head."""
-        return WithoutLabel(_judge(architecture, shape))
+        """Return the architecture's body with a linear head."""
+        return WithoutLabel(_unconditional_head(architecture, shape))
 
 
 class PerClass(Conditioning):
-    """One unconditional GAN a class, trained side by side.
+    """One unconditional GAN per class, trained side by side.
 
-    Each sees the images of its class alone, and stands still in a step without any.
+    Each sees only the images of its class, and does not change in a step without any.
     """
 
     def generator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
-        """Return one body a class."""
+        """Return one body per class."""
         return LabelRouted([architecture.generator(shape, architecture.latent_dim) for _ in range(num_classes)])
 
     def discriminator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
-        """Return one body under a linear head a class."""
-        return LabelRouted([_judge(architecture, shape) for _ in range(num_classes)])
+        """Return one body with a linear head per class."""
+        return LabelRouted([_unconditional_head(architecture, shape) for _ in range(num_classes)])
 
 
-def _judge(architecture: Architecture, shape: ImageShape) -> nn.Module:
-    """Return images `[B, C, H, W]` -> logits `[B]`: the architecture's body under a linear head."""
+def _unconditional_head(architecture: Architecture, shape: ImageShape) -> nn.Module:
+    """Return images `[B, C, H, W]` -> logits `[B]`: the architecture's body with a linear head."""
     body = architecture.discriminator(shape)
     return architecture.finish(nn.Sequential(body, nn.Linear(body.num_features, 1), nn.Flatten(0)))
 
 
 class LabelEmbedding(nn.Module):
-    """The embedding of a label: that of its class and, where there are clusters, a linear map of its cluster's centre.
+    """The embedding of a label: that of its class plus, if there are clusters, a linear map of its cluster's centre.
 
-    What classes and similar clusters have in common is learned once, from all of their images: with an embedding a
-    cluster of its own, many clusters make the images worse (Casanova et al. 2021, section 1).
+    So similar clusters share what is learned from their images. With an independent embedding for each cluster, many
+    clusters make the images worse (Casanova et al. 2021, section 1).
 
     Args:
         num_classes: Number of classes.
         dim: Length of the embedding.
         clusters: Clusters of each class.
-        num_features: Numbers that describe a cluster.
+        num_features: Length of a cluster's centre.
 
     Attributes:
-        centres: What the clusters look like, `[K x clusters, num_features]`; zeros until they are set.
+        centres: The clusters' centres, `[K x clusters, num_features]`; zeros until they are set.
     """
 
     centres: Tensor
@@ -141,7 +141,7 @@ class LabelEmbedding(nn.Module):
         if clusters > 1:
             self.register_buffer("centres", torch.zeros(num_classes * clusters, num_features))
             self.of_centre = nn.Linear(num_features, dim, bias=False)
-            nn.init.normal_(self.of_centre.weight)  # as an embedding's
+            nn.init.normal_(self.of_centre.weight)  # as for an embedding
 
     def forward(self, labels: Tensor) -> Tensor:
         """Map labels `[B]` to vectors `[B, dim]`."""
@@ -150,14 +150,14 @@ class LabelEmbedding(nn.Module):
 
 
 def set_centres(networks: nn.Module, centres: Tensor) -> None:
-    """Tell all label embeddings within some networks what the clusters look like, `[K x clusters, F]`."""
+    """Set the clusters' centres `[K x clusters, F]` in every label embedding of the networks."""
     for module in networks.modules():
         if isinstance(module, LabelEmbedding):
             module.centres.copy_(centres)
 
 
 class WithoutLabel(nn.Module):
-    """A network that does not look at the labels.
+    """A network that ignores the labels.
 
     Args:
         network: Takes the inputs alone.
@@ -168,7 +168,7 @@ class WithoutLabel(nn.Module):
         self.network = network
 
     def forward(self, inputs: Tensor, labels: Tensor) -> Tensor:
-        """Return what the network makes of the inputs."""
+        """Return the network's outputs for the inputs."""
         return self.network(inputs)
 
 
@@ -176,8 +176,8 @@ class LabelBehind(nn.Module):
     """A network whose inputs are followed by a learned embedding of the label.
 
     Args:
-        embedding: As long as a vector may be, or as an image has pixels.
-        network: Takes vectors longer by the embedding, or images with one channel more.
+        embedding: Of any length behind vectors; behind images, one number for each pixel.
+        network: Takes vectors longer by the embedding, or images with one more channel.
     """
 
     def __init__(self, embedding: nn.Module, network: nn.Module) -> None:
@@ -186,7 +186,7 @@ class LabelBehind(nn.Module):
         self.network = network
 
     def forward(self, inputs: Tensor, labels: Tensor) -> Tensor:
-        """Map inputs `[B, F]` or `[B, C, H, W]` and labels `[B]` to what the network makes of both."""
+        """Map inputs `[B, F]` or `[B, C, H, W]` and labels `[B]` to the network's outputs."""
         embedded = self.embedding(labels).view(len(labels), -1, *inputs.shape[2:])
         return self.network(torch.cat([inputs, embedded], dim=1))
 
@@ -197,8 +197,8 @@ class LabelProjection(nn.Module):
     Args:
         body: Images `[B, C, H, W]` -> features `[B, F]`.
         num_classes: Number of classes.
-        clusters: Clusters of each.
-        num_features: Numbers that describe a cluster.
+        clusters: Clusters of each class.
+        num_features: Length of a cluster's centre.
     """
 
     def __init__(self, body: FeatureExtractor, num_classes: int, clusters: int = 1, num_features: int = 0) -> None:
@@ -217,10 +217,10 @@ class LabelProjection(nn.Module):
 
 
 class LabelRouted(nn.Module):
-    """One network a label; each takes the inputs with its label alone.
+    """One network per label; each takes only the inputs with its label.
 
     Args:
-        networks: In the order of the labels.
+        networks: The networks in the order of the labels.
     """
 
     def __init__(self, networks: list[nn.Module]) -> None:
@@ -231,6 +231,6 @@ class LabelRouted(nn.Module):
         """Map inputs `[B, ...]` and labels `[B]` to outputs `[B, ...]`, in the order of the inputs."""
         order = labels.argsort(stable=True)
         parts = inputs[order].split(labels.bincount(minlength=len(self.networks)).tolist())
-        # No empty part: batch norm would take its statistics from it.
+        # Empty parts are left out: batch norm would take its statistics from them.
         outputs = [network(part) for network, part in zip(self.networks, parts, strict=True) if len(part)]
         return torch.cat(outputs)[order.argsort()]

@@ -23,22 +23,22 @@ class DCGAN(Architecture):
     convolution alone sees too little of them. The paper's networks for 64x64 pixels (its figure 1, at half its width)
     are `channels=64, spectral_norm=False, batch_norm=True, kernel_size=5, full_size=False`.
 
-    Sides are halved down to 4 or 3 pixels, rounded up, and come back exactly: 100 is made from 4, 7, 13, 25, 50.
+    Sides are halved down to 4 or 3 pixels, rounded up, and restored exactly: 100 is made from 4, 7, 13, 25, 50.
 
     Attributes:
         latent_dim: Length of a latent vector.
         channels: Feature maps at the largest size that has any; each halving doubles them, up to 8 times.
         spectral_norm: Whether the discriminator's weights are divided by their largest singular values.
-        batch_norm: Whether the discriminator has batch norm behind each convolution but the first; the generator has
-            it behind each layer but the last in any case.
+        batch_norm: Whether the discriminator has batch norm after each convolution but the first. The generator always
+            has it after each layer but the last.
         batch_std: Whether the discriminator sees the standard deviation of its batch.
-        kernel_size: Side of the strided kernels, in pixels: 5; or 4, and then 3 where a size is odd.
+        kernel_size: Side of the strided kernels, in pixels: 5; or 4, with 3 where a size is odd.
         full_size: Whether there is a plain 3x3 convolution at full size: last in the generator, first in the
-            discriminator. Without it these places are taken by strided ones, and the largest feature maps have half
-            the image's size.
+            discriminator. Without it strided ones take these places, and the largest feature maps have half the
+            image's size.
 
     Raises:
-        ValueError: If a setting is out of range, or spectral norm is asked for together with batch norm.
+        ValueError: If a setting is out of range, or spectral norm is combined with batch norm.
     """
 
     latent_dim: int = 100
@@ -86,7 +86,7 @@ class DCGAN(Architecture):
         """Return images `[B, C, H, W]` -> features: the last feature maps, flattened."""
         sizes = halvings(shape.size, SMALLEST_SIDE)[::-1]
         widths = self._widths(len(sizes), shape.channels)
-        # Keywords of each convolution; a strided one follows from the size that it halves.
+        # Keywords of each convolution; those of a strided one follow from the size that it halves.
         kernels: list[dict[str, Any]] = [{"kernel_size": 3, "padding": 1}] if self.full_size else []
         kernels += [{"stride": 2, **self._kernel(size)} for size in sizes[:-1]]
         layers: list[nn.Module] = []
@@ -100,15 +100,15 @@ class DCGAN(Architecture):
         return FeatureExtractor(*layers, nn.Flatten(), num_features=num_features, batch_std=self.batch_std)
 
     def finish(self, discriminator: nn.Module) -> nn.Module:
-        """Draw the initial weights, then bound them."""
+        """Draw the initial weights, then apply spectral norm to them."""
         return super().finish(discriminator.apply(_initialise))
 
     def _widths(self, num_sizes: int, image_channels: int) -> list[int]:
-        """Return the image's channels and then the feature maps, from the largest to the smallest."""
+        """Return the image's channels, then the feature maps' from the largest size to the smallest."""
         return [image_channels, *doublings(self.channels, num_sizes if self.full_size else num_sizes - 1)]
 
     def _kernel(self, size: int) -> dict[str, Any]:
-        """Return the keywords of a convolution that halves a size, or of a transposed one that doubles to it."""
+        """Return the keywords of a convolution that halves `size`, or of a transposed one that doubles to it."""
         if self.kernel_size == 5:
             return {"kernel_size": 5, "padding": 2}
         # With stride 2 and padding 1, 4 pixels double n to 2n and 3 pixels to 2n - 1: every size is reached exactly.

@@ -8,13 +8,13 @@ from gan_augment.settings import check_integer
 
 
 class Judge(nn.Module):
-    """Images `[B, C, H, W]` in [-1, 1] -> logits `[B, num_classes]`, by way of a few features.
+    """Images `[B, C, H, W]` in [-1, 1] -> a few features -> logits `[B, num_classes]`.
 
     Args:
         shape: Shape of the images, at least 8x8 pixels.
         num_classes: Number of classes.
         channels: Feature maps at full size; each halving doubles them, up to 8 times.
-        num_features: Features that metrics compare images by. A Frechet distance needs twice as many images.
+        num_features: Features that metrics compare. A Frechet distance needs twice as many images.
     """
 
     def __init__(self, shape: ImageShape, num_classes: int, channels: int = 32, num_features: int = 64) -> None:
@@ -26,5 +26,5 @@ class Judge(nn.Module):
         self.head = nn.Sequential(nn.ReLU(), nn.Linear(num_features, num_classes))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return one logit a class."""
+        """Return one logit per class."""
         return self.head(self.body(images))

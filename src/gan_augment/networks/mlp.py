@@ -20,8 +20,8 @@ class MLP(Architecture):
             discriminator has 2 and 1 times as many.
         spectral_norm: Whether the discriminator's weights are divided by their largest singular values.
         batch_std: Whether the discriminator sees the standard deviation of its batch.
-        generator_batch_norm: Whether the generator has batch norm behind each layer but the last: it matches features
-            better so.
+        generator_batch_norm: Whether the generator has batch norm after each layer but the last, which helps it match
+            features.
     """
 
     latent_dim: int = 100

@@ -17,13 +17,13 @@ class Points(Architecture):
     """Three hidden layers each; the discriminator sees a point through random Fourier features.
 
     A plain network of two coordinates learns smooth functions first, and modes as narrow as those of the toy densities
-    last; sines and cosines of random frequencies mend that (Tancik et al. 2020).
+    last; sines and cosines of random frequencies fix that (Tancik et al. 2020).
 
     Attributes:
         latent_dim: Length of a latent vector.
         width: Units of every hidden layer.
-        num_frequencies: Sines, and cosines, that the discriminator sees.
-        bandwidth: Standard deviation of their frequencies, in cycles a unit; the range [-1, 1] is two units long.
+        num_frequencies: Number of sines, and of cosines, that the discriminator sees.
+        bandwidth: Standard deviation of their frequencies, in cycles per unit; the range [-1, 1] is two units long.
         batch_std: Whether the discriminator sees the standard deviation of its batch.
 
     Raises:
@@ -63,12 +63,12 @@ class Points(Architecture):
         """Refuse images.
 
         Raises:
-            ValueError: If they are more than points.
+            ValueError: If they have more than one pixel.
         """
         if not shape.is_point:
             raise ValueError(
                 f"architecture Points makes points, not images of {shape.height}x{shape.width} pixels: it is for "
-                "data=ring and data=grid; take another architecture"
+                "data=ring and data=grid; use another architecture"
             )
 
     def _hidden(self, num_inputs: int) -> list[nn.Module]:
@@ -80,9 +80,9 @@ class FourierFeatures(nn.Module):
     """Coordinates x and their random Fourier features sin(2 pi W x) and cos(2 pi W x), W fixed (Tancik et al. 2020).
 
     Args:
-        num_inputs: Coordinates D.
-        num_frequencies: Rows of W.
-        bandwidth: Standard deviation of its entries.
+        num_inputs: Number D of coordinates.
+        num_frequencies: Number F of rows of W.
+        bandwidth: Standard deviation of W's entries.
     """
 
     frequencies: Tensor

@@ -12,7 +12,7 @@ from gan_augment.networks.architecture import Architecture, FeatureExtractor, Re
 from gan_augment.settings import check_integer
 
 SMALLEST_SIDE = 4  # pixels of the smallest feature map
-EXPANSION = 2  # the inside of a block is so many times as wide as its ends
+EXPANSION = 2  # width inside a block, relative to its ends
 GROUP = 16  # feature maps that a 3x3 convolution sees together
 SLOPE = 0.2  # of leaky ReLU below zero
 
@@ -23,9 +23,9 @@ Layer = TypeVar("Layer", nn.Linear, nn.Conv2d)
 class R3GAN(Architecture):
     """Residual blocks without normalisation layers; generator and discriminator mirror each other (section 4).
 
-    What keeps such a deep network trainable is its start (Zhang et al. 2019, Fixup): each block begins as the identity.
-    The paper trains it with `loss=relativistic`, and its widths are 768 at every size up to 32x32 pixels; here they are
-    small, for a CPU. Its generator ends without tanh.
+    Each block starts as the identity, which keeps so deep a network trainable (Zhang et al. 2019, Fixup). The paper
+    trains it with `loss=relativistic`, with a width of 768 at every size up to 32x32 pixels and without the final tanh
+    of the generator; here the widths are small, for a CPU.
 
     Attributes:
         latent_dim: Length of a latent vector.
@@ -60,7 +60,7 @@ class R3GAN(Architecture):
         return nn.Sequential(*layers, _mix(self.channels, shape.channels), nn.Tanh())
 
     def discriminator(self, shape: ImageShape) -> FeatureExtractor:
-        """Return images `[B, C, H, W]` -> features: one weighted sum of the pixels of each of the last maps."""
+        """Return images `[B, C, H, W]` -> features: a weighted sum over the pixels of each of the last maps."""
         sizes = halvings(shape.size, SMALLEST_SIDE)[::-1]
         widths = doublings(self.channels, len(sizes))
         layers: list[nn.Module] = [_mix(shape.channels, self.channels), *self._blocks(self.channels, len(sizes))]
@@ -90,12 +90,12 @@ class Basis(nn.Module):
         self.linear = _scaled(nn.Linear(num_inputs, channels, bias=False))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Weigh the maps."""
+        """Map features `[B, num_inputs]` to the weighted maps `[B, C, S, S]`."""
         return self.maps * self.linear(features)[:, :, None, None]
 
 
 def _scaled(layer: Layer, gain: float = 1) -> Layer:
-    """Draw weights of variance gain^2 / fan-in, so that a layer changes the scale by the gain; set biases to zero."""
+    """Draw weights of variance gain^2 / fan-in, so the layer multiplies the scale by the gain; set biases to zero."""
     nn.init.normal_(layer.weight, std=gain * layer.weight[0].numel() ** -0.5)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
@@ -103,14 +103,14 @@ def _scaled(layer: Layer, gain: float = 1) -> Layer:
 
 
 def _mix(num_inputs: int, num_outputs: int) -> nn.Module:
-    """Return a convolution that changes the number of feature maps; where they fit already there is none."""
+    """Return a 1x1 convolution that changes the number of feature maps, or the identity if the number stays."""
     if num_inputs == num_outputs:
         return nn.Identity()
     return _scaled(nn.Conv2d(num_inputs, num_outputs, 1, bias=False))
 
 
 def _resize(size: int) -> nn.Module:
-    # Down by exactly 2 this is the average of 2x2 pixels.
+    # When it halves a size exactly, this averages 2x2 pixels.
     return nn.Upsample(size, mode="bilinear")
 
 
@@ -119,8 +119,8 @@ def _block(width: int, num_blocks: int) -> nn.Module:
 
     Args:
         width: Feature maps at its ends.
-        num_blocks: Residual blocks L of the whole network. With m = 3 layers a block, all but the last begin
-            L^(-1 / (2m - 2)) as large as usual, so that a step moves a deep network no further than a shallow one.
+        num_blocks: Residual blocks L of the whole network. With m = 3 layers per block, all but the last start scaled
+            by L^(-1 / (2m - 2)), so that a step moves a deep network no further than a shallow one.
     """
     inside = EXPANSION * width
     gain = nn.init.calculate_gain("leaky_relu", SLOPE) * num_blocks ** (-1 / 4)

@@ -17,8 +17,8 @@ class ResNet(Architecture):
     """Residual blocks of two 3x3 convolutions: batch norm in the generator, spectral norm in the discriminator.
 
     The generator repeats pixels to grow (nearest neighbour), the discriminator averages 2x2 pixels to shrink, as in the
-    paper's appendix B.4. There all blocks for 32x32 pixels are 256 or 128 wide; here they widen as they shrink, which a
-    CPU can afford.
+    paper's appendix B.4. In the paper all blocks for 32x32 pixels are 256 or 128 wide; here they widen as the size
+    shrinks, which a CPU can afford.
 
     Attributes:
         latent_dim: Length of a latent vector.
@@ -79,7 +79,7 @@ class SumOverPixels(nn.Module):
 
 
 def _convolution(num_inputs: int, num_outputs: int, kernel_size: int, gain: float = 1) -> nn.Conv2d:
-    """Return a convolution that keeps the size, with Glorot's weights; `gain` as in Miyato et al.'s own code."""
+    """Return a convolution that keeps the size, with Glorot weights; `gain` as in Miyato et al.'s own code."""
     layer = nn.Conv2d(num_inputs, num_outputs, kernel_size, padding=kernel_size // 2)
     nn.init.xavier_uniform_(layer.weight, gain)
     assert layer.bias is not None
@@ -88,7 +88,7 @@ def _convolution(num_inputs: int, num_outputs: int, kernel_size: int, gain: floa
 
 
 def _convolutions(num_inputs: int, num_outputs: int) -> nn.Sequential:
-    """Return the residual way of a discriminator's block."""
+    """Return the residual path of a discriminator's block."""
     return nn.Sequential(
         nn.ReLU(),
         _convolution(num_inputs, num_inputs, 3, 2**0.5),
@@ -98,7 +98,7 @@ def _convolutions(num_inputs: int, num_outputs: int) -> nn.Sequential:
 
 
 def _halve() -> nn.Module:
-    return nn.AvgPool2d(2, ceil_mode=True)  # of an odd size, the last pixels are averaged with fewer others
+    return nn.AvgPool2d(2, ceil_mode=True)  # at an odd size, the last averages are over fewer pixels
 
 
 def _growing(num_inputs: int, num_outputs: int, size: int) -> nn.Module:
@@ -112,19 +112,19 @@ def _growing(num_inputs: int, num_outputs: int, size: int) -> nn.Module:
         nn.ReLU(),
         _convolution(num_outputs, num_outputs, 3, 2**0.5),
     )
-    # A 1x1 convolution and the repetition of pixels commute: before it there are fewer.
+    # A 1x1 convolution and the repetition of pixels commute: convolving first costs less.
     return Residual(nn.Sequential(_convolution(num_inputs, num_outputs, 1), nn.Upsample(size)), residual)
 
 
 def _shrinking(num_inputs: int, num_outputs: int) -> nn.Module:
     """Return a block of the discriminator that halves the size."""
-    # A 1x1 convolution and the average of pixels commute: behind it there are fewer.
+    # A 1x1 convolution and the average of pixels commute: averaging first costs less.
     shortcut = nn.Sequential(_halve(), _convolution(num_inputs, num_outputs, 1))
     return Residual(shortcut, nn.Sequential(*_convolutions(num_inputs, num_outputs), _halve()))
 
 
 def _first(num_inputs: int, num_outputs: int) -> nn.Module:
-    """Return the discriminator's first block: no ReLU comes before the image, which has negative values."""
+    """Return the discriminator's first block, without a ReLU on the image, which has negative values."""
     residual = nn.Sequential(
         _convolution(num_inputs, num_outputs, 3, 2**0.5),
         nn.ReLU(),

@@ -19,25 +19,26 @@ LIST = "https://docs.pytorch.org/vision/stable/models.html#classification"
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of red, green and blue in [0, 1]
 
-# No auxiliary heads: their outputs would go unused, and they refuse small images in training alone.
+# No auxiliary heads: their outputs would be unused, and they fail on small images, but only in training.
 SCRATCH_OPTIONS = {key: {"aux_logits": False, "init_weights": True} for key in ("googlenet", "inception_v3")}
 
 
 class TorchvisionClassifier(nn.Module):
     """Images `[B, C, H, W]` in [-1, 1] -> logits `[B, num_classes]`.
 
-    Gray images are repeated in red, green and blue, resized if asked to, and normalised as the weights expect.
+    Grey images are repeated in red, green and blue. All are resized to `input_size` and normalised as the weights
+    expect.
 
     Args:
         shape: Shape of the images, of 1 or 3 channels.
         num_classes: Number of classes.
         name: A classifier of `torchvision.models`, such as `resnet18`.
-        weights: Pretrained weights by their name, such as `IMAGENET1K_V1`, under a last layer that is drawn anew;
+        weights: Name of pretrained weights, such as `IMAGENET1K_V1`, for all layers but the last, which is drawn anew;
             None to start from scratch.
-        input_size: Side in pixels that images are resized to, bilinear and antialiased; None for as they are.
+        input_size: Side in pixels that images are resized to, bilinear and antialiased; None keeps their size.
 
     Attributes:
-        origin: Where pretrained weights come from, in a sentence; None from scratch.
+        origin: One sentence on the source of pretrained weights; None from scratch.
 
     Raises:
         ValueError: If there is no such classifier, it has no such weights, they can neither be found nor downloaded,
@@ -69,7 +70,7 @@ class TorchvisionClassifier(nn.Module):
         self.network = models.get_model(name, num_classes=num_classes, **SCRATCH_OPTIONS.get(name, {}))
         mean, std = IMAGENET_MEAN, IMAGENET_STD
         if weights is not None:
-            # Weights without categories are features alone: what follows them is not a number.
+            # Weights without categories hold the features alone: the layers after them are NaN.
             usable = {entry.name: entry for entry in models.get_model_weights(name) if entry.meta["categories"]}
             check_choice("classifier.network.weights", weights, usable)
             entry = usable[weights]
@@ -88,7 +89,7 @@ class TorchvisionClassifier(nn.Module):
         self._check(shape, name, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return one logit a class."""
+        """Return one logit per class."""
         images = (images.expand(-1, 3, -1, -1) + 1) / 2
         if self.input_size is not None:
             images = interpolate(images, size=(self.input_size, self.input_size), mode="bilinear", antialias=True)
@@ -96,7 +97,7 @@ class TorchvisionClassifier(nn.Module):
 
     @torch.no_grad()
     def _check(self, shape: ImageShape, name: str, num_classes: int) -> None:
-        """Pass one image without pixels through weights without values: shapes are all that is computed."""
+        """Pass an empty image through empty weights, on the meta device, so that only shapes are computed."""
         state = {key: tensor.to("meta") for key, tensor in chain(self.named_parameters(), self.named_buffers())}
         image = torch.empty(1, shape.channels, shape.height, shape.width, device="meta")
         self.eval()
@@ -106,31 +107,31 @@ class TorchvisionClassifier(nn.Module):
             size = f"{shape.height}x{shape.width}" if self.input_size is None else self.input_size
             raise ValueError(
                 f"classifier.network.input_size={'null' if self.input_size is None else size}: {name} cannot take "
-                f"images of {size} pixels ({_first_line(error)}): use the side it was made for, often 224"
+                f"images of {size} pixels ({_first_line(error)}): use the size it was made for, often 224"
             ) from error
         assert logits.shape == (1, num_classes)
         self.train()
 
 
 def _load_pretrained(name: str, weights: Any) -> nn.Module:
-    """Build a classifier with weights of torchvision, for their own classes.
+    """Build a classifier with torchvision's weights, for the classes they were trained on.
 
     Raises:
         ValueError: If they can neither be found nor downloaded, or do not fit.
     """
     try:
-        # First read as tensors and nothing else: torchvision would run what code is in a file put there by hand.
+        # First read the file as tensors alone: torchvision would run any code in a file that was put there by hand.
         weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
         network = models.get_model(name, weights=weights)
     except (EOFError, OSError, RuntimeError, UnpicklingError) as error:
-        # What torch says of such a file is advice to run the code in it.
+        # torch's own message for such a file advises running the code in it.
         reason = "not a file of tensors" if isinstance(error, EOFError | UnpicklingError) else _first_line(error)
         file = Path(torch.hub.get_dir(), "checkpoints", Path(weights.url).name)
         raise ValueError(
             f"classifier.network.weights={weights.name}: could not load {weights.url} ({reason}): "
             f"put that file at {file}, or use weights=null to train from scratch"
         ) from error
-    if name == "inception_v3":  # torchvision drops those of the others
+    if name == "inception_v3":  # for the other classifiers torchvision drops the auxiliary heads itself
         network.aux_logits, network.AuxLogits = False, None
     return network
 

@@ -1,1 +1,1 @@
-"""Records: what a trial leaves for its report. Nothing here imports torch."""
+"""Records: the results that a trial stores for its report. Nothing here imports torch."""

@@ -1,12 +1,12 @@
-"""Factors: every choice that a study can sweep, null where it has no effect on the arm."""
+"""Factors: every choice that a study can sweep, null if it has no effect on the arm."""
 
 import shlex
 from collections.abc import Collection, Mapping
 from typing import Any
 
 OF_THE_LAUNCH = ("seed", "study", "against", "paths", "choices")  # settings that describe no trial
-# Where things lie, how they are read and how fast they are computed is no factor of a result. That the images differ
-# the report sees by their fingerprints.
+# Paths, ways of reading files and speed are no factors of a result. The report tells different images apart by their
+# fingerprints.
 NOT_A_FACTOR = (
     *("data.root", "data.table", "data.images", "data.labels", "data.cache"),
     *("data.skip_broken", "data.follow_links", "data.allow_synthetic"),
@@ -14,21 +14,21 @@ NOT_A_FACTOR = (
 )
 CLASSICAL = "data.classical"  # belongs to the node `data`, but is read only where images are transformed
 
-NULL = "null"  # the value of a factor that is null, but not for want of an effect
+NULL = "null"  # the value of a factor that has an effect and is set to null
 
 
 def trial_factors(settings: Mapping[str, Any], reads: Collection[str]) -> dict[str, Any]:
     """Flatten a trial's settings into factors.
 
-    A factor that cannot change this arm's result is null, so the arm `none` is one trial whatever the GAN is, and
-    pairs with the trials of every GAN.
+    A factor that cannot change this arm's result is null, so the arm `none` is the same trial for every GAN and pairs
+    with the trials of all of them.
 
     Args:
         settings: The plain configuration; `choices` names the chosen member of each group.
         reads: The configuration nodes that have an effect.
 
     Returns:
-        Dotted names with plain values; "null" for a setting that is null and has an effect.
+        Dotted names with plain values; "null" for a setting that has an effect and is set to null.
     """
     factors: dict[str, Any] = {}
 

@@ -1,4 +1,4 @@
-"""What the metrics of a generator say: direction, range and source. A report explains them without torch."""
+"""What the metrics of a generator mean: direction, range and source. A report explains them without torch."""
 
 import math
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Metric:
-    """What a metric says.
+    """The meaning of a metric.
 
     Attributes:
         name: Its key in the results.
-        better: Which of two values is the better one.
-        low: The smallest value it can have.
-        high: The largest.
+        better: Whether lower or higher values are better.
+        low: The smallest possible value.
+        high: The largest possible value.
         meaning: A sentence, with the value that real images would have.
         source: Authors and year.
     """
@@ -41,8 +41,8 @@ GENERATOR_METRICS = {
             "lower",
             0,
             math.inf,
-            "How far mean and covariance of the judge's features are from those of real images; of other real images 0 "
-            "where they are many, more where they are few.",
+            "Distance of the mean and covariance of the judge's features from those of real images. Other real images "
+            "have 0 if there are many, more if there are few.",
             "Heusel et al. 2017",
         ),
         Metric(
@@ -50,8 +50,8 @@ GENERATOR_METRICS = {
             "lower",
             -math.inf,
             math.inf,
-            "How far the distribution of the judge's features is from that of real images; of other real images "
-            "0 on average, however few, so a value can be negative.",
+            "Distance of the distribution of the judge's features from that of real images. Other real images have 0 "
+            "on average in any number, so a value can be negative.",
             "Binkowski et al. 2018",
         ),
         Metric(
@@ -59,7 +59,7 @@ GENERATOR_METRICS = {
             "higher",
             0,
             1,
-            "Share of the generated images that lie among the real ones; of other real images .7 to 1.",
+            "Share of the generated images that lie among the real ones. Other real images have .7 to 1.",
             "Kynkaanniemi et al. 2019",
         ),
         Metric(
@@ -67,7 +67,7 @@ GENERATOR_METRICS = {
             "higher",
             0,
             1,
-            "Share of the real images that lie among the generated ones; of other real images .7 to 1.",
+            "Share of the real images that lie among the generated ones. Other real images have .7 to 1.",
             "Kynkaanniemi et al. 2019",
         ),
         Metric(
@@ -75,7 +75,7 @@ GENERATOR_METRICS = {
             "higher",
             0,
             math.inf,
-            "How densely real images lie around the generated ones; of other real images 1 on average.",
+            "How densely real images lie around the generated ones. Other real images have 1 on average.",
             "Naeem et al. 2020",
         ),
         Metric(
@@ -83,7 +83,7 @@ GENERATOR_METRICS = {
             "higher",
             0,
             1,
-            "Share of the real images with a generated one close by; of other real images .97.",
+            "Share of the real images with a generated one close by. Other real images have .97 on average.",
             "Naeem et al. 2020",
         ),
         Metric(
@@ -91,8 +91,8 @@ GENERATOR_METRICS = {
             "higher",
             0,
             1,
-            "Share of the generated images that the judge sees as what they are meant to show; of real images the "
-            "judge's accuracy.",
+            "Share of the generated images in which the judge sees the class that they are meant to show. Real images "
+            "have the judge's accuracy.",
             "Odena et al. 2017",
         ),
         Metric(
@@ -100,8 +100,8 @@ GENERATOR_METRICS = {
             "higher",
             0,
             1,
-            "Accuracy on generated images of the classifier that learned from the same labelled images as the GAN; "
-            "of real images its accuracy on new ones.",
+            "Accuracy on generated images of the classifier that learned from the same labelled images as the GAN. "
+            "Real images have its accuracy on new ones.",
             "Shmelkov et al. 2018",
         ),
         Metric(
@@ -109,8 +109,8 @@ GENERATOR_METRICS = {
             "higher",
             0,
             1,
-            "Accuracy on real validation images of a classifier that learned from generated ones alone; of real "
-            "images that of one that learned from as many real ones.",
+            "Accuracy on real validation images of a classifier that learned only from generated ones. Real images "
+            "have the accuracy of a classifier that learned from as many of them.",
             "Ravuri and Vinyals 2019",
         ),
         Metric(
@@ -118,8 +118,8 @@ GENERATOR_METRICS = {
             "higher",
             0,
             math.inf,
-            "How much a class's generated images differ from each other, pixel by pixel, over how much its labelled "
-            "ones do; of real images 1.",
+            "How much a class's generated images differ from each other, pixel by pixel, relative to its labelled "
+            "ones. Real images have 1.",
             "Odena et al. 2017, with another distance",
         ),
         Metric(
@@ -127,7 +127,7 @@ GENERATOR_METRICS = {
             "lower",
             0,
             math.inf,
-            "FID: the Frechet distance in the features of Inception; of real images 0, and more the fewer they are.",
+            "FID: the Frechet distance in the features of Inception. Real images have 0, and more the fewer they are.",
             "Heusel et al. 2017",
         ),
         Metric(
@@ -135,7 +135,7 @@ GENERATOR_METRICS = {
             "lower",
             -math.inf,
             math.inf,
-            "KID: the kernel distance in the features of Inception; of real images 0 on average.",
+            "KID: the kernel distance in the features of Inception. Real images have 0 on average.",
             "Binkowski et al. 2018",
         ),
     )

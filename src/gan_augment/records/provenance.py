@@ -1,4 +1,4 @@
-"""Provenance: which code, which libraries and which command a result comes from."""
+"""Provenance: the code, libraries and command behind a result."""
 
 import hashlib
 import platform
@@ -24,9 +24,9 @@ LIBRARIES = (
 
 @cache
 def code_provenance() -> dict[str, Any]:
-    """Return the versions of the libraries, and the commit of the code and whether its tree was clean.
+    """Return the versions of the libraries, the commit of the code, whether its tree was clean, and the command.
 
-    Commit and tree are None where the package does not lie in a git checkout of its own.
+    `commit` and `clean` are None if the package is not in its own git checkout.
     """
     versions = {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
     status = _git("status", "--porcelain")
@@ -40,7 +40,7 @@ def code_provenance() -> dict[str, Any]:
 
 @cache
 def source_hash() -> str:
-    """Name the package's code by its content, in 16 hexadecimal digits."""
+    """Return a hash of the package's code, 16 hexadecimal digits."""
     package = Path(__file__).resolve().parents[1]
     found = hashlib.blake2b(digest_size=8)
     for path in sorted(package.rglob("*.py")):

@@ -1,4 +1,4 @@
-"""The record: the one JSON file that a trial leaves, and its flat form.
+"""The record: the JSON file with a trial's results, and its flat form.
 
 A record is a plain nested dictionary, so that fields written by a newer minor version survive reading and
 writing. Its parts: `trial`, `status`, `error`, `factors`, `metrics`, `costs`, `saw`, `notes`, `warnings`,
@@ -14,17 +14,17 @@ from typing import Any
 SCHEMA = "1.5"
 STATUSES = ("ok", "diverged", "failed")
 
-# These tell when and by which command a trial ran, not what it found: two runs of one study differ in them.
+# These depend on when and how a trial was run, not on its results: two runs of one study differ in them.
 NOT_IN_RESULTS = ("provenance.command", "provenance.test_opened")
 
 
 def write_whole(content: bytes | memoryview, path: Path) -> None:
-    """Write a file that is either the old one or the new one at any moment; its folder must exist."""
+    """Write a file in one step, so that at any moment it is the old or the new one; its folder must exist."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         partial.write_bytes(content)
         partial.replace(path)
-    except OSError as error:  # such as a full disk, on which half a file would take up room
+    except OSError as error:  # for example a full disk, where half a file would only take up room
         partial.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(path)) from error
 
@@ -61,18 +61,18 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def refuse_newer(content: dict[str, Any], path: Path) -> None:
-    """Refuse what a newer version wrote, in a schema that this one may misread.
+    """Refuse content that a newer version wrote in a schema that this one may misread.
 
     Args:
         content: The content of a file, with its `schema`.
-        path: The file, for the error.
+        path: The file, named in the error.
 
     Raises:
         ValueError: If the content has no schema, or one of a newer major version.
     """
     schema = str(content.get("schema"))
     if not (major := schema.split(".")[0]).isdecimal():
-        raise ValueError(f"{path} is not a readable record: schema={schema} is no number")
+        raise ValueError(f"{path} is not a readable record: schema={schema} is not a number")
     if int(major) > int(SCHEMA.split(".")[0]):
         raise ValueError(
             f"{path} has schema {schema}, this version reads up to {SCHEMA}: update gan-augment to read it"
@@ -86,8 +86,7 @@ def flatten(record: dict[str, Any]) -> dict[str, Any]:
         record: A nested record.
 
     Returns:
-        The scalars of the record; lists and what differs between two runs of the
-        same trial are left out.
+        The scalars of the record, without lists and without the fields that differ between two runs of one trial.
 
     Example:
         >>> flatten({"trial": "none-seed0", "metrics": {"test": {"accuracy": 0.9}}})

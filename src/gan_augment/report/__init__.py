@@ -1,1 +1,1 @@
-"""The report: from the records of a study and nothing else. Nothing here imports torch."""
+"""The report, made only from the records of a study. Nothing here imports torch."""

@@ -1,27 +1,27 @@
-"""A study in one file, `results/<study>.jsonl`: all that its report is built from, without the trial folders.
+"""A study in one file, `results/<study>.jsonl`: everything its report needs, without the trial folders.
 
-The file is UTF-8 with one JSON object a line, written without spaces. The first line holds what the trials share:
+The file is UTF-8 with one JSON object per line, written without spaces. The first line holds what the trials share:
 
 | key | content |
 | --- | --- |
 | `schema` | the schema of records that wrote the file |
-| `launches` | the `study.json` of each launch; several where studies were merged |
+| `launches` | the `study.json` of each launch; several if studies were merged |
 | `tests` | the distinct test sets: `ids`, the numbers of the images, and `labels`, their classes |
-| `templates` | what records with the same fields have in common: the fields in their order, null where values differ |
+| `templates` | what records with the same fields have in common: the fields in order, null where values differ |
 
-Every further line is a trial, in the order of names:
+Each further line is a trial, in the order of names:
 
 | key | content |
 | --- | --- |
 | `study` | the name of the study's folder |
-| `template` | which of the templates its record has, from 0 |
-| `record` | the values by which the record differs from the template |
-| `test` | which of the test sets it was tested on, from 0 |
-| `right` | a bit an image in the order of the test set, 1 where the classifier is right: `numpy.packbits`, in base64 |
-| `samples` | the path of its picture of samples, from the folder of the file |
+| `template` | the number of its record's template, from 0 |
+| `record` | the values that differ from the template |
+| `test` | the number of its test set, from 0 |
+| `right` | one bit per image of the test set, 1 if the classifier is right: `numpy.packbits`, in base64 |
+| `samples` | the path of its picture of samples, relative to the folder of the file |
 
-The last three are missing where a trial has none of it. Records come back as they were, with the order of their fields
-and every digit of their numbers.
+The last three are optional. Reading restores records exactly, with the order of their fields and every digit of their
+numbers.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ def write_archive(
     """Write a study into one file, whole or not at all.
 
     Args:
-        launches: What the launches of the study asked for.
-        outcomes: What its trials left.
-        samples: Trial -> its picture of samples, of those that have one.
+        launches: The `study.json` of each launch.
+        outcomes: The outcomes of its trials.
+        samples: Trial -> its picture of samples, for the trials that have one.
         path: The file, which ends in `.jsonl`; its folder must exist.
 
     Raises:
@@ -90,7 +90,7 @@ def write_archive(
 
 
 def read_archive(path: Path) -> tuple[list[dict[str, Any]], list[Outcome]]:
-    """Read what `write_archive` wrote.
+    """Read a file from `write_archive`.
 
     Args:
         path: The file.
@@ -99,7 +99,7 @@ def read_archive(path: Path) -> tuple[list[dict[str, Any]], list[Outcome]]:
         The launches, and the outcomes in the order of the file.
 
     Raises:
-        ValueError: If the file is of a newer major schema, or a line of it is damaged.
+        ValueError: If the file has a newer major schema or a damaged line.
         OSError: If there is no such file.
     """
     with _line(path, 1):
@@ -126,7 +126,7 @@ def read_archive(path: Path) -> tuple[list[dict[str, Any]], list[Outcome]]:
 
 @contextmanager
 def _line(path: Path, number: int) -> Iterator[None]:
-    """Turn whatever a damaged line leads to into one error that names it."""
+    """Turn any error from a damaged line into one that names the line."""
     try:
         yield
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -137,19 +137,19 @@ def _line(path: Path, number: int) -> Iterator[None]:
 
 
 def _shape(value: Any) -> Any:
-    """Return the names of all fields in their order; fields with other values have the same shape."""
+    """Return the nested names of all fields in order; values do not matter."""
     return tuple((name, _shape(inner)) for name, inner in value.items()) if isinstance(value, dict) else None
 
 
 def _common(values: Sequence[Any]) -> Any:
-    """Return what values of one shape have in common, with null where they differ."""
+    """Return the common part of values of one shape, with None where they differ."""
     if isinstance(values[0], dict):
         return {name: _common([value[name] for value in values]) for name in values[0]}
     return values[0] if len(set(map(_text, values))) == 1 else None
 
 
 def _difference(record: dict[str, Any], template: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields that a template of the same shape has otherwise."""
+    """Return the fields whose values differ from a template of the same shape."""
     found = {}
     for name, value in record.items():
         if isinstance(value, dict):
@@ -161,7 +161,7 @@ def _difference(record: dict[str, Any], template: dict[str, Any]) -> dict[str, A
 
 
 def _merged(template: dict[str, Any], difference: dict[str, Any]) -> dict[str, Any]:
-    """Put a record together again, in the order of its template."""
+    """Restore a record from its template and its differences, in the order of the template."""
     if unknown := difference.keys() - template.keys():
         raise ValueError(f"its template has no field {', '.join(sorted(unknown))}")
     return {
@@ -174,7 +174,7 @@ def _read(answers: Callable[[], Answers], path: Path) -> Answers:
     try:
         return answers()
     except NoPredictionsError as error:
-        raise ValueError(f"{error}, so {path} is not written: delete them to keep the study without") from error
+        raise ValueError(f"{error}, so {path} is not written: delete them to keep the study anyway") from error
 
 
 def _test_set(ids: Sequence[int], labels: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -198,5 +198,5 @@ def _one_of(known: Sequence[Any], position: Any, what: str) -> Any:
 
 
 def _text(content: Any) -> str:
-    """Write JSON without spaces. It tells 1, 1.0 and true apart, as == does not."""
+    """Write JSON without spaces; unlike ==, it distinguishes 1, 1.0 and true."""
     return json.dumps(content, separators=(",", ":"))

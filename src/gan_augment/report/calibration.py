@@ -1,8 +1,8 @@
-"""Whether the intervals hold what they promise: studies whose true gain is known.
+"""Check the intervals on studies whose true gain is known.
 
-`python -m gan_augment.report.calibration` simulates studies, and prints the tables of docs/statistics.md.
-`python -m gan_augment.report.calibration STUDY` makes studies of real trainings, in which the same is compared with the
-same: STUDY is the folder or file of one arm, with several classifier seeds in each split (`experiment=digits_aa`).
+`python -m gan_augment.report.calibration` simulates studies and prints the tables of docs/statistics.md.
+`python -m gan_augment.report.calibration STUDY` makes studies from real trainings that compare an arm with itself:
+STUDY is the folder or file of one arm, with several classifier seeds in each split (`experiment=digits_aa`).
 """
 
 import sys
@@ -16,7 +16,7 @@ from gan_augment.report.outcomes import read_answers
 from gan_augment.report.statistics import Estimate, Interval, bootstrap_interval, estimate, image_variance, power
 from gan_augment.report.trials import Study, collect
 
-SIZES = (6, 10, 20)  # splits a study
+SIZES = (6, 10, 20)  # splits per study
 SHAPES = ("normal", "rounded to 1/360", "skewed")
 GAINS = (0.0, 1.0, 2.0)  # true, in points
 STUDIES = 1000
@@ -24,21 +24,21 @@ REAL_STUDIES = 200
 NUM_IMAGES = 360
 BASE_ACCURACY = 0.8
 
-# A classifier is right where a latent normal variable of variance 1 lies above a threshold. Its parts, by what shares
-# them; the noise has the rest. They give about what digits have: paired differences with a standard deviation of 2
-# points from split to split, and test images that add 1 point of standard error.
+# A classifier is right if a latent normal variable of variance 1 lies below a threshold. These are the variances of its
+# parts, named by what shares them; the noise has the rest. They resemble the digits: paired differences with a standard
+# deviation of 2 points between splits, and test images that add 1 point of standard error.
 IMAGE, IMAGE_OF_ARM, SPLIT, SPLIT_OF_ARM, IMAGE_IN_SPLIT = 0.45, 0.15, 0.01, 0.0005, 0.3
 NOISE = 1 - IMAGE - IMAGE_OF_ARM - SPLIT - SPLIT_OF_ARM - IMAGE_IN_SPLIT
 
 
 class Rates(NamedTuple):
-    """How many of some simulated studies, as fractions.
+    """Fractions of simulated studies.
 
     Attributes:
-        covered: Have the true gain in the interval for new images.
-        covered_by_splits_alone: Have it in the interval on the test images at hand.
-        better: Say *better*.
-        worse: Say *worse*.
+        covered: Those whose interval for new images contains the true gain.
+        covered_by_splits_alone: Those whose interval on these test images contains it.
+        better: Those with the verdict *better*.
+        worse: Those with the verdict *worse*.
     """
 
     covered: float
@@ -48,17 +48,17 @@ class Rates(NamedTuple):
 
 
 def coverage(shape: str, num_pairs: int, bootstrap: bool = False, studies: int = STUDIES) -> float:
-    """Simulate studies on one set of test images, and count the intervals that hold the true gain.
+    """Simulate studies on one set of test images, and count the intervals that contain the true gain.
 
     Args:
-        shape: How the paired differences are distributed, one of `SHAPES`; with a standard deviation of 1
-            point. The skewed ones are exponential (skewness 2).
-        num_pairs: Splits a study.
-        bootstrap: Count bootstrap intervals and not Student's.
-        studies: How many.
+        shape: Distribution of the paired differences, one of `SHAPES`, with a standard deviation of 1 point. The
+            skewed one is exponential (skewness 2).
+        num_pairs: Splits per study.
+        bootstrap: Whether to count bootstrap intervals instead of Student's.
+        studies: Number of studies.
 
     Returns:
-        A fraction; 0.95 is promised.
+        A fraction; the nominal coverage is 0.95.
     """
     random = np.random.default_rng([SHAPES.index(shape), num_pairs])
     size, truth = (studies, num_pairs), 1.0
@@ -71,19 +71,19 @@ def coverage(shape: str, num_pairs: int, bootstrap: bool = False, studies: int =
 
 
 def simulated_answers(gain: float, num_pairs: int, studies: int = STUDIES) -> Iterator[np.ndarray]:
-    """Simulate studies of two arms, in which test images vary as well as splits.
+    """Simulate studies of two arms in which both test images and splits vary.
 
     Args:
-        gain: The true gain of the second arm in points, over all images that there are.
-        num_pairs: Splits a study.
-        studies: How many.
+        gain: The true gain of the second arm in points, over the whole population of images.
+        num_pairs: Splits per study.
+        studies: Number of studies.
 
     Yields:
-        Which test images the classifiers of a study get right `[2, num_pairs, NUM_IMAGES]`.
+        Whether the classifiers of a study are right on each test image `[2, num_pairs, NUM_IMAGES]`.
     """
     random = np.random.default_rng([int(100 * gain), num_pairs])
     thresholds = _thresholds(gain).reshape(2, 1, 1)
-    # Which part a variable is, by its shape: [arms, splits, images].
+    # Each part has the shape of what it varies with: [arms, splits, images].
     n, m = num_pairs, NUM_IMAGES
     parts = {(1, 1, m): IMAGE, (2, 1, m): IMAGE_OF_ARM, (1, n, 1): SPLIT, (2, n, 1): SPLIT_OF_ARM}
     parts |= {(1, n, m): IMAGE_IN_SPLIT, (2, n, m): NOISE}
@@ -96,7 +96,7 @@ def estimate_gain(answers: np.ndarray) -> Estimate:
     """Estimate the gain of the second of two arms for new images, as the report does.
 
     Args:
-        answers: Which test images the classifiers get right `[2, n, m]`.
+        answers: Whether the classifiers are right on each test image `[2, n, m]`.
 
     Returns:
         The estimate.
@@ -107,7 +107,7 @@ def estimate_gain(answers: np.ndarray) -> Estimate:
 
 
 def rates(gain: float, num_pairs: int, studies: int = STUDIES) -> Rates:
-    """Count verdicts and coverage of simulated studies in which test images vary as well as splits."""
+    """Count verdicts and coverage in simulated studies in which both test images and splits vary."""
     found = [estimate_gain(answers) for answers in simulated_answers(gain, num_pairs, studies)]
     new, these = ([one.interval() for one in some] for some in (found, [one.on_these_images for one in found]))
     covered, by_splits = (np.mean([low <= gain <= high for _, low, high, _ in some]) for some in (new, these))
@@ -116,25 +116,25 @@ def rates(gain: float, num_pairs: int, studies: int = STUDIES) -> Rates:
 
 
 def same_against_same(study: Study, studies: int = REAL_STUDIES) -> tuple[list[Interval], list[Interval]]:
-    """Make studies of the trials of one, that compare an arm with itself: in each split, two of its trainings.
+    """Make studies that compare an arm with itself, by two of its trainings in each split.
 
     Args:
         study: A study of one arm, with several classifier seeds in each split.
-        studies: How many to make; the two trainings are drawn anew for each split of each.
+        studies: Number of studies to make; each draws two trainings anew for each split.
 
     Returns:
-        The intervals for new images, and those on the study's test images: 95 % should hold 0.
+        The intervals for new images, and those on the study's test images: 95 % should contain 0.
 
     Raises:
-        ValueError: If the study has several arms or settings, a split a single training, or there are no predictions.
+        ValueError: If the study has several arms or settings, a split with a single training, or no predictions.
     """
     one, *others = configurations(study)
     if others:
-        raise ValueError(f"{study.title} compares {1 + len(others)} arms or settings: give a study of a single one")
-    if one.judged.empty:
+        raise ValueError(f"{study.title} compares {1 + len(others)} arms or settings: use a study of a single one")
+    if one.with_results.empty:
         raise ValueError(f"no trial of {study.title} has results")
-    answers = read_answers(one.judged["trial"], study.outcomes)
-    splits = [rows.to_numpy() for _, rows in answers.groupby(one.judged[pair_unit([one])[0]].astype(str))]
+    answers = read_answers(one.with_results["trial"], study.outcomes)
+    splits = [rows.to_numpy() for _, rows in answers.groupby(one.with_results[pair_unit([one])[0]].astype(str))]
     if min(map(len, splits)) < 2 or len(splits) < 2:
         raise ValueError(f"{study.title} needs two splits or more, with two seeds.classifier or more in each")
     random = np.random.default_rng(0)
@@ -144,16 +144,16 @@ def same_against_same(study: Study, studies: int = REAL_STUDIES) -> tuple[list[I
 
 
 def components(gain: float) -> tuple[float, float]:
-    """Compute how simulated studies vary: standard deviation of a split's difference, and variance that images add.
+    """Compute the variation of simulated studies: standard deviation of a split's difference, and variance from images.
 
-    Two latent variables that share parts are bivariate normal, so the covariances of what is right are bivariate
-    normal probabilities less the product of the accuracies.
+    Two latent variables that share parts are bivariate normal, so the covariance of right answers is a bivariate normal
+    probability minus the product of the accuracies.
 
     Args:
         gain: The true gain in points.
 
     Returns:
-        The standard deviation in points, and the variance in points squared, as `power` takes them.
+        The standard deviation in points, and the variance in points squared, as arguments for `power`.
     """
     from scipy.stats import multivariate_normal, norm
 
@@ -190,7 +190,7 @@ def _row(*cells: object) -> None:
 
 
 def print_simulated() -> None:
-    """Print how often the intervals of simulated studies hold the truth, and how often verdicts come."""
+    """Print how often the intervals of simulated studies contain the truth, and how frequent the verdicts are."""
     heads = [f"n = {n}" for n in SIZES]
     _row("paired differences", "interval", *heads)
     _row(*["---"] * (2 + len(SIZES)))
@@ -210,7 +210,7 @@ def print_simulated() -> None:
 
 
 def print_real(source: str) -> None:
-    """Print how often studies of real trainings find a difference where there is none."""
+    """Print how often studies of real trainings find a difference although there is none."""
     for scope, intervals in zip(("new images", "these images"), same_against_same(collect([source])), strict=True):
         called = sum(not low <= 0 <= high for _, low, high, _ in intervals)
         widths = np.median([high - low for _, low, high, _ in intervals])
@@ -218,7 +218,7 @@ def print_real(source: str) -> None:
 
 
 def main() -> None:
-    """Print what is asked for."""
+    """Print the tables for simulated studies, or the counts for a study on the command line."""
     if not sys.argv[1:]:
         print_simulated()
         return

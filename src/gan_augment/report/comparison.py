@@ -1,8 +1,8 @@
-"""The comparison: which trials of a study stand against which, and what the differences are.
+"""The comparison: which configurations of a study are compared with which.
 
-A *configuration* is an arm together with the values of the factors that the study sweeps. A *contrast* compares two
-configurations that differ in one thing alone, pair by pair: in the arm, or in a setting that the study names. What is
-compared is fixed before any number is seen, and every verdict is corrected for all that is compared.
+A *configuration* is an arm with values of the factors that the study sweeps. A *contrast* compares two configurations,
+pair by pair, that differ only in the arm or in one setting that the study names. The comparisons are fixed before
+any result is seen, and every verdict is corrected for their number.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `
     import pandas as pd
 
 ARMS = ("none", "classical", "gan", "gan_classical")
-# Each arm against the one that lacks nothing but what the arm is about, fixed before any number is seen. A control has
-# one partner: `half_batch` and `placebo` say what of the gain of `gan` is not owed to the images, so `gan` is compared
-# with them. An arm whose partner is not in the study is compared with `none`.
+# Each arm and the one that lacks only what the arm adds, fixed before any result is seen. The controls `half_batch` and
+# `placebo` show how much of the gain of `gan` does not come from its images, so `gan` is compared with them. An arm
+# whose partner is not in the study is compared with `none`.
 CONTRASTS = (
     ("classical", "none"),
     ("gan", "none"),
     ("gan_classical", "classical"),
     ("gan", "half_batch"),
     ("gan", "placebo"),
-    # An arm that sees the pool against what does without it, and against what needs no GAN for it.
+    # An arm that sees the pool against arms that do not, and against those that use it without a GAN.
     ("pseudo_label", "classical"),
     ("semi_supervised", "classical"),
     ("semi_supervised", "pseudo_label"),
@@ -55,12 +55,12 @@ CONTRASTS = (
 )
 
 GENERATORS = "provenance.stages.gan"
-AMOUNTS = ("synthesis.per_class", "synthesis.quotas")  # how many images are drawn, and not how
+AMOUNTS = ("synthesis.per_class", "synthesis.quotas")  # settings of how many images are drawn, not how
 PENALTY = "factors.penalty"
 METHOD = "factors.augmentation.method"
 METRICS = {ACCURACY: "accuracy", BALANCED: "balanced accuracy", RARE: "recall of rare classes"}
-# From this ratio of the largest class to the smallest on, classes are called unequal. Below it, accuracy and balanced
-# accuracy differ by about a tenth of the difference between the best and the worst recall of a class, at most.
+# Smallest ratio of the largest class to the smallest at which classes count as unequal. Below it, accuracy and balanced
+# accuracy differ by at most about a tenth of the difference between the best and the worst recall of a class.
 UNEQUAL = 1.5
 
 
@@ -82,26 +82,26 @@ class Configuration:
 
     @property
     def ended(self) -> pd.DataFrame:
-        """The trials that ended well, with a classifier or without."""
+        """The trials with status ok, with a classifier or without."""
         return self.trials[self.trials["status"] == "ok"]
 
     @property
-    def judged(self) -> pd.DataFrame:
+    def with_results(self) -> pd.DataFrame:
         """The trials with a result."""
-        return _judged(self.trials)
+        return _with_results(self.trials)
 
-    def label(self, said: Iterable[str] = ()) -> str:
-        """Name the configuration, less the factors that are `said` elsewhere."""
-        return named(self.arm, {name: value for name, value in self.setting.items() if name not in said})
+    def label(self, known: Iterable[str] = ()) -> str:
+        """Name the configuration without the `known` factors."""
+        return named(self.arm, {name: value for name, value in self.setting.items() if name not in known})
 
     def points(self, metrics: list[str], by: str) -> pd.DataFrame:
-        """Mean of metrics in points, a row for every split or training seed; nan where a metric is unknown."""
-        judged = self.judged
-        return (100 * judged.reindex(columns=metrics).astype(float)).groupby(judged[by].astype(str)).mean()
+        """Mean of metrics in points, one row per split or training seed; nan if a metric is unknown."""
+        with_results = self.with_results
+        return (100 * with_results.reindex(columns=metrics).astype(float)).groupby(with_results[by].astype(str)).mean()
 
     @property
     def has_generator(self) -> bool:
-        """Whether its trials have a GAN, a semi-supervised one included: to those without one, its factors are null."""
+        """Whether its trials have a GAN, semi-supervised ones included; in trials without one its factors are null."""
         columns = [GENERATORS, "factors.semi_supervised"]
         return bool(self.trials.reindex(columns=columns).notna().any(axis=None))
 
@@ -111,44 +111,44 @@ class Configuration:
 
     @property
     def has_other_method(self) -> bool:
-        """Whether it trains something else than the classifier, in other steps: it is not step-matched."""
+        """Whether it trains another network than the classifier, in its own steps, so it is not step-matched."""
         return values_of(self.trials, METHOD) not in ([], ["classifier"])
 
     def share_ended(self, by: str) -> pd.Series:
-        """What share of the trials of each split or training seed has a result and did not diverge."""
-        known = self.trials[(self.trials["status"] == "diverged") | self.trials.index.isin(self.judged.index)]
+        """Share of the trials that did not diverge, among those with a result or diverged, per split or seed."""
+        known = self.trials[(self.trials["status"] == "diverged") | self.trials.index.isin(self.with_results.index)]
         return (known["status"] == "ok").groupby(known[by].astype(str)).mean()
 
     def count(self, status: str) -> int:
-        """How many trials ended in a status."""
+        """Number of trials with a status."""
         return int((self.trials["status"] == status).sum())
 
 
 def has_unequal_classes(study: Study) -> bool:
-    """Whether the classes of any judged trial differ so much in number that accuracy may mislead."""
-    ratios = _judged(study.trials).reindex(columns=[LABELLED_RATIO, IMBALANCE]).astype(float)
+    """Whether any trial with a result has classes so unequal in number that accuracy may mislead."""
+    ratios = _with_results(study.trials).reindex(columns=[LABELLED_RATIO, IMBALANCE]).astype(float)
     return bool((ratios >= UNEQUAL).any(axis=None))
 
 
 def metrics_to_compare(study: Study) -> list[str]:
-    """Choose what a study is compared by.
+    """Choose the metrics by which a study is compared.
 
     Args:
         study: The study.
 
     Returns:
-        Accuracy. With unequal classes also balanced accuracy, unless the judged images make the two one and the same,
-        and the recall of the rare classes, if there are any.
+        Accuracy. With unequal classes also balanced accuracy, unless the classes are equal in the test images so that
+        the two are the same, and the recall of the rare classes, if there are any.
     """
     if not has_unequal_classes(study):
         return [ACCURACY]
-    judged = _judged(study.trials).reindex(columns=[BALANCED, RARE, IMBALANCE])
-    known = [metric for metric in (BALANCED, RARE) if judged[metric].notna().any()]
-    return [ACCURACY, *(metric for metric in known if metric != BALANCED or (judged[IMBALANCE] != 1).any())]
+    with_results = _with_results(study.trials).reindex(columns=[BALANCED, RARE, IMBALANCE])
+    known = [metric for metric in (BALANCED, RARE) if with_results[metric].notna().any()]
+    return [ACCURACY, *(metric for metric in known if metric != BALANCED or (with_results[IMBALANCE] != 1).any())]
 
 
 def configurations(study: Study) -> list[Configuration]:
-    """Group the trials of a study by arm and by the factors that it sweeps.
+    """Group the trials of a study by arm and by the swept factors.
 
     Args:
         study: The study.
@@ -158,8 +158,8 @@ def configurations(study: Study) -> list[Configuration]:
     """
     trials = study.trials
     swept = [c for c in columns_of(trials, "factors.") if c != ARM and not c.startswith(SEEDS) and _is_swept(trials, c)]
-    # What a choice brings along need not be said beside it: loss=hinge says the learning rates that come with it, and
-    # loss=relativistic the penalty.
+    # Settings that follow from a choice are not listed with it: loss=hinge implies its learning rates, and
+    # loss=relativistic its penalty.
     named = [f"factors.{name}" for name, _ in study.against]
     for column in [c for c in swept if ("." in c.removeprefix("factors.") or c == PENALTY) and c not in named]:
         others = [c for c in swept if c != column and "." not in c.removeprefix("factors.")]
@@ -170,7 +170,7 @@ def configurations(study: Study) -> list[Configuration]:
         groups.setdefault(tuple(value if value == value else None for value in row), []).append(position)
     found = []
     for (arm, *values), positions in groups.items():
-        # A setting of its arm that is null is one that the arm has no use for, such as a share of no synthetic images.
+        # A null setting of an arm has no meaning for it, such as the share of synthetic images in an arm without any.
         known = ((c, v) for c, v in zip(swept, values, strict=True) if v is not None)
         setting = {c.removeprefix("factors."): v for c, v in known if not (c.startswith(f"{ARM}.") and v == NULL)}
         found.append(Configuration(str(arm or "no classifier"), setting, trials.iloc[positions], study.reads))
@@ -180,20 +180,20 @@ def configurations(study: Study) -> list[Configuration]:
 def pairs(
     found: list[Configuration], against: Sequence[tuple[str, Any]] = ()
 ) -> list[tuple[Configuration, Configuration]]:
-    """Say which configurations are compared.
+    """Pair the configurations that are compared.
 
     Args:
         found: The configurations of a study.
-        against: Settings with the values that all their others are compared with.
+        against: Settings with their baseline values, with which all other values are compared.
 
     Returns:
-        Each configuration with results beside its base, arm by arm, then setting by setting.
+        Pairs of a configuration with results and its base, arm by arm, then setting by setting.
     """
     return [(one, base) for one, _, bases in _planned(found, against) for base in bases]
 
 
 def warnings(study: Study) -> list[str]:
-    """Say what a reader must know before trusting the comparison: mixed code, data or machines, and what is left out.
+    """Return warnings about the comparison: mixed code, data or machines, and trials that are left out.
 
     Args:
         study: The study.
@@ -211,14 +211,14 @@ def warnings(study: Study) -> list[str]:
     if lacking := [f"{path} of {name}" for name, path in pictures.items() if not path.exists()]:
         said.append(f"pictures of samples are missing: {', '.join(lacking)}")
     lost = [f"{n} {status}" for status in ("diverged", "failed") if (n := int((trials["status"] == status).sum()))]
-    if closed := len(ok) - len(_judged(trials)) if len(_judged(trials)) else 0:
+    if closed := len(ok) - len(_with_results(trials)) if len(_with_results(trials)) else 0:
         said.append(f"{closed} of {len(ok)} trials have no {study.part} results and are not compared")
     if lost:
-        said.append(f"{' and '.join(lost)} of {len(trials)} trials: the differences are between those that ended well")
+        said.append(f"{' and '.join(lost)} of {len(trials)} trials: only the others are compared")
     for one, base_name, bases in _planned(configurations(study), study.against):
         if not bases:
             said.append(f"{one.label()} is not compared with {base_name}: no trials with a result at the same setting")
-    # A reused stage may have been made by other code than the trial's own.
+    # A reused stage may have been made by different code than the trial.
     made = [c for c in columns_of(trials, "provenance.made.") if c.endswith(".commit")]
     named = {
         "commits": ["provenance.commit", *made],
@@ -234,29 +234,27 @@ def warnings(study: Study) -> list[str]:
     if "provenance.clean" in ok and (dirty := int(ok["provenance.clean"].eq(False).sum())):
         said.append(f"{dirty} of {len(ok)} trials ran with uncommitted changes")
     if contents := values_of(trials, CONTENT):
-        said.append(
-            f"there are {len(contents)} sets of images under the same settings: trials on different ones stand apart"
-        )
+        said.append(f"there are {len(contents)} sets of images under the same settings: they are compared separately")
     return said
 
 
 def _planned(
     found: list[Configuration], against: Sequence[tuple[str, Any]]
 ) -> list[tuple[Configuration, str, list[Configuration]]]:
-    """Each configuration with results, what to compare it with, and the configurations that are this and no other."""
-    judged = [c for c in found if len(c.judged)]
-    arms = dict.fromkeys(c.arm for c in judged)
+    """Return each configuration with results, the name of its base, and the configurations that match the base."""
+    with_results = [c for c in found if len(c.with_results)]
+    arms = dict.fromkeys(c.arm for c in with_results)
     pairs = [pair for pair in CONTRASTS if arms.keys() >= set(pair)]
     named = {arm for pair in pairs for arm in pair}
     pairs += [(arm, "none") for arm in arms if arm not in named and "none" in arms and arm != "none"]
     planned = [
-        (one, base_arm, [base for base in judged if base.arm == base_arm and _agree(one, base)])
+        (one, base_arm, [base for base in with_results if base.arm == base_arm and _agree(one, base)])
         for arm, base_arm in pairs
-        for one in judged
+        for one in with_results
         if one.arm == arm
     ]
     for name, value in against:
-        sides = [(c.setting[name] == value, c) for c in judged if name in c.setting]
+        sides = [(c.setting[name] == value, c) for c in with_results if name in c.setting]
         for one in [c for is_base, c in sides if not is_base]:
             bases = [c for is_base, c in sides if is_base and c.arm == one.arm and _agree(one, c, less=name)]
             planned.append((one, f"{name}={value}", bases))
@@ -264,35 +262,35 @@ def _planned(
 
 
 def _agree(one: Configuration, base: Configuration, less: str | None = None) -> bool:
-    """Whether two configurations have the same settings, as far as they have them, less one."""
+    """Whether two configurations agree in all settings that both have, except `less`."""
     return all(base.setting.get(name, value) == value for name, value in one.setting.items() if name != less)
 
 
 def _is_swept(trials: pd.DataFrame, column: str) -> bool:
-    """Whether a factor takes several values, other than those by which the arms are told apart."""
+    """Whether a factor takes several values, apart from values that define the arms."""
     if column.startswith(f"{ARM}."):
         return bool((trials.groupby(ARM)[column].nunique() > 1).any())
     return bool(trials[column].nunique() > 1)
 
 
 def pair_unit(compared: list[Configuration]) -> tuple[str, str]:
-    """The column whose values are the independent pairs, and its name."""
-    splits, seeds = ([set(c.judged[column]) for c in compared] for column in (SPLIT, TRAINING_SEED))
+    """Return the column whose values identify the independent pairs, and the unit's name."""
+    splits, seeds = ([set(c.with_results[column]) for c in compared] for column in (SPLIT, TRAINING_SEED))
     if len(set.union(*splits)) == 1 and len(set.union(*seeds)) > 1:
         return TRAINING_SEED, "training seed"
     if len(compared) > 1 and not set.intersection(*splits):
-        return SPLIT_SEED, "split"  # of two budgets: the labelled images of the smaller lie within the larger's
+        return SPLIT_SEED, "split"  # for two budgets: the smaller one's labelled images lie within the larger one's
     return SPLIT, "split"
 
 
 def generators(found: list[Configuration]) -> dict[str, Configuration]:
-    """Take one configuration for each set of generators that is drawn from alike: arms share them, and so do doses.
+    """Choose one configuration for each set of generators sampled in the same way, which arms and doses may share.
 
     Args:
         found: Configurations.
 
     Returns:
-        The arms that share a set of generators, with the settings that these have in common -> the first of them.
+        The arms that share a set of generators, with their common settings -> the first of their configurations.
     """
     same: dict[Any, list[Configuration]] = {}
     for c in found:
@@ -310,12 +308,12 @@ def generators(found: list[Configuration]) -> dict[str, Configuration]:
 
 
 def named(name: str, setting: dict[str, Any]) -> str:
-    """Put the values of a setting behind a name, less those that are null."""
+    """Append the values of a setting to a name, without null ones."""
     values = ", ".join(f"{key}={value}" for key, value in setting.items() if value != NULL)
     return f"{name} ({values})" if name and values else name or values
 
 
-def _judged(trials: pd.DataFrame) -> pd.DataFrame:
+def _with_results(trials: pd.DataFrame) -> pd.DataFrame:
     return trials[(trials["status"] == "ok") & trials[ACCURACY].notna()]
 
 

@@ -1,4 +1,4 @@
-"""The contrasts of a study: the differences between two configurations, how sure they are, and the verdicts."""
+"""The contrasts of a study: differences between two configurations, their intervals and the verdicts."""
 
 from __future__ import annotations
 
@@ -31,31 +31,31 @@ from gan_augment.report.verdict import in_words, verdict
 if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `--help` answers at once
     import pandas as pd
 
-FEW_IMAGES = 2000  # below, the interval for new images decides: the test images' own luck is no longer small
+FEW_IMAGES = 2000  # below, the interval for new images decides: chance in the choice of test images is not small
 VALIDATION_ACCURACY = "metrics.validation.accuracy"
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """One configuration against another that differs in the arm, or in one setting, alone; in one metric.
+    """One configuration against another that differs only in the arm or in one setting, in one metric.
 
     Attributes:
         one: The configuration.
-        base: What it is compared with.
-        metric: Which result is compared, one of `METRICS`.
-        part: The images that the results are on: `test` or `validation`.
-        unit: What a pair is: `split` or `training seed`.
+        base: The configuration that it is compared with.
+        metric: The compared result, one of `METRICS`.
+        part: The images of the results: `test` or `validation`.
+        unit: The unit of a pair: `split` or `training seed`.
         differences: The difference of each pair, in points.
-        estimate: Their mean, with what the choice of the test images adds to its variance where that is known.
-        no_new_images: Why there is no interval for new images; empty where there is one.
-        num_images: How many images the results are on.
-        with_diverged: The estimate if each diverged trial had been trained without synthetic images; None where none
+        estimate: Their mean, with the variance from the choice of test images if that is known.
+        no_new_images: Why there is no interval for new images; empty if there is one.
+        num_images: Number of images behind each result.
+        with_diverged: The estimate if each diverged trial counts as trained without synthetic images; None if none
             diverged.
-        per_class: Class -> difference in that class's accuracy, in points; of the contrast in accuracy only.
-        by_image: Points by which the one is right more often than the base, over all splits: an image a row, by its
-            number and class; None where predictions are missing.
+        per_class: Class -> difference in that class's accuracy, in points; only for accuracy.
+        by_image: Points by which `one` is right more often than `base`, over all splits: one row per image, by its
+            number and class; None if predictions are missing.
         adjusted_p: p value of the deciding interval, adjusted for all comparisons of the report.
-        comparisons: How many these are.
+        comparisons: Number of all comparisons of the report.
     """
 
     one: Configuration
@@ -82,22 +82,22 @@ class Contrast:
 
     @property
     def interval(self) -> Interval:
-        """Difference on the test images at hand, in points: other splits, the same images."""
+        """Difference on these test images, in points: for other splits, but the same images."""
         return self.estimate.on_these_images.interval()
 
     @property
     def new_images(self) -> Interval | None:
-        """Difference on new images, in points: other splits and other test images; None where that is unknown."""
+        """Difference on new images, in points: for other splits and other test images; None if unknown."""
         return self.estimate.interval() if self.estimate.images else None
 
     @property
     def decides_for_new_images(self) -> bool:
-        """Whether the verdict is on new images, and not on the test images at hand."""
+        """Whether the verdict is on new images rather than on these test images."""
         return self.new_images is not None and self.num_images < FEW_IMAGES
 
     @property
     def deciding(self) -> Estimate:
-        """The estimate whose interval the verdict is read from."""
+        """The estimate whose interval decides the verdict."""
         return self.estimate if self.decides_for_new_images else self.estimate.on_these_images
 
     @property
@@ -108,13 +108,13 @@ class Contrast:
 
     @property
     def bootstrap(self) -> Interval | None:
-        """Bootstrap interval on the test images at hand; None with few pairs or without spread."""
+        """Bootstrap interval on these test images; None with few pairs or without spread."""
         enough = len(self.differences) >= MIN_BOOTSTRAP_PAIRS and self.estimate.split_variance > 0
         return bootstrap_interval(self.differences) if enough else None
 
     @property
     def sign_flip_p(self) -> float:
-        """The p value of the sign-flip test on the test images at hand, not adjusted."""
+        """The p value of the sign-flip test on these test images, not adjusted."""
         return sign_flip_p(self.differences)
 
     def pairs_to_detect(self, points: float) -> float:
@@ -124,7 +124,7 @@ class Contrast:
             points: The gain.
 
         Returns:
-            The number; infinite where `MAX_PAIRS` are too few, nan without a spread to plan by.
+            The number; infinite if `MAX_PAIRS` are too few, nan if the spread is unknown.
         """
         n, deciding = len(self.differences), self.deciding
         if n < 2 or not deciding.split_variance:
@@ -144,20 +144,20 @@ class Contrast:
         if self.with_diverged:
             estimate = self.with_diverged if self.decides_for_new_images else self.with_diverged.on_these_images
             (mean, bounds), n = in_words(estimate.interval()), estimate.num_pairs
-            said += f"; with the diverged as trained without synthetic images, like {self.base.arm}: {mean} points"
+            said += f"; with diverged trials as if without synthetic images, like {self.base.arm}: {mean} points"
             said += (f", 95 % interval {bounds}" if bounds else "") + f", {n} {self.unit}{'s' * (n != 1)}"
         return said
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The best of several configurations that differ in their GAN alone, chosen on the validation images.
+    """The best of several configurations that differ only in their GAN, chosen on the validation images.
 
     Attributes:
         best: The configuration with the largest mean gain in validation accuracy.
-        base: What all were compared with.
+        base: The configuration that all were compared with.
         others: The configurations that were not chosen.
-        gain: That gain, in points.
+        gain: The gain of the best, in points.
     """
 
     best: Configuration
@@ -169,19 +169,18 @@ class Choice:
 def contrasts(study: Study) -> list[Contrast]:
     """Compare the configurations of a study, pair by pair.
 
-    The unit of a pair is the split; repeats under one split are averaged first. Where all trials of a contrast share
-    one split, the training seed takes its place, and the verdict says so. The p values of all contrasts are adjusted
-    together.
+    The unit of a pair is the split; repeats under one split are averaged first. If all trials of a contrast share one
+    split, the unit is the training seed, and the verdict says so. The p values of all contrasts are adjusted together.
 
     Args:
         study: The study.
 
     Returns:
-        The planned contrasts of which both sides were judged, metric by metric.
+        The planned contrasts with results on both sides, metric by metric.
     """
     metrics = metrics_to_compare(study)
     made = [c for one, base in pairs(configurations(study), study.against) for c in _compare(study, one, base, metrics)]
-    # A trial with a result has an accuracy, but no recall of rare classes where no class is rare.
+    # Every trial with a result has an accuracy, but a recall of rare classes only if a class is rare.
     made = [contrast for contrast in made if contrast.metric == ACCURACY or contrast.estimate.num_pairs]
     made = sorted(made, key=lambda contrast: metrics.index(contrast.metric))
     adjusted = holm([contrast.deciding.p_value for contrast in made])
@@ -189,14 +188,14 @@ def contrasts(study: Study) -> list[Contrast]:
 
 
 def choices(compared: Sequence[Contrast]) -> list[Choice]:
-    """Choose among several GANs for one arm on the validation images, so that test images choose nothing.
+    """Choose among several GANs for one arm by the validation images, never by the test images.
 
     Args:
         compared: The contrasts of a study.
 
     Returns:
-        A choice for each arm and base that were compared with several GANs, all of them with validation results; none
-        where the contrasts themselves are on validation images. A trial that diverged counts as no gain.
+        A choice for each arm and base that were compared with several GANs, all with validation results. There is none
+        if the contrasts themselves are on validation images. A diverged trial counts as no gain.
     """
     groups: dict[tuple[Any, ...], list[Contrast]] = {}
     for contrast in compared:
@@ -216,7 +215,7 @@ def choices(compared: Sequence[Contrast]) -> list[Choice]:
 
 def _compare(study: Study, one: Configuration, base: Configuration, metrics: Sequence[str]) -> list[Contrast]:
     by, unit = pair_unit([one, base])
-    classes = columns_of(one.judged, PER_CLASS)
+    classes = columns_of(one.with_results, PER_CLASS)
     columns = [*metrics, *classes]
     differences = one.points(columns, by) - (points := base.points(columns, by))
     try:
@@ -243,7 +242,7 @@ def _compare(study: Study, one: Configuration, base: Configuration, metrics: Seq
                 differences=values.to_numpy(),
                 estimate=_estimate(values, rows, strata),
                 no_new_images=reason,
-                num_images=float(one.judged[NUM_IMAGES].astype(float).mean()),
+                num_images=float(one.with_results[NUM_IMAGES].astype(float).mean()),
                 with_diverged=with_diverged,
                 per_class=_per_class(differences[classes]) if metric == ACCURACY else {},
                 by_image=images.mean() if images is not None and len(images) else None,
@@ -258,7 +257,7 @@ def _estimate(differences: pd.Series, images: pd.DataFrame | None, strata: np.nd
 
 
 def _counting_diverged(differences: pd.DataFrame, one: Configuration, units: pd.Index, by: str) -> pd.DataFrame:
-    """A row each split or training seed that the base has, as if diverged trials were equal to the base."""
+    """Return one row per split or training seed of the base, with diverged trials counted as equal to the base."""
     shares = one.share_ended(by)
     shares = shares[shares.index.isin(units)]
     return differences.reindex(shares.index).fillna(0).mul(shares, axis=0)
@@ -272,22 +271,24 @@ def _per_class(differences: pd.DataFrame) -> dict[str, Interval]:
 def _image_differences(
     study: Study, one: Configuration, base: Configuration, by: str
 ) -> tuple[pd.DataFrame, np.ndarray]:
-    """Points by which one is right more often than base: a row a split or training seed, a column a test image."""
+    """Return the points by which `one` is right more often than `base` `[splits or training seeds, test images]`."""
     import pandas as pd
 
     if study.part != "test":
         raise NoPredictionsError("predictions on validation images are not stored")
-    trials = pd.concat([one.judged, base.judged])
+    trials = pd.concat([one.with_results, base.with_results])
     answers = read_answers(trials["trial"], study.outcomes)
-    first, second = (answers.loc[c.judged.index].groupby(c.judged[by].astype(str)).mean() for c in (one, base))
+    first, second = (
+        answers.loc[c.with_results.index].groupby(c.with_results[by].astype(str)).mean() for c in (one, base)
+    )
     return 100 * (first - second).dropna(), answers.columns.get_level_values("class").to_numpy()
 
 
 def _why_not_on_new_images(metric: str, num_pairs: int, num_images: int | None, strata: np.ndarray | None) -> str:
     if metric == RARE:
-        return "it is computed for accuracy and balanced accuracy alone"
+        return "it is computed only for accuracy and balanced accuracy"
     if num_pairs < 2:
-        return "it takes at least two splits"
+        return "it needs at least two splits"
     if num_images is not None and num_images < 2:
         return "there is a single test image"
     if strata is not None and np.unique(strata, return_counts=True)[1].min() < 2:
@@ -300,7 +301,7 @@ def _is_of_generator(one: Configuration, name: str) -> bool:
 
 
 def _validation_gain(one: Configuration, base: Configuration) -> float:
-    """Mean gain in validation accuracy, in points; nan where no split has it on both sides."""
+    """Return the mean gain in validation accuracy, in points; nan if no split has it on both sides."""
     by, _ = pair_unit([one, base])
     before = base.points([VALIDATION_ACCURACY], by).dropna()
     gains = (one.points([VALIDATION_ACCURACY], by) - before).dropna()

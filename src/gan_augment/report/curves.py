@@ -1,4 +1,4 @@
-"""Accuracy against labels a class, what a gain is worth in labels, and gain against the dose of synthetic images."""
+"""Accuracy over labels per class, the worth of a gain in labels, and gain over the dose of synthetic images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `
     import pandas as pd
 
 BUDGET = "labels"
-DOSES = {"augmentation.share": "share of a batch that is extra", "synthesis.per_class": "synthetic images a class"}
+DOSES = {"augmentation.share": "share of a batch that is extra", "synthesis.per_class": "synthetic images per class"}
 RESAMPLES = 2000
 
 
@@ -26,7 +26,7 @@ class Curve:
 
     Attributes:
         arm: The arm, with the settings that are not the same for all.
-        accuracies: Points, a row a split seed, a column a budget in labels a class, in order; nan where there is none.
+        accuracies: Points, one row per split seed, one column per budget in labels per class, in order; nan for none.
     """
 
     arm: str
@@ -41,17 +41,17 @@ class Curve:
 
 @dataclass(frozen=True)
 class Worth:
-    """How many more labels a class would have brought a base arm as far.
+    """The additional labels per class with which a base arm reaches the accuracy of another arm.
 
     Attributes:
         arm: The arm whose accuracy is reached.
-        base: The arm that is given more labels.
-        budget: Labels a class that `arm` had.
-        labels: How many more; 0 or fewer where the arm is no better.
+        base: The arm that gets more labels.
+        budget: Labels per class of `arm`.
+        labels: Additional labels per class; 0 or fewer if the arm is not better.
         low: Lower bound of the 95 % interval.
         high: Upper bound.
-        least: How many more the smallest budget of the study is, 0 or fewer: a value that small is "at most".
-        most: How many more the largest one is: a value that large is "at least".
+        least: The smallest budget of the study minus `budget`, at most 0; values that small are reported as "at most".
+        most: The largest budget of the study minus `budget`; values that large are reported as "at least".
         num_splits: Splits that both have.
         setting: The other settings of both, in words.
     """
@@ -71,7 +71,7 @@ class Worth:
     def sentence(self) -> str:
         """The answer in words."""
         where = f" ({self.setting})" if self.setting else ""
-        start = f"{self.arm}{where} with {self.budget} labels a class does as well as {self.base} with"
+        start = f"{self.arm}{where} with {self.budget} labels per class does as well as {self.base} with"
 
         def more(value: float) -> str:
             if value > self.most - 1e-6:
@@ -85,20 +85,20 @@ class Worth:
 
 
 def budget_curves(found: list[Configuration]) -> dict[str, list[Curve]]:
-    """Collect the curves of a study that sweeps the labels a class.
+    """Collect the curves of a study that sweeps the labels per class.
 
     Args:
         found: The configurations of a study.
 
     Returns:
-        Setting -> the curves of its arms; of those settings alone that two or more budgets were tried at.
+        Setting -> the curves of its arms, for settings with two or more budgets.
     """
     import pandas as pd
 
-    judged = [one for one in found if len(one.judged)]
-    swept = [(one, budget) for one in judged if isinstance(budget := one.setting.get(BUDGET), int)]
+    with_results = [one for one in found if len(one.with_results)]
+    swept = [(one, budget) for one in with_results if isinstance(budget := one.setting.get(BUDGET), int)]
     settings = [{name: value for name, value in one.setting.items() if name != BUDGET} for one, _ in swept]
-    # What an arm without a GAN does belongs beside each GAN: those settings alone that no other one goes beyond.
+    # An arm without a GAN belongs in the panel of each GAN: keep only settings that no other one extends.
     whole = [one for one in settings if not any(one.items() < other.items() for other in settings)]
     panels: dict[str, dict[str, dict[int, pd.Series]]] = {}
     for setting in whole:
@@ -114,7 +114,7 @@ def budget_curves(found: list[Configuration]) -> dict[str, list[Curve]]:
 
 
 def worths(found: list[Configuration]) -> list[Worth]:
-    """Ask of each planned comparison what the arm is worth in labels of its base, at one setting after another."""
+    """Compute for each planned comparison, setting by setting, the worth of the arm in labels of its base."""
     planned = dict.fromkeys((one.arm, base.arm) for one, base in pairs(found))
     answers = []
     for setting, curves in budget_curves(found).items():
@@ -132,8 +132,8 @@ def dose_curves(compared: list[Contrast]) -> dict[str, dict[str, dict[float, Int
         compared: The contrasts of a study.
 
     Returns:
-        Dose -> comparison -> dose's value -> difference in accuracy, with the interval that decides; of those
-        comparisons alone that two or more doses were tried of.
+        Dose -> comparison -> value of the dose -> difference in accuracy with its deciding interval, for comparisons
+        with two or more doses.
     """
     found: dict[str, dict[str, dict[float, Interval]]] = {}
     for dose, title in DOSES.items():
@@ -150,18 +150,18 @@ def dose_curves(compared: list[Contrast]) -> dict[str, dict[str, dict[float, Int
 
 
 def worth_in_labels(arm: Curve, base: Curve) -> list[Worth]:
-    """Ask of each budget how many more labels a class would have brought the base arm as far.
+    """Compute for each budget how many more labels per class the base arm needs to do as well.
 
-    The base's mean accuracies are made to rise with the labels (isotonic regression) and read between budgets on a
-    straight line over the logarithm of the labels. The interval is that of a percentile bootstrap over the splits
+    The base's mean accuracies are made to rise with the labels (isotonic regression) and interpolated between budgets
+    on a straight line over the logarithm of the labels. The interval is from a percentile bootstrap over the splits
     (Efron 1979): with few splits it is too narrow, and it never leaves the range of budgets that the study tried.
 
     Args:
         arm: The curve whose accuracies are to be reached.
-        base: The curve of the arm that is given more labels, at two budgets or more.
+        base: The curve of the arm that gets more labels, at two budgets or more.
 
     Returns:
-        An answer for each budget that the arm has and the base could be given more than; for the same split seeds.
+        An answer for each budget that both have, except the base's largest; for the same split seeds.
     """
     budgets = np.array(base.accuracies.columns, dtype=float)
     answers = []
@@ -190,6 +190,6 @@ def _labels_for(accuracy: float, budgets: np.ndarray, accuracies: np.ndarray) ->
     rising = isotonic_regression(accuracies).x
     if accuracy > rising[-1]:
         return float(budgets[-1])
-    # A flat piece is reached at its start: numpy's interpolation asks for values that rise.
+    # A flat piece counts from its start, since numpy's interpolation needs rising values.
     values, first = np.unique(rising, return_index=True)
     return float(np.exp(np.interp(accuracy, values, np.log(budgets[first]))))

@@ -1,4 +1,4 @@
-"""The figures of the report. They draw what they are given, in points, and compute nothing."""
+"""The figures of the report. They draw given values, in points, and compute nothing."""
 
 import io
 import itertools
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 
     from gan_augment.report.prediction import Point
 
-# Okabe and Ito (2008), colours told apart by colour-blind readers; black and yellow left out.
+# Okabe and Ito (2008), colours that colour-blind readers can distinguish, without black and yellow.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
-MARKERS = ("o", "s", "^", "D", "v")  # five beside six colours: thirty generators that look different
+MARKERS = ("o", "s", "^", "D", "v")  # five, with six colours: thirty generators that look different
 MAX_PANELS = 6
 MAX_ROWS, MAX_COLUMNS = 3, 3  # of the figure of predictions
 MAX_CLASSES = 40
 
 
 def arms_figure(panels: Mapping[str, Mapping[str, "pd.Series"]], unit: str, part: str = "test") -> bytes:
-    """Draw accuracy by arm: a point a pair, thin lines that follow one pair through the arms, the mean as a bar.
+    """Draw accuracy by arm: one dot per pair, a thin line through the arms for each pair, and a bar at the mean.
 
     Args:
         panels: Title -> arm -> accuracy in points, indexed by pair. At most `MAX_PANELS` are drawn.
-        unit: What a point is: `split` or `training seed`.
-        part: The images that it is on: `test` or `validation`.
+        unit: The unit of a dot: `split` or `training seed`.
+        part: The images of the results: `test` or `validation`.
 
     Returns:
         The figure as PNG.
@@ -60,12 +60,12 @@ def arms_figure(panels: Mapping[str, Mapping[str, "pd.Series"]], unit: str, part
 
 
 def curves_figure(panels: Mapping[str, Mapping[str, Mapping[float, Interval]]], x: str, y: str) -> bytes:
-    """Draw means with their 95 % intervals along a number, a line each, a panel a setting.
+    """Draw curves of means with their 95 % intervals over a number, one panel per setting.
 
     Args:
         panels: Setting -> line -> number -> interval in points. At most `MAX_PANELS` are drawn.
-        x: What the number is.
-        y: What the interval is of.
+        x: Name of the number.
+        y: Name of the quantity with the interval.
 
     Returns:
         The figure as PNG.
@@ -75,9 +75,9 @@ def curves_figure(panels: Mapping[str, Mapping[str, Mapping[float, Interval]]], 
     grid = figure.subplots(len(shown), 1, squeeze=False)[:, 0]
     for axes, (title, lines) in zip(grid, shown, strict=True):
         numbers = sorted({number for line in lines.values() for number in line})
-        looks = zip(itertools.cycle(COLOURS), itertools.cycle(MARKERS), strict=False)
-        for place, ((name, line), (colour, marker)) in enumerate(zip(lines.items(), looks, strict=False)):
-            # A little apart, so that intervals do not hide each other.
+        styles = zip(itertools.cycle(COLOURS), itertools.cycle(MARKERS), strict=False)
+        for place, ((name, line), (colour, marker)) in enumerate(zip(lines.items(), styles, strict=False)):
+            # Slightly shifted, so that intervals do not hide each other.
             at = [number * 1.02 ** (place - (len(lines) - 1) / 2) for number in line]
             means = [interval.mean for interval in line.values()]
             axes.plot(at, means, color=colour, marker=marker, markersize=5, linewidth=1.4, label=name)
@@ -92,16 +92,16 @@ def curves_figure(panels: Mapping[str, Mapping[str, Mapping[float, Interval]]], 
         axes.legend(fontsize=9, frameon=False)
         _tidy(axes)
         axes.grid(axis="y", color="#e6e9ed", linewidth=0.8)
-    grid[-1].set_xlabel(f"{x}; lines up and down: 95 % intervals{_cap('settings', panels)}", fontsize=9)
+    grid[-1].set_xlabel(f"{x}; vertical lines: 95 % intervals{_cap('settings', panels)}", fontsize=9)
     return _png(figure)
 
 
 def classes_figure(panels: Mapping[str, Mapping[str, Interval]]) -> bytes:
-    """Draw the difference of every class's accuracy, one panel a contrast, with 95 % intervals.
+    """Draw the difference in every class's accuracy, one panel per contrast, with 95 % intervals.
 
     Args:
-        panels: Contrast -> class -> interval in points. At most `MAX_PANELS` are drawn, and of each the
-            `MAX_CLASSES` classes with the largest differences.
+        panels: Contrast -> class -> interval in points. At most `MAX_PANELS` are drawn, each with the `MAX_CLASSES`
+            classes with the largest differences.
 
     Returns:
         The figure as PNG.
@@ -132,7 +132,7 @@ def classes_figure(panels: Mapping[str, Mapping[str, Interval]]) -> bytes:
 
 
 def prediction_figure(arms: Mapping[str, Mapping[str, Sequence["Point"]]]) -> bytes:
-    """Draw the gain over metrics of the generator: a row an arm, a panel a metric, a thin line a split.
+    """Draw the gain over metrics of the generator: one row per arm, one panel per metric, one thin line per split.
 
     Args:
         arms: Arm and base -> metric -> its points, gains in points. At most `MAX_ROWS` arms with the first
@@ -143,7 +143,7 @@ def prediction_figure(arms: Mapping[str, Mapping[str, Sequence["Point"]]]) -> by
     """
     shown = {title: dict(list(metrics.items())[:MAX_COLUMNS]) for title, metrics in list(arms.items())[:MAX_ROWS]}
     names = list(dict.fromkeys(one.generator for row in shown.values() for dots in row.values() for one in dots))
-    looks = dict(zip(names, zip(itertools.cycle(COLOURS), itertools.cycle(MARKERS), strict=False), strict=False))
+    styles = dict(zip(names, zip(itertools.cycle(COLOURS), itertools.cycle(MARKERS), strict=False), strict=False))
     columns = max(map(len, shown.values()))
     in_a_row = max(1, 110 // (max(map(len, names)) + 6))
     height = 2.7 * len(shown) + 0.22 * -(-len(names) // in_a_row) + 0.2
@@ -154,7 +154,7 @@ def prediction_figure(arms: Mapping[str, Mapping[str, Sequence["Point"]]]) -> by
             for split in dict.fromkeys(point.split for point in points):
                 path = sorted((point.metric, point.gain) for point in points if point.split == split)
                 axes.plot(*zip(*path, strict=True), color="#d5d9df", linewidth=0.7, zorder=1)
-            for name, (colour, marker) in looks.items():
+            for name, (colour, marker) in styles.items():
                 dots = [point for point in points if point.generator == name]
                 values, gains = [dot.metric for dot in dots], [dot.gain for dot in dots]
                 axes.scatter(values, gains, s=22, color=colour, marker=marker, label=name, linewidths=0, zorder=2)

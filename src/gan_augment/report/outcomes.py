@@ -1,4 +1,4 @@
-"""What the trials of a study left for its report: records, answers to the test images, pictures of samples."""
+"""The outcomes of a study's trials for its report: records, answers to the test images, pictures of samples."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class NoPredictionsError(ValueError):
 
 
 class Answers(NamedTuple):
-    """Which test images a classifier gets right.
+    """Whether a classifier is right on each test image.
 
     Attributes:
-        ids: The test images `[m]`.
+        ids: The numbers of the test images `[m]`.
         labels: Their classes `[m]`.
         right: Whether the classifier is right on each `[m]`.
     """
@@ -39,12 +39,12 @@ class Answers(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one trial left.
+    """The outcome of one trial.
 
     Attributes:
         study: The name of its study's folder.
         record: Its record.
-        answers: Reads which test images its classifier gets right; None if the trial did not keep that.
+        answers: Reads its answers to the test images; None if the trial did not store them.
         samples: Its picture of samples; None if it has none.
     """
 
@@ -66,8 +66,8 @@ def read_folder(folder: Path) -> tuple[list[dict[str, Any]], list[Outcome]]:
         folder: The folder.
 
     Returns:
-        The launch as `study.json` has it, and the outcomes by the names of their trials. Predictions are read when
-        they are asked for.
+        The launch from `study.json`, and the outcomes in the order of their trials' names. Predictions are read only
+        on demand.
 
     Raises:
         ValueError: If there are no records, or one cannot be read.
@@ -75,7 +75,7 @@ def read_folder(folder: Path) -> tuple[list[dict[str, Any]], list[Outcome]]:
     paths = sorted(folder.glob("trials/*/record.json"))
     if not paths:
         raise ValueError(
-            f"{folder} holds no trial records: give a study folder such as outputs/studies/digits, or a file such as "
+            f"{folder} holds no trial records: use a study folder such as outputs/studies/digits, or a file such as "
             "results/digits.jsonl"
         )
     name = folder.resolve().name
@@ -95,17 +95,17 @@ def read_folder(folder: Path) -> tuple[list[dict[str, Any]], list[Outcome]]:
 
 
 def read_answers(trials: pd.Series, outcomes: Mapping[str, Outcome]) -> pd.DataFrame:
-    """Read which test images the classifiers of trials get right.
+    """Read the answers of trials to the test images.
 
     Args:
-        trials: Names of the trials, one or more, indexed as the rows shall be.
+        trials: Names of the trials, one or more, with the index of the result.
         outcomes: Trial -> its outcome.
 
     Returns:
-        A row a trial, a column an image, by its number and class: 1 where the classifier is right, else 0.
+        One row per trial, one column per image, by its number and class: 1 if the classifier is right, else 0.
 
     Raises:
-        NoPredictionsError: If a trial kept no answers, they cannot be read, or two are on different images.
+        NoPredictionsError: If a trial has no answers, they cannot be read, or the trials have different test images.
     """
     import pandas as pd
 
@@ -114,7 +114,7 @@ def read_answers(trials: pd.Series, outcomes: Mapping[str, Outcome]) -> pd.DataF
     if len(found) < len(readers):
         tested = [outcome for outcome in outcomes.values() if outcome.record["metrics"].get("test")]
         lacking = sum(outcome.answers is None for outcome in tested)
-        raise NoPredictionsError(f"{lacking} of {len(tested)} trials did not keep which test images they got right")
+        raise NoPredictionsError(f"{lacking} of {len(tested)} trials did not store which test images they got right")
     ids, labels, _ = found[0]
     if any(not np.array_equal(ids, other) or not np.array_equal(labels, classes) for other, classes, _ in found):
         raise NoPredictionsError("the trials were tested on different images")

@@ -1,4 +1,4 @@
-"""The report of a study as a page with tables and figures, from what its trials left and from nothing else."""
+"""The report of a study as a page with tables and figures, made only from the outcomes of its trials."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ from gan_augment.report.wording import (
 if TYPE_CHECKING:  # the heavy imports wait until there is something to compute, so that `--help` answers at once
     import pandas as pd
 
-DETECT = 1.0  # points, a gain that is worth planning for
+DETECT = 1.0  # points: the gain for which the report plans studies
 MAX_SAMPLES = 12
 
 
@@ -72,7 +72,7 @@ def write_report(sources: Sequence[Path | str], output: Path | str | None = None
 
     Args:
         sources: Study folders, and `.jsonl` files that keep a study; their trials are merged.
-        output: Where to write; by default `report/` in the first folder, or in one beside the file with its name.
+        output: Output folder; by default `report/` in the first study folder, or `<name>/report/` next to a file.
 
     Returns:
         The path of `report.html`.
@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run `gan-augment-report STUDY... [--output DIR] [--keep FILE] [--detect POINTS]`.
 
     Args:
-        argv: Arguments, those of the command line by default.
+        argv: Arguments; by default those of the command line.
     """
     parser = argparse.ArgumentParser(
         prog="gan-augment-report",
@@ -96,14 +96,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "studies", nargs="+", type=Path, metavar="STUDY", help="study folder or .jsonl file; several are merged"
     )
-    parser.add_argument("--output", type=Path, metavar="DIR", help="where to write (default: STUDY/report)")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="output folder (default: STUDY/report)")
     parser.add_argument(
         "--keep",
         type=_archive,
         metavar="FILE",
         help="keep the study in one .jsonl file, from which this report can be written without the trial folders",
     )
-    parser.add_argument("--detect", type=_points, metavar="POINTS", help="say how many splits would detect this gain")
+    parser.add_argument("--detect", type=_points, metavar="POINTS", help="print how many splits would detect this gain")
     arguments = parser.parse_args(argv)
     try:
         study = collect(arguments.studies)
@@ -126,16 +126,16 @@ def _report_folder(source: Path) -> Path:
 
 
 def _archive(text: str) -> Path:
-    """Read the name of a file; argparse says what is wrong with another."""
+    """Read the name of a file, for argparse."""
     if (path := Path(text)).suffix != SUFFIX:
-        raise argparse.ArgumentTypeError(f"{text} does not end in {SUFFIX}: give a file such as results/digits{SUFFIX}")
+        raise argparse.ArgumentTypeError(f"{text} does not end in {SUFFIX}: use a file such as results/digits{SUFFIX}")
     return path
 
 
 def _points(text: str) -> float:
-    """Read a gain, such as 0.5; argparse says what is wrong with another."""
+    """Read a gain, such as 0.5, for argparse."""
     if not 0 < (points := float(text)) <= 100:
-        raise argparse.ArgumentTypeError(f"{text} is not a gain in points: give a number above 0, at most 100")
+        raise argparse.ArgumentTypeError(f"{text} is not a gain in points: use a number above 0 and at most 100")
     return points
 
 
@@ -149,7 +149,7 @@ def _write(study: Study, output: Path, detect: float = DETECT, keep: Path | None
     output.mkdir(parents=True, exist_ok=True)
 
     images: dict[str, bytes] = {}
-    panels, unit = _panels([c for c in found if len(c.judged)], [name for name, _ in study.against])
+    panels, unit = _panels([c for c in found if len(c.with_results)], [name for name, _ in study.against])
     if panels:
         images["arms"] = figures.arms_figure(panels, unit, study.part)
     by_class = {c.title: c.per_class for c in compared if c.per_class}
@@ -157,7 +157,7 @@ def _write(study: Study, output: Path, detect: float = DETECT, keep: Path | None
         images["classes"] = figures.classes_figure(by_class)
     if curves := budget_curves(found):
         lines = {setting: {c.arm: c.intervals for c in some} for setting, some in curves.items()}
-        images["labels"] = figures.curves_figure(lines, "labels a class", f"{study.part} accuracy (points)")
+        images["labels"] = figures.curves_figure(lines, "labels per class", f"{study.part} accuracy (points)")
     doses = dose_curves(compared)
     for number, (dose, gains) in enumerate(doses.items(), start=1):
         images[f"dose{number}"] = figures.curves_figure({"": gains}, dose, "gain in accuracy (points)")
@@ -171,9 +171,9 @@ def _write(study: Study, output: Path, detect: float = DETECT, keep: Path | None
         write_whole(image, output / f"{name}.png")
 
     samples = _samples(study, found)
-    for earlier in (output / "samples").glob("*.png") if samples else ():  # records alone have none to put there
+    for earlier in (output / "samples").glob("*.png") if samples else ():  # without samples the old ones stay
         earlier.unlink()
-    pictures: dict[str, Path] = {}  # of trials
+    pictures: dict[str, Path] = {}  # by trial
     for number, sample in enumerate(samples, start=1):
         (output / "samples").mkdir(exist_ok=True)
         pictures[sample.trial] = output / "samples" / f"{number:02}-{sample.slug}.png"
@@ -200,7 +200,7 @@ def _write(study: Study, output: Path, detect: float = DETECT, keep: Path | None
         contrasts=contrast_rows(compared, detect),
         few_images=FEW_IMAGES,
         detect=detect,
-        calibration=[calibration_row(c) for c in found if len(c.judged)],
+        calibration=[calibration_row(c) for c in found if len(c.with_results)],
         worths=[worth.sentence for worth in worths(found)],
         doses=list(doses),
         spreads=spread_rows(found),
@@ -234,23 +234,23 @@ def _write(study: Study, output: Path, detect: float = DETECT, keep: Path | None
     return path
 
 
-def _panels(judged: list[Configuration], compared: list[str]) -> tuple[dict[str, dict[str, pd.Series]], str]:
-    """Accuracies for the arms figure, a panel a setting that all have and none is compared by, and their unit."""
-    first = judged[0].setting if judged else {}
-    shared = [name for name in first if name not in compared and all(name in c.setting for c in judged)]
+def _panels(with_results: list[Configuration], compared: list[str]) -> tuple[dict[str, dict[str, pd.Series]], str]:
+    """Return the accuracies for the arms figure and their unit: one panel per common setting that is not compared."""
+    first = with_results[0].setting if with_results else {}
+    shared = [name for name in first if name not in compared and all(name in c.setting for c in with_results)]
     groups: dict[str, list[Configuration]] = {}
-    for c in judged:
+    for c in with_results:
         groups.setdefault(named("", {name: c.setting[name] for name in shared}), []).append(c)
     units = sorted({pair_unit(group)[1] for group in groups.values()})
     panels = {
-        title: {c.label(said=shared): c.points([ACCURACY], pair_unit(group)[0])[ACCURACY] for c in group}
+        title: {c.label(known=shared): c.points([ACCURACY], pair_unit(group)[0])[ACCURACY] for c in group}
         for title, group in groups.items()
     }
     return panels, " or ".join(units)
 
 
 class Sample(NamedTuple):
-    """Real beside synthetic images of a generator, as PNG, the arms that have it, and the trial that they are from."""
+    """A PNG of real and synthetic images side by side, the arms that share the generator, and the trial."""
 
     picture: bytes
     arms: str
@@ -258,7 +258,7 @@ class Sample(NamedTuple):
 
     @property
     def slug(self) -> str:
-        """The arms as part of the name of a file."""
+        """The arms as part of a file name."""
         return re.sub(r"[^A-Za-z0-9_.]+", "-", self.arms)[:80].strip("-")
 
 

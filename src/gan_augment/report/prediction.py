@@ -20,7 +20,7 @@ PREDICTORS = (
     *("judge_frechet_distance", "recall", "label_agreement", "judge_kernel_distance", "precision", "coverage"),
     *("density", "gan_test", "diversity"),
 )
-MIN_GENERATORS = 4  # three can be ordered in six ways only, and one of them is perfect
+MIN_GENERATORS = 4  # three have only six orders, one of which is perfect
 MIN_SPLITS = 5  # in simulated studies without a correlation, intervals over five splits excluded 0 in 5 to 6 %
 
 
@@ -29,9 +29,9 @@ class Point(NamedTuple):
 
     Attributes:
         metric: The metric of the generator, in its own unit.
-        gain: Accuracy with its images less accuracy of the base, in points.
+        gain: Accuracy with its images minus accuracy of the base, in points.
         generator: Its label, such as `loss=hinge`.
-        split: The split, or the training seed where all trials share one split.
+        split: The split, or the training seed if all trials share one split.
     """
 
     metric: float
@@ -49,9 +49,9 @@ class Prediction:
         metric: One of `PREDICTORS`.
         interval: Mean rank correlation over the splits with its 95 % interval, in [-1, 1]; above 0 if generators with
             the better metric gain more.
-        unit: What the interval is over: `split` or `training seed`.
-        left_out: How many splits have no rank correlation.
-        points: What it was computed from, left-out splits included.
+        unit: The unit of the interval: `split` or `training seed`.
+        left_out: Number of splits without a rank correlation.
+        points: The data, including splits that are left out.
     """
 
     title: str
@@ -63,12 +63,12 @@ class Prediction:
 
     @property
     def metric_in_words(self) -> str:
-        """The metric and which of its values are better."""
+        """The metric, and whether lower or higher values are better."""
         return f"{self.metric} ({GENERATOR_METRICS[self.metric].better} is better)"
 
     @property
     def sentence(self) -> str:
-        """What the interval allows to say."""
+        """The conclusion that the interval allows."""
         n = self.interval.num_pairs
         if n < MIN_SPLITS:
             said = f"too few {self.unit}s (n = {n}; run at least {MIN_SPLITS})"
@@ -82,26 +82,26 @@ class Prediction:
 
 
 def predictions(found: list[Configuration]) -> list[Prediction]:
-    r"""Correlate every metric of the generators with the gain that their images bring, arm by arm.
+    r"""Correlate every metric of the generators with the gain from their images, arm by arm.
 
     Within one split, Spearman's rank correlation (1904) over its generators $g$, ties averaged,
     $\rho_s = \mathrm{corr}_g(\mathrm{rank}(\pm m_{sg}), \mathrm{rank}(a_{sg} - a_s))$, of metric $m$, accuracy $a_{sg}$
     and the base's accuracy $a_s$; then the mean of $\rho_s$ over the splits, with Student's t interval clipped to
-    [-1, 1]. The trials of one split share labelled images and base, so that 7 losses under 5 seeds are 5 independent
-    numbers and not 35; and as ranks are taken within a split, a split that is easy for metric and classifier alike
-    counts for nothing. The base is one for all generators of a split, so it moves no rank: an arm with two bases is
-    told once, against the one that is planned first.
+    [-1, 1]. The trials of one split share labelled images and base, so 7 losses under 5 seeds are 5 independent numbers
+    and not 35. Ranks are taken within a split, so a split that is easy for both metric and classifier has no effect.
+    All generators of a split share the base, so it changes no rank: an arm with two bases is reported once, against the
+    first planned one.
 
-    Simulated with 5 or 10 splits of 4 or 7 generators, the interval holds a mean of 0 in 94 % of the studies, and one
-    of 0.7 to 0.9, where the correlations are skewed, in 87 to 95 %.
+    In simulations with 5 or 10 splits of 4 or 7 generators, the interval contains a mean of 0 in 94 % of the studies,
+    and a mean of 0.7 to 0.9, where the correlations are skewed, in 87 to 95 %.
 
     Args:
         found: The configurations of a study.
 
     Returns:
-        A prediction for each arm with at least `MIN_GENERATORS` generators, and for each of `PREDICTORS` that its
-        records have. A split is left out if fewer of its generators have both numbers, or if one of the two numbers
-        is the same for all of them.
+        A prediction for each arm with at least `MIN_GENERATORS` generators, and for each of `PREDICTORS` in its
+        records. A split is left out if fewer of its generators have both numbers, or if one of the two numbers is the
+        same for all of them.
     """
     made = []
     for title, base, generators in _generators(found):
@@ -127,7 +127,7 @@ def predictions(found: list[Configuration]) -> list[Prediction]:
 
 
 def _generators(found: list[Configuration]) -> list[tuple[str, Configuration, dict[str, Configuration]]]:
-    """The arms with enough generators to correlate: title, base, and generator -> configuration."""
+    """Return the arms with enough generators to correlate: title, base, and generator -> configuration."""
     first: dict[str, tuple[Configuration, Configuration]] = {}
     for one, base in pairs(found):
         first.setdefault(one.label(), (one, base))
@@ -141,18 +141,18 @@ def _generators(found: list[Configuration]) -> list[tuple[str, Configuration, di
 
 
 def _means(configuration: Configuration, column: str, by: str) -> pd.Series:
-    """Mean of a column for every split or training seed; nan where it is unknown."""
-    judged = configuration.judged
-    return judged.reindex(columns=[column])[column].astype(float).groupby(judged[by].astype(str)).mean()
+    """Return the mean of a column for every split or training seed; nan if it is unknown."""
+    with_results = configuration.with_results
+    return with_results.reindex(columns=[column])[column].astype(float).groupby(with_results[by].astype(str)).mean()
 
 
 def _rank_correlations(points: list[Point], sign: int) -> list[float]:
-    """Spearman's rank correlation of every split that has one."""
+    """Return Spearman's rank correlation of every split that has one."""
     from scipy.stats import spearmanr
 
     splits: dict[str, list[tuple[float, float]]] = {}
     for point in points:
-        # Means of repeats that are equal but for floating point are ties.
+        # Means of repeats that are equal up to rounding errors are ties.
         splits.setdefault(point.split, []).append((sign * round(point.metric, 12), round(point.gain, 9)))
     return [
         float(spearmanr(split).statistic)

@@ -14,12 +14,12 @@ LEVELS = {"split": SPLIT, "GAN": f"{SEEDS}gan", "synthesis": f"{SEEDS}synthesis"
 
 @dataclass(frozen=True)
 class Spread:
-    """Where the differences between the trials of one configuration come from.
+    """The sources of the differences between the trials of one configuration.
 
     Attributes:
-        deviations: Source -> standard deviation that it adds to the accuracy, in points; 0 where the estimate of the
+        deviations: Source -> standard deviation that it adds to the accuracy, in points; 0 if the estimate of the
             variance is not above 0.
-        numbers: Source -> how many of it there are within one of the source before it.
+        numbers: Source -> number of its draws within one draw of the source before it.
     """
 
     deviations: dict[str, float]
@@ -27,20 +27,22 @@ class Spread:
 
 
 def spread(configuration: Configuration) -> Spread | None:
-    """Take the variance of a nested design apart (random effects by moments: Searle, Casella and McCulloch 1992).
+    """Separate the variances of a nested design (random effects by moments: Searle, Casella and McCulloch 1992).
 
-    The variance of the means of a source, within one of the source before it, holds its own variance and that of all
-    that was drawn anew within it, divided by how often: from the innermost outwards the latter is known and taken off.
+    The variance of a source's means, within one draw of the source before it, is its own variance plus that of the
+    sources drawn anew within it, divided by their number of draws. From the innermost source outwards, the second part
+    is known and subtracted.
 
     Args:
         configuration: An arm whose trials repeat at least two of the sources.
 
     Returns:
-        The standard deviations of the sources that vary, outermost first; one that changes with the source before it
-        is counted into that. None unless at least two vary, each as often within every one of the source before it.
+        The standard deviations of the sources that vary, outermost first; a source that changes only with the one
+        before it counts as part of that. None unless at least two vary, each equally often within every draw of the
+        source before it.
     """
-    trials = configuration.judged
-    varied: dict[str, str] = {}  # what changes within the sources before it
+    trials = configuration.with_results
+    varied: dict[str, str] = {}  # the sources that change within those before them
     for name, column in LEVELS.items():
         if column in trials and trials.groupby([*varied.values(), "status"])[column].nunique().max() > 1:
             varied[name] = column

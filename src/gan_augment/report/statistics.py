@@ -1,4 +1,4 @@
-"""Paired differences, their intervals and tests, and how many pairs it takes. Everything here is in points."""
+"""Paired differences, their intervals and tests, and the number of pairs a study needs. All values are in points."""
 
 import math
 from bisect import bisect_left
@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 MIN_PAIRS = 6  # an exact sign-flip test of five pairs cannot go below p = 0.0625, however large the effect
-MIN_BOOTSTRAP_PAIRS = 20  # below, a bootstrap's intervals cover too little
-MAX_EXACT_PAIRS = 20  # up to which all 2^n signs are tried
-MAX_PAIRS = 10_000  # up to which the planner looks
+MIN_BOOTSTRAP_PAIRS = 20  # below, bootstrap intervals are too narrow
+MAX_EXACT_PAIRS = 20  # with at most this many, all 2^n signs are tried
+MAX_PAIRS = 10_000  # the most that the planner considers
 RESAMPLES = 9_999
 LEVEL = 0.05  # of the tests
 
@@ -22,8 +22,8 @@ class Interval(NamedTuple):
     Attributes:
         mean: The mean difference; nan without pairs.
         low: Lower bound; nan with fewer than two pairs, the mean if all differences are equal.
-        high: Upper bound, likewise.
-        num_pairs: How many independent pairs stand behind it.
+        high: Upper bound; nan with fewer than two pairs, the mean if all differences are equal.
+        num_pairs: Number of independent pairs.
     """
 
     mean: float
@@ -33,12 +33,12 @@ class Interval(NamedTuple):
 
     @property
     def has_no_spread(self) -> bool:
-        """Whether all differences were equal, so that they say nothing about their own uncertainty."""
+        """Whether all differences were equal, so that their uncertainty is unknown."""
         return self.num_pairs > 1 and self.low == self.high
 
 
 class ImageVariance(NamedTuple):
-    """What the choice of the test images adds to the variance of a mean difference.
+    """The variance of a mean difference that comes from the choice of test images.
 
     Attributes:
         variance: In points squared, at least 0.
@@ -55,9 +55,9 @@ class Estimate:
 
     Attributes:
         mean: The mean difference; nan without pairs.
-        num_pairs: How many independent pairs stand behind it.
-        split_variance: Variance of the mean from one pair to another, s^2 / n; nan with fewer than two pairs.
-        images: What the choice of the test images adds; None if that is left out.
+        num_pairs: Number of independent pairs.
+        split_variance: Variance of the mean between pairs, s^2 / n; nan with fewer than two pairs.
+        images: The variance from the choice of test images; None to leave it out.
     """
 
     mean: float
@@ -67,7 +67,7 @@ class Estimate:
 
     @property
     def on_these_images(self) -> "Estimate":
-        """The same estimate, of the mean over the test images at hand."""
+        """The same estimate for these test images, without the variance from their choice."""
         return replace(self, images=None)
 
     @property
@@ -86,8 +86,8 @@ class Estimate:
     def interval(self, confidence: float = 0.95) -> Interval:
         """Student's t interval.
 
-        An interval that takes the choice of the images into account is never made narrower than the one that does
-        not, as the approximate degrees of freedom would by a percent or so where images add next to nothing.
+        An interval that includes the choice of images is never narrower than the one that does not. The approximate
+        degrees of freedom alone would make it so, by about a percent, if images add almost nothing.
 
         Args:
             confidence: Nominal coverage, in (0, 1).
@@ -111,7 +111,7 @@ class Estimate:
 
     @property
     def p_value(self) -> float:
-        """The two-sided p value that agrees with the interval; nan where there is no interval."""
+        """The two-sided p value that agrees with the interval; nan if there is no interval."""
         from scipy.special import stdtr
 
         if self.num_pairs < 2 or self.split_variance == 0:
@@ -126,11 +126,11 @@ def estimate(differences: Sequence[float] | np.ndarray, images: ImageVariance | 
     """Estimate a mean difference from independent pairs.
 
     Args:
-        differences: One difference a pair `[n]`, in points.
-        images: What the choice of the test images adds to the variance, to speak of new images.
+        differences: One difference per pair `[n]`, in points.
+        images: The variance from the choice of test images, for an estimate on new images.
 
     Returns:
-        The estimate; differences that are equal but for floating point have a variance of 0.
+        The estimate; differences that are equal up to rounding errors have a variance of 0.
 
     Raises:
         ValueError: If a difference is not finite.
@@ -147,10 +147,10 @@ def estimate(differences: Sequence[float] | np.ndarray, images: ImageVariance | 
 def paired_interval(differences: Sequence[float] | np.ndarray, confidence: float = 0.95) -> Interval:
     r"""Mean of paired differences with Student's t interval, $\bar d \pm t_{n-1} \, s_d / \sqrt n$.
 
-    With five to twenty pairs its coverage stays near the nominal one, where a bootstrap's falls short.
+    With five to twenty pairs its coverage stays near the nominal one, while a bootstrap's is too low.
 
     Args:
-        differences: One difference a pair `[n]`; pairs must be independent.
+        differences: One difference per pair `[n]`; pairs must be independent.
         confidence: Nominal coverage, in (0, 1).
 
     Returns:
@@ -168,29 +168,30 @@ def paired_interval(differences: Sequence[float] | np.ndarray, confidence: float
 
 
 def image_variance(differences: np.ndarray, strata: np.ndarray | None = None) -> ImageVariance:
-    r"""Variance that the choice of the test images adds to a mean difference over splits.
+    r"""Variance that the choice of test images adds to a mean difference over splits.
 
-    All $n$ splits are tested on the same $m$ images, so that averaging over splits does not average the images'
-    luck out. With $x_{ji} = 100 (r_{ji} - r^0_{ji})$, $r$ and $r^0$ being 1 where the two classifiers of split $j$
-    are right on image $i$, splits are crossed with images and both are random:
+    All $n$ splits are tested on the same $m$ images, so averaging over splits does not reduce chance in the choice of
+    images. With $x_{ji} = 100 (r_{ji} - r^0_{ji})$, where $r$ and $r^0$ are 1 if the two classifiers of split $j$ are
+    right on image $i$, splits are crossed with images and both are random:
 
     $x_{ji} = \mu + a_j + b_i + e_{ji}$,  $\mathrm{Var}(\bar x) = \sigma_a^2 / n + \sigma_b^2 / m + \sigma_e^2 / (nm)$.
 
-    The variance of the splits' means over $n$ estimates the first and the last term together: that is the variance
-    of the mean on these images. What is missing is $\sigma_b^2 / m$. The variance over images of the mean over splits
-    estimates $\sigma_b^2 + \sigma_e^2 / n$, too much by the noise of the splits, which the interaction's mean square
-    takes off: $\hat\sigma_b^2 = (MS_{image} - MS_{residual}) / n$, and 0 if that is negative. The parts are
-    uncorrelated whatever the distribution of $x$ (it need not be normal, and here is -100, 0 or 100), so the
-    estimates are unbiased before the cut at 0; degrees of freedom are Satterthwaite's (1946).
+    The variance of the splits' means over $n$ estimates the first and the last term together: the variance of the mean
+    on these images. The missing term is $\sigma_b^2 / m$. The variance over images of the mean over splits estimates
+    $\sigma_b^2 + \sigma_e^2 / n$, which includes noise of the splits; the interaction's mean square removes it:
+    $\hat\sigma_b^2 = (MS_{image} - MS_{residual}) / n$, and 0 if that is negative. The parts are uncorrelated for any
+    distribution of $x$ (here it is -100, 0 or 100, far from normal), so the estimates are unbiased before the cut at 0;
+    the degrees of freedom are Satterthwaite's (1946).
 
     This is the two-way analysis of training sets crossed with test cases of Rasmussen (1996, "Evaluation of Gaussian
     processes and other methods for non-linear regression", chapter 2, the design with a common test set), and, with
-    splits in the place of readers and images in that of cases, of Obuchowski and Rockette (1995) and Hillis (2007).
+    splits in place of readers and images in place of cases, of Obuchowski and Rockette (1995) and Hillis (2007).
 
     Args:
-        differences: Points `[n, m]`, a row a split (repeats averaged), a column a test image; n and m at least 2.
-        strata: Class of each image `[m]`, for a mean of class means such as balanced accuracy: classes count alike,
-            and new images are as many of each class. One stratum by default, for accuracy.
+        differences: Points `[n, m]`, one row per split (repeats averaged), one column per test image; n and m at
+            least 2.
+        strata: Class of each image `[m]`, for a mean of class means such as balanced accuracy: classes have equal
+            weight, and new images have the same number of each class. By default one stratum, for accuracy.
 
     Returns:
         The variance to add.
@@ -202,7 +203,7 @@ def image_variance(differences: np.ndarray, strata: np.ndarray | None = None) ->
     strata = np.zeros(x.shape[1]) if strata is None else np.asarray(strata)
     n, names = len(x), np.unique(strata)
     if n < 2 or min((strata == name).sum() for name in names) < 2:
-        raise ValueError(f"differences must have at least two splits and two images a stratum, got {x.shape}")
+        raise ValueError(f"differences must have at least two splits and two images per stratum, got {x.shape}")
     variance = noise = 0.0
     for name in names:
         part = x[:, strata == name]
@@ -222,11 +223,11 @@ def bootstrap_interval(differences: Sequence[float] | np.ndarray, confidence: fl
     """Bias-corrected and accelerated bootstrap interval of a mean difference (Efron 1987), by SciPy, with a fixed seed.
 
     Args:
-        differences: One difference a pair `[n]`, not all equal.
+        differences: One difference per pair `[n]`, not all equal.
         confidence: Nominal coverage, in (0, 1).
 
     Returns:
-        The interval. Under `MIN_BOOTSTRAP_PAIRS` pairs it covers too little: 84 % in place of 95 % with five.
+        The interval. Below `MIN_BOOTSTRAP_PAIRS` pairs it is too narrow: with five it covers 84 % instead of 95 %.
     """
     from scipy.stats import bootstrap
 
@@ -240,12 +241,12 @@ def bootstrap_interval(differences: Sequence[float] | np.ndarray, confidence: fl
 def sign_flip_p(differences: Sequence[float] | np.ndarray) -> float:
     """Two-sided p value of the sign-flip test: how often random signs make a mean as far from 0 (Fisher 1935).
 
-    It assumes nothing but that a difference and its opposite are equally likely if there is no effect. With at most
-    `MAX_EXACT_PAIRS` pairs all 2^n signs are tried and the p value is exact; with more, `RESAMPLES` random ones of a
-    fixed seed, and the signs at hand count as one of them (Phipson and Smyth 2010).
+    It only assumes that a difference and its opposite are equally likely if there is no effect. With at most
+    `MAX_EXACT_PAIRS` pairs all 2^n signs are tried and the p value is exact; with more, `RESAMPLES` random ones with a
+    fixed seed, and the observed signs count as one of them (Phipson and Smyth 2010).
 
     Args:
-        differences: One difference a pair `[n]`.
+        differences: One difference per pair `[n]`.
 
     Returns:
         The p value; nan without pairs.
@@ -268,10 +269,10 @@ def sign_flip_p(differences: Sequence[float] | np.ndarray) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust p values for their number, so that one false finding among all is as rare as in a single test (Holm 1979).
+    """Adjust p values so that a false finding among all of them is as rare as in a single test (Holm 1979).
 
     Args:
-        p_values: One a comparison; nan where there is none, which counts as 1.
+        p_values: One per comparison; nan for none, which counts as 1.
 
     Returns:
         The adjusted p values, in the same order.
@@ -288,7 +289,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def power(points: float, num_pairs: int, sd: float, image_variance: float = 0.0, comparisons: int = 1) -> float:
-    r"""How likely a study is to call a true gain *better*.
+    r"""Probability that a study calls a true gain *better*.
 
     $P(T > t_{\nu,\, 1 - 0.025/k})$, $T$ noncentral t with $\nu$ degrees of freedom and noncentrality
     $\delta / \sqrt{s^2 / n + v}$.
@@ -297,9 +298,8 @@ def power(points: float, num_pairs: int, sd: float, image_variance: float = 0.0,
         points: The true gain $\delta$, above 0.
         num_pairs: Independent pairs n, at least 2.
         sd: Standard deviation s of the paired differences, above 0.
-        image_variance: What the choice of the test images adds to the variance of the mean, v.
-        comparisons: Number k of comparisons to correct for; all by Bonferroni, of which Holm's correction is at most
-            as strict.
+        image_variance: Variance v of the mean from the choice of test images.
+        comparisons: Number k of comparisons to correct for, by Bonferroni; Holm's correction is at most as strict.
 
     Returns:
         A probability.
@@ -321,18 +321,17 @@ def power(points: float, num_pairs: int, sd: float, image_variance: float = 0.0,
 def pairs_to_detect(
     points: float, sd: float, image_variance: float = 0.0, comparisons: int = 1, wanted: float = 0.8
 ) -> float:
-    """Plan a study: the fewest pairs that call a true gain *better* with a wanted probability.
+    """Plan a study: the fewest pairs that call a true gain *better* with a given probability.
 
     Args:
         points: The gain to detect, above 0.
         sd: Standard deviation of the paired differences, above 0.
-        image_variance: What the choice of the test images adds to the variance of the mean. More splits do not
-            reduce it.
+        image_variance: Variance of the mean from the choice of test images. More splits do not reduce it.
         comparisons: Number of comparisons to correct for.
-        wanted: The wanted power, in (0, 1).
+        wanted: The required power, in (0, 1).
 
     Returns:
-        At least `MIN_PAIRS`; infinite where `MAX_PAIRS` are too few.
+        At least `MIN_PAIRS`; infinite if `MAX_PAIRS` are too few.
 
     Example:
         >>> pairs_to_detect(1.0, sd=1.0), pairs_to_detect(1.0, sd=1.0, image_variance=0.25)

@@ -1,4 +1,4 @@
-"""The rows of the report's tables: columns of text by their headings."""
+"""The rows of the report's tables: dictionaries from heading to text."""
 
 from __future__ import annotations
 
@@ -37,24 +37,24 @@ if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `
 MEMORY = "costs.memory."
 LAST_STAGES = ("classifier", "total")
 NEW_IMAGES, BOOTSTRAP = MAY_BE_EMPTY = "95 %, new images", "bootstrap"  # columns
-MAX_CLASSES = 100  # of the table; all are in results.csv
-MAX_NAMED = 20  # rare classes
+MAX_CLASSES = 100  # classes in a table; results.csv has all
+MAX_NAMED = 20  # rare classes named
 REAL_METRICS = f"{GAN_METRICS}real."
 PER_CLASS_OF_GAN, AGREEMENT = f"{GAN_METRICS}per_class.", ".label_agreement"
 TEACHER_LABELS = "metrics.pseudo_labels."
 IMAGES_SEEN = "factors.generator.images_seen"
-MAX_IMAGES = 8  # that are named
-MAX_CONFUSED, LEAST_CONFUSED = 3, 1  # classes that are named, and the per cent of images from which they are
+MAX_IMAGES = 8  # images named
+MAX_CONFUSED, LEAST_CONFUSED = 3, 1  # classes named at most, and the share of images, in per cent, that each needs
 CALIBRATION = {"nll": "negative log-likelihood (nats)", "brier": "Brier score", "ece": "expected calibration error"}
 
 
 def contrast_rows(compared: list[Contrast], detect: float) -> list[dict[str, str]]:
-    """The contrasts, without columns that none of them fills."""
+    """Return one row per contrast, without columns that are empty in all of them."""
     return _without_empty([_contrast_row(contrast, detect) for contrast in compared], MAY_BE_EMPTY)
 
 
 def _without_empty(rows: list[dict[str, str]], names: Iterable[str]) -> list[dict[str, str]]:
-    """Leave those of the named columns out that no row fills."""
+    """Drop those of the named columns that are empty in all rows."""
     empty = {name for name in names if all(row[name] == "-" for row in rows)}
     return [{name: value for name, value in row.items() if name not in empty} for row in rows]
 
@@ -77,7 +77,7 @@ def _contrast_row(contrast: Contrast, detect: float) -> dict[str, str]:
 
 
 def prediction_row(prediction: Prediction) -> dict[str, str]:
-    """How well a metric of the generators predicts the gain."""
+    """Return the row on how well a metric of the generators predicts the gain."""
     mean, bounds = in_words(prediction.interval, decimals=2)
     n, left_out = prediction.interval.num_pairs, prediction.left_out
     return {
@@ -91,7 +91,7 @@ def prediction_row(prediction: Prediction) -> dict[str, str]:
 
 
 def class_rows(by_class: dict[str, dict[str, Interval]]) -> list[dict[str, str]]:
-    """The difference in the accuracy of each class, a column a contrast; those with the largest differences."""
+    """Return the differences in class accuracy, one column per contrast, for the classes with the largest ones."""
 
     def cell(interval: Interval | None) -> str:
         mean, bounds = in_words(interval) if interval else ("-", "")
@@ -110,7 +110,7 @@ def class_rows(by_class: dict[str, dict[str, Interval]]) -> list[dict[str, str]]
 
 
 def generator_rows(study: Study, found: list[Configuration]) -> list[dict[str, str]]:
-    """The mean of each metric, a column a generator; and of as many real images, where known."""
+    """Return the mean of each metric, one column per generator, and one for as many real images if known."""
     columns = [c for c in columns_of(study.trials, GAN_METRICS) if "." not in c.removeprefix(GAN_METRICS)]
     metrics = {name: one.trials[columns] for name, one in generators(_measured(found, columns)).items()}
     real = study.trials.reindex(columns=[c.replace(GAN_METRICS, REAL_METRICS, 1) for c in columns])
@@ -121,7 +121,7 @@ def generator_rows(study: Study, found: list[Configuration]) -> list[dict[str, s
 
 
 def agreement_rows(study: Study, found: list[Configuration]) -> list[dict[str, str]]:
-    """The label agreement of each class in per cent and what is seen instead, a column a generator."""
+    """Return the label agreement of each class in per cent and its confusions, one column per generator."""
     columns = [c for c in columns_of(study.trials, PER_CLASS_OF_GAN) if c.endswith(AGREEMENT)]
     judged = generators(_measured(found, columns))
     means = {name: 100 * one.trials[columns].astype(float).mean() for name, one in judged.items()}
@@ -134,7 +134,7 @@ def agreement_rows(study: Study, found: list[Configuration]) -> list[dict[str, s
 
 
 def _confusions(study: Study, configuration: Configuration, intended: str) -> str:
-    """What else than their class the judge sees in images, with the share in per cent, such as ` (8: 12, 9: 6)`."""
+    """Return the other classes that the judge sees in images, with shares in per cent, such as ` (8: 12, 9: 6)`."""
     seen: Counter[str] = Counter()
     for trial in configuration.trials["trial"]:
         seen.update(study.seen_as[trial].get(intended, {}))
@@ -152,14 +152,14 @@ def _cells(means: dict[str, pd.Series], column: str, digits: str) -> dict[str, s
 
 
 def metric_rows(study: Study) -> list[dict[str, str]]:
-    """What the metrics of the generators mean."""
+    """Return the meaning of each metric of the generators."""
     shown = {column.removeprefix(GAN_METRICS) for column in columns_of(study.trials, GAN_METRICS)}
     return [
         {
             "metric": metric.name,
             "better": metric.better,
             "range": metric.range,
-            "what it says": metric.meaning,
+            "meaning": metric.meaning,
             "source": metric.source,
         }
         for metric in GENERATOR_METRICS.values()
@@ -168,7 +168,7 @@ def metric_rows(study: Study) -> list[dict[str, str]]:
 
 
 def calibration_row(configuration: Configuration) -> dict[str, str]:
-    """How far a classifier's probabilities can be trusted."""
+    """Return the row on how reliable a classifier's probabilities are."""
     by, _ = pair_unit([configuration])
     means = configuration.points([RESULT + name for name in CALIBRATION], by).mean() / 100
     written = {heading: means[RESULT + name] for name, heading in CALIBRATION.items()}
@@ -179,7 +179,7 @@ def calibration_row(configuration: Configuration) -> dict[str, str]:
 
 
 def spread_rows(found: list[Configuration]) -> list[dict[str, str]]:
-    """The standard deviations that split, GAN, synthesis and classifier add, an arm a row; of nested studies alone."""
+    """Return the standard deviations from split, GAN, synthesis and classifier, one row per arm of nested studies."""
     known = {c.label(): some for c in found if (some := spread(c))}
     sources = list(dict.fromkeys(name for some in known.values() for name in some.deviations))
     rows = []
@@ -190,7 +190,7 @@ def spread_rows(found: list[Configuration]) -> list[dict[str, str]]:
 
 
 def price_rows(compared: list[Contrast]) -> list[dict[str, str]]:
-    """What a gain costs: seconds that a trial takes longer, and those for each point, where the arm is better."""
+    """Return the cost of a gain: extra seconds per trial, and per point if the arm is better."""
     rows = []
     for c in compared:
         cost, base_cost = (mean_cost(one.ended, "total") for one in (c.one, c.base))
@@ -199,15 +199,15 @@ def price_rows(compared: list[Contrast]) -> list[dict[str, str]]:
             rows.append(
                 {
                     "contrast": c.title,
-                    "seconds more a trial": in_seconds(more) if more >= 0 else f"-{in_seconds(-more)}",
-                    "seconds a point": in_seconds(more / gain) if c.is_better and more > 0 else "-",
+                    "extra seconds per trial": in_seconds(more) if more >= 0 else f"-{in_seconds(-more)}",
+                    "seconds per point": in_seconds(more / gain) if c.is_better and more > 0 else "-",
                 }
             )
     return rows
 
 
 def image_rows(compared: list[Contrast]) -> list[dict[str, str]]:
-    """Test images that most trainings of one arm get right and of the other wrong."""
+    """Return the test images that most trainings of one arm get right and most of the other get wrong."""
 
     def name_them(differences: pd.Series) -> str:
         named = [f"{number} ({label})" for number, label in differences.index[:MAX_IMAGES]]
@@ -221,8 +221,8 @@ def image_rows(compared: list[Contrast]) -> list[dict[str, str]]:
             rows.append(
                 {
                     "contrast": c.title,
-                    "right with the first alone": str(len(gained)),
-                    "right with the second alone": str(len(lost)),
+                    "right only with the first": str(len(gained)),
+                    "right only with the second": str(len(lost)),
                     "images of the first": name_them(gained) or "-",
                     "images of the second": name_them(lost) or "-",
                 }
@@ -231,7 +231,7 @@ def image_rows(compared: list[Contrast]) -> list[dict[str, str]]:
 
 
 def saw_row(configuration: Configuration) -> dict[str, str]:
-    """What the training of an arm saw."""
+    """Return the row on the images and labels that an arm's training saw."""
     columns = {"labelled": "labelled images", "pool_images": "pool images", "pool_labels": "pool labels"}
     columns["validation"] = "validation images"
     seen = {what: values_of(configuration.ended, f"saw.{name}") for name, what in columns.items()}
@@ -243,7 +243,7 @@ def saw_row(configuration: Configuration) -> dict[str, str]:
 
 
 def teacher_rows(study: Study, found: list[Configuration]) -> list[dict[str, str]]:
-    """The labels that teachers gave to the pool, an arm a row: how many, and how many are right where that is known."""
+    """Return the numbers of pool images that teachers labelled, one row per arm, and the share of right labels."""
     rows = []
     for c in _measured(found, columns_of(study.trials, TEACHER_LABELS)):
         means = c.ended.reindex(columns=[TEACHER_LABELS + name for name in ("images", "share", "accuracy")])
@@ -261,7 +261,7 @@ def teacher_rows(study: Study, found: list[Configuration]) -> list[dict[str, str
 
 
 def cost_row(configuration: Configuration, study: Study) -> dict[str, str]:
-    """What a trial of an arm costs, stage by stage."""
+    """Return the mean cost of an arm's trials, stage by stage."""
     trials = configuration.ended
     return {
         "arm": configuration.label(),
@@ -271,7 +271,7 @@ def cost_row(configuration: Configuration, study: Study) -> dict[str, str]:
 
 
 def memory_rows(found: list[Configuration], study: Study) -> list[dict[str, str]]:
-    """The largest memory that a trial of each arm took, stage by stage; without columns that no record fills."""
+    """Return the largest memory of each arm's trials, stage by stage, without columns that no record has."""
 
     def peak(configuration: Configuration, column: str) -> str:
         known = configuration.ended.reindex(columns=[column])[column].dropna()
@@ -285,13 +285,13 @@ def memory_rows(found: list[Configuration], study: Study) -> list[dict[str, str]
 
 
 def _stages(study: Study) -> list[str]:
-    """The stages that trials have a cost of, in their order, and all of them together last."""
+    """Return the stages with a recorded cost, in order; the classifier and the total come last."""
     stages = dict.fromkeys(c.removeprefix(SECONDS).rsplit(".", 1)[0] for c in columns_of(study.trials, SECONDS))
     return sorted(stages, key=lambda stage: LAST_STAGES.index(stage) if stage in LAST_STAGES else -1)
 
 
 def _speed(trials: pd.DataFrame) -> dict[str, str]:
-    """How many real images a second a GAN's discriminator saw; nothing where no trial says how many it saw."""
+    """Return the real images per second of a GAN's discriminator; nothing if no trial recorded their number."""
     if IMAGES_SEEN not in trials:
         return {}
     seen, seconds = trials[IMAGES_SEEN].astype(float).mean(), mean_cost(trials, "gan")
@@ -299,7 +299,7 @@ def _speed(trials: pd.DataFrame) -> dict[str, str]:
 
 
 def trial_row(row: dict[str, Any], outcome: Outcome) -> dict[str, str]:
-    """One trial and its folder, from that of its study on."""
+    """Return the row of one trial, with its folder relative to the studies."""
     seeds = {k.removeprefix(SEEDS): v for k, v in row.items() if k.startswith(SEEDS) and v == v and v is not None}
     distinct = {str(seed) for seed in seeds.values()}
     accuracy = row[ACCURACY]
@@ -313,7 +313,7 @@ def trial_row(row: dict[str, Any], outcome: Outcome) -> dict[str, str]:
 
 
 def facts(study: Study) -> dict[str, str]:
-    """What was compared, one line each."""
+    """Return facts about the study: name -> values in words."""
     trials = study.trials
     versions = {c.removeprefix(VERSIONS): values_of(trials, c) for c in columns_of(trials, VERSIONS)}
     facts = {
@@ -337,14 +337,14 @@ def facts(study: Study) -> dict[str, str]:
 
 
 def _seeds(trials: pd.DataFrame) -> list[str]:
-    """The seeds of all parts, or those of each part where they are not the same."""
+    """Return the seeds, or those of each part if they differ between parts."""
     seeds = {c.removeprefix(SEEDS): values for c in columns_of(trials, SEEDS) if (values := values_of(trials, c))}
     parts = [f"{', '.join(values)} of {part}" for part, values in seeds.items()]
     return next(iter(seeds.values()), []) if len(set(map(tuple, seeds.values()))) < 2 else ["; ".join(parts)]
 
 
 def _amounts(trials: pd.DataFrame, images: str, ratio: str) -> list[str]:
-    """Numbers of images, and how unequal the classes are, as far as the records say it."""
+    """Return the numbers of images, and how unequal the classes are, if the records contain that."""
     numbers = values_of(trials, images)
     ratios = [f"{round(float(value), 2):g}" for value in values_of(trials, ratio)]
     if not ratios:
@@ -355,7 +355,7 @@ def _amounts(trials: pd.DataFrame, images: str, ratio: str) -> list[str]:
 
 
 def _rare_classes(study: Study) -> list[str]:
-    """Name the rare classes, and say if they differ between trials."""
+    """Name the rare classes, and whether they differ between trials."""
     names = list(dict.fromkeys(name for names in study.rare_classes for name in names))
     listed = ", ".join(names[:MAX_NAMED])
     listed += f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""

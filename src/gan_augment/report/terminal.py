@@ -20,16 +20,16 @@ def print_report(study: Study, console: Console, path: Path | None = None, detec
 
     Args:
         study: The study.
-        console: Where to print.
-        path: The page to point to.
-        detect: A gain in points; how many splits would detect it is said.
+        console: The console to print to.
+        path: The page to refer to.
+        detect: A gain in points, to print how many splits would detect it.
     """
     from rich import box
     from rich.markup import escape
     from rich.table import Table
 
     found, metrics = configurations(study), metrics_to_compare(study)
-    title = f"{study.title}: {results_in_words(study, metrics)} (points) and seconds a trial"
+    title = f"{study.title}: {results_in_words(study, metrics)} (points) and seconds per trial"
     table = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     rows = [{heading: value for heading, value in arm_row(c, metrics).items() if heading != "trials"} for c in found]
     for heading in rows[0]:

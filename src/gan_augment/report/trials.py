@@ -1,4 +1,4 @@
-"""The trials of a study as one table: a flattened record a row."""
+"""The trials of a study as one table, with one flattened record per row."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `
 
 GROUPS = ("trial", "status", "error", "factors", "metrics", "saw", "provenance", "", "costs")  # "": all other columns
 ARM = "factors.augmentation"
-# The results by which trials are compared: those on the test images, or on the validation images while settings are
-# chosen and no trial has opened the test images. These columns are made here.
+# The results by which trials are compared: on the test images, or on the validation images while settings are chosen
+# and no trial has opened the test images. These columns are made here.
 RESULT = "result."
 ACCURACY = "result.accuracy"
 BALANCED = "result.balanced_accuracy"
@@ -41,7 +41,7 @@ VERSIONS = "provenance.versions."
 SEEDS = "factors.seeds."
 GAN_METRICS = "metrics.gan."
 CLASSES = re.compile(r"\d+ of \d+ classes(?: \([^)]*\))?")
-# What the report reads by name; a study without them, for example of generators alone, has empty columns.
+# Columns that the report reads by name; they are empty in a study without them, for example of generators alone.
 NEEDED = ("status", "error", ARM, SPLIT_SEED, TRAINING_SEED, ACCURACY, SPLIT, NUM_IMAGES)
 
 
@@ -51,16 +51,16 @@ class Study:
 
     Attributes:
         title: Names of the studies.
-        trials: One flattened record a row, sorted by trial.
-        missing: Trials that were asked for and have no record.
-        launches: What was launched, as in `study.json`.
-        outcomes: Trial -> what it left, in the order of `trials`.
-        part: The images that its results are on: `test`, or `validation` where no trial opened the test images.
+        trials: One flattened record per row, sorted by trial.
+        missing: Requested trials without a record.
+        launches: The `study.json` of each launch.
+        outcomes: Trial -> its outcome, in the order of `trials`.
+        part: The images of its results: `test`, or `validation` if no trial opened the test images.
         commands: The commands that launched the studies.
-        against: Settings with the values that all their others are compared with.
-        notes: What the trials note about images and classifier -> how many trials note it.
-        rare_classes: The distinct lists of rare classes that trials had.
-        seen_as: Trial -> class that generated images are meant to show -> class that the judge sees -> how many.
+        against: Settings with their baseline values, with which all other values are compared.
+        notes: Note about images or classifier -> number of trials with it.
+        rare_classes: The distinct lists of rare classes in the trials.
+        seen_as: Trial -> class that generated images are meant to show -> class that the judge sees -> number.
         reads: Role of a stage -> the configuration nodes that it depends on.
     """
 
@@ -81,15 +81,15 @@ class Study:
 def collect(sources: Sequence[Path | str]) -> Study:
     """Read the trials of one or more studies.
 
-    The name of a trial is its identity. If it was found several times, the one that is `ok` counts, if possible with
-    its answers to the test images.
+    The name of a trial is its identity. If it is found several times, one with status `ok` counts, preferably with its
+    answers to the test images.
 
     Args:
-        sources: Study folders, each with `trials/<name>/record.json` and perhaps a `study.json`, and `.jsonl` files
+        sources: Study folders, each with `trials/<name>/record.json` and optionally a `study.json`, and `.jsonl` files
             that keep a study.
 
     Returns:
-        The study. Where a launch names the requested trials, others in that folder are not covered.
+        The study. If a launch names the requested trials, others in that folder are not covered.
 
     Raises:
         ValueError: If a folder holds no records, a record or file cannot be read, or no requested trial has a record.
@@ -116,8 +116,8 @@ def collect(sources: Sequence[Path | str]) -> Study:
     records = [found[name].record for name in covered]
     rows = [flatten(record) for record in records]
     rare = [record["saw"]["rare_classes"] for record in records if "rare_classes" in record.get("saw", {})]
-    judged = {part for record in records for part in ("test", "validation") if record["metrics"].get(part)}
-    part = "validation" if judged == {"validation"} else "test"
+    parts = {part for record in records for part in ("test", "validation") if record["metrics"].get(part)}
+    part = "validation" if parts == {"validation"} else "test"
     rows = [row | _results(row, part) for row in rows]
     columns = dict.fromkeys([column for row in rows for column in row] + list(NEEDED))
     trials = pd.DataFrame(rows, columns=sorted(columns, key=_group), dtype=object)  # whole numbers stay whole
@@ -138,7 +138,7 @@ def collect(sources: Sequence[Path | str]) -> Study:
 
 
 def _notes(records: Sequence[dict[str, Any]]) -> dict[str, int]:
-    """Count the trials that note each sentence; those that differ in the classes alone are one, which names none."""
+    """Count the trials with each note; notes that differ only in the classes are merged into one without names."""
     said = [dict.fromkeys(record.get("notes", []) + record.get("warnings", [])) for record in records]
     variants: dict[str, set[str]] = {}
     for note in chain.from_iterable(said):
@@ -157,7 +157,7 @@ def _reads(records: Sequence[dict[str, Any]]) -> dict[str, frozenset[str]]:
 
 
 def _seen_as(metrics: dict[str, Any]) -> dict[str, dict[str, int]]:
-    """Name the rows and columns of the judge's confusion matrix of generated images, where there is one."""
+    """Name the rows and columns of the judge's confusion matrix of generated images, if there is one."""
     counts, classes = metrics.get("confusion_matrix") or [], list(metrics.get("per_class") or {})
     return {name: dict(zip(classes, row, strict=True)) for name, row in zip(classes, counts, strict=False)}
 
@@ -170,7 +170,7 @@ def _results(row: dict[str, Any], part: str) -> dict[str, Any]:
 
 
 def _with_contents(trials: pd.DataFrame) -> pd.DataFrame:
-    """Add a factor that tells images apart where their settings do not: a folder that changed, or two folders."""
+    """Add a factor that distinguishes different images under the same settings: a changed folder, or two folders."""
     settings = [
         column for column in columns_of(trials, "factors.data") if not column.startswith("factors.data.classical")
     ]
@@ -182,7 +182,7 @@ def _with_contents(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def values_of(trials: pd.DataFrame, column: str, unknown: str | None = None) -> list[str]:
-    """The distinct values of a column in order, nulls left out or called `unknown`."""
+    """Return the distinct values of a column in order; nulls are left out or named `unknown`."""
     if column not in trials:
         return []
     known = sorted(trials[column].dropna().unique(), key=natural)
@@ -195,7 +195,7 @@ def columns_of(trials: pd.DataFrame, prefix: str) -> list[str]:
 
 
 def _rank(outcome: Outcome) -> tuple[bool, bool, str]:
-    """Sort key of the outcomes of one trial: the one that counts is the smallest."""
+    """Return a sort key for the outcomes of one trial: the smallest counts."""
     failed = outcome.record.get("status") != "ok"
     return (failed, outcome.answers is None, json.dumps(outcome.record, sort_keys=True))
 
@@ -206,6 +206,6 @@ def _group(column: str) -> int:
 
 
 def natural(value: Any) -> tuple[bool, float, str]:
-    """Sort key: numbers by size, then words."""
+    """Return a sort key: numbers by size, then words."""
     number = isinstance(value, int | float)
     return (not number, float(value) if number else 0.0, str(value))

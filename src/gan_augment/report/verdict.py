@@ -1,4 +1,4 @@
-"""The words that may be said about a difference and its interval."""
+"""The wording that a difference and its interval allow."""
 
 import math
 
@@ -8,15 +8,15 @@ from gan_augment.report.statistics import LEVEL, MIN_PAIRS, Interval
 def in_words(interval: Interval, decimals: int = 1) -> tuple[str, str]:
     """Round an interval for print.
 
-    Bounds are rounded outwards, so that the print never excludes more than the interval does, and to as
-    many decimals as it takes that a bound beside zero is not printed as zero.
+    Bounds are rounded outwards, so that the text never excludes more than the interval does, and to enough decimals
+    that a bound next to zero is not printed as zero.
 
     Args:
         interval: In any unit.
-        decimals: The fewest to print.
+        decimals: The smallest number of decimals.
 
     Returns:
-        The mean and the interval, empty where there is none.
+        The mean and the interval, each empty if there is none.
 
     Example:
         >>> in_words(Interval(1.84, 0.93, 2.58, 10))
@@ -39,16 +39,16 @@ def in_words(interval: Interval, decimals: int = 1) -> tuple[str, str]:
 def verdict(
     interval: Interval, unit: str, resolution: float, scope: str = "", adjusted_p: float = 0.0, comparisons: int = 1
 ) -> str:
-    """Say in one sentence what a 95 % interval of a difference in results allows, and no more.
+    """Return the one sentence about a difference in results that its 95 % interval allows.
 
     Args:
         interval: The 95 % interval of the difference, in points.
-        unit: What a pair is: `split`, or `training seed` where all trials share one split.
-        resolution: What one image is worth, in points; left unsaid where it is nan,
-            as for means over classes, in which an image of a small class is worth more than another.
-        scope: What the interval speaks of, such as `for new images`.
+        unit: The unit of a pair: `split`, or `training seed` if all trials share one split.
+        resolution: The worth of one image, in points; nan leaves it out, as for means over classes, in which an image
+            of a small class is worth more than another.
+        scope: What the interval is about, such as `for new images`.
         adjusted_p: p value of the difference, adjusted for all comparisons.
-        comparisons: How many these are.
+        comparisons: Number of all comparisons.
 
     Returns:
         The sentence.
@@ -93,7 +93,7 @@ def verdict(
 
 
 def _decimals(*values: float) -> int:
-    """The fewest decimals, up to six, that print no value other than zero as zero."""
+    """Return the fewest decimals, up to six, with which only zero is printed as zero."""
     return next((d for d in range(1, 6) if all(abs(value) >= 10**-d for value in values if value)), 6)
 
 

@@ -1,4 +1,4 @@
-"""What the page and the terminal both say of a study."""
+"""The sentences that the page and the terminal share."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ SECONDS = "costs.seconds."
 
 
 def verdicts(study: Study, compared: list[Contrast]) -> list[str]:
-    """Say what the comparisons came to, a sentence each, or why there are none.
+    """Return the verdict of each comparison, one sentence each, or the reason why there are none.
 
-    Of several GANs for one arm, it is the one that is best on the validation images of which this is said.
+    If an arm ran with several GANs, the verdict is on the best one by the validation images.
     """
-    reason = "no two arms that differ in the arm alone have results"
+    reason = "no two configurations that differ only in the arm have results"
     if study.trials[ARM].isna().all():
-        reason = "no trial has a classifier, the study trained generators alone"
+        reason = "no trial has a classifier, the study trained only generators"
     best = {(choice.best.label(), choice.base.label()): choice for choice in choices(compared)}
     said = []
     for c in _shown(compared):
@@ -31,14 +31,14 @@ def verdicts(study: Study, compared: list[Contrast]) -> list[str]:
         chosen = ""
         if choice:
             chosen = (
-                f", of {1 + len(choice.others)} settings the best on the validation images ({choice.gain:+.1f} points)"
+                f", the best of {1 + len(choice.others)} settings on the validation images ({choice.gain:+.1f} points)"
             )
         said.append(f"{c.title}{chosen}: {c.sentence}")
     return said or [f"Nothing is compared: {reason}."]
 
 
 def plans(compared: list[Contrast], points: float) -> list[str]:
-    """Say how many splits would detect a gain, a sentence for each comparison that has a verdict."""
+    """Return how many splits would detect a gain, one sentence for each comparison that has a verdict."""
     said = []
     for c in _shown(compared):
         n = pairs_in_words(c.pairs_to_detect(points))
@@ -52,7 +52,7 @@ def plans(compared: list[Contrast], points: float) -> list[str]:
 
 
 def _shown(compared: list[Contrast]) -> list[Contrast]:
-    """The contrasts that have a verdict: all but those of GANs that the validation images passed over."""
+    """Return the contrasts that have a verdict: all except those of GANs that the validation images did not choose."""
     made = choices(compared)
     passed_over = {other.label() for choice in made for other in choice.others} - {one.best.label() for one in made}
     return [c for c in compared if c.one.arm == c.base.arm or c.one.label() not in passed_over]
@@ -64,7 +64,7 @@ def pairs_in_words(number: float) -> str:
 
 
 def notes(study: Study) -> list[str]:
-    """Say what trials note of their images and classifier, and how many do."""
+    """Return the trials' notes on images and classifier, each with the number of trials if not all have it."""
     num_trials = len(study.trials)
     return [
         note + (f" ({number} of {num_trials} trials)" if number < num_trials else "")
@@ -78,9 +78,9 @@ def results_in_words(study: Study, metrics: list[str]) -> str:
 
 
 def without_new_images(compared: list[Contrast]) -> list[str]:
-    """Say which comparisons have no interval for new images, and why: a sentence for each reason.
+    """Return which comparisons have no interval for new images, and why: one sentence for each reason.
 
-    With many test images that interval decides nothing, and its lack is said only where the trials' answers are lost.
+    With many test images that interval decides nothing, so it is mentioned only if the trials' answers are missing.
     """
     reasons: dict[str, list[str]] = {}
     for c in compared:
@@ -92,35 +92,35 @@ def without_new_images(compared: list[Contrast]) -> list[str]:
         which = "" if len(titles) == len(compared) else which
         said.append(
             f"There is no interval for new images{which}: {reason}. "
-            "The verdict holds on these test images, and on other ones the difference varies further."
+            "The verdict is for these test images; on others the difference varies more."
         )
     return said
 
 
 def remarks(study: Study, metrics: list[str], compared: list[Contrast]) -> list[str]:
-    """Say what a reader must know of the results as such."""
+    """Return remarks on how to read the results, one sentence each."""
     said = []
     if study.part == "validation" and study.trials[ACCURACY].notna().any():
         said.append("No trial opened the test images: these results choose settings, and flatter the chosen ones.")
     if has_unequal_classes(study) and BALANCED not in metrics:
         said.append(
-            f"Every class has the same number of {study.part} images, so accuracy is balanced accuracy as well."
+            f"Every class has the same number of {study.part} images, so accuracy and balanced accuracy are equal."
         )
     if choices(compared):
         said.append(
-            "Where an arm ran with several GANs, the verdict is on the one with the largest gain on the validation "
-            "images; the others are in the table, and none of them is to be picked by its test result."
+            "If an arm ran with several GANs, the verdict is on the one with the largest gain on the validation "
+            "images; the others are in the table, but do not pick one of them by its test result."
         )
     if others := list(dict.fromkeys(one.arm for c in compared for one in (c.one, c.base) if one.has_other_method)):
         said.append(
-            f"{' and '.join(others)}: not step-matched. It is another network, trained in steps of its own, so what it "
-            "differs by is the whole method and not its images alone."
+            f"{' and '.join(others)}: not step-matched. It trains another network in its own steps, so the difference "
+            "comes from the whole method, not from the images alone."
         )
     return said
 
 
 def arm_row(configuration: Configuration, metrics: list[str]) -> dict[str, str]:
-    """Return a configuration's row of the main table: its mean results in points, its trials and what one costs."""
+    """Return a configuration's row of the main table: mean results in points, numbers of trials, seconds per trial."""
     means = configuration.points(metrics, pair_unit([configuration])[0]).mean()
     return {
         "arm": configuration.label(),
@@ -134,12 +134,12 @@ def arm_row(configuration: Configuration, metrics: list[str]) -> dict[str, str]:
 
 
 def mean_cost(trials: pd.DataFrame, stage: str) -> float | None:
-    """Mean seconds a trial needs for a stage, whether it ran it or reused it; None where no trial has the stage."""
+    """Return the mean seconds of a stage per trial, run or reused; None if no trial has the stage."""
     parts = trials.reindex(columns=[f"{SECONDS}{stage}.{part}" for part in ("spent", "reused")]).astype(float)
     seconds = parts.sum(axis=1, min_count=1).mean()
     return float(seconds) if seconds == seconds else None
 
 
 def in_seconds(seconds: float | None) -> str:
-    """Write seconds with as many digits as they deserve."""
+    """Write seconds with one decimal below 100, and without decimals above."""
     return "-" if seconds is None else f"{seconds:.1f}" if seconds < 100 else f"{seconds:.0f}"
