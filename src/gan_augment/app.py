@@ -12,7 +12,8 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from gan_augment.launch import Launch, run_job, show_error
+from gan_augment.errors import show_error
+from gan_augment.job import run_job
 
 # A wheel carries `conf/` inside the package; in a checkout it lies beside `src/`.
 CONF = next(
@@ -33,14 +34,14 @@ atexit.register(gc.freeze)
 @hydra.main(config_path=str(CONF), config_name="config", execution_whitelist=["gan_augment.*", "logging.*"])
 def job(config: DictConfig) -> float:
     """Run one trial."""
-    # A full disk is told in a line: not at each line that the log lacks, nor with the way into TensorBoard's writer.
+    # Report a full disk once, in one line: no traceback for each lost log line or from TensorBoard's writer thread.
     logging.raiseExceptions = False
     threading.excepthook = lambda ended: show_error(ended.exc_type, ended.exc_value, ended.exc_traceback)
     return run_job(config)
 
 
 def main() -> None:
-    """Run a trial, or with `-m` a study and its report."""
+    """Run one trial, or with `-m` a study."""
     sys.excepthook = show_error
     code: int | str | None = 0
     try:
@@ -51,24 +52,4 @@ def main() -> None:
     except Exception as error:  # Hydra lets it through when HYDRA_FULL_ERROR is set
         show_error(type(error), error, error.__traceback__)
         code = 1
-    if Launch.study_folder is not None:
-        code = report(Launch.study_folder) or code
     sys.exit(code)
-
-
-def report(folder: Path) -> int:
-    """Report on a study, also when trials of it failed; return 1 if that does not work."""
-    from rich.console import Console
-
-    from gan_augment.report.page import write_report
-    from gan_augment.report.terminal import print_report
-    from gan_augment.report.trials import collect
-
-    try:
-        page = write_report([folder])
-        print_report(collect([folder]), Console(), page)
-    except Exception as error:
-        show_error(type(error), error, error.__traceback__)
-        print(f"gan-augment: the report failed; gan-augment-report {folder} tries again", file=sys.stderr)
-        return 1
-    return 0

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Override
 
-from gan_augment.launch import Launch
+from gan_augment.launch import unfinished
 
 
 class StudySweeper(BasicSweeper):
@@ -17,7 +17,8 @@ class StudySweeper(BasicSweeper):
 
     def get_job_batch(self) -> Sequence[Sequence[str]]:
         """Return the settings of the jobs to run next."""
-        return [job for job in super().get_job_batch() if job not in Launch.finished]
+        assert self.config is not None  # since the sweeper was set up
+        return unfinished(self.config, super().get_job_batch())
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Take the jobs as they are: the launch has composed and checked each of them, and that takes its time."""

@@ -1,0 +1,29 @@
+"""Errors of a command: one line for what the user can fix, everything for a fault of the program."""
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """End the program when something is wrong before the launch, with one clear line if the user can fix it.
+
+    Hydra turns an exception in a callback into a warning and goes on; leaving the interpreter it lets through.
+    """
+    try:
+        yield
+    except Exception as error:
+        show_error(type(error), error, error.__traceback__)
+        raise SystemExit(1) from error
+
+
+def show_error(kind: type[BaseException], error: BaseException | None, trace: Any) -> None:
+    """Print an error: one line for what the user can fix, everything for a fault of the program."""
+    if issubclass(kind, ValueError | OSError) and not os.environ.get("HYDRA_FULL_ERROR"):
+        print(f"gan-augment: {error}", file=sys.stderr)
+    else:
+        traceback.print_exception(kind, error, trace)

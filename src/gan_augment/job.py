@@ -1,0 +1,136 @@
+"""One job of a launch: its trial, unless that has run before, and the record that the trial leaves."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from gan_augment.records.record import read_record, write_json
+from gan_augment.workers import end_with_parent
+
+log = logging.getLogger(__name__)
+
+
+def run_job(config: DictConfig) -> float:
+    """Run the trial of one Hydra job, unless it has run before.
+
+    Returns:
+        Its accuracy on the validation images, for sweepers that optimise; not a number if there is none.
+    """
+    from gan_augment.plan import plan_trial
+    from gan_augment.recording import make_record
+    from gan_augment.stages import StageStore
+    from gan_augment.trial import run_trial
+
+    end_with_parent()
+    trial = plan_trial(plain(config))
+    folder = study_folder(config) / "trials" / trial.name
+    title = trial_title(trial.name, study_folder(config))
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
+        record = reuse(folder, trial.notes, trial.source.copies, title, log.info)
+        if record is None:
+            if HydraConfig.get().mode == RunMode.RUN:  # a study prints them once, before it starts
+                for note in trial.notes:
+                    log.info("note: %s", note)
+            try:
+                record = run_trial(trial, folder, StageStore(store_folder(config)), title)
+            except Exception as error:
+                failed = make_record(trial, "failed", {}, error=f"{type(error).__name__}: {error}")
+                log.info("%s: failed: %s", title, failed["error"])
+                with suppress(OSError):  # a full disk takes no record either: the trial then counts as missing
+                    write_json(failed, folder / "record.json")
+                raise
+            write_json(record, folder / "record.json")
+            log.info("%s: %s, %.1f s", title, summary(record), record["costs"]["seconds"]["total"]["spent"])
+    return float(record["metrics"].get("validation", {}).get("accuracy", float("nan")))
+
+
+def plain(config: DictConfig) -> dict[str, Any]:
+    """Resolve a job's configuration into plain values, with the chosen member of each group under `choices`.
+
+    Raises:
+        ValueError: If a setting that must be set is not.
+    """
+    hydra = config.hydra if "hydra" in config else HydraConfig.get()
+    choices = {
+        name: choice
+        for name, choice in hydra.runtime.choices.items()
+        if name != "experiment" and not str(name).startswith("hydra/")
+    }
+    without_hydra = OmegaConf.masked_copy(config, [str(name) for name in config if name != "hydra"])
+    if missing := sorted(OmegaConf.missing_keys(without_hydra)):
+        raise ValueError(f"{', '.join(missing)} must be set: say {missing[0]}=...")
+    settings = OmegaConf.to_container(without_hydra, resolve=True)
+    assert isinstance(settings, dict)
+    return {str(name): value for name, value in settings.items()} | {"choices": choices}
+
+
+def study_folder(config: DictConfig) -> Path:
+    """Return the folder of the study that a configuration belongs to.
+
+    Raises:
+        ValueError: If the study's name is not the name of a folder.
+    """
+    name = str(config.study)
+    if name in ("", ".", "..") or set(name) & set("/\\"):
+        raise ValueError(f"study={name}: use a name that a folder can have")
+    return Path(config.paths.output_dir) / "studies" / name
+
+
+def store_folder(config: DictConfig) -> Path:
+    """Return the folder where stages are kept."""
+    return Path(config.paths.output_dir) / "store"
+
+
+def trial_title(name: str, folder: Path) -> str:
+    """Return a trial's title: its place in its study, if it has one, and its name."""
+    study = folder / "study.json"
+    requested = read_record(study)["requested"] if study.exists() else None
+    if requested and name in requested:
+        return f"trial {requested.index(name) + 1}/{len(requested)} {name}"
+    return f"trial {name}"
+
+
+def finished(path: Path) -> dict[str, Any] | None:
+    """Return the record of a trial that need not run again.
+
+    Raises:
+        ValueError: If there is a record that this version cannot read.
+    """
+    record = read_record(path) if path.exists() else None
+    return record if record and record.get("status") in ("ok", "diverged") else None
+
+
+def reuse(
+    folder: Path,
+    notes: Sequence[str],
+    copies: Sequence[Sequence[str]],
+    title: str,
+    say: Callable[[str], None],
+) -> dict[str, Any] | None:
+    """Return the record of a trial that need not run again, with its notes about the images refreshed; else None."""
+    record = finished(folder / "record.json")
+    if record is None:
+        return None
+    # The same images may have other names by now, or lie next to other unreadable files.
+    renewed = {**record, "notes": [*notes]}
+    renewed["provenance"] = {**record["provenance"], "copies": [[*names] for names in copies]}
+    if renewed != record:
+        write_json(renewed, folder / "record.json")
+    say(f"{title}: {summary(record)}, reused")
+    return renewed
+
+
+def summary(record: Mapping[str, Any]) -> str:
+    """Return in a few words how a trial went; test accuracies belong in the report."""
+    if record["status"] != "ok":
+        return f"{record['status']} ({record['error']})"
+    validation = record["metrics"].get("validation")
+    return f"validation accuracy {100 * validation['accuracy']:.1f} %" if validation else "done"
