@@ -26,7 +26,7 @@ PLANNED = """
 import sys, time
 from hydra import compose, initialize_config_dir
 from gan_augment.app import CONF
-from gan_augment.launch import plain
+from gan_augment.job import plain
 from gan_augment.plan import plan_trial
 with initialize_config_dir(str(CONF)):
     def plan(seed):

@@ -26,7 +26,7 @@ from trainings import members
 import gan_augment.app
 from gan_augment.app import CONF
 from gan_augment.data.batches import TrainingSteps
-from gan_augment.launch import plain
+from gan_augment.job import plain
 from gan_augment.plan import plan_trial
 from gan_augment.stages import StageStore
 from gan_augment.training.guard import NotFiniteGuard

@@ -116,7 +116,6 @@ def cli(monkeypatch, capsys):
     from hydra.core.global_hydra import GlobalHydra
 
     from gan_augment.app import main
-    from gan_augment.launch import Launch
 
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
@@ -126,8 +125,6 @@ def cli(monkeypatch, capsys):
         monkeypatch.setattr(sys, "argv", ["gan-augment", *map(str, arguments)])
         for owner, name in ((sys, "excepthook"), (threading, "excepthook"), (logging, "raiseExceptions")):
             monkeypatch.setattr(owner, name, getattr(owner, name))  # so that it is put back afterwards
-        monkeypatch.setattr(Launch, "study_folder", None)
-        monkeypatch.setattr(Launch, "finished", ())
         try:
             with pytest.raises(SystemExit) as end:
                 main()
@@ -153,7 +150,7 @@ def plain_settings():
     from hydra.core.hydra_config import HydraConfig
 
     from gan_augment.app import CONF
-    from gan_augment.launch import plain
+    from gan_augment.job import plain
 
     @functools.cache
     def composed(overrides):

@@ -12,7 +12,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 
 from gan_augment.app import CONF
-from gan_augment.launch import plain
+from gan_augment.job import plain
 from gan_augment.plan import plan_trial
 from gan_augment.records.record import digest
 

@@ -25,7 +25,7 @@ def folder(tmp_path_factory):
 
     from conftest import TINY
     from gan_augment.app import CONF
-    from gan_augment.launch import plain
+    from gan_augment.job import plain
     from gan_augment.records.record import write_json
 
     root = tmp_path_factory.mktemp("outputs")
