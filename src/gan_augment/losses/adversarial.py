@@ -74,7 +74,7 @@ class Minimax(_CrossEntropy):
     """The minimax loss, which saturates (Goodfellow et al. 2014, eq. 1).
 
     With D = sigmoid(logit), the discriminator minimises -log D(x) - log(1 - D(G(z))) and the generator the negative of
-    its second term, log(1 - D(G(z))), whose slope in the logit is -D(G(z)): zero where the discriminator is sure.
+    its second term, log(1 - D(G(z))), whose slope in the logit is -D(G(z)): zero where the discriminator is confident.
 
     Example:
         >>> import torch
@@ -93,7 +93,7 @@ class NonSaturating(_CrossEntropy):
     """The non-saturating loss (Goodfellow et al. 2014, section 3).
 
     With D = sigmoid(logit), the discriminator minimises -log D(x) - log(1 - D(G(z))) and the generator -log D(G(z)),
-    whose slope in the logit is D(G(z)) - 1: steepest where the discriminator is sure.
+    whose slope in the logit is D(G(z)) - 1: steepest where the discriminator is confident.
 
     Example:
         >>> import torch
