@@ -1,6 +1,8 @@
 """Batches on the device, as a function of the step."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate, pairwise
+from types import MappingProxyType
 from typing import NamedTuple, cast
 
 import lightning as L
@@ -13,10 +15,35 @@ from gan_augment.randomness import Stream
 
 
 class Batch(NamedTuple):
-    """Images, float `[B, C, H, W]` in [-1, 1], and their labels, int64 `[B]`."""
+    """Images, float `[B, C, H, W]` in [-1, 1], and their labels, int64 `[B]`.
+
+    Attributes:
+        images: All images of the batch.
+        labels: Their labels; those of a pool are -1.
+        parts: Where the images of each part stand.
+    """
 
     images: Tensor
     labels: Tensor
+    parts: Mapping[str, slice] = MappingProxyType({})
+
+    @property
+    def labelled(self) -> "Batch":
+        """The labelled images, with their labels."""
+        return self._part("labelled")
+
+    @property
+    def pool(self) -> "Batch":
+        """The images of the pool."""
+        return self._part("pool")
+
+    @property
+    def extra(self) -> "Batch":
+        """The extra images, with their labels."""
+        return self._part("extra")
+
+    def _part(self, name: str) -> "Batch":
+        return Batch(self.images[self.parts[name]], self.labels[self.parts[name]])
 
 
 class Part(NamedTuple):
@@ -33,6 +60,11 @@ class Part(NamedTuple):
     num_per_batch: int
     stream: str
     balanced: bool = False
+
+    @property
+    def name(self) -> str:
+        """What the part is called in a batch: the end of its stream's name, `labelled` for `order` alone."""
+        return self.stream.partition("/")[2] or "labelled"
 
 
 class ShuffledIndices:
@@ -172,6 +204,8 @@ class ImageBatches(L.LightningDataModule):
     ) -> None:
         super().__init__()
         self._steps = TrainingSteps(parts, num_steps, seed)
+        bounds = accumulate((part.num_per_batch for part in parts), initial=0)
+        self._parts = {part.name: slice(*both) for part, both in zip(parts, pairwise(bounds), strict=True)}
         self._sets = [part.images for part in parts] + ([] if validation is None else [validation])
         self._on_device: dict[int, tuple[Tensor, Tensor]] = {}
         indices = torch.arange(0 if validation is None else len(validation)).split(validation_batch_size)
@@ -188,7 +222,7 @@ class ImageBatches(L.LightningDataModule):
     def transfer_batch_to_device(self, batch: Selection, device: torch.device, dataloader_idx: int) -> Batch:
         """Move a selection's images and labels to the device and normalise the images there."""
         images, labels = zip(*(self._select(number, indices, device) for number, indices in batch.items()), strict=True)
-        return Batch(to_float(torch.cat(images)), torch.cat(labels))
+        return Batch(to_float(torch.cat(images)), torch.cat(labels), self._parts)
 
     def _select(self, number: int, indices: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
         images, labels = self._sets[number].images, self._sets[number].labels

@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
@@ -29,11 +28,11 @@ from gan_augment.losses.adversarial import AdversarialLoss
 from gan_augment.losses.penalties import Penalties
 from gan_augment.networks.architecture import Architecture
 from gan_augment.networks.conditioning import Conditioning, set_centres
-from gan_augment.randomness import Stream, initialised, stream_seed
+from gan_augment.randomness import initialised, stream_seed
 from gan_augment.records.findings import Findings
 from gan_augment.records.record import write_json
 from gan_augment.stages import Stage, made_from, merged
-from gan_augment.training.averages import update_average
+from gan_augment.training.base import Training
 
 PARTS = ("architecture", "conditioning", "loss", "penalty", "discriminator_augmentation")  # of a GAN's design
 CHUNK = 256  # images that are sampled at a time
@@ -41,7 +40,7 @@ WATCH_EVERY = 25  # steps: the curves show one step in so many, or a turn of the
 CURVES_END = "signals.json"  # the last point of each curve, in a stage's folder
 
 
-class GAN(L.LightningModule):
+class GAN(Training):
     """A GAN under manual optimisation: discriminator and generator take turns.
 
     Args:
@@ -53,9 +52,6 @@ class GAN(L.LightningModule):
         seed: Decides latents and labels of the generated images.
         about: What its checkpoints say of it.
         log_every_n_steps: Steps between two points of the curves.
-
-    Attributes:
-        signals: The last point of each curve.
     """
 
     CURVES = (
@@ -63,10 +59,12 @@ class GAN(L.LightningModule):
         *("gradient_norm/discriminator", "gradient_norm/generator"),
     )
 
-    finite: Tensor
+    STREAMS = (
+        *("discriminator", "generator", "penalty"),
+        *("augmentation/real", "augmentation/fake", "augmentation/generator"),
+    )
+
     labels: Tensor
-    sums: Tensor
-    counts: Tensor
     of_generator: Tensor
 
     def __init__(
@@ -79,7 +77,7 @@ class GAN(L.LightningModule):
         about: Mapping[str, Any] | None = None,
         log_every_n_steps: int = 50,
     ) -> None:
-        super().__init__()
+        super().__init__(seed, design.settings.num_steps, log_every_n_steps)
         self.automatic_optimization = False
         self.generator = generator
         self.discriminator = discriminator
@@ -88,16 +86,14 @@ class GAN(L.LightningModule):
         self.loss, self.penalties, self.settings = design.loss, design.penalties, design.settings
         self.latent_dim = design.architecture.latent_dim
         self.label_counts = label_counts
-        self.seed = seed
         self.about = about or {}
-        self.log_every_n_steps = min(log_every_n_steps, self.settings.num_steps)
-        self.signals: dict[str, float] = {}
-        self.register_buffer("finite", torch.tensor(True))
         self.register_buffer("labels", labels_in_turns(label_counts), persistent=False)
-        self.register_buffer("sums", torch.zeros(len(self.CURVES)))
-        self.register_buffer("counts", torch.zeros(len(self.CURVES)))  # of what the sums are made
         of_generator = torch.tensor([name.endswith("/generator") for name in self.CURVES]).float()
         self.register_buffer("of_generator", of_generator, persistent=False)
+
+    def axis(self, step: int) -> int:
+        """Return how many real images the discriminator has seen after a step."""
+        return self.images_seen(step)
 
     def images_seen(self, step: int) -> int:
         """Return how many real images the discriminator has seen after a step: the axis of all curves."""
@@ -118,25 +114,9 @@ class GAN(L.LightningModule):
         return share * self.settings.discriminator_learning_rate, share * self.settings.generator_learning_rate
 
     def on_fit_start(self) -> None:
-        """Open the streams on the device."""
-        names = (
-            "discriminator",
-            "generator",
-            "penalty",
-            "augmentation/real",
-            "augmentation/fake",
-            "augmentation/generator",
-        )
-        self._draws = {name: Stream(self.seed, name, self.device) for name in names}
+        """Open the streams, and start to measure the speed."""
+        super().on_fit_start()
         self._clock = time.perf_counter()
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add to a checkpoint of the training what is not among the weights."""
-        checkpoint["signals"] = self.signals
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take it up again."""
-        self.signals = checkpoint["signals"]
 
     def generate(self, purpose: str, batch: Batch, step: int) -> tuple[Tensor, Tensor]:
         """Make one batch of images.
@@ -154,7 +134,7 @@ class GAN(L.LightningModule):
         Returns:
             Images `[B, C, H, W]` and the labels `[B]` they are meant to show.
         """
-        random, batch_size = self._draws[purpose].at(step), self.settings.batch_size
+        random, batch_size = self.draws[purpose].at(step), self.settings.batch_size
         latents = torch.randn(batch_size, self.latent_dim, generator=random, device=self.device)
         labels = self.labels[torch.randint(len(self.labels), (batch_size,), generator=random, device=self.device)]
         if self.design.compares:
@@ -174,7 +154,7 @@ class GAN(L.LightningModule):
         """Put images through what the discriminator sees them through."""
         if not self.design.augmentation.is_on:
             return images
-        return self.design.augmentation(images, self._draws[f"augmentation/{whose}"].at(step))
+        return self.design.augmentation(images, self.draws[f"augmentation/{whose}"].at(step))
 
     def judge(self, real: tuple[Tensor, Tensor], fake: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the discriminator's logits, float32 `[B]`, on real and on generated images with their labels.
@@ -189,10 +169,7 @@ class GAN(L.LightningModule):
 
     def training_step(self, batch: Batch, step: int) -> None:
         """Let the discriminator take a step, and the generator when it is its turn."""
-        optimizers = cast("list[torch.optim.Optimizer]", self.optimizers(use_pl_optimizer=False))
-        for optimizer, rate in zip(optimizers, self.learning_rates(step), strict=True):
-            optimizer.param_groups[0]["lr"] = rate
-        discriminator_optimizer, generator_optimizer = optimizers
+        discriminator_optimizer, generator_optimizer = self.optimizers_at(*self.learning_rates(step))
         is_generators_turn = (step + 1) % self.settings.discriminator_steps == 0
         shared = None  # images of both players' steps
         if is_generators_turn and self.settings.reuse_fakes:
@@ -205,14 +182,11 @@ class GAN(L.LightningModule):
         on_real, on_fake = self.judge((reals, batch.labels), (fakes, fake_labels))
         discriminator_loss = self.loss.discriminator(on_real, on_fake)
         if self.penalties.are_due(step):
-            mix = torch.rand(len(reals), generator=self._draws["penalty"].at(step), device=self.device)
+            mix = torch.rand(len(reals), generator=self.draws["penalty"].at(step), device=self.device)
             # Not as compiled: a compiled network cannot be differentiated twice.
             critic = partial(self.discriminator.forward, labels=batch.labels)
             discriminator_loss = discriminator_loss + self.penalties(critic, reals, fakes, mix)
-        discriminator_optimizer.zero_grad()
-        # Not `manual_backward`, whose hooks take longer than a small layer: one device, and no loss to be scaled.
-        discriminator_loss.backward()
-        discriminator_optimizer.step()
+        self.minimise(discriminator_loss, discriminator_optimizer)
         if self.loss.weight_clip is not None:
             with torch.no_grad():
                 for weight in self.discriminator.parameters():
@@ -228,28 +202,26 @@ class GAN(L.LightningModule):
                 with torch.no_grad():
                     beside = self.discriminator(reals, batch.labels).float()
             generator_loss = self.loss.generator(logits, beside)
-            generator_optimizer.zero_grad()
-            generator_loss.backward()
-            generator_optimizer.step()
+            self.minimise(generator_loss, generator_optimizer)
             self.discriminator.requires_grad_(True)
-            self.update_average(step)
+            self.average(step)
         with torch.no_grad():
             self._watch(step, discriminator_loss, generator_loss, on_real, on_fake)
         if (step + 1) % self.log_every_n_steps == 0:
             self._draw_curves(step)
 
-    def update_average(self, step: int) -> None:
+    def average(self, step: int) -> None:
         """Move the averaged generator towards the current one."""
         images = self.settings.batch_size * self.settings.discriminator_steps
         half_life, ramp_up = self.settings.ema_half_life, self.settings.ema_ramp_up
-        update_average(self.ema, self.generator, images, self.images_seen(step), half_life, ramp_up)
+        self.update_average(self.ema, self.generator, images, self.images_seen(step), half_life, ramp_up)
 
     def _watch(
         self, step: int, discriminator_loss: Tensor, generator_loss: Tensor | None, on_real: Tensor, on_fake: Tensor
     ) -> None:
         """Note whether the losses of a step are finite and, now and then, what the curves show."""
         total = discriminator_loss if generator_loss is None else discriminator_loss + generator_loss
-        self.finite.logical_and_(total.isfinite())
+        self.expect_finite(total)
         turns = self.settings.discriminator_steps
         if step // turns % max(1, WATCH_EVERY // turns):
             return
@@ -258,13 +230,12 @@ class GAN(L.LightningModule):
         accuracies = (on_real > boundary).float().mean(), (on_fake < boundary).float().mean()
         outputs = self.loss.output(on_real).mean(), self.loss.output(on_fake).mean()
         loss = norm = torch.zeros_like(discriminator_loss)
-        self.counts.add_(1)
-        if generator_loss is None:  # it stands still in this step of its turn
-            self.counts.sub_(self.of_generator)
-        else:
+        counted = 1 - self.of_generator  # the generator stands still in this step of its turn
+        if generator_loss is not None:
             loss, norm = generator_loss, gradient_norm(self.generator)
+            counted = torch.ones_like(counted)
         losses, norms = (discriminator_loss, loss), (gradient_norm(self.discriminator), norm)
-        self.sums.add_(torch.stack([*losses, *outputs, *accuracies, *norms]))
+        self.add_points(torch.stack([*losses, *outputs, *accuracies, *norms]), counted)
 
     def save(self, path: Path, **more: Any) -> None:
         """Write a checkpoint, and into it what more there is to say of it."""
@@ -273,13 +244,8 @@ class GAN(L.LightningModule):
 
     def _draw_curves(self, step: int) -> None:
         now = time.perf_counter()
-        totals = zip(self.CURVES, self.sums.tolist(), self.counts.tolist(), strict=True)
-        self.signals |= {name: total / count for name, total, count in totals if count}
         speed = self.log_every_n_steps * self.settings.batch_size / (now - self._clock)
-        assert self.logger is not None
-        self.logger.log_metrics(self.signals | {"images_per_second": speed}, step=self.images_seen(step))
-        self.sums.zero_()
-        self.counts.zero_()
+        self.draw_curves(step, {"images_per_second": speed})
         self._clock = now
 
 
@@ -406,8 +372,8 @@ class TrainGAN(Stage):
         watching: list[Callback] = [SampleGrid(images, seed)]
         if self.watch is not None:
             watching.append(self.watch.callback(made, seed, folder))
-        self.hardware.fit(system, data, folder, callbacks=tuple(watching), axis=system.images_seen)
-        write_json({name.replace("/", "_"): value for name, value in system.signals.items()}, folder / CURVES_END)
+        self.hardware.fit(system, data, folder, callbacks=tuple(watching))
+        write_json({name.replace("/", "_"): value for name, value in system.last_points.items()}, folder / CURVES_END)
         system.save(folder / FILE, images_seen=settings.num_steps * settings.batch_size)
 
     def load(self, folder: Path) -> Generator:

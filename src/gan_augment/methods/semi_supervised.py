@@ -5,11 +5,9 @@ from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import lightning as L
 import torch
-from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -30,9 +28,9 @@ from gan_augment.losses.semi_supervised import (
 from gan_augment.methods.base import MethodStage, log_validation, steps_between_validations
 from gan_augment.networks.architecture import Architecture
 from gan_augment.networks.classifying import ClassifyingDiscriminator, initialise_from_data
-from gan_augment.randomness import Stream, initialised, seed_global, stream_seed
+from gan_augment.randomness import initialised, seed_global, stream_seed
 from gan_augment.settings import build, check_betas, check_integer, check_number
-from gan_augment.training.averages import update_average
+from gan_augment.training.base import Training
 
 FOR_START = 500  # pool images over which the layers' outputs are normalised at the start
 
@@ -141,7 +139,7 @@ class SemiSupervisedSettings(Method):
         )
 
 
-class SemiSupervised(L.LightningModule):
+class SemiSupervised(Training):
     """A discriminator of K logits and a generator that matches its features, under manual optimisation.
 
     Args:
@@ -159,8 +157,7 @@ class SemiSupervised(L.LightningModule):
         *("pool/confidence", "output/pool", "output/fake"),
     )
 
-    finite: Tensor
-    sums: Tensor
+    STREAMS = ("transform", "discriminator", "generator", "virtual_adversarial")
 
     def __init__(
         self,
@@ -171,17 +168,13 @@ class SemiSupervised(L.LightningModule):
         seed: int,
         log_every_n_steps: int = 50,
     ) -> None:
-        super().__init__()
+        super().__init__(seed, settings.num_steps, log_every_n_steps)
         self.automatic_optimization = False
         self.network = network
         self.generator = generator
         self.ema = copy.deepcopy(network).requires_grad_(False).eval()
         self.settings = settings
         self.transform = transform
-        self.seed = seed
-        self.log_every_n_steps = min(log_every_n_steps, settings.num_steps)
-        self.register_buffer("finite", torch.tensor(True))
-        self.register_buffer("sums", torch.zeros(len(self.CURVES)))
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Return one Adam for the discriminator and one for the generator."""
@@ -195,31 +188,22 @@ class SemiSupervised(L.LightningModule):
         """Return the learning rate in a step: constant for half of the training, then down to 0."""
         return self.settings.learning_rate * min(1.0, 2 * (1 - step / self.settings.num_steps))
 
-    def on_fit_start(self) -> None:
-        """Open the streams on the device."""
-        names = ("transform", "discriminator", "generator", "virtual_adversarial")
-        self._draws = {name: Stream(self.seed, name, self.device) for name in names}
-
     def generate(self, purpose: str, step: int) -> Tensor:
         """Make one batch of images `[B, C, H, W]` for a player's step."""
         size = (self.settings.batch_size, self.settings.architecture.latent_dim)
-        return self.generator(torch.randn(size, generator=self._draws[purpose].at(step), device=self.device))
+        return self.generator(torch.randn(size, generator=self.draws[purpose].at(step), device=self.device))
 
     def training_step(self, batch: Batch, step: int) -> None:
         """Let the discriminator take a step, and the generator when it is its turn."""
-        optimizers = cast("list[LightningOptimizer]", self.optimizers())
-        for optimizer in optimizers:
-            optimizer.param_groups[0]["lr"] = self.learning_rate(step)
+        rate = self.learning_rate(step)
+        optimizers = self.optimizers_at(rate, rate)
         seed_global(stream_seed(self.seed, "noise", step), self.device)  # the discriminator's layers draw from it
-        # The labels of the pool, which are nobody's, go no further.
-        labelled = self.settings.labelled_batch_size
-        views = batch.images
+        views = batch
         if self.transform is not None:
-            views = self.transform(views, self._draws["transform"].at(step))
-        images, labels = batch.images[labelled:], batch.labels[:labelled]
-        terms = self._discriminator_step(optimizers[0], views, labels, images, step)
-        terms |= self._generator_step(optimizers[1], views[labelled:], step)
-        update_average(
+            views = batch._replace(images=self.transform(batch.images, self.draws["transform"].at(step)))
+        terms = self._discriminator_step(optimizers[0], batch, views, step)
+        terms |= self._generator_step(optimizers[1], views.pool.images, step)
+        self.update_average(
             self.ema,
             self.network,
             self.settings.batch_size,
@@ -229,41 +213,36 @@ class SemiSupervised(L.LightningModule):
         )
         with torch.no_grad():
             seen = torch.stack([terms[name].detach() for name in self.CURVES])
-            self.finite &= seen.isfinite().all()
-            self.sums += seen
+            self.expect_finite(seen)
+            self.add_points(seen)
         if (step + 1) % self.log_every_n_steps == 0:
-            means = dict(zip(self.CURVES, (self.sums / self.log_every_n_steps).tolist(), strict=True))
-            assert self.logger is not None
-            self.logger.log_metrics(means, step=step)
-            self.sums.zero_()
+            self.draw_curves(step)
 
     def _discriminator_step(
-        self, optimizer: LightningOptimizer, views: Tensor, labels: Tensor, pool: Tensor, step: int
+        self, optimizer: torch.optim.Optimizer, batch: Batch, views: Batch, step: int
     ) -> dict[str, Tensor]:
-        settings, nothing = self.settings, views.new_zeros(())
+        settings, nothing = self.settings, views.images.new_zeros(())
         terms = {"loss/entropy": nothing, "loss/virtual_adversarial": nothing}
-        with self.toggled_optimizer(optimizer):
+        labels, pool = batch.labelled.labels, batch.pool.images
+        with torch.no_grad():
+            fakes = self.generate("discriminator", step)
+        # No layer of it lets images see each other, so all go through together.
+        sizes = [len(labels), len(pool), len(fakes)]
+        on_labelled, on_pool, on_fake = self.network(torch.cat([views.images, fakes])).float().split(sizes)
+        terms["loss/labelled"] = cross_entropy(on_labelled, labels)
+        terms["loss/pool"], terms["loss/fake"] = real_loss(on_pool), fake_loss(on_fake)
+        loss = terms["loss/labelled"] + (terms["loss/pool"] + terms["loss/fake"]) / 2
+        if settings.entropy:
+            terms["loss/entropy"] = conditional_entropy(on_pool)
+            loss = loss + settings.entropy * terms["loss/entropy"]
+        if settings.virtual_adversarial:
             with torch.no_grad():
-                fakes = self.generate("discriminator", step)
-            # No layer of it lets images see each other, so all go through together.
-            sizes = [len(labels), len(pool), len(fakes)]
-            on_labelled, on_pool, on_fake = self.network(torch.cat([views, fakes])).float().split(sizes)
-            terms["loss/labelled"] = cross_entropy(on_labelled, labels)
-            terms["loss/pool"], terms["loss/fake"] = real_loss(on_pool), fake_loss(on_fake)
-            loss = terms["loss/labelled"] + (terms["loss/pool"] + terms["loss/fake"]) / 2
-            if settings.entropy:
-                terms["loss/entropy"] = conditional_entropy(on_pool)
-                loss = loss + settings.entropy * terms["loss/entropy"]
-            if settings.virtual_adversarial:
-                with torch.no_grad():
-                    target = self.ema(pool).float()  # Tarvainen and Valpola 2017: the average knows better
-                random = self._draws["virtual_adversarial"].at(step)
-                term = virtual_adversarial(self.network, views[len(labels) :], target, settings.radius, random)
-                terms["loss/virtual_adversarial"] = term
-                loss = loss + settings.virtual_adversarial * term
-            optimizer.zero_grad()
-            self.manual_backward(loss)
-            optimizer.step()
+                target = self.ema(pool).float()  # Tarvainen and Valpola 2017: the average knows better
+            random = self.draws["virtual_adversarial"].at(step)
+            term = virtual_adversarial(self.network, views.pool.images, target, settings.radius, random)
+            terms["loss/virtual_adversarial"] = term
+            loss = loss + settings.virtual_adversarial * term
+        self.minimise(loss, optimizer)
         with torch.no_grad():
             terms["pool/confidence"] = on_pool.softmax(dim=1).amax(dim=1).mean()
             terms["output/pool"], terms["output/fake"] = (
@@ -271,20 +250,19 @@ class SemiSupervised(L.LightningModule):
             )
         return terms
 
-    def _generator_step(self, optimizer: LightningOptimizer, pool: Tensor, step: int) -> dict[str, Tensor]:
+    def _generator_step(self, optimizer: torch.optim.Optimizer, pool: Tensor, step: int) -> dict[str, Tensor]:
         nothing, turns = pool.new_zeros(()), self.settings.discriminator_steps
         if (step + 1) % turns:
             return {"loss/generator": nothing, "loss/pull_away": nothing}
-        with self.toggled_optimizer(optimizer):
-            fakes = self.generate("generator", step)
-            features = self.network.body(torch.cat([pool, fakes])).float()
-            on_pool, on_fake = features.split([len(pool), len(fakes)])
-            matching, away = feature_matching(on_pool, on_fake), nothing
-            if self.settings.pull_away:
-                away = pull_away(on_fake)
-            optimizer.zero_grad()
-            self.manual_backward(matching + self.settings.pull_away * away)
-            optimizer.step()
+        self.network.requires_grad_(False)  # the gradients of its weights would be thrown away
+        fakes = self.generate("generator", step)
+        features = self.network.body(torch.cat([pool, fakes])).float()
+        on_pool, on_fake = features.split([len(pool), len(fakes)])
+        matching, away = feature_matching(on_pool, on_fake), nothing
+        if self.settings.pull_away:
+            away = pull_away(on_fake)
+        self.minimise(matching + self.settings.pull_away * away, optimizer)
+        self.network.requires_grad_(True)
         return {"loss/generator": turns * matching, "loss/pull_away": turns * away}  # it stands still in the others
 
     def validation_step(self, batch: Batch, step: int) -> None:

@@ -7,7 +7,6 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -20,8 +19,9 @@ from gan_augment.contracts import Extra, Method, Plan
 from gan_augment.data.batches import Batch, ImageBatches, Part
 from gan_augment.data.image_set import ImageSet, ImageShape
 from gan_augment.methods.base import MethodStage, log_validation, steps_between_validations
-from gan_augment.randomness import Stream, initialised, seed_global, stream_seed
+from gan_augment.randomness import initialised, seed_global, stream_seed
 from gan_augment.settings import build, check_integer, check_number
+from gan_augment.training.base import Training
 from gan_augment.training.hardware import Hardware
 
 LOG_EVERY = 50  # steps between two points of the loss's curve; Lightning draws every 50th too
@@ -154,7 +154,7 @@ class Supervised(MethodStage):
         )
 
 
-class Classifier(L.LightningModule):
+class Classifier(Training):
     """Cross-entropy, AdamW, a fixed number of steps under a decaying rate; the last weights are kept.
 
     Args:
@@ -165,7 +165,7 @@ class Classifier(L.LightningModule):
         seed: Decides the draws of both.
     """
 
-    finite: Tensor
+    STREAMS = ("transform",)
 
     def __init__(
         self,
@@ -175,13 +175,11 @@ class Classifier(L.LightningModule):
         mixing: MixUp | CutMix | None,
         seed: int,
     ) -> None:
-        super().__init__()
+        super().__init__(seed, settings.num_steps)
         self.network = network
         self.settings = settings
         self.transform = transform
         self.mixing = mixing
-        self.seed = seed
-        self.register_buffer("finite", torch.tensor(True))
 
     def configure_optimizers(self) -> Any:
         """Return AdamW, and a half cosine down to 0 that is followed step by step."""
@@ -194,21 +192,17 @@ class Classifier(L.LightningModule):
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.settings.num_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def on_fit_start(self) -> None:
-        """Open the transform's stream on the device."""
-        self._draws = Stream(self.seed, "transform", self.device)
-
     def training_step(self, batch: Batch, step: int) -> Tensor:
         """Return the loss on one batch."""
-        images, targets = batch
+        images, targets = batch.images, batch.labels
         if self.transform is not None:
-            images = self.transform(images, self._draws.at(step))
+            images = self.transform(images, self.draws["transform"].at(step))
         if self.mixing is not None:
             seed_global(stream_seed(self.seed, "mixing", step), self.device)  # torchvision draws from the global stream
             images, targets = self.mixing(images, targets)
         seed_global(stream_seed(self.seed, "dropout", step), self.device)  # and so do networks
         loss = cross_entropy(self.network(images).float(), targets)
-        self.finite &= loss.detach().isfinite()
+        self.expect_finite(loss)
         if (step + 1) % LOG_EVERY == 0:
             self.log("train/loss", loss)
         return loss

@@ -4,7 +4,7 @@ import logging
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from lightning.pytorch.profilers import PassThroughProfiler
 
 from gan_augment.settings import check_boolean, check_choice, check_integer, check_number
 from gan_augment.stages import CHECKPOINTS
+from gan_augment.training.base import Training
 from gan_augment.training.checkpoints import Checkpoints, WholeFiles, newest_checkpoint
 from gan_augment.training.guard import NotFiniteGuard
 from gan_augment.training.progress import Progress
@@ -129,12 +130,11 @@ class Hardware:
 
     def fit(
         self,
-        system: L.LightningModule,
+        system: Training,
         data: L.LightningDataModule,
         folder: Path,
         validate_every: int | None = None,
         callbacks: tuple[Callback, ...] = (),
-        axis: Callable[[int], int] = int,
     ) -> None:
         """Train a system on every batch of its data, once, and log to `folder/tensorboard`.
 
@@ -146,7 +146,6 @@ class Hardware:
             folder: The stage's folder.
             validate_every: Steps between two looks at the validation images; None for no look.
             callbacks: What else watches the training.
-            axis: Where on the axis of its curves the points of a step stand.
 
         Raises:
             DivergedError: If the system's loss stops being finite.
@@ -160,7 +159,7 @@ class Hardware:
                     network.compile()
         checkpoint = newest_checkpoint(folder / CHECKPOINTS)
         first_step = 0 if checkpoint is None else int(checkpoint.stem)
-        logger = Events(folder, purge_from=axis(first_step))
+        logger = Events(folder, purge_from=system.axis(first_step))
         writing = [] if self.checkpoint_every is None else [Checkpoints(folder / CHECKPOINTS, self.checkpoint_every)]
         trainer = L.Trainer(
             accelerator=self.accelerator,

@@ -1,0 +1,114 @@
+"""What every training has in common: streams, learning rates, a flag of finite losses, curves and averages."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, cast
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from gan_augment.randomness import Stream
+
+
+class Training(L.LightningModule):
+    """A training of a fixed number of steps, each a function of the seed and the step.
+
+    Args:
+        seed: The seed of its streams.
+        num_steps: Its steps.
+        log_every_n_steps: Steps between two points of the curves.
+
+    Attributes:
+        STREAMS: Names of the streams that it draws from.
+        CURVES: Names of the curves that it draws.
+        finite: Whether all losses so far were finite. It stays on the device: reading it makes the host wait.
+        draws: The streams by name, on the device.
+        last_points: The last point of each curve.
+    """
+
+    STREAMS: ClassVar[tuple[str, ...]] = ()
+    CURVES: ClassVar[tuple[str, ...]] = ()
+
+    finite: Tensor
+    sums: Tensor
+    counts: Tensor
+
+    def __init__(self, seed: int, num_steps: int, log_every_n_steps: int = 50) -> None:
+        super().__init__()
+        self.seed = seed
+        self.log_every_n_steps = min(log_every_n_steps, num_steps)
+        self.draws: dict[str, Stream] = {}
+        self.last_points: dict[str, float] = {}
+        self.register_buffer("finite", torch.tensor(True))
+        self.register_buffer("sums", torch.zeros(len(self.CURVES)))
+        self.register_buffer("counts", torch.zeros(len(self.CURVES)))  # of the values in each sum
+
+    def axis(self, step: int) -> int:
+        """Return where the points of a step stand on the axis of the curves."""
+        return step
+
+    def on_fit_start(self) -> None:
+        """Open the streams on the device."""
+        self.draws = {name: Stream(self.seed, name, self.device) for name in self.STREAMS}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add to a checkpoint what is not among the weights."""
+        checkpoint["last_points"] = self.last_points
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore it."""
+        self.last_points = checkpoint["last_points"]
+
+    def optimizers_at(self, *rates: float) -> list[torch.optim.Optimizer]:
+        """Return the optimizers, for manual optimisation, each with its learning rate in this step."""
+        optimizers = cast("list[torch.optim.Optimizer]", self.optimizers(use_pl_optimizer=False))
+        for optimizer, rate in zip(optimizers, rates, strict=True):
+            optimizer.param_groups[0]["lr"] = rate
+        return optimizers
+
+    def minimise(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
+        """Take one step of an optimizer."""
+        optimizer.zero_grad()
+        # Not `manual_backward`, whose hooks take longer than a small layer: one device, and no loss to be scaled.
+        loss.backward()
+        optimizer.step()
+
+    def expect_finite(self, losses: Tensor) -> None:
+        """Note whether losses are finite; the guard ends a training where they are not."""
+        self.finite.logical_and_(losses.detach().isfinite().all())
+
+    def add_points(self, values: Tensor, counted: Tensor | float = 1.0) -> None:
+        """Add a value for each curve, `[len(CURVES)]`, to its next point; where `counted` is 0 there is none."""
+        self.sums.add_(values)
+        self.counts.add_(counted)
+
+    def draw_curves(self, step: int, further: Mapping[str, float] | None = None) -> None:
+        """Draw the mean of each curve since its last point, and further numbers; `step` is the last step."""
+        totals = zip(self.CURVES, self.sums.tolist(), self.counts.tolist(), strict=True)
+        self.last_points |= {name: total / count for name, total, count in totals if count}
+        assert self.logger is not None
+        self.logger.log_metrics({**self.last_points, **(further or {})}, step=self.axis(step))
+        self.sums.zero_()
+        self.counts.zero_()
+
+    @torch.no_grad()
+    def update_average(
+        self, average: nn.Module, current: nn.Module, images: int, images_seen: int, half_life: int, ramp_up: float
+    ) -> None:
+        """Move a running average towards the current network.
+
+        After n images the average keeps 2^(-n / half-life) of what it was. Weights are averaged; the statistics of
+        batch norm are averages already and are copied.
+
+        Args:
+            average: What is moved.
+            current: The network, of the same build.
+            images: Images seen since the last move.
+            images_seen: Images seen in all.
+            half_life: Half-life of the average, in images.
+            ramp_up: The half-life is at most this share of the images seen so far, so that the start is forgotten.
+        """
+        kept = 0.5 ** (images / min(half_life, ramp_up * images_seen))
+        torch._foreach_lerp_(list(average.parameters()), list(current.parameters()), 1 - kept)
+        for mean, value in zip(average.buffers(), current.buffers(), strict=True):
+            mean.copy_(value)
