@@ -8,7 +8,7 @@ from gan_augment.arm import Arm
 from gan_augment.augmentation.classical import ClassicalTransform
 from gan_augment.data.split import LabelBudget
 from gan_augment.records.factors import OF_THE_LAUNCH
-from gan_augment.settings import build, check_boolean, check_integer, check_names, settings_from
+from gan_augment.settings import build, build_chosen, check_boolean, check_integer, check_names, settings_from
 from gan_augment.training.hardware import Hardware
 
 Kind = TypeVar("Kind")
@@ -36,19 +36,6 @@ class Seeds:
         """Refuse values out of range."""
         for name, seed in vars(self).items():
             check_integer(f"seeds.{name}", seed, low=0)
-
-
-@dataclass(frozen=True)
-class Imbalance:
-    """Which classes are made rare.
-
-    Attributes:
-        classes: Their names.
-        share: The share of their training images that is kept; None without rare classes.
-    """
-
-    classes: list[str]
-    share: float | None
 
 
 @dataclass(frozen=True)
@@ -119,13 +106,13 @@ class Config:
         values = {name: value for name, value in settings.items() if name not in nodes or name == "data"}
         check_names("the configuration", values, (*PLAIN, *OF_THE_LAUNCH))
         check_boolean("open_test", settings["open_test"])
-        imbalance = settings_from(Imbalance, "imbalance", settings["imbalance"])
+        check_names("imbalance", settings["imbalance"], ("classes", "share"))
         return cls(
             settings=settings,
             data=DataSettings.read(nodes.pop("data", {})),
-            parts={name: build_part(name, node) for name, node in nodes.items()},
-            measures={name: build_part(f"measures.{name}", node) for name, node in settings["measures"].items()},
-            budget=LabelBudget(settings["labels"], imbalance.classes, imbalance.share),
+            parts={name: build_chosen(name, node) for name, node in nodes.items()},
+            measures={name: build_chosen(f"measures.{name}", node) for name, node in settings["measures"].items()},
+            budget=LabelBudget(settings["labels"], *(settings["imbalance"][name] for name in ("classes", "share"))),
             validation_per_class=settings["validation_per_class"],
             open_test=settings["open_test"],
             seeds=settings_from(Seeds, "seeds", settings["seeds"]),
@@ -156,11 +143,3 @@ class Config:
     def names(self, kind: type[Any]) -> list[str]:
         """Return the names of the nodes whose objects are of a kind, or of any where nothing is chosen."""
         return [name for name, part in self.parts.items() if part is None or isinstance(part, kind)]
-
-
-def build_part(name: str, node: Mapping[str, Any]) -> Any:
-    """Build the object of a node; None where its `_target_` is null, as where nothing is chosen."""
-    if node.get("_target_") is None:
-        check_names(name, node, ("_target_",))
-        return None
-    return build(node, name, object)

@@ -48,9 +48,9 @@ class Extra(Bundle):
     balanced: ClassVar[bool] = False
 
     @classmethod
-    @abstractmethod
     def plan(cls, plan: Plan) -> Self:
-        """Plan the stages that it needs."""
+        """Plan the stages that it needs: none unless a class says otherwise."""
+        return cls()
 
     def check(self, labelled: ImageSet, num_extra: int, batch_size: int) -> None:
         """Refuse a share of the batch, or images, that make another arm of this one.
@@ -181,8 +181,3 @@ class NoExtra(Extra):
     """No further images."""
 
     name = "none"
-
-    @classmethod
-    def plan(cls, plan: Plan) -> Self:
-        """There is nothing to plan."""
-        return cls()

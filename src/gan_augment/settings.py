@@ -125,6 +125,18 @@ def build(node: Mapping[str, Any], name: str, kind: type[Built]) -> Built:
     return built
 
 
+def build_chosen(name: str, node: Mapping[str, Any]) -> Any:
+    """Build the object of a node; None where its `_target_` is null, because nothing is chosen.
+
+    Raises:
+        ValueError: As `build` does.
+    """
+    if node.get("_target_") is not None:
+        return build(node, name, object)
+    check_names(name, node, ("_target_",))
+    return None
+
+
 def class_from(node: Any, kind: type) -> tuple[Any, dict[str, Any]]:
     """Find the class and the settings that a node from an untrusted file names.
 

@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
-from gan_augment.contracts import Extra, Plan
+from gan_augment.contracts import Extra
 from gan_augment.data.image_set import ImageSet
 
 
@@ -15,11 +14,6 @@ class Labelled(Extra):
 
     name = "labelled"
     balanced = True
-
-    @classmethod
-    def plan(cls, plan: Plan) -> Self:
-        """There is nothing to plan."""
-        return cls()
 
     def check(self, labelled: ImageSet, num_extra: int, batch_size: int) -> None:
         """Refuse classes of equal sizes."""
@@ -40,11 +34,6 @@ class LeftOut(Extra):
     """No images: each batch is that much smaller."""
 
     name = "left_out"
-
-    @classmethod
-    def plan(cls, plan: Plan) -> Self:
-        """There is nothing to plan."""
-        return cls()
 
     def check(self, labelled: ImageSet, num_extra: int, batch_size: int) -> None:
         """Refuse a batch without images."""
