@@ -553,7 +553,7 @@ def assert_refused(ended, output, *said):
         ("generator.betas=[0.5]", "generator.betas=[0.5]: use a list of two numbers"),
         ("+generator.foo=1", "generator has no setting foo: use images_seen, batch_size"),
         ("+foo=1", "foo"),
-        ("data.image_size=4", "a CNN needs images of at least 8x8 pixels, not 4x4"),
+        ("data.image_size=4", "architecture DCGAN makes images of 8 to 128 pixels a side, not 4"),
         ("augmentation=oversampling", "each has 5 labelled images: they come as often anyway"),
         ("trainer.precision=16", "trainer.precision=16: use one of 32-true, bf16-mixed"),
     ],
