@@ -6,6 +6,7 @@ import inspect
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -28,7 +29,7 @@ from PIL import Image
 
 from conftest import TINY
 from gan_augment.app import CONF
-from gan_augment.generators.design import DESIGN
+from gan_augment.generators.gan import PARTS
 from gan_augment.launch import compose_jobs
 from gan_augment.records.record import SCHEMA
 
@@ -231,7 +232,7 @@ EVERY_ARM = {
 
 
 def test_every_arm_runs_and_says_what_it_saw(cli, tmp_path):
-    assert set(EVERY_ARM) == {path.stem for path in (CONF / "augmentation").glob("*.yaml")}
+    assert {*EVERY_ARM, "row"} == {path.stem for path in (CONF / "augmentation").glob("*.yaml")}
     rare = ("imbalance.classes=['3']", "imbalance.share=0.5")  # oversampling refuses equal classes
     arms = f"augmentation={','.join(EVERY_ARM)}"
     ended = cli("-m", "study=arms", arms, "seed=0", *rare, *TINY, f"paths.output_dir={tmp_path}")
@@ -483,16 +484,16 @@ def test_a_disk_that_is_full_or_read_only_is_refused(cli, small_disk):
 
 
 def test_a_store_that_is_removed_meanwhile_fails_a_trial_and_no_more(cli, tmp_path, monkeypatch):
-    from gan_augment.generators import gan
+    from gan_augment.generators.gan import TrainGAN
 
-    train_gan = gan.train_gan
+    train_gan = TrainGAN.run
 
-    def removed(*arguments, **settings):
-        train_gan(*arguments, **settings)
+    def removed(self, folder, made):
+        train_gan(self, folder, made)
         shutil.rmtree(tmp_path / "store")
 
     command = (*STUDY, "augmentation=none,gan", "seed=0", f"paths.output_dir={tmp_path}")
-    monkeypatch.setattr(gan, "train_gan", removed)
+    monkeypatch.setattr(TrainGAN, "run", removed)
     ended = cli(*command)
     assert ended.code == 1
     assert "gan-augment: [Errno 2] No such file or directory: " in ended.err
@@ -550,9 +551,9 @@ def assert_refused(ended, output, *said):
         ("study=../elsewhere", "study=../elsewhere: use a name that a folder can have"),
         ("seed=first", "seeds.split=first: use a whole number of at least 0"),
         ("generator.betas=[0.5]", "generator.betas=[0.5]: use a list of two numbers"),
-        ("+generator.foo=1", "gan has no setting foo: use images_seen, batch_size"),
+        ("+generator.foo=1", "generator has no setting foo: use images_seen, batch_size"),
         ("+foo=1", "foo"),
-        ("data.image_size=4", "a CNN needs images of at least 8x8 pixels, not 4x4"),
+        ("data.image_size=4", "architecture DCGAN makes images of 8 to 128 pixels a side, not 4"),
         ("augmentation=oversampling", "each has 5 labelled images: they come as often anyway"),
         ("trainer.precision=16", "trainer.precision=16: use one of 32-true, bf16-mixed"),
     ],
@@ -734,7 +735,12 @@ def first_values(recipe):
 def test_every_recipe_runs(cli, shared_outputs, recipe, mnist_folder, photographs, monkeypatch):
     # A recipe may sweep architectures and classifiers, which do not all have channels; it may have neither.
     text = (CONF / "experiment" / f"{recipe}.yaml").read_text()
-    without = ["channels", *(group for group in ("classifier", "judge") if f"override /{group}: none" in text)]
+    measures = re.search(r"override /measures: \[(.*?)\]", text)
+    without = [
+        "channels",
+        *(["classifier"] if "override /classifier: none" in text else []),
+        *(["judge"] if measures and "judge" not in measures[1] else []),
+    ]
     tiny = [setting for setting in TINY if not any(name in setting for name in without)]
     tiny += ["validation_per_class=20"] if "validation_per_class" in text else []
     tiny += [setting.format(photographs=photographs) for setting in FOR_RECIPES.get(recipe, ())]
@@ -764,7 +770,7 @@ MEMBERS = [
 def targets(node):
     """Find the nodes that name an object, and in them those of their arguments."""
     if isinstance(node, dict):
-        if "_target_" in node:
+        if node.get("_target_") is not None:
             yield node
         for inner in node.values():
             yield from targets(inner)
@@ -772,35 +778,33 @@ def targets(node):
 
 @pytest.mark.parametrize("member", MEMBERS)
 def test_every_member_of_every_group_composes_and_builds(composed, member):
-    from gan_augment.plan import NOT_OF_THE_SOURCE
     from gan_augment.settings import build
 
-    config = composed(member)
-    group = member.split("=")[0]
+    group, name = member.split("=")
+    config = composed(f"{group}=[{name}]" if group == "measures" else member)  # several measures are chosen
     if group == "experiment":  # its own package is the whole configuration
         assert set(config) >= {"data", "augmentation", "seeds"}
         return
     node = OmegaConf.to_container(config[group], resolve=True)
     if group == "data":  # to call a source takes files
-        source = {name: value for name, value in node.items() if name not in NOT_OF_THE_SOURCE}
+        source, node = node, {name: node.pop(name) for name in ("test_share", "classical")}
         make = get_object(source.pop("_target_"))
         inspect.signature(make).bind(**source)
-        node = {name: node[name] for name in NOT_OF_THE_SOURCE}
     for target in targets(node):
-        built = build(target)
+        built = build(target, member, object)
         made = built.func if target.get("_partial_") else type(built)
         assert made.__name__ == target["_target_"].rpartition(".")[2]
 
 
-DESIGN_MEMBERS = [member for member in MEMBERS if member.split("=")[0] in DESIGN]
+DESIGN_MEMBERS = [member for member in MEMBERS if member.split("=")[0] in (*PARTS, "generator", "synthesis")]
 
 
 # What a member goes with, if not with a generator of digits that is trained alone for ten steps.
 COMPANY = {
     "architecture=points": ("classifier=none", "data=ring", "generator.images_seen=640"),
-    "conditioning=pseudo_label": (
+    "synthesis=confident": (
         *("data=arrays", "data.images={halves}", "generator.images_seen=640", "classifier.num_steps=20"),
-        *("synthesis.threshold=0", "judge.num_steps=10"),
+        *("conditioning=none", "synthesis.threshold=0", "measures.judge.num_steps=10"),
     ),
 }
 
@@ -815,7 +819,7 @@ def halves(tmp_path):
 
 @pytest.mark.parametrize("member", DESIGN_MEMBERS)
 def test_every_member_of_a_gan_s_groups_trains(cli, shared_outputs, member, halves):
-    usual = ("classifier=none", "data.image_size=8", "generator.images_seen=640", "judge.num_steps=10")
+    usual = ("classifier=none", "data.image_size=8", "generator.images_seen=640", "measures.judge.num_steps=10")
     company, study = COMPANY.get(member, usual), member.replace("=", "-")
     ended = cli(
         *(setting.format(halves=halves) for setting in company),
@@ -845,8 +849,8 @@ def test_a_sweep_over_parts_of_a_gan_is_compared_part_by_part(cli, tmp_path):
             "synthesis.per_class=4",
             "classifier.num_steps=5",
             "classifier.network.channels=4",
-            "judge.num_steps=5",
-            "judge.network.channels=4",
+            "measures.judge.num_steps=5",
+            "measures.judge.network.channels=4",
         ),
         *("trainer.num_threads=1", f"paths.output_dir={tmp_path}"),
     )
@@ -884,7 +888,7 @@ def test_there_are_members_to_test():
 @pytest.mark.parametrize(
     "sweep",
     [
-        ("experiment=digits", "seed=0,1", "label_fraction=null", "study=other"),
+        ("experiment=digits", "seed=0,1", "labels=10%", "study=other"),
         (
             "augmentation=none,gan",
             "generator.batch_size=32,64",

@@ -4,13 +4,13 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from conftest import GAN_NODES
+from conftest import GAN_NODES, gan_stage
 from gan_augment.artefacts.weights import load_weights
 from gan_augment.augmentation.discriminator import DiffAugment
 from gan_augment.data.batches import ImageBatches, Part
 from gan_augment.data.image_set import to_float
 from gan_augment.generators.design import GANDesign, GANSettings
-from gan_augment.generators.gan import GAN, gan_stage, gradient_norm, labels_in_turns, train_gan
+from gan_augment.generators.gan import GAN, TrainGAN, gradient_norm, labels_in_turns
 from gan_augment.losses.adversarial import Hinge, LeastSquares, Minimax, NonSaturating, Relativistic, Wasserstein
 from gan_augment.losses.penalties import Penalties
 from gan_augment.networks.conditioning import Concat, PerClass, Projection, Unconditional
@@ -21,7 +21,7 @@ from gan_augment.networks.resnet import ResNet
 from gan_augment.randomness import initialised
 from gan_augment.stages import DivergedError
 
-SETTINGS = GAN_NODES["gan"]
+SETTINGS = {name: value for name, value in GAN_NODES["generator"].items() if name != "_target_"}
 
 
 def settings(**changes):
@@ -37,6 +37,11 @@ def design(loss=None, architecture=None, conditioning=None, penalties=None, augm
         augmentation or DiffAugment(0, 0, 0, 0, 0),
         settings(**changes),
     )
+
+
+def train(images, parts, cpu, folder):
+    """Train for real, and leave the weights in a folder."""
+    TrainGAN(labelled=images, design=parts, seed=0, hardware=cpu).run(folder, {})
 
 
 def make_system(images, loss=None, architecture=None, **changes):
@@ -184,7 +189,7 @@ def test_generated_labels_are_as_frequent_as_the_real_ones(image_set, cpu, tmp_p
 def test_each_class_is_divided_into_clusters_that_both_networks_know(image_set, cpu, tmp_path):
     images = image_set(per_class=12)
     parts = design(conditioning=Projection(clusters=2), images_seen=16 * 4)
-    train_gan(images, parts, 0, cpu, tmp_path)
+    train(images, parts, cpu, tmp_path)
     weights = torch.load(tmp_path / "weights.pt", weights_only=True)
     counts = torch.tensor(weights["about"]["label_counts"]).view(3, 2)
     assert counts.sum(dim=1).tolist() == [12] * 3
@@ -219,7 +224,7 @@ def trained(images, cpu, folder, architecture=None, **changes):
     """Train for real; return the averaged generator."""
     parts = design(architecture=architecture, **changes)
     folder.mkdir(exist_ok=True)
-    train_gan(images, parts, 0, cpu, folder)
+    train(images, parts, cpu, folder)
     return load_weights(folder / "weights.pt", "ema", parts.generator(images.shape, images.num_classes))
 
 
@@ -339,7 +344,7 @@ def test_a_loss_that_is_not_finite_ends_the_training(image_set, cpu, tmp_path):
 
     images = image_set()
     with pytest.raises(DivergedError, match="within the first 50 steps"):
-        train_gan(images, design(Broken(), images_seen=16 * 200), 0, cpu, tmp_path)
+        train(images, design(Broken(), images_seen=16 * 200), cpu, tmp_path)
     assert not (tmp_path / "weights.pt").exists()
 
 
@@ -364,7 +369,7 @@ def test_golden_numbers(image_set, cpu, tmp_path):
     logits = discriminator(to_float(images.images[::10]), images.labels[::10])
     found = [made.abs().mean().item(), made.std().item(), *logits.tolist()]
     assert found == pytest.approx(GOLDEN, rel=1e-3), (
-        "the mathematics of the GAN's training has changed: raise VERSION in generators/gan.py; "
+        "the mathematics of the GAN's training has changed: raise the version of TrainGAN in generators/gan.py; "
         f"numbers are now {found}"
     )
 
@@ -400,7 +405,10 @@ def test_the_discriminator_sees_no_more_images_than_asked_for():
 def test_the_stage_is_made_from_labelled_images_and_settings(image_set, cpu):
     def key(images=None, width=8, seed=0, **changes):
         images = images or image_set()
-        changed = {"architecture": GAN_NODES["architecture"] | {"width": width}, "gan": SETTINGS | changes}
+        changed = {
+            "architecture": GAN_NODES["architecture"] | {"width": width},
+            "generator": GAN_NODES["generator"] | changes,
+        }
         return gan_stage(images, GAN_NODES | changed, seed, cpu).key
 
     keys = [key(), key(image_set(seed=1)), key(width=9), key(seed=1), key(batch_size=17)]
@@ -410,7 +418,7 @@ def test_the_stage_is_made_from_labelled_images_and_settings(image_set, cpu):
 
 def test_images_that_the_architecture_cannot_make_are_refused(image_set, cpu):
     with pytest.raises(ValueError, match="makes images of 8 to 128 pixels a side, not 4"):
-        gan_stage(image_set(size=4), GAN_NODES, 0, cpu)
+        gan_stage(image_set(size=4), hardware=cpu).check()
 
 
 LOSSES = {
@@ -441,7 +449,7 @@ def sound(loss="minimax", architecture="mlp", conditioning="projection", penalti
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss_trains_every_architecture(image_set, cpu, tmp_path, loss, architecture):
-    train_gan(image_set(), sound(loss, architecture, images_seen=16 * 4), 0, cpu, tmp_path)
+    train(image_set(), sound(loss, architecture, images_seen=16 * 4), cpu, tmp_path)
     assert (tmp_path / "weights.pt").exists()
 
 
@@ -453,7 +461,7 @@ def test_every_conditioning_trains_under_penalties_and_augmentation(
 ):
     augmentation = DiffAugment(0.5, 1.0, 0.5, 0.125, 0.5)
     parts = sound(loss, "dcgan", conditioning, penalties, augmentation=augmentation, images_seen=16 * 4)
-    train_gan(image_set(), parts, 0, cpu, tmp_path)
+    train(image_set(), parts, cpu, tmp_path)
     assert (tmp_path / "weights.pt").exists()
 
 
@@ -465,7 +473,7 @@ def test_a_penalty_and_batch_norm_in_the_discriminator_are_refused(image_set):
 
 def test_clipped_weights_stay_within_their_bound(image_set, cpu, tmp_path):
     images, parts = image_set(), sound("wasserstein", images_seen=16 * 4)
-    train_gan(images, parts, 0, cpu, tmp_path)
+    train(images, parts, cpu, tmp_path)
     discriminator = load_weights(tmp_path / "weights.pt", "discriminator", parts.discriminator(images.shape, 3))
     assert max(weight.abs().max() for weight in discriminator.parameters()) <= 0.01
 

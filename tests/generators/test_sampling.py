@@ -1,20 +1,21 @@
 import dataclasses
 import json
-from functools import partial
+from dataclasses import dataclass
 
 import pytest
 import torch
 
-from conftest import GAN_NODES
-from gan_augment.artefacts.generator import Generator, Latents
+from conftest import GAN_NODES, gan_design
+from gan_augment.artefacts.classifier import TrainedClassifier
+from gan_augment.artefacts.generator import Generator, Latents, chosen_checkpoint
 from gan_augment.artefacts.synthetic_set import SyntheticSet
 from gan_augment.artefacts.weights import save_weights
-from gan_augment.data.image_set import ImageShape
-from gan_augment.generators.sampling import SynthesisSettings, chosen, synthesis_stage, synthesize
-from gan_augment.methods.supervised import TrainedClassifier
+from gan_augment.data.image_set import ImageSet, ImageShape
+from gan_augment.generators.sampling import Synthesis, SynthesisSettings, synthesize
 from gan_augment.networks.cnn import CNN
 from gan_augment.networks.conditioning import Projection
 from gan_augment.networks.dcgan import DCGAN
+from gan_augment.plan import plan_trial
 from gan_augment.stages import Stage, StageStore
 
 DESIGN = GAN_NODES | {"architecture": {"_target_": "gan_augment.networks.dcgan.DCGAN", "latent_dim": 5, "channels": 4}}
@@ -179,14 +180,20 @@ def test_nothing_to_top_up_is_said():
         settings(quotas="top_up").count(EQUAL)
 
 
-def gan_stage(image_set, best=False):
-    """A stage that leaves the untrained weights of a GAN; the averaged generator differs from the other."""
-    images = image_set()
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Untrained(Stage):
+    """Leaves the untrained weights of a GAN; the averaged generator differs from the other."""
 
-    def compute(folder):
+    name, version = "gan", 1
+
+    labelled: ImageSet
+    best: bool
+
+    def run(self, folder, made):
+        images = self.labelled
         about = {
             "kind": "gan",
-            "design": DESIGN,
+            "design": gan_design(DESIGN).identity,
             "shape": [1, 8, 8],
             "class_names": images.class_names,
             "class_counts": images.class_counts.tolist(),
@@ -194,75 +201,93 @@ def gan_stage(image_set, best=False):
             "trained_on": "0" * 32,
             "images_seen": 640,
         }
-        for name in ("weights.pt", "best.pt")[: 2 if best else 1]:
+        for name in ("weights.pt", "best.pt")[: 2 if self.best else 1]:
             kinds = ("ema", "generator")
             networks = {kind: Projection().generator(DCGAN(5, 4), images.shape, 3) for kind in kinds}
             save_weights(folder / name, about, **networks)
 
-    return Stage("gan", 1, {"best": best}, {}, 0, compute)
+    def load(self, folder):
+        return Generator.load(chosen_checkpoint(folder), CPU)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SaysMiddle(Stage):
+    """Leaves a classifier that is sure of the second class, whatever it is shown."""
+
+    name, version = "classifier", 1
+
+    def run(self, folder, made):
+        network = CNN(ImageShape(1, 8, 8), 3, 4)
+        torch.nn.init.zeros_(network.layers[-1].weight)
+        network.layers[-1].bias.data = torch.tensor([0.0, 5.0, 0.0])
+        node = {"network": {"_target_": "gan_augment.networks.cnn.CNN", "_partial_": True, "channels": 4}}
+        about = {
+            "kind": "classifier",
+            "classifier": node | {"batch_size": 16},
+            "shape": [1, 8, 8],
+            "class_names": [f"class{label}" for label in range(3)],
+            "class_counts": [5] * 3,
+        }
+        save_weights(folder / "weights.pt", about, classifier=network)
+
+    def load(self, folder):
+        return TrainedClassifier.load(folder / "weights.pt", CPU)
+
+
+@pytest.fixture
+def stage(image_set, cpu):
+    """Plan the sampling of an untrained generator."""
+
+    def make(like=None, best=False, teacher=None, **changes):
+        asked, like = settings(**changes), image_set() if like is None else like
+        return Synthesis(
+            gan=Untrained(labelled=image_set(), best=best, seed=0, hardware=cpu),
+            teacher=teacher,
+            settings=asked,
+            images=asked.count(like.class_counts).tolist(),
+            like=like,
+            seed=3,
+            hardware=cpu,
+        )
+
+    return make
 
 
 @pytest.mark.parametrize("best", [False, True])
-def test_the_stage_samples_the_averaged_generator(tmp_path, image_set, cpu, best):
-    store, gan = StageStore(tmp_path), gan_stage(image_set, best)
-    stage = synthesis_stage(gan, None, image_set(), NODE, seed=3, hardware=cpu)
-    found = SyntheticSet.read(store.fetch(stage).folder, ["a", "b", "c"])
-    checkpoint = store.folder(gan) / ("best.pt" if best else "weights.pt")
-    assert chosen(store.folder(gan)) == checkpoint
+def test_the_stage_samples_the_averaged_generator(tmp_path, image_set, stage, best):
+    store, one = StageStore(tmp_path), stage(best=best)
+    found = one.load(store.fetch(one).folder)
+    checkpoint = store.folder(one.gan) / ("best.pt" if best else "weights.pt")
+    assert chosen_checkpoint(store.folder(one.gan)) == checkpoint
     expected = synthesize(Generator.load(checkpoint, CPU), settings(), image_set().class_counts, seed=3)
     assert torch.equal(found.images.images, expected.images.images)
     assert found.images.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
-    assert found.images.class_names == ["a", "b", "c"]
+    assert found.images.class_names == image_set().class_names
     assert found.numbers.tolist() == [0, 1, 2, 3] * 3
 
 
-def test_the_stage_asks_its_teacher(tmp_path, image_set, cpu):
-    node = {
-        "network": {"_target_": "gan_augment.networks.cnn.CNN", "_partial_": True, "channels": 4},
-        "num_steps": 1,
-        "batch_size": 16,
-        "learning_rate": 0.1,
-        "weight_decay": 0.0,
-    }
-
-    def compute(folder):
-        network = CNN(ImageShape(1, 8, 8), 3, 4)
-        torch.nn.init.zeros_(network.layers[-1].weight)
-        network.layers[-1].bias.data = torch.tensor([0.0, 5.0, 0.0])  # whatever it is shown, it is sure of the second
-        save_weights(
-            folder / "weights.pt",
-            {
-                "kind": "classifier",
-                "classifier": node,
-                "shape": [1, 8, 8],
-                "class_names": list(image_set().class_names),
-                "class_counts": [5] * 3,
-            },
-            classifier=network,
-        )
-
+def test_the_stage_asks_its_teacher(tmp_path, image_set, cpu, stage):
     labelled = image_set(per_class=2).subset(torch.tensor([0, 1, 4, 5]))  # two of the first and the third class
-    teacher, store = Stage("classifier", 1, {}, {}, 0, compute), StageStore(tmp_path)
-    asked = NODE | CONFIDENT | {"quotas": "top_up", "per_class": 2}
-    make = partial(synthesis_stage, gan_stage(image_set), teacher, labelled, seed=3, hardware=cpu)
-    found = SyntheticSet.read(store.fetch(make(asked)).folder, list(image_set().class_names))
+    asked = {"teacher": SaysMiddle(seed=0, hardware=cpu), **CONFIDENT, "quotas": "top_up", "per_class": 2}
+    one = stage(labelled, **asked)
+    found = one.load(StageStore(tmp_path).fetch(one).folder)
     assert found.images.labels.tolist() == [1, 1]
     assert found.sureness.tolist() == pytest.approx([0.9867] * 2, abs=1e-3)
-    assert make(asked).key != make(asked | {"threshold": 0.8}).key
+    assert one.key != stage(labelled, **asked | {"threshold": 0.8}).key
 
 
-def test_the_number_of_labelled_images_decides_no_more_than_quotas_do(image_set, cpu):
+def test_the_number_of_labelled_images_decides_no_more_than_quotas_do(image_set, stage):
     def key(per_class, **changes):
-        images = image_set(per_class=per_class)
-        return synthesis_stage(gan_stage(image_set), None, images, NODE | changes, seed=3, hardware=cpu).key
+        return stage(image_set(per_class=per_class), **changes).key
 
     assert key(5) == key(6)
     assert key(1, quotas="top_up") != key(2, quotas="top_up")
 
 
-def test_quotas_are_checked_before_anything_is_trained(image_set, cpu):
+def test_quotas_are_checked_before_anything_is_trained(plain_settings):
+    quotas = ("synthesis.quotas=top_up", "synthesis.per_class=5")
     with pytest.raises(ValueError, match="every class has as many labelled images already"):
-        synthesis_stage(gan_stage(image_set), None, image_set(), NODE | {"quotas": "top_up"}, seed=3, hardware=cpu)
+        plan_trial(plain_settings("augmentation=gan", *quotas))
 
 
 def test_stored_sets_say_how_many_candidates_there_were(tmp_path):

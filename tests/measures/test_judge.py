@@ -1,16 +1,26 @@
 import dataclasses
 import math
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from conftest import JUDGE_NODE, NO_TRANSFORM
 from gan_augment.data.image_set import ImageSet
-from gan_augment.measures.judge import how_many_to_judge, judge_images, lay_out_judge, look, why_no_judge
+from gan_augment.measures.judge import (
+    Judge,
+    JudgeWatch,
+    classification_accuracy_score,
+    features_of,
+    how_many_to_judge,
+    judge_images,
+    why_no_judge,
+)
 from gan_augment.metrics.fidelity import judge_metrics
 from gan_augment.metrics.inception import inception_network
 from gan_augment.records.metric_meanings import GENERATOR_METRICS
+from gan_augment.settings import build
 from gan_augment.stages import DivergedError, StageStore
 
 
@@ -19,7 +29,11 @@ def lay_out(image_set, cpu):
     def make(validation=None, training=None, **changes):
         validation = image_set(per_class=60, seed=1) if validation is None else validation
         training = image_set(per_class=40, seed=2) if training is None else training
-        return lay_out_judge(training, validation, NO_TRANSFORM, JUDGE_NODE | changes, cpu)
+        config = SimpleNamespace(data=SimpleNamespace(classical=NO_TRANSFORM), hardware=cpu)
+        judge = build(JUDGE_NODE | changes, "measures.judge", Judge)
+        stage = judge.stage(config, SimpleNamespace(training=training, validation=validation))
+        stage.check()
+        return stage
 
     return make
 
@@ -28,7 +42,7 @@ def lay_out(image_set, cpu):
 def judge(lay_out, tmp_path):
     """A trained judge of three levels of grey."""
     one = lay_out()
-    return one, one.load(StageStore(tmp_path).fetch(one.stage).folder)
+    return one, one.load(StageStore(tmp_path).fetch(one).folder)
 
 
 def relabelled(images, labels):
@@ -38,7 +52,7 @@ def relabelled(images, labels):
 def test_what_a_judge_sees(judge, image_set):
     _, network = judge
     images = image_set(per_class=50, seed=3)
-    seen = look(network, images)
+    seen = features_of(network, images)
     assert seen.features.shape == (150, 6)
     assert (seen.predicted == images.labels).float().mean() > 0.9
     # Features of about unit variance, whatever the images.
@@ -82,12 +96,14 @@ def test_copies_of_the_training_images_score_no_better_than_fresh_ones(judge, im
     training = image_set(per_class=40, seed=2)
     few = training.subset(torch.arange(0, 120, 8).repeat_interleave(12).sort().values)  # 5 a class, over and over
     names = training.class_names
-    copied, _ = judge_metrics(look(network, one.validation), look(network, few), names)
-    fresh, _ = judge_metrics(look(network, one.validation), look(network, image_set(per_class=60, seed=5)), names)
+    copied, _ = judge_metrics(features_of(network, one.validation), features_of(network, few), names)
+    fresh, _ = judge_metrics(
+        features_of(network, one.validation), features_of(network, image_set(per_class=60, seed=5)), names
+    )
     assert copied["recall"] < fresh["recall"]
     assert copied["coverage"] < fresh["coverage"]
     assert copied["judge_frechet_distance"] > fresh["judge_frechet_distance"]
-    at_home, _ = judge_metrics(look(network, few), look(network, few), names)
+    at_home, _ = judge_metrics(features_of(network, few), features_of(network, few), names)
     assert at_home["judge_frechet_distance"] == pytest.approx(0, abs=1e-3)
 
 
@@ -105,7 +121,7 @@ def test_as_many_training_images_stand_for_a_copycat(judge, image_set):
     generated, training = image_set(per_class=60, seed=4), image_set(per_class=500, seed=2)
     metrics, _ = judge_images(network, generated, one.validation, training)
     few = training.subset(torch.cat([500 * label + torch.arange(60) for label in range(3)]))
-    expected, _ = judge_metrics(look(network, one.validation), look(network, few), training.class_names)
+    expected, _ = judge_metrics(features_of(network, one.validation), features_of(network, few), training.class_names)
     assert metrics["real"]["recall"] == expected["recall"]
     assert metrics["real"]["judge_frechet_distance"] == expected["judge_frechet_distance"]
 
@@ -123,7 +139,7 @@ def test_a_classifier_that_diverges_on_generated_images_has_no_score(judge, imag
 
     one, _ = judge
     monkeypatch.setattr("gan_augment.measures.judge.train_classifier", diverge)
-    assert math.isnan(one.cas(image_set()))
+    assert math.isnan(classification_accuracy_score(one, image_set()))
 
 
 def test_images_without_classes_are_compared_as_they_are(judge, image_set):
@@ -138,7 +154,7 @@ def test_images_without_classes_are_compared_as_they_are(judge, image_set):
 def test_without_validation_images_only_labels_are_compared(lay_out, tmp_path, image_set):
     nothing = image_set().subset(torch.arange(0))
     one = lay_out(validation=nothing)
-    network = one.load(StageStore(tmp_path).fetch(one.stage).folder)
+    network = one.load(StageStore(tmp_path).fetch(one).folder)
     metrics, refusals = judge_images(network, image_set(per_class=60, seed=4), nothing, image_set(seed=2))
     assert metrics["label_agreement"] > 0.9
     assert metrics["recall"] is metrics["judge_frechet_distance"] is None
@@ -147,10 +163,10 @@ def test_without_validation_images_only_labels_are_compared(lay_out, tmp_path, i
 
 
 def test_one_judge_serves_every_trial_on_a_data_set(lay_out, image_set):
-    key = lay_out().stage.key
-    assert lay_out(validation=image_set(per_class=60, seed=1)).stage.key == key
-    assert lay_out(training=image_set(per_class=40, seed=9)).stage.key != key
-    assert lay_out(num_steps=61).stage.key != key
+    key = lay_out().key
+    assert lay_out(validation=image_set(per_class=60, seed=1)).key == key
+    assert lay_out(training=image_set(per_class=40, seed=9)).key != key
+    assert lay_out(num_steps=61).key != key
 
 
 def test_cas_is_the_accuracy_of_a_classifier_of_generated_images_alone(judge, image_set):
@@ -159,21 +175,21 @@ def test_cas_is_the_accuracy_of_a_classifier_of_generated_images_alone(judge, im
     expected = torch.rand(1)
     torch.manual_seed(3)
     honest = image_set(per_class=40, seed=6)
-    assert one.cas(honest) > 0.9
-    assert one.cas(relabelled(honest, (honest.labels + 1) % 3)) < 0.1
+    assert classification_accuracy_score(one, honest) > 0.9
+    assert classification_accuracy_score(one, relabelled(honest, (honest.labels + 1) % 3)) < 0.1
     assert torch.equal(torch.rand(1), expected)  # the global random state is as it was
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"num_steps": 0}, "judge.num_steps=0: use a whole number of at least 1"),
-        ({"batch_size": 1}, "judge.batch_size=1: use a whole number of at least 2"),
-        ({"inception": 1}, "judge.inception=1: use true or false"),
-        ({"rate": 1}, "judge has no setting rate: use .*"),
+        ({"num_steps": 0}, "measures.judge.num_steps=0: use a whole number of at least 1"),
+        ({"batch_size": 1}, "measures.judge.batch_size=1: use a whole number of at least 2"),
+        ({"inception": 1}, "measures.judge.inception=1: use true or false"),
+        ({"rate": 1}, "measures.judge has no setting rate: use .*"),
         (
             {"network": {"_target_": "gan_augment.networks.cnn.CNN", "_partial_": True}},
-            "judge.network is a CNN: use gan_augment.networks.judge.Judge",
+            "measures.judge.network is a CNN: use gan_augment.networks.judge.Judge",
         ),
     ],
     ids=str,
@@ -181,6 +197,15 @@ def test_cas_is_the_accuracy_of_a_classifier_of_generated_images_alone(judge, im
 def test_settings_out_of_range_are_refused(lay_out, changes, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
         lay_out(**changes)
+
+
+def test_a_metric_to_choose_by_needs_measurements_and_must_be_one_of_them(lay_out):
+    with pytest.raises(ValueError, match=r"best_by=recall, but nothing is measured .* set measures\.judge\.every"):
+        lay_out(best_by="recall")
+    with pytest.raises(ValueError, match="best_by=gan_test: use one of judge_frechet_distance, "):
+        lay_out(every=400, best_by="gan_test")
+    with pytest.raises(ValueError, match=r"measures\.judge\.every=0: use a whole number of at least 1"):
+        lay_out(every=0)
 
 
 def test_there_must_be_something_to_tell_apart(image_set):
@@ -206,7 +231,7 @@ def test_there_must_be_something_to_tell_apart(image_set):
 )
 def test_a_generator_is_not_chosen_by_a_metric_that_is_not_there(lay_out, image_set, metric, knows_classes, message):
     with pytest.raises(ValueError, match=message):
-        lay_out(validation=image_set(per_class=3)).check_best_by(metric, knows_classes)
+        JudgeWatch(lay_out(validation=image_set(per_class=3)), 400, metric).check(knows_classes)
 
 
 class Colours(torch.nn.Module):

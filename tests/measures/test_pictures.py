@@ -5,7 +5,7 @@ from PIL import Image
 
 from gan_augment.artefacts.generator import Generator
 from gan_augment.data.image_set import ImageSet, ImageShape
-from gan_augment.measures.pictures import draw_looks, nearest, slerp
+from gan_augment.measures.pictures import draw_pictures, nearest, slerp
 
 
 class Painter(torch.nn.Module):
@@ -36,14 +36,14 @@ def sets(names):
 
 def test_every_look_is_drawn(tmp_path):
     names = ["a", "b", "c"]
-    draw_looks(generator(names), sets(names), sets(names), tmp_path)
+    draw_pictures(generator(names), sets(names), sets(names), tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["class_walk.png", "interpolation.png", "nearest.png"]
     for path in tmp_path.iterdir():
         assert np.unique(np.array(Image.open(path).convert("L"))).size > 10
 
 
 def test_a_generator_without_classes_walks_through_none(tmp_path):
-    draw_looks(generator(["any"]), sets(["any"]), sets(["any"]), tmp_path)
+    draw_pictures(generator(["any"]), sets(["any"]), sets(["any"]), tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["interpolation.png", "nearest.png"]
 
 

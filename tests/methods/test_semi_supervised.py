@@ -1,24 +1,24 @@
 import itertools
+from types import SimpleNamespace
 
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from gan_augment.augmentation.classical import ClassicalTransform
+from gan_augment.arm import Arm
+from gan_augment.artefacts.classifier import TrainedClassifier
+from gan_augment.contracts import NoExtra, Plan
 from gan_augment.data.batches import Batch, ImageBatches, Part
 from gan_augment.methods import semi_supervised
-from gan_augment.methods.semi_supervised import (
-    SemiSupervised,
-    read_semi_supervised,
-    semi_supervised_stage,
-    train_semi_supervised,
-)
-from gan_augment.methods.supervised import TrainedClassifier
+from gan_augment.methods.base import NUM_VALIDATIONS
+from gan_augment.methods.semi_supervised import SemiSupervised, SemiSupervisedSettings, SemiSupervisedStage
 from gan_augment.networks.classifying import ClassifyingMLP
+from gan_augment.settings import build
 from gan_augment.stages import DivergedError, StageStore
 from gan_augment.training.hardware import Hardware
 
 NODE = {
+    "_target_": "gan_augment.methods.semi_supervised.SemiSupervisedSettings",
     "network": {
         "_target_": "gan_augment.networks.classifying.ClassifyingMLP",
         "_partial_": True,
@@ -51,17 +51,31 @@ def parts(image_set):
     return image_set(per_class=2), image_set(per_class=20, seed=1).without_labels(), image_set(per_class=5, seed=2)
 
 
-def train(image_set, cpu, folder, seed=0, transform=None, given=None, **changes):
+def read_settings(**changes):
+    return build(NODE | changes, "semi_supervised", SemiSupervisedSettings)
+
+
+def stage(given, cpu, seed=0, classical=None, **changes):
+    """Plan the stage that trains on labelled images, a pool and validation images; `None`: without transforms."""
+    labelled, pool, validation = given
+    arm = Arm("pool_images", "none", None, "none" if classical is None else "classical", "semi_supervised")
+    config = SimpleNamespace(
+        data=SimpleNamespace(classical=classical or CLASSICAL), seeds=SimpleNamespace(classifier=seed), hardware=cpu
+    )
+    plan = Plan(config, SimpleNamespace(labelled=labelled, pool=pool, validation=validation))
+    return read_settings(**changes).stage(plan, arm, NoExtra())
+
+
+def train(image_set, cpu, folder, seed=0, classical=None, given=None, **changes):
     folder.mkdir(exist_ok=True)
-    labelled, pool, validation = given or parts(image_set)
-    train_semi_supervised(labelled, pool, validation, transform, NODE | changes, seed, cpu, folder)
+    stage(given or parts(image_set), cpu, seed, classical, **changes).run(folder, {})
     return torch.load(folder / "weights.pt", weights_only=True)["networks"]
 
 
 def make_system(image_set, **changes):
-    labelled, settings = image_set(per_class=2), read_semi_supervised(NODE | changes)
-    network = settings.network(labelled.shape, labelled.num_classes)
-    generator = settings.generator.generator(labelled.shape, settings.generator.latent_dim)
+    labelled, settings = image_set(per_class=2), read_settings(**changes)
+    network = settings.discriminator(labelled.shape, labelled.num_classes)
+    generator = settings.architecture.generator(labelled.shape, settings.architecture.latent_dim)
     return SemiSupervised(network, generator, settings, None, seed=0)
 
 
@@ -170,8 +184,8 @@ def test_real_images_are_transformed_and_the_average_says_what_they_show_before(
         return loss(network, images, logits, radius, random)
 
     monkeypatch.setattr(semi_supervised, "virtual_adversarial", spy)
-    transform = ClassicalTransform(shift=0.2, rotation=0.0, scale=0.0, flip=False)
-    train(image_set, cpu, tmp_path / "moved", transform=transform, num_steps=1)
+    classical = CLASSICAL | {"shift": 0.2, "rotation": 0.0, "scale": 0.0}
+    train(image_set, cpu, tmp_path / "moved", classical=classical, num_steps=1)
     train(image_set, cpu, tmp_path / "still", num_steps=1)
     (moved, one), (still, other) = seen
     assert moved.shape == still.shape == (16, 1, 8, 8)
@@ -192,8 +206,8 @@ def test_the_labels_of_the_pool_change_nothing(image_set, cpu, tmp_path):
 
 def test_the_stage_refuses_to_be_handed_labels_of_the_pool(image_set, cpu):
     labelled, _, validation = parts(image_set)
-    with pytest.raises(AssertionError, match="takes its labels away"):
-        semi_supervised_stage(labelled, image_set(seed=1), validation, None, NODE, 0, cpu)
+    with pytest.raises(AssertionError, match="views hand the pool out without its labels"):
+        stage((labelled, image_set(seed=1), validation), cpu).check()
 
 
 def test_curves_show_losses_confidence_on_the_pool_and_validation_accuracy(image_set, cpu, tmp_path):
@@ -202,7 +216,7 @@ def test_curves_show_losses_confidence_on_the_pool_and_validation_accuracy(image
     events.Reload()
     names = {*SemiSupervised.CURVES, "validation/accuracy", "validation/loss"}
     assert names <= {*events.Tags()["scalars"]}
-    assert len(events.Scalars("validation/accuracy")) == semi_supervised.NUM_LOOKS
+    assert len(events.Scalars("validation/accuracy")) == NUM_VALIDATIONS
     confidence = [point.value for point in events.Scalars("pool/confidence")]
     assert len(confidence) == 2
     assert all(1 / 3 <= value <= 1 for value in confidence)
@@ -212,14 +226,12 @@ def test_curves_show_losses_confidence_on_the_pool_and_validation_accuracy(image
 def test_a_resumed_training_equals_one_that_ran_through(image_set, tmp_path, monkeypatch):
     monkeypatch.setattr("gan_augment.training.checkpoints.monotonic", itertools.count().__next__)  # a second a step
     hardware = Hardware(accelerator="cpu", precision="32-true", num_threads=1, checkpoint_every=20)
-    labelled, pool, validation = parts(image_set)
     whole = train(image_set, hardware, tmp_path / "whole")["classifier"]
 
     class KilledError(Exception):
         pass
 
-    stage = semi_supervised_stage(labelled, pool, validation, None, NODE, 0, hardware)
-    store = StageStore(tmp_path / "store")
+    interrupted, store = stage(parts(image_set), hardware), StageStore(tmp_path / "store")
     taken = SemiSupervised.training_step
     with pytest.MonkeyPatch.context() as patch:
 
@@ -230,13 +242,13 @@ def test_a_resumed_training_equals_one_that_ran_through(image_set, tmp_path, mon
 
         patch.setattr(SemiSupervised, "training_step", step_or_die)
         with pytest.raises(KilledError):
-            store.fetch(stage)
+            store.fetch(interrupted)
     steps = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             SemiSupervised, "training_step", lambda self, batch, step: steps.append(step) or taken(self, batch, step)
         )
-        folder = store.fetch(stage).folder
+        folder = store.fetch(interrupted).folder
     assert steps[0] == 40
     resumed = torch.load(folder / "weights.pt", weights_only=True)["networks"]["classifier"]
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
@@ -249,9 +261,9 @@ def test_a_loss_that_is_not_finite_ends_the_training(image_set, cpu, tmp_path, m
 
 
 def test_golden_numbers(image_set, cpu, tmp_path):
-    # A change of these numbers is a change of mathematics: raise VERSION and put the new ones here.
+    # A change of these numbers is a change of mathematics: raise the version and put the new ones here.
     bias = train(image_set, cpu, tmp_path)["classifier"]["head.1.bias"]
-    assert semi_supervised.VERSION == 1
+    assert SemiSupervisedStage.version == 1
     assert bias.tolist() == pytest.approx([0.326209, -0.509831, -0.370440], abs=1e-4)
 
 
@@ -277,14 +289,12 @@ def test_golden_numbers(image_set, cpu, tmp_path):
 )
 def test_settings_out_of_range_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
-        read_semi_supervised(NODE | change)
+        read_settings(**change)
 
 
 def test_networks_that_do_not_fit_are_refused(image_set, cpu):
-    labelled, pool, validation = parts(image_set)
-
     def lay_out(**changes):
-        return semi_supervised_stage(labelled, pool, validation, None, NODE | changes, 0, cpu)
+        stage(parts(image_set), cpu, **changes).check()
 
     cnn = {"_target_": "gan_augment.networks.cnn.CNN", "_partial_": True}
     with pytest.raises(ValueError, match=r"network is a CNN: use one of gan_augment\.networks\.classifying"):
@@ -292,7 +302,7 @@ def test_networks_that_do_not_fit_are_refused(image_set, cpu):
     points = {"_target_": "gan_augment.networks.points.Points", "latent_dim": 2}
     with pytest.raises(ValueError, match=r"semi_supervised\.generator: architecture Points makes points"):
         lay_out(generator=points)
-    with pytest.raises(ValueError, match=r"semi_supervised\.generator is a Projection: use what conf/archite"):
+    with pytest.raises(ValueError, match=r"^semi_supervised\.generator is a Projection: use a"):
         lay_out(generator={"_target_": "gan_augment.networks.conditioning.Projection"})
     with pytest.raises(ValueError, match=r"semi_supervised\.generator: architecture\.latent_dim=0"):
         lay_out(generator=NODE["generator"] | {"latent_dim": 0})
@@ -302,7 +312,7 @@ def test_the_stage_is_made_from_images_settings_and_seed(image_set, cpu):
     labelled, pool, validation = parts(image_set)
 
     def key(labelled=labelled, pool=pool, classical=None, seed=0, **changes):
-        return semi_supervised_stage(labelled, pool, validation, classical, NODE | changes, seed, cpu).key
+        return stage((labelled, pool, validation), cpu, seed, classical, **changes).key
 
     others = [
         key(labelled=image_set(per_class=3)),

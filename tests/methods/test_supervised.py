@@ -1,4 +1,6 @@
 import math
+from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -6,22 +8,19 @@ from lightning.pytorch.callbacks import Callback
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gan_augment.arm import Arm
+from gan_augment.artefacts.classifier import TrainedClassifier
 from gan_augment.artefacts.synthetic_set import SyntheticSet
-from gan_augment.augmentation.classical import ClassicalTransform
+from gan_augment.contracts import Plan
 from gan_augment.data.batches import Batch
-from gan_augment.methods.supervised import (
-    MIXING,
-    Classifier,
-    TrainedClassifier,
-    classifier_stage,
-    read_classifier,
-    train_classifier,
-)
+from gan_augment.extras import extras
+from gan_augment.methods.supervised import MIXING, Classifier, ClassifierSettings, Supervised
 from gan_augment.networks.cnn import CNN
-from gan_augment.stages import DivergedError
+from gan_augment.settings import build
+from gan_augment.stages import DivergedError, Stage
 from gan_augment.training.hardware import Hardware
 
 NODE = {
+    "_target_": "gan_augment.methods.supervised.ClassifierSettings",
     "network": {"_target_": "gan_augment.networks.cnn.CNN", "_partial_": True, "channels": 4},
     "num_steps": 30,
     "batch_size": 16,
@@ -29,19 +28,53 @@ NODE = {
     "weight_decay": 0.01,
 }
 NONE = {"sees": "labelled", "extra": "none", "share": None, "transform": "none", "method": "classifier"}
-CLASSICAL = {"shift": 0.1, "rotation": 15.0, "scale": 0.1, "flip": False}
+CLASSICAL = {
+    "_target_": "gan_augment.augmentation.classical.ClassicalTransform",
+    **{"shift": 0.1, "rotation": 15.0, "scale": 0.1, "flip": False},
+}
 
 
-def train(images, cpu, folder, validation=None, transform=None, synthesis=None, arm=(), seed=0, **changes):
+def read_settings(**changes):
+    return build(NODE | changes, "classifier", ClassifierSettings)
+
+
+def stage(images, validation, cpu, arm=(), extra=None, seed=0, classical=CLASSICAL, **changes):
+    """Plan the stage of an arm; an extra that needs no stage follows from its row."""
+    arm = Arm(**NONE | dict(arm))
+    config = SimpleNamespace(
+        data=SimpleNamespace(classical=classical), seeds=SimpleNamespace(classifier=seed), hardware=cpu
+    )
+    plan = Plan(config, SimpleNamespace(labelled=images, validation=validation))
+    return read_settings(**changes).stage(plan, arm, extra or extras()[arm.extra].plan(plan))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Written(Stage):
+    """The stage of a synthetic set that lies in a folder."""
+
+    name, version = "synthesis", 1
+
+    def load(self, folder):
+        return SyntheticSet.read(folder, [f"class{label}" for label in range(3)])
+
+
+def train(images, cpu, folder, validation=None, synthesis=None, arm=(), **settings):
     folder.mkdir(exist_ok=True)
-    validation = images if validation is None else validation
-    arm, node = Arm(**NONE | dict(arm)), NODE | changes
-    train_classifier(images, validation, arm, transform, node, seed, cpu, folder, synthesis)
+    extra, made = None, {}
+    if synthesis is not None:
+        extra, made = extras()[dict(arm)["extra"]](Written(seed=0, hardware=cpu)), {"synthesis": synthesis}
+    stage(images, images if validation is None else validation, cpu, arm, extra, **settings).run(folder, made)
     return torch.load(folder / "weights.pt", weights_only=True)["networks"]["classifier"]
 
 
 def says(folder, images):
     return TrainedClassifier.load(folder / "weights.pt", torch.device("cpu")).probabilities(images)
+
+
+@pytest.fixture
+def transformed(monkeypatch):
+    """Put every training image through a function instead of the data set's transforms."""
+    return lambda transform: monkeypatch.setattr(Supervised, "transform", property(lambda self: transform))
 
 
 @pytest.fixture
@@ -171,33 +204,27 @@ def test_predictions_come_from_the_stored_weights(image_set, cpu, tmp_path):
     torch.testing.assert_close(says(tmp_path, others), expected.detach(), atol=1e-6, rtol=0)
 
 
-def test_the_transform_is_applied_to_real_and_synthetic_images(image_set, cpu, tmp_path, synthetic_folder):
+def test_the_transform_is_applied_to_real_and_synthetic_images(image_set, cpu, tmp_path, synthetic_folder, transformed):
     seen = []
 
     def transform(images, generator):
         seen.append(len(images))
         return images
 
-    train(
-        image_set(),
-        cpu,
-        tmp_path / "c",
-        transform=transform,
-        synthesis=synthetic_folder,
-        arm={"extra": "synthetic", "share": 0.5},
-    )
+    transformed(transform)
+    train(image_set(), cpu, tmp_path / "c", synthesis=synthetic_folder, arm={"extra": "synthetic", "share": 0.5})
     assert seen == [16] * 30  # and never to validation images
 
 
 def test_a_transform_changes_the_result_and_its_draws_follow_the_seed(image_set, cpu, tmp_path):
     def bias(name, transform, seed=0):
-        return list(train(image_set(), cpu, tmp_path / name, transform=transform, seed=seed).values())[-1]
+        return list(train(image_set(), cpu, tmp_path / name, arm={"transform": transform}, seed=seed).values())[-1]
 
-    plain = bias("plain", None)
-    moved, again = (bias(name, ClassicalTransform(**CLASSICAL)) for name in ("moved", "again"))
+    plain = bias("plain", "none")
+    moved, again = (bias(name, "classical") for name in ("moved", "again"))
     assert torch.equal(moved, again)
     assert not torch.equal(moved, plain)
-    assert not torch.equal(bias("other", ClassicalTransform(**CLASSICAL), seed=1), moved)
+    assert not torch.equal(bias("other", "classical", seed=1), moved)
 
 
 class Brightness(torch.nn.Module):
@@ -218,7 +245,7 @@ def mixed_loss(monkeypatch):
         mixing = MIXING[kind](num_classes=2) if kind else None
         if params:
             monkeypatch.setattr(mixing, "make_params", lambda images: params)
-        system = Classifier(Brightness(), read_classifier(NODE), None, mixing, seed)
+        system = Classifier(Brightness(), read_settings(), None, mixing, seed)
         monkeypatch.setattr(system, "log", lambda *arguments: None)
         return system.training_step(Batch(images, torch.tensor([0, 1])), step).item(), system.network.drew
 
@@ -271,12 +298,13 @@ def test_there_may_be_no_validation_images(image_set, cpu, tmp_path):
     assert all(torch.equal(value, without[name]) for name, value in with_look.items())
 
 
-def test_a_loss_that_is_not_finite_ends_the_training(image_set, cpu, tmp_path):
+def test_a_loss_that_is_not_finite_ends_the_training(image_set, cpu, tmp_path, transformed):
     def transform(images, generator):
         return images * float("nan")
 
+    transformed(transform)
     with pytest.raises(DivergedError, match="not finite"):
-        train(image_set(), cpu, tmp_path, transform=transform)
+        train(image_set(), cpu, tmp_path)
     assert not (tmp_path / "weights.pt").exists()
 
 
@@ -284,11 +312,11 @@ GOLDEN = [-1.01214, -1.1027, -1.1888, -1.21668, -1.10027, -0.991531, -1.6747, -1
 
 
 def test_golden_numbers(image_set, cpu, tmp_path):
-    train(image_set(), cpu, tmp_path, transform=ClassicalTransform(**CLASSICAL), num_steps=6)
+    train(image_set(), cpu, tmp_path, arm={"transform": "classical"}, num_steps=6)
     found = says(tmp_path, image_set()).log()[::10].flatten().tolist()
     assert found == pytest.approx(GOLDEN, rel=1e-3), (
         "the mathematics of the classifier's training has changed: "
-        f"raise VERSION in methods/supervised.py; numbers are now {found}"
+        f"raise the version of Supervised in methods/supervised.py; numbers are now {found}"
     )
 
 
@@ -305,14 +333,7 @@ def test_golden_numbers(image_set, cpu, tmp_path):
 )
 def test_settings_out_of_range_are_refused(change, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
-        read_classifier(NODE | change)
-
-
-def stage(images, validation, cpu, arm=(), seed=0, classical=CLASSICAL, **changes):
-    classical = {"_target_": "gan_augment.augmentation.classical.ClassicalTransform", **classical}
-    return classifier_stage(
-        images, validation, None, None, None, Arm(**NONE | dict(arm)), classical, NODE | changes, seed, cpu
-    )
+        read_settings(**change)
 
 
 def test_the_stage_is_made_from_images_arm_and_settings(image_set, cpu):
@@ -339,21 +360,21 @@ def test_the_strength_of_transforms_that_an_arm_does_not_use_does_not_count(imag
     ("arm", "message"),
     [
         ({"extra": "left_out", "share": 0.01}, "of classifier.batch_size=16 is no image at all: use a larger share"),
-        ({"extra": "left_out", "share": 0.99}, "of classifier.batch_size=16 leaves no image in a batch: use a smaller"),
+        ({"extra": "left_out", "share": 0.99}, "leaves no image in a batch of classifier.batch_size=16: use a smaller"),
         ({"extra": "labelled", "share": 1.0}, "each has 10 labelled images: they come as often anyway; leave this arm"),
     ],
     ids=str,
 )
 def test_arms_that_images_or_settings_leave_without_meaning_are_refused(image_set, cpu, arm, message):
     with pytest.raises(ValueError, match=message):
-        stage(image_set(), image_set(seed=1), cpu, arm=arm)
+        stage(image_set(), image_set(seed=1), cpu, arm=arm).check()
 
 
 def test_a_single_image_is_not_mixed(image_set, cpu):
     with pytest.raises(ValueError, match=r"transform=mixup mixes images, but classifier\.batch_size=1: use more"):
-        stage(image_set(), image_set(seed=1), cpu, arm={"transform": "mixup"}, batch_size=1)
+        stage(image_set(), image_set(seed=1), cpu, arm={"transform": "mixup"}, batch_size=1).check()
 
 
 def test_images_that_the_network_cannot_take_are_refused(image_set, cpu):
     with pytest.raises(ValueError, match="at least 8x8 pixels, not 7x7"):
-        stage(image_set(size=7), image_set(size=7), cpu)
+        stage(image_set(size=7), image_set(size=7), cpu).check()

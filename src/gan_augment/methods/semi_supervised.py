@@ -97,10 +97,11 @@ class SemiSupervisedSettings(Method):
         Raises:
             ValueError: If it is none, or a setting is out of range.
         """
+        where = "semi_supervised.generator"
         try:
-            return build(self.generator, "semi_supervised.generator", Architecture)
-        except ValueError as error:
-            raise ValueError(f"semi_supervised.generator: {error}") from error
+            return build(self.generator, where, Architecture)
+        except ValueError as error:  # an architecture that refuses a setting does not know whose it is
+            raise ValueError(str(error) if str(error).startswith(where) else f"{where}: {error}") from error
 
     def discriminator(self, shape: ImageShape, num_classes: int) -> ClassifyingDiscriminator:
         """Build the discriminator: images `[B, C, H, W]` in [-1, 1] -> logits `[B, K]`.
