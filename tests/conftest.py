@@ -62,7 +62,8 @@ GAN_NODES = {
         "_target_": "gan_augment.augmentation.discriminator.DiffAugment",
         **dict.fromkeys(("brightness", "saturation", "contrast", "translation", "cutout"), 0),
     },
-    "gan": {
+    "generator": {
+        "_target_": "gan_augment.generators.gan.GANGenerator",
         "images_seen": 960,
         "batch_size": 16,
         "discriminator_steps": 1,
@@ -73,8 +74,6 @@ GAN_NODES = {
         "decay": False,
         "ema_half_life": 1000,
         "ema_ramp_up": 0.05,
-        "judge_every": None,
-        "best_by": None,
     },
 }
 
@@ -85,13 +84,49 @@ NO_TRANSFORM = {
     **{"shift": 0.0, "rotation": 0.0, "scale": 0.0, "flip": False},
 }
 JUDGE_NODE = {
+    "_target_": "gan_augment.measures.judge.Judge",
     "network": {"_target_": "gan_augment.networks.judge.Judge", "_partial_": True, "channels": 4, "num_features": 6},
     "num_steps": 60,
     "batch_size": 16,
     "learning_rate": 0.01,
     "weight_decay": 0.0,
     "inception": False,
+    "every": None,
+    "best_by": None,
 }
+
+
+def gan_design(nodes=GAN_NODES):
+    """Build the design of a GAN from configuration nodes."""
+    from gan_augment.augmentation.discriminator import DiffAugment
+    from gan_augment.generators.design import GANDesign
+    from gan_augment.generators.gan import PARTS, GANGenerator
+    from gan_augment.losses.adversarial import AdversarialLoss
+    from gan_augment.losses.penalties import Penalties
+    from gan_augment.networks.architecture import Architecture
+    from gan_augment.networks.conditioning import Conditioning
+    from gan_augment.settings import build
+
+    kinds = (Architecture, Conditioning, AdversarialLoss, Penalties, DiffAugment)
+    parts = [build(nodes[name], name, kind) for name, kind in zip(PARTS, kinds, strict=True)]
+    settings = build(nodes["generator"], "generator", GANGenerator)
+    return GANDesign(*parts, settings, {name: nodes[name] for name in PARTS})
+
+
+def gan_stage(labelled, nodes=GAN_NODES, seed=0, hardware=None, pool=None, pseudo_labels=None, watch=None):
+    """Plan the stage that trains a GAN, on the CPU unless `hardware` says otherwise."""
+    from gan_augment.generators.gan import TrainGAN
+    from gan_augment.training.hardware import Hardware
+
+    return TrainGAN(
+        labelled=labelled,
+        design=gan_design(nodes),
+        pool=pool,
+        pseudo_labels=pseudo_labels,
+        watch=watch,
+        seed=seed,
+        hardware=hardware or Hardware(accelerator="cpu", precision="32-true", num_threads=1),
+    )
 
 
 @pytest.fixture(autouse=True)
