@@ -1,12 +1,24 @@
 import json
 import threading
 import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
+import torch
 
-from gan_augment.stages import DivergedError, Stage, StageStore, digest
-
-PARTS = {"name": "gan", "version": 1, "settings": {"width": 8, "loss": {"a": 1}}, "inputs": {"images": "f0"}, "seed": 0}
+from gan_augment.data.image_set import ImageSet
+from gan_augment.stages import (
+    Bundle,
+    DivergedError,
+    Stage,
+    StageStore,
+    digest,
+    implied,
+    in_order,
+    made_from,
+)
 
 
 class Count:
@@ -28,8 +40,81 @@ class Count:
             raise RuntimeError(self.fails)
 
 
-def stage(compute=None, **changes):
-    return Stage(**{**PARTS, **changes}, compute=compute or Count())
+@dataclass(frozen=True)
+class Machine:
+    """Settings of which the output depends on some only."""
+
+    precision: str = "32-true"
+    threads: int = 1
+
+    @property
+    def identity(self):
+        return {"precision": self.precision}
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Settings of which the output depends on all."""
+
+    start: float = 0.1
+    end: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Watch(Bundle):
+    """Fields that come and go together."""
+
+    reads = ("watch",)
+
+    judge: Stage
+    every: int
+    label: str = implied()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Made(Stage):
+    """A stage with a field of every kind."""
+
+    name, version, reads = "gan", 1, ("gan", "seeds.gan")
+
+    width: int
+    loss: Mapping[str, Any]
+    rate: Rate
+    images: ImageSet
+    pool: ImageSet | None = made_from()
+    gan: Stage | None = made_from()
+    watch: Watch | None = made_from()
+    compute: Callable[..., None] = implied()
+
+    def run(self, folder, made):
+        self.compute(folder, **made)
+
+
+class NewVersion(Made):
+    version = 2
+
+
+class Judge(Made):
+    name = "judge"
+
+
+class Synthesis(Made):
+    name = "synthesis"
+
+
+class Classifier(Made):
+    name = "classifier"
+
+
+def images(first=0):
+    """Return an image set of three."""
+    pixels = torch.arange(first, first + 12, dtype=torch.uint8).reshape(3, 1, 2, 2)
+    return ImageSet(pixels, torch.tensor([0, 1, 1]), ["a", "b"])
+
+
+def stage(compute=None, kind=Made, **changes):
+    fields = {"width": 8, "loss": {"a": 1, "b": 2}, "rate": Rate(), "images": images(), "seed": 0}
+    return kind(**{"hardware": Machine(), **fields, **changes}, compute=compute or Count())
 
 
 @pytest.fixture
@@ -37,30 +122,88 @@ def store(tmp_path):
     return StageStore(tmp_path / "store")
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"name": "judge"},
-        {"version": 2},
-        {"settings": {"width": 9, "loss": {"a": 1}}},
-        {"settings": {"width": 8, "loss": {"a": 2}}},
-        {"inputs": {"images": "f1"}},
-        {"inputs": {"other": "f0"}},
-        {"seed": 1},
-    ],
-    ids=str,
-)
+CHANGES = {
+    "name": {"kind": Judge},
+    "version": {"kind": NewVersion},
+    "a setting": {"width": 9},
+    "a setting within": {"loss": {"a": 2, "b": 2}},
+    "a field of settings": {"rate": Rate(end=0.1)},
+    "images": {"images": images(1)},
+    "an input by another name": {"pool": images()},
+    "an earlier stage": {"gan": stage()},
+    "a bundle": {"watch": Watch(stage(), 10, "")},
+    "the precision": {"hardware": Machine(precision="bf16-mixed")},
+    "the seed": {"seed": 1},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_everything_that_goes_in_changes_the_key(change):
     assert stage(**change).key != stage().key
 
 
+def test_each_change_of_a_field_gives_a_key_of_its_own():
+    assert len({stage(**change).key for change in CHANGES.values()}) == len(CHANGES)
+
+
 def test_the_key_depends_on_neither_the_order_of_names_nor_the_code():
-    assert stage(settings={"loss": {"a": 1}, "width": 8}, compute=print).key == stage().key
+    assert stage(loss={"b": 2, "a": 1}, compute=print).key == stage().key
 
 
 def test_the_key_follows_the_inputs_of_the_inputs():
-    one, other = (stage(name="classifier", inputs={"gan": stage(seed=seed)}) for seed in (0, 1))
+    one, other = (stage(kind=Classifier, gan=stage(seed=seed)) for seed in (0, 1))
     assert one.key != other.key
+
+
+def test_what_a_field_declares_decides_where_it_stands_in_the_key():
+    judge = stage(kind=Judge)
+    made = stage(gan=stage(), watch=Watch(judge, 10, "looks"))
+    assert made.identity == {
+        "stage": "gan",
+        "version": 1,
+        # Hardware without a name of its own, and without what changes no output; a bundle's fields as its own.
+        "settings": {
+            "precision": "32-true",
+            **{"width": 8, "loss": {"a": 1, "b": 2}, "rate": {"start": 0.1, "end": 0.0}, "every": 10},
+        },
+        "inputs": {"images": images().fingerprint, "gan": stage().key, "judge": judge.key},
+        "seed": 0,
+    }
+    assert made.inputs == {"gan": made.gan, "judge": judge}
+    assert made.image_sets == {"images": made.images}
+    assert made.all_reads == ("gan", "seeds.gan", "watch")
+
+
+def test_implied_fields_and_threads_are_no_part_of_the_key():
+    made = stage(watch=Watch(stage(), 10, "looks"))
+    assert stage(watch=Watch(stage(), 10, "stares")).key == made.key
+    assert replace(made, hardware=Machine(threads=8)).key == made.key
+
+
+def test_an_input_that_is_absent_leaves_the_key_as_it_is_without_its_field():
+    @dataclass(frozen=True, eq=False, kw_only=True)
+    class Extended(Made):
+        further: ImageSet | None = made_from()
+
+    assert stage(kind=Extended).key == stage().key
+    assert stage(kind=Extended, further=images()).key != stage().key
+
+
+def test_stages_are_put_in_an_order_in_which_they_can_be_made():
+    judge = stage(kind=Judge)
+    gan = stage(watch=Watch(judge, 10, ""))
+    classifier = stage(kind=Classifier, gan=gan)
+    assert [*in_order(classifier=classifier).items()] == [("judge", judge), ("gan", gan), ("classifier", classifier)]
+    assert [*in_order(classifier=classifier, judge=judge)] == ["judge", "gan", "classifier"]
+    further = stage(kind=Judge, seed=1)
+    assert [*in_order(gan=stage(), teacher=further)] == ["gan", "teacher"]
+
+
+def test_a_trial_has_one_stage_of_a_role():
+    with pytest.raises(AssertionError, match="a trial has one gan"):
+        in_order(classifier=stage(kind=Classifier, gan=stage()), gan=stage(seed=1))
+    equal = stage()  # another object of the same key
+    assert [*in_order(classifier=stage(kind=Classifier, gan=stage()), gan=equal)] == ["gan", "classifier"]
 
 
 def test_a_setting_that_is_not_a_number_is_refused():
@@ -80,14 +223,15 @@ def test_an_output_is_made_once(store):
 
 def test_an_output_says_what_it_was_made_from(store):
     made = json.loads((store.fetch(stage()).folder / "stage.json").read_text())
-    expected = {"stage": "gan", "version": 1, "settings": PARTS["settings"], "inputs": {"images": "f0"}, "seed": 0}
+    expected = stage().identity
+    assert expected["inputs"] == {"images": images().fingerprint}
     assert {name: made[name] for name in expected} == expected
 
 
 def test_a_stage_is_given_the_folders_of_its_inputs(store):
     compute = Count()
     gan = stage(compute)
-    output = store.fetch(stage(name="classifier", inputs={"gan": gan, "labelled": "f0"}))
+    output = store.fetch(stage(kind=Classifier, gan=gan))
     assert (output.folder / "result").read_text() == "1 1"
     assert compute.calls == 1
 
@@ -120,7 +264,7 @@ def test_a_divergence_is_an_outcome_and_is_not_tried_again(store):
 
 def test_a_stage_whose_input_diverged_is_not_computed(store):
     compute = Count()
-    later = stage(compute, name="synthesis", inputs={"gan": stage(Count(diverges="nan"))})
+    later = stage(compute, kind=Synthesis, gan=stage(Count(diverges="nan")))
     with pytest.raises(DivergedError, match="nan"):
         store.fetch(later)
     assert compute.calls == 0

@@ -26,10 +26,11 @@ def plan_extra(plan: Plan) -> Extra:
     if arm.teacher is not None:
         check_choice("augmentation.teacher", arm.teacher, plan.config.names(Method))
     kind, row = known[arm.extra], f"augmentation.sees={arm.sees} with augmentation.extra={arm.extra}"
-    method = plan.config.parts[arm.method]
-    sees = (method.sees,) if kind is NoExtra and method is not None else kind.sees
+    method, sees, name = plan.config.parts[arm.method], kind.sees, arm.extra
+    if kind is NoExtra and method is not None:
+        sees, row, name = (method.sees,), f"{row} and augmentation.method={arm.method}", arm.method
     if arm.sees not in sees:
-        raise ValueError(f"{row}: {arm.extra} is for augmentation.sees={' or '.join(sees)}")
+        raise ValueError(f"{row}: {name} is for augmentation.sees={' or '.join(sees)}")
     if (arm.teacher is not None) != (arm.sees == "pool_images" and kind is not NoExtra):
         needed = arm.teacher is None
         raise ValueError(
