@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 import tutorials
+from gan_augment.training.averages import update_average
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from racing import Contestant, Ticker
@@ -29,7 +30,6 @@ from gan_augment.methods.semi_supervised import train_semi_supervised
 from gan_augment.methods.supervised import read_classifier, train_classifier
 from gan_augment.settings import build, settings_from
 from gan_augment.training import checkpoints
-from gan_augment.training.averages import update_average
 from gan_augment.training.guard import NotFiniteGuard
 from gan_augment.training.hardware import Hardware
 
