@@ -26,6 +26,7 @@ from trainings import members
 import gan_augment.app
 from gan_augment.app import CONF
 from gan_augment.data.batches import TrainingSteps
+from gan_augment.generators.gan import PARTS
 from gan_augment.job import plain
 from gan_augment.plan import plan_trial
 from gan_augment.stages import StageStore
@@ -34,18 +35,14 @@ from gan_augment.training.progress import titled
 
 CURVES_EVERY = 50  # steps
 PACKAGE = str(Path(gan_augment.app.__file__).parent)
-ALONE = ("augmentation=gan", "classifier=none", "judge=none")  # a GAN and images by it, nothing else
-OF_A_GAN = ("architecture", "conditioning", "loss", "penalty", "discriminator_augmentation")
-POINTS = ("data=ring", "architecture=points")
+ALONE = ("augmentation=gan", "classifier=none", "measures=[]")  # a GAN and images by it, nothing else
 WITH = {  # what a member needs
-    "architecture=points": POINTS,
-    "loss=relativistic_points": POINTS,
-    "penalty=r1_r2_points": POINTS,
+    "architecture=points": ("data=ring",),
     "augmentation=oversampling": ("imbalance.classes=['3']", "imbalance.share=0.5"),
 }
-SAME = ("conditioning=pseudo_label", "classifier=none")  # a GAN as with conditioning=none; nothing
+SAME = ("classifier=none", "augmentation=row")  # nothing; the arm none
 MORE = {  # settings that change what a step does
-    "gan.reuse_fakes=true": ALONE,
+    "generator.reuse_fakes=true": ALONE,
     "conditioning.clusters=2": ALONE,
     "architecture.batch_std=true": ALONE,
     "penalty.interval=4": (*ALONE, "penalty=r1"),
@@ -57,7 +54,7 @@ MORE = {  # settings that change what a step does
 
 def methods() -> dict[str, tuple[str, ...]]:
     """Return the overrides of a trial for every method, by its name."""
-    found = {f"{group}={member}": ALONE for group in OF_A_GAN for member in members(group)}
+    found = {f"{group}={member}": ALONE for group in PARTS for member in members(group)}
     found |= {f"augmentation={member}": () for member in members("augmentation")}
     found |= {f"classifier={member}": ("augmentation=none",) for member in members("classifier")}
     found |= {f"semi_supervised={member}": ("augmentation=semi_supervised",) for member in members("semi_supervised")}
@@ -158,8 +155,8 @@ def main() -> None:
     machine()
     num_steps = arguments.steps + 2  # the first, and one that draws curves
     few = (
-        *(f"gan.images_seen={64 * num_steps}", "synthesis.per_class=8", "pseudo_labels.threshold=0"),
-        *(f"{name}.num_steps={num_steps}" for name in ("classifier", "judge", "semi_supervised")),
+        *(f"generator.images_seen={64 * num_steps}", "synthesis.per_class=8", "pseudo_labels.threshold=0"),
+        *(f"{name}.num_steps={num_steps}" for name in ("classifier", "measures.judge", "semi_supervised")),
         f"trainer={arguments.accelerator}",
     )
     found: dict[str, Any] = {}
@@ -167,7 +164,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, titled(None), watch.watching():
         for name, overrides in methods().items():
             watch.steps, watch.lines = 0, {}
-            short = [one for one in few if f"{one.split('.')[0]}=none" not in overrides]
+            absent = [one.split("=")[0] for one in overrides if one.endswith(("=none", "=[]"))]
+            short = [one for one in few if one.split(".")[0] not in absent]
             wrong = train(StageStore(Path(folder)), (*overrides, *short), watch)
             found[name] = {"steps": watch.steps, "wrong": wrong, "waits": [*watch.lines]}
             done = f"{watch.steps} steps" if watch.steps else "trained above"

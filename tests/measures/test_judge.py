@@ -132,7 +132,7 @@ def test_a_classifier_that_diverges_on_generated_images_has_no_score(judge, imag
         raise DivergedError("not finite")
 
     one, _ = judge
-    monkeypatch.setattr("gan_augment.measures.judge.train_classifier", diverge)
+    monkeypatch.setattr("gan_augment.measures.judging.train_classifier", diverge)
     assert math.isnan(classification_accuracy_score(one, image_set()))
 
 
