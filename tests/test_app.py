@@ -777,9 +777,12 @@ def targets(node):
 
 
 @pytest.mark.parametrize("member", MEMBERS)
-def test_every_member_of_every_group_composes_and_builds(composed, member):
+def test_every_member_of_every_group_composes_and_builds(composed, member, monkeypatch):
+    import torch
+
     from gan_augment.settings import build
 
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)  # for trainer=gpu
     group, name = member.split("=")
     config = composed(f"{group}=[{name}]" if group == "measures" else member)  # several measures are chosen
     if group == "experiment":  # its own package is the whole configuration

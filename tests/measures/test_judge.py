@@ -185,6 +185,10 @@ def test_cas_is_the_accuracy_of_a_classifier_of_generated_images_alone(judge, im
             {"network": {"_target_": "gan_augment.networks.cnn.CNN", "_partial_": True}},
             "measures.judge.network is a CNN: use gan_augment.networks.judge.Judge",
         ),
+        (
+            {"network": JUDGE_NODE["network"] | {"num_features": 0}},
+            "measures.judge.network.num_features=0: use a whole number of at least 1",
+        ),
     ],
     ids=str,
 )
@@ -200,6 +204,12 @@ def test_a_metric_to_choose_by_needs_measurements_and_must_be_one_of_them(lay_ou
         lay_out(every=400, best_by="gan_test")
     with pytest.raises(ValueError, match=r"measures\.judge\.every=0: use a whole number of at least 1"):
         lay_out(every=0)
+
+
+def test_images_that_the_judge_cannot_take_are_refused(lay_out, image_set):
+    small = image_set(size=7)
+    with pytest.raises(ValueError, match=r"^measures\.judge: .* at least 8x8 pixels, not 7x7"):
+        lay_out(validation=small, training=small)
 
 
 def test_there_must_be_something_to_tell_apart(image_set):
@@ -262,5 +272,7 @@ def test_inception_is_asked_where_its_weights_can_be_had(judge, image_set, monke
 @pytest.mark.usefixtures("_no_inception")
 def test_inception_that_cannot_be_had_is_told_before_anything_trains(lay_out, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", None)
-    with pytest.raises(ValueError, match=r"judge\.inception=true, but Inception is not available .*torch-fidelity"):
+    with pytest.raises(
+        ValueError, match=r"^measures\.judge\.inception=true, but Inception is not available .*torch-fidelity"
+    ):
         lay_out(inception=True)

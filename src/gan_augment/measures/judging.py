@@ -53,14 +53,13 @@ class JudgeStage(Stage):
         Raises:
             ValueError: If its network cannot take such images, or is none of a judge.
         """
+        where = "measures.judge"
         try:
             network = self.judge.build(self.training.shape, self.training.num_classes)
         except ValueError as error:
-            raise ValueError(f"judge: {str(error).removeprefix('classifier.')}") from error
+            raise ValueError(str(error) if str(error).startswith(where) else f"{where}: {error}") from error
         if not isinstance(network, JudgeNetwork):
-            raise ValueError(
-                f"measures.judge.network is a {type(network).__name__}: use gan_augment.networks.judge.Judge"
-            )
+            raise ValueError(f"{where}.network is a {type(network).__name__}: use gan_augment.networks.judge.Judge")
         return network.num_features
 
     def check(self) -> None:

@@ -29,8 +29,8 @@ def inception_network() -> Any:
     except Exception as error:  # of many kinds: a missing library, the network, a broken file
         reason = str(error).strip().split("\n")[0]
         raise ValueError(
-            f"judge.inception=true, but Inception is not available ({reason}): pip install torch-fidelity, make sure "
-            "that the weights can be downloaded, or set judge.inception=false"
+            f"measures.judge.inception=true, but Inception is not available ({reason}): pip install torch-fidelity, "
+            "make sure that the weights can be downloaded, or set measures.judge.inception=false"
         ) from error
 
 

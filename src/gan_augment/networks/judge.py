@@ -19,7 +19,7 @@ class Judge(nn.Module):
 
     def __init__(self, shape: ImageShape, num_classes: int, channels: int = 32, num_features: int = 64) -> None:
         super().__init__()
-        check_integer("judge.network.num_features", num_features, low=1)
+        check_integer("measures.judge.network.num_features", num_features, low=1)
         self.num_features = num_features
         # Features of unit variance, so that distances between images of any two data sets are of one order.
         self.body = nn.Sequential(CNN(shape, num_features, channels), nn.BatchNorm1d(num_features, affine=False))
