@@ -32,7 +32,7 @@ DEFAULT = ("dcgan", "non_saturating")
 
 def design(architecture: str, loss: str, images_seen: int) -> GANDesign:
     """Compose the design of a GAN with the settings that its loss brings along."""
-    overrides = [f"architecture={architecture}", f"loss={loss}", f"gan.images_seen={images_seen}"]
+    overrides = [f"architecture={architecture}", f"loss={loss}", f"generator.images_seen={images_seen}"]
     with initialize_config_dir(str(CONF)):
         config = compose("config", overrides=overrides)
     return GANDesign.read({name: OmegaConf.to_container(config[name], resolve=True) for name in DESIGN})
@@ -53,7 +53,7 @@ def main() -> None:
     noise = torch.randint(0, 256, (1000, 1, 28, 28), generator=random, dtype=torch.uint8)
     images = ImageSet(noise, torch.arange(1000) % 10, [str(label) for label in range(10)])
     hardware = Hardware(accelerator="cpu", precision="32-true", num_threads=None)
-    pairs = dict.fromkeys([DEFAULT, *((DEFAULT[0], loss) for loss in members("loss") if loss != "relativistic_points")])
+    pairs = dict.fromkeys([DEFAULT, *((DEFAULT[0], loss) for loss in members("loss"))])
     pairs |= dict.fromkeys((name, DEFAULT[1]) for name in members("architecture") if name != "points")
     pairs |= {(name, "relativistic"): None for name in ("mlp", "resnet", "r3gan")}
     speeds: dict[tuple[str, str], list[float]] = {pair: [] for pair in pairs}

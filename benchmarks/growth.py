@@ -82,7 +82,7 @@ def peak(path: Path, outputs: Path, trainer: str) -> int:
     """Train for 200 steps by the real command on all images of a file; return the largest memory, in MiB."""
     command = [
         *(sys.executable, "-c", MEMORY, "experiment=mlp_gan_mnist", "data=arrays", f"data.images={path}"),
-        *(f"data.labels={path.with_suffix('.labels.npy')}", "gan.images_seen=12800"),
+        *(f"data.labels={path.with_suffix('.labels.npy')}", "generator.images_seen=12800"),
         *(f"paths.output_dir={outputs}", trainer),
     ]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -107,13 +107,15 @@ def main() -> None:
     if "batch" in arguments.only:
         for name, kind, sizes in (("MLP", MLP, (16, 64, 256, 1024)), ("DCGAN", DCGAN, (16, 64, 256))):
             batches: dict[str, Contestant] = {
-                f"{size} images": partial(train_on_noise, overrides=(*kind, more, f"gan.batch_size={size}"), side=28)
+                f"{size} images": partial(
+                    train_on_noise, overrides=(*kind, more, f"generator.batch_size={size}"), side=28
+                )
                 for size in sizes
             }
             grow(f"batch, {name}", accelerator, batches, arguments.rounds)
     if "size" in arguments.only:
         sides: dict[str, Contestant] = {
-            f"{side} pixels": partial(train_on_noise, overrides=(*DCGAN, more, "gan.batch_size=32"), side=side)
+            f"{side} pixels": partial(train_on_noise, overrides=(*DCGAN, more, "generator.batch_size=32"), side=side)
             for side in (16, 32, 64, 128)
         }
         grow("size of the images, DCGAN", accelerator, sides, arguments.rounds)

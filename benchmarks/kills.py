@@ -26,9 +26,9 @@ NUM_WORKERS = 2
 INTERVAL = 1  # seconds between two checkpoints
 STUDY = (
     *("-m", "experiment=digits", "seed=0,1", "hydra/launcher=joblib", f"hydra.launcher.n_jobs={NUM_WORKERS}"),
-    *("trainer.num_threads=1", f"trainer.checkpoint_every={INTERVAL}", "gan.images_seen=12800"),
-    *("classifier.num_steps=200", "judge.num_steps=200", "synthesis.per_class=50"),
-    *("architecture.channels=16", "classifier.network.channels=8", "judge.network.channels=8"),
+    *("trainer.num_threads=1", f"trainer.checkpoint_every={INTERVAL}", "generator.images_seen=12800"),
+    *("classifier.num_steps=200", "measures.judge.num_steps=200", "synthesis.per_class=50"),
+    *("architecture.channels=16", "classifier.network.channels=8", "measures.judge.network.channels=8"),
 )
 
 # Appends a byte to a file for each training step, in whatever process: Python runs this module at its start.

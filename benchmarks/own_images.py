@@ -63,7 +63,7 @@ def make_photographs(folder: Path, number: int) -> Path:
 def start(folder: Path, outputs: Path, image_size: int, seed: int) -> dict[str, float]:
     """Run one trial; return wall and CPU seconds, peak memory in MiB, and how many files under the folder it opened."""
     arguments = [
-        *("data=image_folder", f"data.root={folder}", f"data.image_size={image_size}", "labels_per_class=all"),
+        *("data=image_folder", f"data.root={folder}", f"data.image_size={image_size}", "labels=all"),
         *("augmentation=classical", "classifier.num_steps=100", "classifier.batch_size=16"),
         *("classifier.network.channels=4", f"paths.output_dir={outputs}", f"seed={seed}"),
     ]

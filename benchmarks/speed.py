@@ -47,7 +47,7 @@ LAYOUT = {
     "cpu": ("channels first", "trainer.channels_last=false"),
     "gpu": ("channels last", "trainer.channels_last=true"),
 }
-REUSE = "gan.reuse_fakes=true"
+REUSE = "generator.reuse_fakes=true"
 COMPILE = "trainer.compile=true"
 # Not the work of a step of the bare loop, or not on the machine whose peak is measured.
 OTHER_WORK = ("tutorial", "reused", "R1", "one thread", "TF32")

@@ -34,12 +34,12 @@ from gan_augment.training.guard import NotFiniteGuard
 from gan_augment.training.hardware import Hardware
 
 # The networks of the tutorials, at their rates; so many steps that no race, on whatever GPU, comes to their end.
-MLP = ("experiment=mlp_gan_mnist", "gan.images_seen=6000000")
+MLP = ("experiment=mlp_gan_mnist", "generator.images_seen=6000000")
 DCGAN = (
     *(*MLP, "architecture=dcgan", "architecture.channels=64", "architecture.full_size=false"),
-    *("architecture.batch_norm=true", "gan.batch_size=128"),
+    *("architecture.batch_norm=true", "generator.batch_size=128"),
 )
-CLASSIFIER = ("data=mnist", "augmentation=classical", "labels_per_class=all", "classifier.num_steps=200000")
+CLASSIFIER = ("data=mnist", "augmentation=classical", "labels=all", "classifier.num_steps=200000")
 SEMI_SUPERVISED = ("data=mnist", "augmentation=semi_supervised", "semi_supervised.num_steps=200000")
 NUM_LABELLED = 100  # images, in the semi-supervised training
 

@@ -34,18 +34,16 @@ from gan_augment.training.progress import titled
 
 CURVES_EVERY = 50  # steps
 PACKAGE = str(Path(gan_augment.app.__file__).parent)
-ALONE = ("augmentation=gan", "classifier=none", "judge=none")  # a GAN and images by it, nothing else
+ALONE = ("augmentation=gan", "classifier=none", "measures=[pictures]")  # a GAN and images by it, nothing else
 OF_A_GAN = ("architecture", "conditioning", "loss", "penalty", "discriminator_augmentation")
 POINTS = ("data=ring", "architecture=points")
 WITH = {  # what a member needs
     "architecture=points": POINTS,
-    "loss=relativistic_points": POINTS,
-    "penalty=r1_r2_points": POINTS,
     "augmentation=oversampling": ("imbalance.classes=['3']", "imbalance.share=0.5"),
 }
-SAME = ("conditioning=pseudo_label", "classifier=none")  # a GAN as with conditioning=none; nothing
+SAME = ("augmentation=row", "classifier=none")  # no arm; nothing to train
 MORE = {  # settings that change what a step does
-    "gan.reuse_fakes=true": ALONE,
+    "generator.reuse_fakes=true": ALONE,
     "conditioning.clusters=2": ALONE,
     "architecture.batch_std=true": ALONE,
     "penalty.interval=4": (*ALONE, "penalty=r1"),
@@ -158,8 +156,8 @@ def main() -> None:
     machine()
     num_steps = arguments.steps + 2  # the first, and one that draws curves
     few = (
-        *(f"gan.images_seen={64 * num_steps}", "synthesis.per_class=8", "pseudo_labels.threshold=0"),
-        *(f"{name}.num_steps={num_steps}" for name in ("classifier", "judge", "semi_supervised")),
+        *(f"generator.images_seen={64 * num_steps}", "synthesis.per_class=8", "pseudo_labels.threshold=0"),
+        *(f"{name}.num_steps={num_steps}" for name in ("classifier", "measures.judge", "semi_supervised")),
         f"trainer={arguments.accelerator}",
     )
     found: dict[str, Any] = {}
@@ -167,7 +165,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, titled(None), watch.watching():
         for name, overrides in methods().items():
             watch.steps, watch.lines = 0, {}
-            short = [one for one in few if f"{one.split('.')[0]}=none" not in overrides]
+            absent = {"measures.judge": ALONE[-1] in overrides, "classifier": "classifier=none" in overrides}
+            short = [one for one in few if not absent.get(one.rpartition(".")[0])]
             wrong = train(StageStore(Path(folder)), (*overrides, *short), watch)
             found[name] = {"steps": watch.steps, "wrong": wrong, "waits": [*watch.lines]}
             done = f"{watch.steps} steps" if watch.steps else "trained above"

@@ -23,9 +23,9 @@ def check_integer(name: str, value: Any, low: int, high: int | None = None) -> N
         ValueError: If it is not.
 
     Example:
-        >>> check_integer("gan.batch_size", 0, low=1)
+        >>> check_integer("generator.batch_size", 0, low=1)
         Traceback (most recent call last):
-        ValueError: gan.batch_size=0: use a whole number of at least 1
+        ValueError: generator.batch_size=0: use a whole number of at least 1
     """
     if not isinstance(value, int) or isinstance(value, bool) or value < low or (high is not None and value > high):
         allowed = f"of at least {low}" if high is None else f"from {low} to {high}"
@@ -56,9 +56,9 @@ def check_betas(name: str, value: Any) -> None:
         ValueError: If it is not.
 
     Example:
-        >>> check_betas("gan.betas", [0.5])
+        >>> check_betas("generator.betas", [0.5])
         Traceback (most recent call last):
-        ValueError: gan.betas=[0.5]: use a list of two numbers
+        ValueError: generator.betas=[0.5]: use a list of two numbers
     """
     if not isinstance(value, list | tuple) or len(value) != 2:
         raise ValueError(f"{name}={value}: use a list of two numbers")
