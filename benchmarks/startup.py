@@ -19,8 +19,15 @@ from racing import keep
 CONFIGURATION, DEMO, AGAIN = 1.0, 150.0, 12.0  # seconds allowed
 DEMO_COMMAND = ("-m", "experiment=digits", "hydra/launcher=joblib")  # as in the Makefile
 TINY = (
-    *("-m", "experiment=digits", "seed=0,1", "augmentation=none,gan"),
-    *("generator.images_seen=640", "classifier.num_steps=20", "measures.judge.num_steps=20", "synthesis.per_class=8"),
+    *(
+        "-m",
+        "experiment=digits",
+        "seed=0,1",
+        "augmentation=none,gan",
+        "generator.images_seen=640",
+        "classifier.num_steps=20",
+    ),
+    *("measures.judge.num_steps=20", "synthesis.per_class=8"),
 )
 PLANNED = """
 import sys, time

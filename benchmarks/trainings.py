@@ -5,31 +5,34 @@ import struct
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import tutorials
+from gan_augment.training.averages import update_average
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig, OmegaConf
 from racing import Contestant, Ticker
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 import gan_augment.app  # registers what the configuration asks for
-from gan_augment.arm import Arm
+from gan_augment.augmentation.classical import ClassicalTransform
+from gan_augment.config import Config
+from gan_augment.contracts import GeneratorSettings, NoExtra
 from gan_augment.data.batches import ImageBatches, TrainingSteps
 from gan_augment.data.image_set import ImageSet, to_float
 from gan_augment.data.standard_sets import mnist
-from gan_augment.generators.design import DESIGN, GANDesign
-from gan_augment.generators.gan import train_gan
-from gan_augment.methods.semi_supervised import train_semi_supervised
-from gan_augment.methods.supervised import read_classifier, train_classifier
-from gan_augment.settings import build, settings_from
+from gan_augment.generators.design import GANDesign
+from gan_augment.generators.gan import TrainGAN
+from gan_augment.job import plain
+from gan_augment.methods.semi_supervised import SemiSupervisedSettings, SemiSupervisedStage
+from gan_augment.methods.supervised import ClassifierSettings, Supervised
+from gan_augment.settings import build
+from gan_augment.stages import Stage
 from gan_augment.training import checkpoints
-from gan_augment.training.averages import update_average
 from gan_augment.training.guard import NotFiniteGuard
 from gan_augment.training.hardware import Hardware
 
@@ -49,23 +52,30 @@ def members(group: str) -> list[str]:
     return sorted(path.stem for path in (gan_augment.app.CONF / group).glob("*.yaml"))
 
 
-def composed(overrides: Sequence[str]) -> DictConfig:
-    """Compose a configuration as the command does."""
+def read(overrides: Sequence[str]) -> Config:
+    """Read the configuration that a command line asks for."""
     with initialize_config_dir(str(gan_augment.app.CONF)):
-        return compose("config", overrides=[*overrides])
+        config = compose("config", overrides=["study=benchmark", *overrides], return_hydra_config=True)
+    return Config.read(plain(config))
+
+
+def gan_stage(images: ImageSet, overrides: Sequence[str]) -> TrainGAN:
+    """Plan the stage that trains the GAN that a command line asks for."""
+    config = read(overrides)
+    stage = config.part("generator", GeneratorSettings).stage(config, images, None, None, None)
+    assert isinstance(stage, TrainGAN)
+    return stage
 
 
 def design_of(overrides: Sequence[str]) -> GANDesign:
     """Return the design of the GAN that a command line asks for."""
-    config = composed(overrides)
-    return GANDesign.read({name: plain(config[name]) for name in DESIGN})
+    return gan_stage(ImageSet(torch.zeros(1, 1, 28, 28).byte(), torch.zeros(1).long(), ["any"]), overrides).design
 
 
-def plain(node: DictConfig) -> dict[str, Any]:
-    """Turn a configuration node into plain values."""
-    values = OmegaConf.to_container(node, resolve=True)
-    assert isinstance(values, dict)
-    return {str(name): value for name, value in values.items()}
+def transform_of(config: Config) -> ClassicalTransform:
+    """Return the transforms of a configuration's images."""
+    assert config.data.classical is not None
+    return build(config.data.classical, "data.classical", ClassicalTransform)
 
 
 def training_images(root: Path, num_classes: int = 10) -> ImageSet:
@@ -106,9 +116,9 @@ class RacingHardware(Hardware):
             NotFiniteGuard.on_train_batch_end = watch
 
 
-def hardware_of(overrides: Sequence[str], tick: Ticker) -> Hardware:
-    """Return the hardware that a command line asks for."""
-    return RacingHardware(**plain(composed(overrides).trainer), tick=tick)
+def racing(hardware: Hardware, tick: Ticker) -> Hardware:
+    """Return hardware whose trainings take turns."""
+    return RacingHardware(**vars(hardware), tick=tick)
 
 
 def run_gan(tick: Ticker, overrides: Sequence[str], root: Path, images: ImageSet | None = None) -> None:
@@ -116,35 +126,47 @@ def run_gan(tick: Ticker, overrides: Sequence[str], root: Path, images: ImageSet
 
     Its sample grids, 12 in a training, and its checkpoints, every 30 seconds, seldom fall into a race's short turns.
     """
-    images, hardware = images or training_images(root, num_classes=1), hardware_of(overrides, tick)
-    _prepare(tick)
-    with tempfile.TemporaryDirectory() as folder:
-        train_gan(images, design_of(overrides), 100, hardware, Path(folder))
+    stage = gan_stage(images or training_images(root, num_classes=1), overrides)
+    _train(replace(stage, seed=100), tick)
 
 
 def run_classifier(tick: Ticker, overrides: Sequence[str], root: Path) -> None:
     """Train a classifier as users do."""
-    config = composed(overrides)
-    arm = settings_from(Arm, "augmentation", plain(config.augmentation))
-    transform = build(plain(config.data.classical))
-    images, hardware = training_images(root), hardware_of(overrides, tick)
-    validation = images.subset(torch.arange(200))
-    _prepare(tick)
-    with tempfile.TemporaryDirectory() as folder:
-        train_classifier(images, validation, arm, transform, plain(config.classifier), 100, hardware, Path(folder))
+    config, images = read(overrides), training_images(root)
+    stage = Supervised(
+        labelled=images,
+        validation=images.subset(torch.arange(200)),
+        classical=config.data.classical,
+        arm=config.arm,
+        extra=NoExtra(),
+        classifier=config.part("classifier", ClassifierSettings),
+        seed=100,
+        hardware=config.hardware,
+    )
+    _train(stage, tick)
 
 
 def run_semi_supervised(tick: Ticker, overrides: Sequence[str], root: Path) -> None:
     """Train a semi-supervised GAN as users do."""
-    config, images = composed(overrides), training_images(root)
-    transform, hardware = build(plain(config.data.classical)), hardware_of(overrides, tick)
-    labelled, rest = images.subset(torch.arange(NUM_LABELLED)), images.subset(torch.arange(NUM_LABELLED, len(images)))
-    pool, nothing = rest.without_labels(), images.subset(torch.arange(0))
+    config, images = read(overrides), training_images(root)
+    stage = SemiSupervisedStage(
+        labelled=images.subset(torch.arange(NUM_LABELLED)),
+        pool=images.subset(torch.arange(NUM_LABELLED, len(images))).without_labels(),
+        validation=images.subset(torch.arange(0)),
+        classical=config.data.classical,
+        semi_supervised=config.part("semi_supervised", SemiSupervisedSettings),
+        seed=100,
+        hardware=config.hardware,
+    )
+    _train(stage, tick)
+
+
+def _train(stage: Stage, tick: Ticker) -> None:
+    """Train in turns with others."""
+    stage = replace(stage, hardware=racing(stage.hardware, tick))
     _prepare(tick)
     with tempfile.TemporaryDirectory() as folder:
-        train_semi_supervised(
-            labelled, pool, nothing, transform, plain(config.semi_supervised), 100, hardware, Path(folder)
-        )
+        stage.run(Path(folder), {})
 
 
 def _prepare(tick: Ticker) -> None:
@@ -187,8 +209,8 @@ def tutorial_gan(tick: Ticker, overrides: Sequence[str], root: Path, device: str
 
 def tutorial_classifier(tick: Ticker, overrides: Sequence[str], root: Path, device: str) -> None:
     """Train the same classifier as tutorials do."""
-    settings = read_classifier(plain(composed(overrides).classifier))
-    network = settings.network(training_images(root).shape, 10)
+    settings = read(overrides).part("classifier", ClassifierSettings)
+    network = settings.build(training_images(root).shape, 10)
     tutorials.train_classifier(tick, network, root, settings.batch_size, device)
 
 
@@ -231,7 +253,7 @@ def bare_step(
     shape, settings, loss = ImageSet(images[:1], torch.zeros(1).long(), ["any"]).shape, design.settings, design.loss
     size, images = settings.batch_size, images.to(device)
     generator, discriminator = design.generator(shape, 1).to(device), design.discriminator(shape, 1).to(device)
-    if composed(overrides).trainer.channels_last:
+    if read(overrides).hardware.channels_last:
         generator.to(memory_format=torch.channels_last)
         discriminator.to(memory_format=torch.channels_last)
     ema = copy.deepcopy(generator).requires_grad_(False)
@@ -288,11 +310,11 @@ def bare_classifier(tick: Ticker, overrides: Sequence[str], root: Path, device: 
 
 def bare_classifier_step(overrides: Sequence[str], images: ImageSet, device: str) -> Callable[[], None]:
     """Return a function that takes one step of `bare_classifier`."""
-    config = composed(overrides)
-    settings, transform = read_classifier(plain(config.classifier)), build(plain(config.data.classical))
+    config = read(overrides)
+    settings, transform = config.part("classifier", ClassifierSettings), transform_of(config)
     pixels, labels = images.images.to(device), images.labels.to(device)
-    network, random = settings.network(images.shape, images.num_classes).to(device), torch.Generator(device)
-    if config.trainer.channels_last:
+    network, random = settings.build(images.shape, images.num_classes).to(device), torch.Generator(device)
+    if config.hardware.channels_last:
         network.to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True

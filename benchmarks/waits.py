@@ -26,6 +26,7 @@ from trainings import members
 import gan_augment.app
 from gan_augment.app import CONF
 from gan_augment.data.batches import TrainingSteps
+from gan_augment.generators.gan import PARTS
 from gan_augment.job import plain
 from gan_augment.plan import plan_trial
 from gan_augment.stages import StageStore
@@ -34,14 +35,12 @@ from gan_augment.training.progress import titled
 
 CURVES_EVERY = 50  # steps
 PACKAGE = str(Path(gan_augment.app.__file__).parent)
-ALONE = ("augmentation=gan", "classifier=none", "measures=[pictures]")  # a GAN and images by it, nothing else
-OF_A_GAN = ("architecture", "conditioning", "loss", "penalty", "discriminator_augmentation")
-POINTS = ("data=ring", "architecture=points")
+ALONE = ("augmentation=gan", "classifier=none", "measures=[]")  # a GAN and images by it, nothing else
 WITH = {  # what a member needs
-    "architecture=points": POINTS,
+    "architecture=points": ("data=ring",),
     "augmentation=oversampling": ("imbalance.classes=['3']", "imbalance.share=0.5"),
 }
-SAME = ("augmentation=row", "classifier=none")  # no arm; nothing to train
+SAME = ("classifier=none", "augmentation=row")  # nothing; the arm none
 MORE = {  # settings that change what a step does
     "generator.reuse_fakes=true": ALONE,
     "conditioning.clusters=2": ALONE,
@@ -55,7 +54,7 @@ MORE = {  # settings that change what a step does
 
 def methods() -> dict[str, tuple[str, ...]]:
     """Return the overrides of a trial for every method, by its name."""
-    found = {f"{group}={member}": ALONE for group in OF_A_GAN for member in members(group)}
+    found = {f"{group}={member}": ALONE for group in PARTS for member in members(group)}
     found |= {f"augmentation={member}": () for member in members("augmentation")}
     found |= {f"classifier={member}": ("augmentation=none",) for member in members("classifier")}
     found |= {f"semi_supervised={member}": ("augmentation=semi_supervised",) for member in members("semi_supervised")}
@@ -165,8 +164,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, titled(None), watch.watching():
         for name, overrides in methods().items():
             watch.steps, watch.lines = 0, {}
-            absent = {"measures.judge": ALONE[-1] in overrides, "classifier": "classifier=none" in overrides}
-            short = [one for one in few if not absent.get(one.rpartition(".")[0])]
+            absent = [one.split("=")[0] for one in overrides if one.endswith(("=none", "=[]"))]
+            short = [one for one in few if one.split(".")[0] not in absent]
             wrong = train(StageStore(Path(folder)), (*overrides, *short), watch)
             found[name] = {"steps": watch.steps, "wrong": wrong, "waits": [*watch.lines]}
             done = f"{watch.steps} steps" if watch.steps else "trained above"

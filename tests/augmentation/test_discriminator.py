@@ -154,4 +154,4 @@ def test_strengths_out_of_range_are_refused(name, value, high):
 @pytest.mark.parametrize(("choice", "strengths"), [("none", OFF), ("diffaugment", PAPER)])
 def test_the_recipes(choice, strengths):
     node = yaml.safe_load((CONF / "discriminator_augmentation" / f"{choice}.yaml").read_text())
-    assert build(node) == DiffAugment(**strengths)
+    assert build(node, "discriminator_augmentation", DiffAugment) == DiffAugment(**strengths)

@@ -7,11 +7,11 @@ import torch
 import yaml
 
 from gan_augment.app import CONF
+from gan_augment.config import DataSettings
 from gan_augment.data import arrays as module
 from gan_augment.data.arrays import arrays
 from gan_augment.data.image_set import MappedImages
 from gan_augment.data.source import Source, resize
-from gan_augment.plan import NOT_OF_THE_SOURCE
 from gan_augment.settings import build
 
 RANDOM = np.random.default_rng(0)
@@ -243,11 +243,12 @@ def test_splits_that_make_no_sense_are_refused(save, split, message):
 
 def test_the_yaml_has_what_the_function_takes(save):
     node = yaml.safe_load((CONF / "data" / "arrays.yaml").read_text())
-    node = {name: value for name, value in node.items() if name not in NOT_OF_THE_SOURCE}
-    source = build(node | {"images": save(GREY / 2.0), "value_range": [0, 127.5]})
+    node = DataSettings.read(node).source | {"images": save(GREY / 2.0), "value_range": [0, 127.5]}
+    source = build(node, "data", Source)
     assert isinstance(source, Source)
     assert (source.images.images[:, 0].numpy() == GREY).all()
-    assert "data.value_range=[0, 1], but" in str(refusal(build, node | {"images": save(GREY), "value_range": [0, 1]}))
+    node |= {"images": save(GREY), "value_range": [0, 1]}
+    assert "data.value_range=[0, 1], but" in str(refusal(build, node, "data", Source))
 
 
 def refusal(call, *arguments):

@@ -444,15 +444,17 @@ def test_a_table_leads_out_of_the_folder_on_demand(put, read, write, root, tmp_p
 
 def test_the_configuration_has_every_setting(put, root, tmp_path):
     from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
 
     from gan_augment.app import CONF
-    from gan_augment.plan import NOT_OF_THE_SOURCE
+    from gan_augment.config import DataSettings
+    from gan_augment.data.source import Source
     from gan_augment.settings import build
 
     put("cats/a.png", "dogs/b.png")
     with initialize_config_dir(str(CONF)):
         overrides = ["data=image_folder", f"data.root={root}", f"paths.output_dir={tmp_path}"]
-        node = compose("config", overrides=overrides).data
-    source = build({name: value for name, value in node.items() if name not in NOT_OF_THE_SOURCE})
+        node = OmegaConf.to_container(compose("config", overrides=overrides).data, resolve=True)
+    source = build(DataSettings.read(node).source, "data", Source)
     assert source.images.images.shape == (2, 3, 32, 32)
     assert (tmp_path / "store" / "images" / "listings").is_dir()

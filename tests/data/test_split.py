@@ -145,7 +145,7 @@ def test_the_test_digits_are_those_of_scikit_learns_tutorials():
     ("changes", "message"),
     [
         ({"seed": -1}, r"^seeds\.split=-1: use a whole number of at least 0$"),
-        ({"labels": 0}, r"^labels=0: use a whole number of at least 1$"),
+        ({"labels": 0}, r"^labels=0: use a whole number of at least 1, "),
         ({"labels": "many"}, r"^labels=many: use a whole number of at least 1"),
         ({"labels": 14}, r"labels=14, but class 'class1' has 13 training images; use at most 13"),
         ({"validation_per_class": -1}, r"^validation_per_class=-1: use a whole number of at least 0$"),
@@ -228,7 +228,7 @@ def test_validation_images_of_the_source_are_kept():
 
 @given(class_sizes, seeds, st.sampled_from([0.1, 0.5, 1.0]))
 def test_a_fraction_of_each_class_is_labelled(sizes, seed, fraction):
-    split, everything = (draw_split(made_up(sizes), seed, None, fraction=share) for share in (fraction, 1.0))
+    split, everything = (draw_split(made_up(sizes), seed, f"{100 * share:g}%") for share in (fraction, 1.0))
     assert counts(split.labelled) == [max(1, round(fraction * number)) for number in counts(everything.labelled)]
     assert set(members(split.labelled)) <= set(members(everything.labelled))
 
@@ -273,12 +273,15 @@ def test_an_image_without_a_label_that_copies_a_test_image_is_in_no_part():
 @pytest.mark.parametrize(
     ("budget", "message"),
     [
-        ({"per_class": 5, "fraction": 0.5}, r"labels=5 and label_fraction=0\.5: set one of the two"),
-        ({}, r"labels=None and label_fraction=None: set one of the two"),
-        ({"fraction": 1.5}, r"label_fraction=1\.5: use a number above 0 and at most 1"),
-        ({"per_class": 5, "rare_share": 0.5}, r"imbalance\.share=0\.5, but imbalance\.classes names no class"),
-        ({"per_class": 5, "rare_classes": ["a"]}, r"imbalance\.share=None: use a number above 0"),
-        ({"per_class": 5, "rare_classes": "a", "rare_share": 0.5}, r"imbalance\.classes=a: use a list"),
+        ({"labels": None}, r"labels=None: use a whole number of at least 1, a percentage up to 100%, or all"),
+        ({"labels": "150%"}, r"labels=150%: use a whole number of at least 1, a percentage up to 100%, or all"),
+        ({"labels": "0%"}, r"labels=0%: use a whole number of at least 1, a percentage up to 100%, or all"),
+        ({"labels": "some%"}, r"labels=some%: use a whole number of at least 1, a percentage up to 100%, or all"),
+        ({"labels": 0.5}, r"labels=0\.5: use a whole number of at least 1, a percentage up to 100%, or all"),
+        ({"labels": True}, r"labels=True: use a whole number of at least 1, a percentage up to 100%, or all"),
+        ({"labels": 5, "rare_share": 0.5}, r"imbalance\.share=0\.5, but imbalance\.classes names no class"),
+        ({"labels": 5, "rare_classes": ["a"]}, r"imbalance\.share=None: use a number above 0"),
+        ({"labels": 5, "rare_classes": "a", "rare_share": 0.5}, r"imbalance\.classes=a: use a list"),
     ],
 )
 def test_a_budget_that_cannot_be_is_refused(budget, message):

@@ -15,8 +15,10 @@ from sklearn.datasets import load_digits
 from torchvision.datasets import CIFAR10
 
 from gan_augment.app import CONF
+from gan_augment.augmentation.classical import ClassicalTransform
+from gan_augment.config import DataSettings
+from gan_augment.data.source import Source
 from gan_augment.data.standard_sets import LENGTHS, cifar10, digits, fashion_mnist, mnist, usps
-from gan_augment.plan import NOT_OF_THE_SOURCE
 from gan_augment.settings import build
 
 
@@ -85,7 +87,7 @@ def write_usps(folder, lengths):
 def test_usps_reads_training_and_test_images(tmp_path, monkeypatch):
     monkeypatch.setitem(LENGTHS, "USPS", (291, 107))
     write_usps(tmp_path / "USPS", LENGTHS["USPS"])
-    source = build(source_node("usps") | {"root": str(tmp_path)})
+    source = build(source_node("usps") | {"root": str(tmp_path)}, "data", Source)
     assert source.images.images.shape == (398, 1, 16, 16)
     assert source.test.tolist() == list(range(291, 398))
     assert source.images.labels[[0, 13, 291 + 4]].tolist() == [0, 3, 4]
@@ -135,7 +137,7 @@ def cifar_folder(tmp_path, monkeypatch):
 
 
 def test_cifar10_unpacks_and_reads_training_and_test_images(cifar_folder, offline):
-    source = build(source_node("cifar10") | {"root": str(cifar_folder)})
+    source = build(source_node("cifar10") | {"root": str(cifar_folder)}, "data", Source)
     assert source.images.images.shape == (600, 3, 32, 32)
     assert source.test.tolist() == list(range(500, 600))
     assert source.images.labels.tolist() == [i % 10 for i in range(600)]
@@ -199,8 +201,7 @@ def test_a_cut_off_file_of_usps_is_to_be_deleted(tmp_path):
 
 def source_node(name):
     """Read what a YAML passes to its function."""
-    node = yaml.safe_load((CONF / "data" / f"{name}.yaml").read_text())
-    return {name: value for name, value in node.items() if name not in NOT_OF_THE_SOURCE}
+    return DataSettings.read(yaml.safe_load((CONF / "data" / f"{name}.yaml").read_text())).source
 
 
 def test_the_lengths_are_the_published_ones():
@@ -214,6 +215,7 @@ def test_the_lengths_are_the_published_ones():
 
 @pytest.mark.parametrize(("name", "flip"), [("usps", False), ("fashion_mnist", True), ("cifar10", True)])
 def test_only_digits_are_not_mirrored(name, flip):
-    transform = build(yaml.safe_load((CONF / "data" / f"{name}.yaml").read_text())["classical"])
+    node = yaml.safe_load((CONF / "data" / f"{name}.yaml").read_text())["classical"]
+    transform = build(node, "data.classical", ClassicalTransform)
     assert transform.flip is flip
     assert transform.rotation < 45

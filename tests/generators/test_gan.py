@@ -139,7 +139,7 @@ def test_the_average_keeps_half_after_a_half_life(image_set):
     system = make_system(image_set(), batch_size=16, ema_half_life=64, ema_ramp_up=1.0)
     constant_target(system)
     for step in range(20):
-        system.update_average(step + 100)  # long after the ramp
+        system.average(step + 100)  # long after the ramp
     assert average(system) == pytest.approx(1 - 0.5 ** (20 * 16 / 64), rel=1e-5)
 
 
@@ -151,7 +151,7 @@ def test_the_average_ramps_up_with_the_images_seen(image_set, discriminator_step
     constant_target(system)
     kept = 1.0
     for step in range(discriminator_steps - 1, 20, discriminator_steps):
-        system.update_average(step)
+        system.average(step)
         kept *= 2 ** (-16 * discriminator_steps / (0.5 * 16 * (step + 1)))
     assert average(system) == pytest.approx(1 - kept, rel=1e-5)
 

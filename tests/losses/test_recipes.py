@@ -25,19 +25,20 @@ def weights(config):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss_is_built_and_changes_known_settings_alone(loss):
     plain, config = (OmegaConf.to_container(composed(*overrides)) for overrides in ((), (f"loss={loss}",)))
-    assert isinstance(build(config["loss"]), AdversarialLoss)
-    assert [set(config), set(config["gan"])] == [set(plain), set(plain["gan"])]
-    assert {group for group in plain if config[group] != plain[group]} <= {"loss", "gan", "penalty"}
+    assert isinstance(build(config["loss"], "loss", AdversarialLoss), AdversarialLoss)
+    assert [set(config), set(config["generator"])] == [set(plain), set(plain["generator"])]
+    assert {group for group in plain if config[group] != plain[group]} <= {"loss", "generator", "penalty"}
 
 
 @pytest.mark.parametrize("penalty", PENALTIES)
 def test_every_penalty_is_built(penalty):
-    assert build(composed(f"penalty={penalty}").penalty).are_on == (penalty != "none")
+    assert build(composed(f"penalty={penalty}").penalty, "penalty", Penalties).are_on == (penalty != "none")
 
 
-def test_another_loss_on_a_toy_density_comes_without_the_penalties_of_the_recipe():
+def test_another_loss_on_a_toy_density_keeps_the_penalties_of_the_recipe_until_told_otherwise():
     assert weights(composed("experiment=grid")) == (0, 0.02, 0.02)
-    assert weights(composed("experiment=grid", "loss=minimax")) == (0, 0, 0)
+    assert weights(composed("experiment=grid", "loss=minimax")) == (0, 0.02, 0.02)
+    assert weights(composed("experiment=grid", "loss=minimax", "penalty.r1=0", "penalty.r2=0")) == (0, 0, 0)
 
 
 def test_what_the_losses_bring_along():
@@ -53,6 +54,6 @@ def test_the_command_line_wins():
     assert (config.generator.betas, weights(config)) == ([0.5, 0.9], (10, 1, 0))
     for overrides in (("loss=wasserstein_gp", "penalty=none"), ("penalty=none", "loss=wasserstein_gp")):
         config = composed(*overrides)
-        assert build(config.penalty) == Penalties()
+        assert build(config.penalty, "penalty", Penalties) == Penalties()
         assert config.generator.discriminator_steps == 5
     assert weights(composed("penalty=r1", "loss=hinge")) == (0, 10, 0)

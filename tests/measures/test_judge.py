@@ -8,15 +8,9 @@ import torch
 
 from conftest import JUDGE_NODE, NO_TRANSFORM
 from gan_augment.data.image_set import ImageSet
-from gan_augment.measures.judge import (
-    Judge,
-    JudgeWatch,
-    classification_accuracy_score,
-    features_of,
-    how_many_to_judge,
-    judge_images,
-    why_no_judge,
-)
+from gan_augment.measures.judge import Judge
+from gan_augment.measures.judging import features_of, how_many_to_judge, judge_images, why_no_judge
+from gan_augment.measures.watching import JudgeWatch, classification_accuracy_score
 from gan_augment.metrics.fidelity import judge_metrics
 from gan_augment.metrics.inception import inception_network
 from gan_augment.records.metric_meanings import GENERATOR_METRICS
@@ -138,7 +132,7 @@ def test_a_classifier_that_diverges_on_generated_images_has_no_score(judge, imag
         raise DivergedError("not finite")
 
     one, _ = judge
-    monkeypatch.setattr("gan_augment.measures.judge.train_classifier", diverge)
+    monkeypatch.setattr("gan_augment.measures.judging.train_classifier", diverge)
     assert math.isnan(classification_accuracy_score(one, image_set()))
 
 

@@ -7,7 +7,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from conftest import GAN_NODES, JUDGE_NODE, NO_TRANSFORM, gan_stage
 from gan_augment.artefacts.weights import read_about
 from gan_augment.data.image_set import ImageSet
-from gan_augment.measures.judge import Judge, Measurements
+from gan_augment.measures.judge import Judge
+from gan_augment.measures.watching import Measurements
 from gan_augment.settings import build
 from gan_augment.stages import StageStore
 

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from gan_augment.app import CONF
 from gan_augment.data.image_set import ImageShape
-from gan_augment.networks.architecture import BatchStd, doublings, halvings
+from gan_augment.networks.architecture import Architecture, BatchStd, doublings, halvings
 from gan_augment.networks.conditioning import Concat, PerClass, Projection, Unconditional
 from gan_augment.networks.dcgan import DCGAN
 from gan_augment.networks.mlp import MLP
@@ -152,7 +152,7 @@ def test_sizes_below_one_are_refused(family, name):
 @pytest.mark.parametrize(("name", "family"), [("mlp", MLP), ("dcgan", DCGAN), ("resnet", ResNet), ("r3gan", R3GAN)])
 def test_each_option_stands_in_the_configuration_with_its_default(name, family):
     node = OmegaConf.to_container(OmegaConf.load(CONF / "architecture" / f"{name}.yaml"))
-    assert build(node) == family()
+    assert build(node, "architecture", Architecture) == family()
     assert set(node) == {"_target_", *(field.name for field in dataclasses.fields(family))}
 
 

@@ -11,6 +11,7 @@ from gan_augment.data.image_set import ImageShape
 from gan_augment.networks.architecture import FeatureExtractor
 from gan_augment.networks.conditioning import (
     Concat,
+    Conditioning,
     LabelBehind,
     LabelEmbedding,
     LabelProjection,
@@ -162,7 +163,7 @@ def test_an_empty_embedding_is_refused(conditioning):
 )
 def test_each_option_stands_in_the_configuration_with_its_default(name, conditioning):
     node = OmegaConf.to_container(OmegaConf.load(CONF / "conditioning" / f"{name}.yaml"))
-    built = build(node)
+    built = build(node, "conditioning", Conditioning)
     assert type(built) is type(conditioning)
     options = dataclasses.asdict(conditioning) if dataclasses.is_dataclass(conditioning) else {}
     assert {key: value for key, value in node.items() if key != "_target_"} == options

@@ -11,8 +11,9 @@ from torchvision import models
 
 from gan_augment.app import CONF
 from gan_augment.data.image_set import ImageShape
-from gan_augment.methods.supervised import read_classifier
+from gan_augment.methods.supervised import ClassifierSettings
 from gan_augment.networks.torchvision_classifier import TorchvisionClassifier
+from gan_augment.settings import build
 
 GRAY, COLOUR = ImageShape(1, 32, 32), ImageShape(3, 32, 32)
 PRETRAINED = models.MobileNet_V3_Small_Weights.IMAGENET1K_V1
@@ -190,5 +191,5 @@ def test_images_of_two_channels_are_refused():
 
 def test_its_configuration_builds_a_resnet():
     node = OmegaConf.to_container(OmegaConf.load(CONF / "classifier" / "resnet18.yaml"))
-    network = read_classifier(node).network(GRAY, 7)
+    network = build(node, "classifier", ClassifierSettings).build(GRAY, 7)
     assert isinstance(network.network, models.ResNet)
