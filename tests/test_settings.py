@@ -1,8 +1,10 @@
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
-from hydra.errors import InstantiationException
 
+from gan_augment.networks.architecture import Architecture
+from gan_augment.networks.conditioning import Conditioning
 from gan_augment.networks.mlp import MLP
 from gan_augment.settings import build, check_choice, check_integer, check_number, settings_from
 
@@ -15,22 +17,46 @@ class Oven:
 
 def test_build_makes_the_object_that_a_node_names():
     node = {"_target_": "gan_augment.networks.mlp.MLP", "latent_dim": 3, "width": 5}
-    assert build(node) == MLP(latent_dim=3, width=5)
+    assert build(node, "architecture", Architecture) == MLP(latent_dim=3, width=5)
 
 
 def test_build_passes_on_what_the_object_says_of_its_settings():
     with pytest.raises(ValueError, match=r"^architecture\.width=0: use a whole number of at least 1$"):
-        build({"_target_": "gan_augment.networks.mlp.MLP", "width": 0})
+        build({"_target_": "gan_augment.networks.mlp.MLP", "width": 0}, "architecture", Architecture)
 
 
 def test_build_names_an_unknown_setting():
-    with pytest.raises(ValueError, match="depth"):
-        build({"_target_": "gan_augment.networks.mlp.MLP", "depth": 3})
+    with pytest.raises(ValueError, match=r"^architecture has no setting depth: use latent_dim, width, "):
+        build({"_target_": "gan_augment.networks.mlp.MLP", "depth": 3}, "architecture", Architecture)
 
 
-def test_build_runs_nothing_but_our_own_code():
-    with pytest.raises(InstantiationException, match=r"os\.getcwd"):
-        build({"_target_": "os.getcwd"})
+def test_build_names_a_missing_setting():
+    node = {"_target_": "gan_augment.augmentation.classical.ClassicalTransform", "shift": 0.1, "flip": False}
+    with pytest.raises(ValueError, match=r"^data\.classical lacks rotation, scale$"):
+        build(node, "data.classical", object)
+
+
+def test_build_refuses_another_kind_of_thing():
+    node = {"_target_": "gan_augment.networks.mlp.MLP", "width": 5}
+    with pytest.raises(ValueError, match=r"^conditioning is a MLP: use a Conditioning$"):
+        build(node, "conditioning", Conditioning)
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["os.getcwd", "gan_augment.networks.mlp.LMP", "gan_augment.networks.plm.MLP", "gan_augment.networks", "MLP", None],
+)
+def test_build_runs_nothing_but_our_own_code(target):
+    with pytest.raises(ValueError, match=rf"^architecture\._target_={target}: use a Architecture of gan_augment$"):
+        build({"_target_": target}, "architecture", Architecture)
+
+
+def test_build_may_leave_a_call_to_its_user():
+    node = {"_target_": "gan_augment.networks.cnn.CNN", "_partial_": True, "channels": 4}
+    made = build(node, "classifier.network", partial)
+    assert made.keywords == {"channels": 4}
+    with pytest.raises(ValueError, match=r"^classifier\.network has no setting depth: use "):
+        build(node | {"depth": 3}, "classifier.network", partial)
 
 
 def test_settings_from_fills_a_dataclass():

@@ -79,6 +79,9 @@ def plan_trial(settings: Mapping[str, Any]) -> Trial:
         ValueError: If a setting is out of range, or does not fit the images or the machine.
     """
     config = Config.read(settings)
+    for name, one in config.measures.items():
+        if not isinstance(one, Measure):
+            raise ValueError(f"measures.{name} is a {type(one).__name__}: use a Measure")
     source = load_source(config.data.source)
     split = draw_split(source, config.seeds.split, config.budget, config.validation_per_class, config.data.test_share)
     watches = [watch for one in config.measures.values() if (watch := one.watch(config, split)) is not None]

@@ -30,9 +30,10 @@ def record(arm, seed, accuracy, *, status="ok", split=None, per_class=None, prov
     stages = {"gan": 8.0, "classifier": 5.0} if gan else {"classifier": 5.0}
     seconds = {stage: {"spent": 0.0, "reused": spent} for stage, spent in stages.items()}
     seconds["total"] = {"spent": 1.0, "reused": sum(stages.values())}
+    trial = "-".join([arm, *map(str, factors.values()), f"seed{seed}"])
     return {
         "schema": "1.0",
-        "trial": "-".join([arm, *map(str, factors.values()), f"seed{seed}"]),
+        "trial": trial,
         "status": status,
         "error": "RuntimeError: out of memory" if status == "failed" else None,
         "factors": {
@@ -53,6 +54,7 @@ def record(arm, seed, accuracy, *, status="ok", split=None, per_class=None, prov
             "split": split or f"split{seed}",
             "fingerprint": "f",
             "test_images": 360,
+            "stages": {"gan": f"generator of {trial}"} if gan or factors.get("loss") else {},
             "versions": {"torch": "2.9"},
             "commit": "c" * 40,
             "clean": True,
@@ -473,12 +475,12 @@ def name_base(folder, against):
 @pytest.mark.parametrize(("base", "other"), [(True, False), (64, 32)])
 def test_a_setting_may_be_a_number_or_a_truth(tmp_path, base, other):
     records = [
-        record("synthetic_only", seed, 0.5 + 0.1 * (value is base), **{"gan.odd": value})
+        record("synthetic_only", seed, 0.5 + 0.1 * (value is base), **{"generator.odd": value})
         for seed in SEEDS
         for value in (base, other)
     ]
-    compared = compare(name_base(study(tmp_path, records), {"gan.odd": base}))
-    title = f"synthetic_only (gan.odd={other}) against synthetic_only (gan.odd={base})"
+    compared = compare(name_base(study(tmp_path, records), {"generator.odd": base}))
+    title = f"synthetic_only (generator.odd={other}) against synthetic_only (generator.odd={base})"
     assert list(compared) == [title]
     assert compared[title].interval.mean == pytest.approx(-10)
 
@@ -657,9 +659,8 @@ def test_records_of_the_first_schema_are_compared_in_accuracy(tmp_path):
 
 def test_amounts_of_labels_are_compared_like_with_like_though_they_may_be_null(tmp_path):
     rare = {"imbalance.classes": "emu", "imbalance.share": 0.1}
-    rare |= {"label_fraction": "null"}
     none = {"labelled_ratio": 1.0, "names": ()} | dict.fromkeys(rare, "null")
-    fraction = none | {"labels": "null", "label_fraction": 0.25}
+    fraction = none | {"labels": "25%"}
     records = [
         unequal(arm, seed, 0.4 + gain * (arm == "gan"), **amount)
         for gain, amount in ((0.3, rare), (0.2, none), (0.1, fraction))
@@ -672,10 +673,10 @@ def test_amounts_of_labels_are_compared_like_with_like_though_they_may_be_null(t
         {
             setting: 3,
             "gan (labels=5) against none": 2,
-            "gan (label_fraction=0.25) against none": 1,
+            "gan (labels=25%) against none": 1,
             f"{setting}, balanced accuracy": 15,
             "gan (labels=5) against none, balanced accuracy": 10,
-            "gan (label_fraction=0.25) against none, balanced accuracy": 5,
+            "gan (labels=25%) against none, balanced accuracy": 5,
             f"{setting}, recall of rare classes": 30,
         }
     )
@@ -683,6 +684,30 @@ def test_amounts_of_labels_are_compared_like_with_like_though_they_may_be_null(t
     assert facts(page)["labels per class"] == "5, 25 % of each class"
     assert facts(page)["rare classes"] == "emu (not the same in all trials)"
     assert facts(page)["labelled images"] == "50 (the largest class has 1 to 9 times as many as the smallest)"
+
+
+def earlier(one):
+    """Return a record as earlier versions wrote it: the factors under their old names, no nodes that stages read."""
+    one["factors"] |= {"labels_per_class": one["factors"].pop("labels"), "label_fraction": "null", "judge": "default"}
+    one["factors"] |= {"gan": "default", "gan.decay": one["factors"].pop("generator.decay")}
+    assert "reads" not in one["provenance"]
+    return one
+
+
+def test_records_of_earlier_names_pair_with_new_ones(tmp_path):
+    nodes = {"generator": "gan", "generator.decay": True}
+    without = dict.fromkeys(nodes)
+    records = [earlier(one) for one in planted({"none": 0}, **without)] + planted({"gan": 3}, **nodes)
+    contrast = compare(study(tmp_path / "arms", records))["gan against none"]
+    assert len(contrast.differences) == len(SEEDS)
+    # A setting in which half of the trials are of an earlier version, compared with a base that its name names.
+    decays, constant = (nodes | {"generator.decay": value} for value in (True, False))
+    records = [earlier(one) for one in planted({"gan": 3}, **decays)] + planted({"gan": 1}, **constant)
+    folder = name_base(study(tmp_path / "settings", records), {"gan.decay": False})
+    (contrast,) = compare(folder).values()
+    assert contrast.title == "gan (generator.decay=True) against gan (generator.decay=False)"
+    assert contrast.interval.mean == pytest.approx(2, abs=0.5)
+    assert len(contrast.differences) == len(SEEDS)
 
 
 def test_notes_that_differ_in_their_classes_are_one(tmp_path):

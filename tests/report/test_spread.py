@@ -25,7 +25,7 @@ def nested(numbers, deviations, seed=0):
             effects += drawn[key]
         columns = dict(zip((SPLIT, f"{SEEDS}gan", f"{SEEDS}synthesis", TRAINING_SEED), map(str, place), strict=True))
         rows.append({**columns, ACCURACY: (80 + effects) / 100, "status": "ok"})
-    return Configuration("gan", {}, pd.DataFrame(rows, dtype=object))
+    return Configuration("gan", {}, pd.DataFrame(rows, dtype=object), {})
 
 
 def test_known_deviations_are_found():
@@ -41,7 +41,7 @@ def test_one_way_equals_the_textbook_s_analysis_of_variance():
     trials = pd.DataFrame(
         [{SPLIT: s, TRAINING_SEED: c, ACCURACY: accuracy, "status": "ok"} for s, c, accuracy in rows], dtype=object
     )
-    found = spread(Configuration("none", {}, trials))
+    found = spread(Configuration("none", {}, trials, {}))
     assert found.deviations == pytest.approx({"split": 17**0.5, "classifier": 2**0.5})
 
 
@@ -56,9 +56,9 @@ def test_seeds_that_all_change_at_once_cannot_be_told_apart():
     trials = pd.DataFrame(
         {SPLIT: seeds, f"{SEEDS}gan": seeds, TRAINING_SEED: seeds, ACCURACY: [0.8] * 6, "status": "ok"}, dtype=object
     )
-    assert spread(Configuration("gan", {}, trials)) is None
+    assert spread(Configuration("gan", {}, trials, {})) is None
 
 
 def test_an_unbalanced_design_is_left_alone():
     whole = nested((4, 2, 1, 2), (1.0, 1.0, 0.0, 1.0))
-    assert spread(Configuration("gan", {}, whole.trials.iloc[:-1])) is None
+    assert spread(Configuration("gan", {}, whole.trials.iloc[:-1], {})) is None
