@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal -p no:randomly
 FAST := $(addprefix tests/,artefacts augmentation data losses metrics networks records report test_arm.py test_randomness.py test_settings.py)
 
-.PHONY: help demo pages test test-fast test-slow lint format benchmark benchmark-gpu tensorboard
+.PHONY: help demo pages reference test test-fast test-slow lint format benchmark benchmark-gpu tensorboard
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -24,6 +24,9 @@ demo: .venv/installed  ## answer the question on 1,797 embedded images: four arm
 
 pages: .venv/installed  ## build the page and the table of every study in results/: docs/<study>/report.html, results.csv
 	$(BIN)/python docs/pages.py
+
+reference: .venv/installed  ## build docs/reference.md from the comments in conf/
+	$(BIN)/python docs/reference.py
 
 test: .venv/installed-test lint  ## lint, type-check, and run the tests that CI runs
 	$(PYTEST) -m "not slow"

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from gan_augment.errors import show_error
 from gan_augment.job import run_job
+from gan_augment.reference import help_text
 
 # A wheel carries `conf/` inside the package; in a checkout it lies beside `src/`.
 CONF = next(
@@ -25,6 +26,8 @@ OmegaConf.register_resolver("or", lambda value, otherwise: value or otherwise, r
 OmegaConf.register_resolver(
     "launch", lambda: f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{os.getpid()}", replace=True, use_cache=True
 )
+# What `--help` prints; in Hydra's template a dollar sign is written twice.
+OmegaConf.register_resolver("options", lambda: help_text(CONF).replace("$", "$$"), replace=True)
 
 # At the end of a process, launch or worker, Python looks through every object for cycles: with PyTorch's modules that
 # takes more than a second.
