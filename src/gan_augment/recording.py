@@ -44,6 +44,7 @@ def make_record(
         "error": error,
         "factors": trial.factors,
         "metrics": found.metrics,
+        "compared": dict(found.compared),
         "costs": {
             "seconds": seconds,
             "memory": memory,

@@ -31,6 +31,7 @@ def test_flatten_keeps_nulls_and_drops_lists_and_what_differs_between_two_runs()
         "factors": {"augmentation.share": None, "seeds.split": 3},
         "confusion_matrix": [[1, 0], [0, 1]],
         "notes": ["the images have no labels"],
+        "compared": {"robustness.corruption": "accuracy under corruption"},
         "provenance": {"split": "ab", "command": "gan-augment", "test_opened": "2026-01-01T00:00:00"},
     }
     assert json.dumps(flatten(record)) == json.dumps(

@@ -7,19 +7,26 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Findings:
-    """Metrics, and warnings of what went wrong.
+    """Metrics, which of them a report compares, and warnings of what went wrong.
 
     Attributes:
         metrics: Nested by name, as they stand in the record.
         warnings: A sentence each.
+        compared: Results that a report compares like accuracy: the dotted name of a metric -> its words, such as
+            `robustness.corruption` -> `accuracy under corruption`. Each is a fraction in [0, 1], and higher is better.
     """
 
     metrics: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    compared: Mapping[str, str] = field(default_factory=dict)
 
     def __or__(self, other: "Findings") -> "Findings":
         """Return these findings and then others; metrics of one name are put together."""
-        return Findings(_joined(self.metrics, other.metrics), (*self.warnings, *other.warnings))
+        return Findings(
+            _joined(self.metrics, other.metrics),
+            (*self.warnings, *other.warnings),
+            {**self.compared, **other.compared},
+        )
 
 
 def _joined(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

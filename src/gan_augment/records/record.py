@@ -1,8 +1,8 @@
 """The record: the JSON file with a trial's results, and its flat form.
 
 A record is a plain nested dictionary, so that fields written by a newer minor version survive reading and
-writing. Its parts: `trial`, `status`, `error`, `factors`, `metrics`, `costs`, `saw`, `notes`, `warnings`,
-`provenance`.
+writing. Its parts: `trial`, `status`, `error`, `factors`, `metrics`, `compared`, `costs`, `saw`, `notes`,
+`warnings`, `provenance`.
 """
 
 import hashlib
@@ -11,11 +11,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-SCHEMA = "1.5"
+SCHEMA = "1.6"
 STATUSES = ("ok", "diverged", "failed")
 
-# These depend on when and how a trial was run, not on its results: two runs of one study differ in them.
-NOT_IN_RESULTS = ("provenance.command", "provenance.test_opened")
+# Words for a report, and what depends on when and how a trial was run: two runs of one study differ in it.
+NOT_IN_RESULTS = ("compared", "provenance.command", "provenance.test_opened")
 
 
 def write_whole(content: bytes | memoryview, path: Path) -> None:
@@ -86,7 +86,7 @@ def flatten(record: dict[str, Any]) -> dict[str, Any]:
         record: A nested record.
 
     Returns:
-        The scalars of the record, without lists and without the fields that differ between two runs of one trial.
+        The scalars of the record, without lists, words for a report and what differs between two runs of one trial.
 
     Example:
         >>> flatten({"trial": "none-seed0", "metrics": {"test": {"accuracy": 0.9}}})
@@ -95,10 +95,12 @@ def flatten(record: dict[str, Any]) -> dict[str, Any]:
     row: dict[str, Any] = {}
 
     def visit(prefix: str, value: Any) -> None:
+        if prefix in NOT_IN_RESULTS:
+            return
         if isinstance(value, dict):
             for name, inner in value.items():
                 visit(f"{prefix}.{name}" if prefix else str(name), inner)
-        elif not isinstance(value, list) and prefix not in NOT_IN_RESULTS:
+        elif not isinstance(value, list):
             row[prefix] = value
 
     visit("", record)

@@ -58,7 +58,7 @@ GENERATORS = "provenance.stages.gan"
 AMOUNTS = ("synthesis.per_class", "synthesis.quotas")  # settings of how many images are drawn, not how
 PENALTY = "factors.penalty"
 METHOD = "factors.augmentation.method"
-METRICS = {ACCURACY: "accuracy", BALANCED: "balanced accuracy", RARE: "recall of rare classes"}
+WORDS = {ACCURACY: "accuracy", BALANCED: "balanced accuracy", RARE: "recall of rare classes"}
 # Smallest ratio of the largest class to the smallest at which classes count as unequal. Below it, accuracy and balanced
 # accuracy differ by at most about a tenth of the difference between the best and the worst recall of a class.
 UNEQUAL = 1.5
@@ -94,10 +94,12 @@ class Configuration:
         """Name the configuration without the `known` factors."""
         return named(self.arm, {name: value for name, value in self.setting.items() if name not in known})
 
-    def points(self, metrics: list[str], by: str) -> pd.DataFrame:
+    def points(self, metrics: Iterable[str], by: str) -> pd.DataFrame:
         """Mean of metrics in points, one row per split or training seed; nan if a metric is unknown."""
         with_results = self.with_results
-        return (100 * with_results.reindex(columns=metrics).astype(float)).groupby(with_results[by].astype(str)).mean()
+        return (
+            (100 * with_results.reindex(columns=[*metrics]).astype(float)).groupby(with_results[by].astype(str)).mean()
+        )
 
     @property
     def has_generator(self) -> bool:
@@ -130,21 +132,23 @@ def has_unequal_classes(study: Study) -> bool:
     return bool((ratios >= UNEQUAL).any(axis=None))
 
 
-def metrics_to_compare(study: Study) -> list[str]:
+def metrics_to_compare(study: Study) -> dict[str, str]:
     """Choose the metrics by which a study is compared.
 
     Args:
         study: The study.
 
     Returns:
-        Accuracy. With unequal classes also balanced accuracy, unless the classes are equal in the test images so that
-        the two are the same, and the recall of the rare classes, if there are any.
+        Columns of metrics -> their words. First accuracy. With unequal classes also balanced accuracy, unless the
+        classes are equal in the test images so that the two are the same, and the recall of the rare classes, if there
+        are any. Last the metrics that measures named.
     """
-    if not has_unequal_classes(study):
-        return [ACCURACY]
-    with_results = _with_results(study.trials).reindex(columns=[BALANCED, RARE, IMBALANCE])
-    known = [metric for metric in (BALANCED, RARE) if with_results[metric].notna().any()]
-    return [ACCURACY, *(metric for metric in known if metric != BALANCED or (with_results[IMBALANCE] != 1).any())]
+    with_results = _with_results(study.trials).reindex(columns=[BALANCED, RARE, IMBALANCE, *study.compared])
+    metrics = [ACCURACY]
+    if has_unequal_classes(study):
+        metrics += [metric for metric in (BALANCED, RARE) if metric != BALANCED or (with_results[IMBALANCE] != 1).any()]
+    words = WORDS | study.compared
+    return {m: words[m] for m in (*metrics, *study.compared) if m == ACCURACY or with_results[m].notna().any()}
 
 
 def configurations(study: Study) -> list[Configuration]:

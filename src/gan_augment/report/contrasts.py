@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gan_augment.report.comparison import METRICS, Configuration, configurations, metrics_to_compare, pair_unit, pairs
+from gan_augment.report.comparison import Configuration, configurations, metrics_to_compare, pair_unit, pairs
 from gan_augment.report.outcomes import NoPredictionsError, read_answers
 from gan_augment.report.statistics import (
     LEVEL,
@@ -25,7 +25,7 @@ from gan_augment.report.statistics import (
     pairs_to_detect,
     sign_flip_p,
 )
-from gan_augment.report.trials import ACCURACY, BALANCED, NUM_IMAGES, PER_CLASS, RARE, Study, columns_of
+from gan_augment.report.trials import ACCURACY, BALANCED, NUM_IMAGES, PER_CLASS, Study, columns_of
 from gan_augment.report.verdict import in_words, verdict
 
 if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `--help` answers at once
@@ -42,7 +42,8 @@ class Contrast:
     Attributes:
         one: The configuration.
         base: The configuration that it is compared with.
-        metric: The compared result, one of `METRICS`.
+        metric: The column of the compared result.
+        metric_in_words: What it is called.
         part: The images of the results: `test` or `validation`.
         unit: The unit of a pair: `split` or `training seed`.
         differences: The difference of each pair, in points.
@@ -61,6 +62,7 @@ class Contrast:
     one: Configuration
     base: Configuration
     metric: str
+    metric_in_words: str
     part: str
     unit: str
     differences: np.ndarray
@@ -77,7 +79,7 @@ class Contrast:
     def title(self) -> str:
         """For example `gan (loss=hinge) against none`, with the metric if it is not accuracy."""
         said = [name for name, value in self.one.setting.items() if self.base.setting.get(name) == value]
-        metric = "" if self.metric == ACCURACY else f", {METRICS[self.metric]}"
+        metric = "" if self.metric == ACCURACY else f", {self.metric_in_words}"
         return f"{self.one.label()} against {self.base.label(said)}{metric}"
 
     @property
@@ -180,9 +182,10 @@ def contrasts(study: Study) -> list[Contrast]:
     """
     metrics = metrics_to_compare(study)
     made = [c for one, base in pairs(configurations(study), study.against) for c in _compare(study, one, base, metrics)]
-    # Every trial with a result has an accuracy, but a recall of rare classes only if a class is rare.
+    # Every trial with a result has an accuracy, but a recall of rare classes only if a class is rare, and a metric of a
+    # measure only if the trial has the measure.
     made = [contrast for contrast in made if contrast.metric == ACCURACY or contrast.estimate.num_pairs]
-    made = sorted(made, key=lambda contrast: metrics.index(contrast.metric))
+    made = sorted(made, key=lambda contrast: list(metrics).index(contrast.metric))
     adjusted = holm([contrast.deciding.p_value for contrast in made])
     return [replace(c, adjusted_p=p, comparisons=len(made)) for c, p in zip(made, adjusted, strict=True)]
 
@@ -213,7 +216,7 @@ def choices(compared: Sequence[Contrast]) -> list[Choice]:
     return made
 
 
-def _compare(study: Study, one: Configuration, base: Configuration, metrics: Sequence[str]) -> list[Contrast]:
+def _compare(study: Study, one: Configuration, base: Configuration, metrics: Mapping[str, str]) -> list[Contrast]:
     by, unit = pair_unit([one, base])
     classes = columns_of(one.with_results, PER_CLASS)
     columns = [*metrics, *classes]
@@ -223,7 +226,7 @@ def _compare(study: Study, one: Configuration, base: Configuration, metrics: Seq
     except NoPredictionsError as error:
         images, labels, why = None, None, str(error)
     made = []
-    for metric in metrics:
+    for metric, words in metrics.items():
         values, units = differences[metric].dropna(), points[metric].dropna().index
         strata = labels if metric == BALANCED else None
         reason = why or _why_not_on_new_images(metric, len(values), None if images is None else images.shape[1], strata)
@@ -237,6 +240,7 @@ def _compare(study: Study, one: Configuration, base: Configuration, metrics: Seq
                 one=one,
                 base=base,
                 metric=metric,
+                metric_in_words=words,
                 part=study.part,
                 unit=unit,
                 differences=values.to_numpy(),
@@ -285,7 +289,7 @@ def _image_differences(
 
 
 def _why_not_on_new_images(metric: str, num_pairs: int, num_images: int | None, strata: np.ndarray | None) -> str:
-    if metric == RARE:
+    if metric not in (ACCURACY, BALANCED):
         return "it is computed only for accuracy and balanced accuracy"
     if num_pairs < 2:
         return "it needs at least two splits"

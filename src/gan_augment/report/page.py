@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from gan_augment.records.record import write_whole
 from gan_augment.report.archive import SUFFIX, write_archive
 from gan_augment.report.comparison import (
-    METRICS,
     Configuration,
     configurations,
     generators,
@@ -193,7 +192,7 @@ def _write(study: Study, output: Path, detect: float = DETECT, keep: Path | None
         results=results_in_words(study, metrics),
         part=study.part,
         remarks=remarks(study, metrics, compared),
-        explained=[METRICS[metric] for metric in metrics],
+        explained=list(metrics.values()),
         arms=[arm_row(c, metrics) for c in found],
         generators=generator_rows(study, found),
         metrics=metric_rows(study),

@@ -34,7 +34,7 @@ def print_report(study: Study, console: Console, path: Path | None = None, detec
     rows = [{heading: value for heading, value in arm_row(c, metrics).items() if heading != "trials"} for c in found]
     for heading in rows[0]:
         first = heading == "arm"
-        narrow = textwrap.fill(heading, 8)  # for 80 columns
+        narrow = textwrap.fill(heading, 8, break_long_words=False)  # for 80 columns
         table.add_column(narrow, justify="left" if first else "right", overflow="fold", no_wrap=not first)
     for row in rows:
         table.add_row(*(escape(value) for value in row.values()))

@@ -39,6 +39,7 @@ LABELLED_IMAGES = "saw.labelled"
 LABELLED_RATIO = "saw.imbalance_ratio"
 VERSIONS = "provenance.versions."
 SEEDS = "factors.seeds."
+METRICS = "metrics."
 GAN_METRICS = "metrics.gan."
 CLASSES = re.compile(r"\d+ of \d+ classes(?: \([^)]*\))?")
 # Columns that the report reads by name; they are empty in a study without them, for example of generators alone.
@@ -62,6 +63,7 @@ class Study:
         rare_classes: The distinct lists of rare classes in the trials.
         seen_as: Trial -> class that generated images are meant to show -> class that the judge sees -> number.
         reads: Role of a stage -> the configuration nodes that it depends on.
+        compared: Column of a metric that its measure wants compared like accuracy -> its words.
     """
 
     title: str
@@ -76,6 +78,7 @@ class Study:
     rare_classes: list[list[str]]
     seen_as: dict[str, dict[str, dict[str, int]]]
     reads: dict[str, frozenset[str]]
+    compared: dict[str, str]
 
 
 def collect(sources: Sequence[Path | str]) -> Study:
@@ -133,6 +136,7 @@ def collect(sources: Sequence[Path | str]) -> Study:
         notes=_notes(records),
         rare_classes=[names for position, names in enumerate(rare) if names not in rare[:position]],
         reads=_reads(records),
+        compared={METRICS + name: words for one in records for name, words in one.get("compared", {}).items()},
         seen_as={name: _seen_as(found[name].record["metrics"].get("gan") or {}) for name in covered},
     )
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from gan_augment.report.comparison import METRICS, Configuration, has_unequal_classes, pair_unit
+from gan_augment.report.comparison import Configuration, has_unequal_classes, pair_unit
 from gan_augment.report.contrasts import FEW_IMAGES, Contrast, choices
 from gan_augment.report.statistics import MAX_PAIRS
 from gan_augment.report.trials import ACCURACY, ARM, BALANCED, SPLIT, Study
@@ -72,7 +73,7 @@ def notes(study: Study) -> list[str]:
     ]
 
 
-def results_in_words(study: Study, metrics: list[str]) -> str:
+def results_in_words(study: Study, metrics: Mapping[str, str]) -> str:
     """Name the results, such as `test accuracy`."""
     return f"{study.part} {'accuracy' if len(metrics) == 1 else 'results'}"
 
@@ -97,7 +98,7 @@ def without_new_images(compared: list[Contrast]) -> list[str]:
     return said
 
 
-def remarks(study: Study, metrics: list[str], compared: list[Contrast]) -> list[str]:
+def remarks(study: Study, metrics: Mapping[str, str], compared: list[Contrast]) -> list[str]:
     """Return remarks on how to read the results, one sentence each."""
     said = []
     if study.part == "validation" and study.trials[ACCURACY].notna().any():
@@ -119,12 +120,12 @@ def remarks(study: Study, metrics: list[str], compared: list[Contrast]) -> list[
     return said
 
 
-def arm_row(configuration: Configuration, metrics: list[str]) -> dict[str, str]:
+def arm_row(configuration: Configuration, metrics: Mapping[str, str]) -> dict[str, str]:
     """Return a configuration's row of the main table: mean results in points, numbers of trials, seconds per trial."""
     means = configuration.points(metrics, pair_unit([configuration])[0]).mean()
     return {
         "arm": configuration.label(),
-        **{METRICS[metric]: f"{means[metric]:.1f}" if means[metric] == means[metric] else "-" for metric in metrics},
+        **{words: f"{means[m]:.1f}" if means[m] == means[m] else "-" for m, words in metrics.items()},
         "splits": str(configuration.ended[SPLIT].nunique()),
         "trials": str(len(configuration.trials)),
         "diverged": str(configuration.count("diverged")),
