@@ -251,9 +251,9 @@ def test_the_second_start_opens_no_image(trial, photos, monkeypatch, tmp_path):
 
 def forget_sources():
     """Begin as a new process does."""
-    from gan_augment.plan import _load_source
+    from gan_augment.data.loading import _load
 
-    _load_source.cache_clear()
+    _load.cache_clear()
 
 
 def test_copies_in_a_folder_are_kept_together_and_reported(trial, photos, tmp_path):
@@ -407,6 +407,13 @@ def test_without_images_that_have_no_label_an_arm_that_learns_from_them_is_refus
     assert "the pool is empty: every training image is labelled" in ended.err
 
 
+def test_a_percentage_of_the_training_images_may_be_labelled(trial, photos, tmp_path):
+    assert trial(photos, "labels=50%", "data.image_size=8").code == 0
+    record = only_record(tmp_path)
+    assert record["factors"]["labels"] == "50%"
+    assert record["saw"]["labelled"] == record["provenance"]["pool_images"]
+
+
 def test_a_rare_class_study_reports_its_recall(cli, tmp_path):
     ended = cli(
         *("-m", "study=rare", *TINY, "augmentation=none,classical", "seed=0,1", f"paths.output_dir={tmp_path}"),
@@ -426,7 +433,7 @@ def test_a_rare_class_study_reports_its_recall(cli, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["label_fraction=0.5"], "labels=5 and label_fraction=0.5: set one of the two"),
+        (["labels=150%"], "labels=150%: use a whole number of at least 1, a percentage up to 100%, or all"),
         (["imbalance.share=0.5"], "imbalance.classes names no class"),
         (["imbalance.classes=[ten]", "imbalance.share=0.5"], "imbalance.classes names ten: use some of 0, 1"),
     ],

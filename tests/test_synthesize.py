@@ -9,8 +9,8 @@ import yaml
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
+from gan_augment.artefacts.classifier import TrainedClassifier
 from gan_augment.artefacts.generator import latent_seed
-from gan_augment.methods.supervised import TrainedClassifier
 from gan_augment.plan import plan_trial
 from gan_augment.stages import StageStore
 from gan_augment.synthesize import main
@@ -276,7 +276,7 @@ def test_an_unconditional_generator_and_its_teacher(said, plain_settings, tmp_pa
     monkeypatch.setattr(TrainedClassifier, "probabilities", in_turns)
     trial = tmp_path / "trial"
     trial.mkdir()
-    planned = plan_trial(plain_settings("augmentation=gan", "conditioning=pseudo_label"))
+    planned = plan_trial(plain_settings("augmentation=gan", "conditioning=none", "synthesis=confident"))
     write_json(run_trial(planned, trial, StageStore(tmp_path / "store"), "trial"), trial / "record.json")
     out = tmp_path / "made"
     options = ("per_class=3", "selection=confident", "threshold=0.9", f"out={out}")

@@ -13,11 +13,12 @@ from lightning.pytorch.callbacks import Callback
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.summary.writer import event_file_writer
 
-from conftest import GAN_NODES, JUDGE_NODE, NO_TRANSFORM
+from conftest import GAN_NODES, JUDGE_NODE, NO_TRANSFORM, gan_stage
 from gan_augment.arm import Arm
-from gan_augment.generators.gan import gan_stage
-from gan_augment.measures.judge import lay_out_judge
-from gan_augment.methods.supervised import classifier_stage
+from gan_augment.contracts import NoExtra
+from gan_augment.measures.judge import Judge, JudgeStage, JudgeWatch
+from gan_augment.methods.supervised import ClassifierSettings, Supervised
+from gan_augment.settings import build
 from gan_augment.stages import BEGUN, CHECKPOINTS, StageStore, checkpoints
 from gan_augment.training.hardware import Hardware
 
@@ -75,19 +76,31 @@ def lay_out(image_set, cpu):
 
     def make(kind, every=EVERY, **changes):
         hardware = dataclasses.replace(cpu, checkpoint_every=every, **changes)
-        judge = lay_out_judge(image_set(per_class=20, seed=2), validation, moved, JUDGE_NODE, hardware)
+        judge = JudgeStage(
+            training=image_set(per_class=20, seed=2),
+            validation=validation,
+            judge=build(JUDGE_NODE, "measures.judge", Judge).training,
+            classical=moved,
+            seed=0,
+            hardware=hardware,
+        )
         if kind == "judge":
-            return judge.stage
+            return judge
         if kind == "classifier":
-            arm = Arm(sees="labelled", extra="none", share=None, transform="classical", learner="classifier")
             network = {"_target_": "gan_augment.networks.cnn.CNN", "_partial_": True, "channels": 4}
-            node = {"network": network, "num_steps": NUM_STEPS, "batch_size": 16}
-            node |= {"learning_rate": 0.01, "weight_decay": 0.01}
-            return classifier_stage(images, validation, None, None, None, arm, moved, node, 0, hardware)
-        changes = {"decay": True, "discriminator_steps": 2}
-        if kind == "gan with looks":
-            changes |= {"judge_every": 288, "best_by": "cas_validation"}  # every 18 steps
-        return gan_stage(images, GAN_NODES | {"gan": GAN_NODES["gan"] | changes}, 0, hardware, judge)
+            return Supervised(
+                labelled=images,
+                validation=validation,
+                classical=moved,
+                arm=Arm(sees="labelled", extra="none", share=None, transform="classical", method="classifier"),
+                extra=NoExtra(),
+                classifier=ClassifierSettings(network, NUM_STEPS, 16, learning_rate=0.01, weight_decay=0.01),
+                seed=0,
+                hardware=hardware,
+            )
+        nodes = GAN_NODES | {"generator": GAN_NODES["generator"] | {"decay": True, "discriminator_steps": 2}}
+        watch = JudgeWatch(judge, 288, "cas_validation") if kind == "gan with looks" else None  # every 18 steps
+        return gan_stage(images, nodes, hardware=hardware, watch=watch)
 
     return make
 
@@ -118,8 +131,7 @@ def interrupt(lay_out, watch, tmp_path):
     def make(kind, *steps, every=EVERY, between=lambda partial: None, **changes):
         store, stage = StageStore(tmp_path / f"store{next(numbers)}"), lay_out(kind, every, **changes)
         for one in stage.inputs.values():
-            if not isinstance(one, str):
-                store.fetch(one)
+            store.fetch(one)
         watch.steps.clear()
         for step in steps:
             watch.stop_at = step

@@ -1,10 +1,9 @@
 import pytest
 import torch
 
-from conftest import GAN_NODES
+from conftest import GAN_NODES, gan_stage
 from gan_augment.artefacts.weights import FILE, load_weights
-from gan_augment.generators.design import GANDesign
-from gan_augment.generators.gan import GAN, train_gan
+from gan_augment.generators.gan import GAN
 from gan_augment.training.hardware import DEFAULT_THREADS, Hardware
 
 CPU = {"accelerator": "cpu", "precision": "32-true", "num_threads": None}
@@ -63,10 +62,11 @@ def train(image_set, folder, **changes):
     hardware = Hardware(**CPU | {"num_threads": 1} | changes)
     kind = "gan_augment.networks.dcgan.DCGAN"
     nodes = {**GAN_NODES, "architecture": {"_target_": kind, "latent_dim": 5, "channels": 4, "spectral_norm": False}}
-    nodes["gan"] = GAN_NODES["gan"] | {"images_seen": 96}
-    design = GANDesign.read(nodes)
-    train_gan(images, design, 0, hardware, folder)
-    network = design.generator(images.shape, images.num_classes)
+    nodes["generator"] = GAN_NODES["generator"] | {"images_seen": 96}
+    stage = gan_stage(images, nodes, hardware=hardware)
+    folder.mkdir(exist_ok=True)
+    stage.run(folder, {})
+    network = stage.design.generator(images.shape, images.num_classes)
     return torch.nn.utils.parameters_to_vector(load_weights(folder / FILE, "generator", network).parameters())
 
 

@@ -1,0 +1,29 @@
+from types import SimpleNamespace
+
+import pytest
+
+from gan_augment.data.toy import ring
+from gan_augment.measures.modes import FoundModes, found_modes
+from gan_augment.records.findings import Findings
+
+
+@pytest.fixture(scope="module")
+def source():
+    return ring(2500)
+
+
+def test_a_dropped_mode_is_warned_of(source):
+    assert source.modes is not None
+    found = found_modes(source.images, source.modes)
+    assert found.metrics["gan"]["modes_found"] == 8
+    assert found.warnings == ()
+    right = (source.images.images[:, 0, 0, 0] > -0.1).nonzero().squeeze(1)
+    found = found_modes(source.images.subset(right), source.modes)
+    assert found.metrics["gan"]["modes_found"] == 5
+    assert found.warnings == ("Mode collapse: 3 of 8 modes have no sample near them",)
+
+
+def test_modes_are_found_where_the_density_is_known(source):
+    finished = SimpleNamespace(synthetic=source.images, modes=source.modes)
+    assert FoundModes().find(finished) == found_modes(source.images, source.modes)
+    assert FoundModes().find(SimpleNamespace(synthetic=source.images, modes=None)) == Findings()
