@@ -74,8 +74,8 @@ def design_of(overrides: Sequence[str]) -> GANDesign:
 
 def transform_of(config: Config) -> ClassicalTransform:
     """Return the transforms of a configuration's images."""
-    assert config.data.classical is not None
-    return build(config.data.classical, "data.classical", ClassicalTransform)
+    assert config.classical is not None
+    return build(config.classical, "data.classical", ClassicalTransform)
 
 
 def training_images(root: Path, num_classes: int = 10) -> ImageSet:
@@ -136,7 +136,7 @@ def run_classifier(tick: Ticker, overrides: Sequence[str], root: Path) -> None:
     stage = Supervised(
         labelled=images,
         validation=images.subset(torch.arange(200)),
-        classical=config.data.classical,
+        classical=config.classical,
         arm=config.arm,
         extra=NoExtra(),
         classifier=config.part("classifier", ClassifierSettings),
@@ -153,7 +153,7 @@ def run_semi_supervised(tick: Ticker, overrides: Sequence[str], root: Path) -> N
         labelled=images.subset(torch.arange(NUM_LABELLED)),
         pool=images.subset(torch.arange(NUM_LABELLED, len(images))).without_labels(),
         validation=images.subset(torch.arange(0)),
-        classical=config.data.classical,
+        classical=config.classical,
         semi_supervised=config.part("semi_supervised", SemiSupervisedSettings),
         seed=100,
         hardware=config.hardware,

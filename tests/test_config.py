@@ -4,7 +4,7 @@ from gan_augment.arm import Arm
 from gan_augment.augmentation.discriminator import DiffAugment
 from gan_augment.config import Config
 from gan_augment.contracts import GeneratorSettings, Method
-from gan_augment.data.split import LabelBudget
+from gan_augment.data.split import SplitSettings
 from gan_augment.networks.architecture import Architecture
 from gan_augment.plan import plan_trial
 from gan_augment.training.hardware import Hardware
@@ -31,9 +31,9 @@ def test_every_node_becomes_the_object_that_it_describes(settings):
     assert config.hardware == Hardware(
         accelerator="cpu", precision="32-true", num_threads=1, channels_last=True, checkpoint_every=30
     )
-    assert config.budget == LabelBudget(5, [], None)
+    assert config.split == SplitSettings(0, 5, [], None, None, 0.2)
     assert [*config.measures] == ["pseudo_labels", "diversity", "leak", "modes", "pictures", "judge"]
-    assert config.data.source == {"_target_": "gan_augment.data.standard_sets.digits", "image_size": None}
+    assert config.source == {"_target_": "gan_augment.data.standard_sets.digits", "image_size": None}
     assert vars(config.seeds) == {"split": 0, "gan": 0, "synthesis": 0, "classifier": 0}
 
 

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from gan_augment.arm import Arm
 from gan_augment.augmentation.classical import ClassicalTransform
-from gan_augment.data.split import LabelBudget
+from gan_augment.data.split import SplitSettings
 from gan_augment.records.factors import OF_THE_LAUNCH
 from gan_augment.settings import build, build_chosen, check_boolean, check_integer, check_names, settings_from
 from gan_augment.training.hardware import Hardware
@@ -38,36 +38,6 @@ class Seeds:
             check_integer(f"seeds.{name}", seed, low=0)
 
 
-@dataclass(frozen=True)
-class DataSettings:
-    """A data set, and what its images go through.
-
-    Attributes:
-        source: The node of the images' source.
-        test_share: Share of the images that is held out as test; None for the source's own.
-        classical: The node of the transforms that preserve a label; None for points.
-    """
-
-    source: Mapping[str, Any]
-    test_share: float | None
-    classical: Mapping[str, Any] | None
-
-    @classmethod
-    def read(cls, node: Mapping[str, Any]) -> "DataSettings":
-        """Divide a data node into its parts.
-
-        Raises:
-            ValueError: If it lacks one, or the transforms are out of range.
-        """
-        source = {**node}
-        if missing := [name for name in ("test_share", "classical") if name not in source]:
-            raise ValueError(f"data lacks {', '.join(missing)}: a member of conf/data/ says them beside its source")
-        test_share, classical = source.pop("test_share"), source.pop("classical")
-        if classical is not None:
-            build(classical, "data.classical", ClassicalTransform)
-        return cls(source, test_share, classical)
-
-
 @dataclass(frozen=True, eq=False)
 class Config:
     """A configuration that has been read.
@@ -76,9 +46,9 @@ class Config:
         settings: Its plain values; `choices` names the chosen member of each group.
         parts: The object of each node with a `_target_`, by the name of the node; None where nothing is chosen.
         measures: Those that are asked for, by name.
-        data: The data set.
-        budget: How many images are labelled.
-        validation_per_class: Validation images a class; None for the default.
+        source: The node of the images' source.
+        classical: The node of the transforms that preserve a label in this data set; None for points.
+        split: How the images are divided.
         open_test: Whether the trial ends with the test images.
         seeds: The seeds.
     """
@@ -86,9 +56,9 @@ class Config:
     settings: Mapping[str, Any]
     parts: Mapping[str, Any]
     measures: Mapping[str, Any]
-    data: DataSettings
-    budget: LabelBudget
-    validation_per_class: int | None
+    source: Mapping[str, Any]
+    classical: Mapping[str, Any] | None
+    split: SplitSettings
     open_test: bool
     seeds: Seeds
 
@@ -107,15 +77,23 @@ class Config:
         check_names("the configuration", values, (*PLAIN, *OF_THE_LAUNCH))
         check_boolean("open_test", settings["open_test"])
         check_names("imbalance", settings["imbalance"], ("classes", "share"))
+        source = {**nodes.pop("data", {})}
+        if missing := [name for name in ("test_share", "classical") if name not in source]:
+            raise ValueError(f"data lacks {', '.join(missing)}: a member of conf/data/ says them next to its source")
+        test_share, classical = source.pop("test_share"), source.pop("classical")
+        if classical is not None:
+            build(classical, "data.classical", ClassicalTransform)
+        seeds, rare = settings_from(Seeds, "seeds", settings["seeds"]), settings["imbalance"]
+        held_out = settings["validation_per_class"], test_share
         return cls(
             settings=settings,
-            data=DataSettings.read(nodes.pop("data", {})),
+            source=source,
+            classical=classical,
             parts={name: build_chosen(name, node) for name, node in nodes.items()},
             measures={name: build_chosen(f"measures.{name}", node) for name, node in settings["measures"].items()},
-            budget=LabelBudget(settings["labels"], *(settings["imbalance"][name] for name in ("classes", "share"))),
-            validation_per_class=settings["validation_per_class"],
+            split=SplitSettings(seeds.split, settings["labels"], rare["classes"], rare["share"], *held_out),
             open_test=settings["open_test"],
-            seeds=settings_from(Seeds, "seeds", settings["seeds"]),
+            seeds=seeds,
         )
 
     @property

@@ -82,10 +82,10 @@ def plan_trial(settings: Mapping[str, Any]) -> Trial:
     for name, one in config.measures.items():
         if not isinstance(one, Measure):
             raise ValueError(f"measures.{name} is a {type(one).__name__}: use a Measure")
-    source = load_source(config.data.source)
-    split = draw_split(source, config.seeds.split, config.budget, config.validation_per_class, config.data.test_share)
+    source = load_source(config.source)
+    split = draw_split(source, config.split)
     watches = [watch for one in config.measures.values() if (watch := one.watch(config, split)) is not None]
-    plan = Plan(config, Views(split, config.arm.sees, config.seeds.split), watches[0] if watches else None)
+    plan = Plan(config, Views(split, config.arm.sees, config.split.seed), watches[0] if watches else None)
     last = plan_last(plan)
     stages = in_order(**{role_of(last): last})
     wanted = {name: one.stages(plan, split, stages) for name, one in config.measures.items()}

@@ -8,15 +8,15 @@ from sklearn.model_selection import train_test_split
 
 from gan_augment.data.image_set import ImageSet
 from gan_augment.data.source import Source
-from gan_augment.data.split import LabelBudget, draw_from_pool
-from gan_augment.data.split import draw_split as draw_split_with_budget
+from gan_augment.data.split import SplitSettings, draw_from_pool
+from gan_augment.data.split import draw_split as draw
 from gan_augment.data.standard_sets import digits
 
 PARTS = ("labelled", "pool", "validation", "test")
 
 
-def draw_split(source, seed, labels, validation_per_class=None, test_share=None, **budget):
-    return draw_split_with_budget(source, seed, LabelBudget(labels, **budget), validation_per_class, test_share)
+def draw_split(source, seed, labels, validation_per_class=None, **settings):
+    return draw(source, SplitSettings(seed, labels, validation_per_class=validation_per_class, **settings))
 
 
 class_sizes = st.lists(st.integers(12, 60), min_size=2, max_size=5)
@@ -286,7 +286,7 @@ def test_an_image_without_a_label_that_copies_a_test_image_is_in_no_part():
 )
 def test_a_budget_that_cannot_be_is_refused(budget, message):
     with pytest.raises(ValueError, match=message):
-        LabelBudget(**budget)
+        SplitSettings(0, **budget)
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,14 @@
 import pytest
 import torch
 
-from gan_augment.data.split import LabelBudget, draw_split
+from gan_augment.data.split import SplitSettings, draw_split
 from gan_augment.data.standard_sets import digits
 from gan_augment.data.views import SEES, Views
 
 
 @pytest.fixture(scope="module")
 def split():
-    return draw_split(digits(), 3, LabelBudget(5))
+    return draw_split(digits(), SplitSettings(3, 5))
 
 
 @pytest.mark.parametrize("sees", SEES)
@@ -48,7 +48,7 @@ def test_asking_for_labels_of_the_pool_raises_where_an_arm_does_not_see_them(spl
 
 
 def test_an_empty_pool_is_refused():
-    everything = draw_split(digits(), 3, LabelBudget("all"))
+    everything = draw_split(digits(), SplitSettings(3, "all"))
     with pytest.raises(ValueError, match=r"^augmentation\.sees=pool_images, but the pool is empty: "):
         assert Views(everything, "pool_images", 3).pool
     with pytest.raises(ValueError, match=r"^augmentation\.extra=pool_labelled, but the pool has no labelled image "):

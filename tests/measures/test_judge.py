@@ -8,8 +8,8 @@ import torch
 
 from conftest import JUDGE_NODE, NO_TRANSFORM
 from gan_augment.data.image_set import ImageSet
-from gan_augment.measures.judge import Judge
-from gan_augment.measures.judging import features_of, how_many_to_judge, judge_images, why_no_judge
+from gan_augment.measures.judge import Judge, why_no_judge
+from gan_augment.measures.judging import features_of, how_many_to_judge, judge_images
 from gan_augment.measures.watching import JudgeWatch, classification_accuracy_score
 from gan_augment.metrics.fidelity import judge_metrics
 from gan_augment.metrics.inception import inception_network

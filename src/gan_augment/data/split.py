@@ -31,21 +31,33 @@ LEFT_OUT = len(PARTS)  # stands for no part: training images left out to make th
 
 
 @dataclass(frozen=True)
-class LabelBudget:
-    """How many images of each class are labelled.
+class SplitSettings:
+    """How images are divided.
 
     Attributes:
+        seed: Decides which images are labelled; at least 0.
         labels: Labelled images per class; a percentage of each class's training images, such as "10%"; or "all".
         rare_classes: Classes that keep only few training images, both labelled and in the pool.
         rare_share: The share of them that is kept, in (0, 1]; None without rare classes.
+        validation_per_class: Validation images per class; None takes the source's own, or else the smaller of 20 and a
+            fifth of the class's images.
+        test_share: Stratified share held out as test; None takes the source's own images, or else a fifth.
     """
 
+    seed: int
     labels: int | str
     rare_classes: Sequence[str] = ()
     rare_share: float | None = None
+    validation_per_class: int | None = None
+    test_share: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is out of range."""
+        check_integer("seeds.split", self.seed, low=0)
+        if self.validation_per_class is not None:
+            check_integer("validation_per_class", self.validation_per_class, low=0)
+        if self.test_share is not None:
+            check_number("data.test_share", self.test_share, 0, 0.9, open_low=True)
         is_number = isinstance(self.labels, int) and not isinstance(self.labels, bool) and self.labels >= 1
         if not is_number and self.labels != "all" and self.share is None:
             raise ValueError(f"labels={self.labels}: use a whole number of at least 1, a percentage up to 100%, or all")
@@ -61,7 +73,7 @@ class LabelBudget:
         """The share of each class's training images that is labelled; None where a number is asked for.
 
         Example:
-            >>> LabelBudget("10%").share, LabelBudget(5).share
+            >>> SplitSettings(0, "10%").share, SplitSettings(0, 5).share
             (0.1, None)
         """
         if not (isinstance(self.labels, str) and self.labels.endswith("%")):
@@ -133,30 +145,18 @@ class Split:
     hash: str
 
 
-def draw_split(
-    source: Source,
-    seed: int,
-    budget: LabelBudget,
-    validation_per_class: int | None = None,
-    test_share: float | None = None,
-) -> Split:
+def draw_split(source: Source, settings: SplitSettings) -> Split:
     """Draw a split.
 
     Args:
         source: Where the images come from. Its own validation and test images, if any, keep their role.
-        seed: Decides which images are labelled; at least 0.
-        budget: How many images of each class are labelled.
-        validation_per_class: Validation images per class; None takes the source's own, or else the smaller of 20 and a
-            fifth of the class's images.
-        test_share: Stratified share held out as test; None takes the source's own images, or else a fifth.
+        settings: How they are divided.
 
     Raises:
         ValueError: If a class has too few images for these settings.
     """
-    check_integer("seeds.split", seed, low=0)
-    if validation_per_class is not None:
-        check_integer("validation_per_class", validation_per_class, low=0)
-    budget.check_classes(source.images.class_names)
+    settings.check_classes(source.images.class_names)
+    validation_per_class, test_share = settings.validation_per_class, settings.test_share
     if test_share is not None and source.test is not None:
         raise ValueError(f"data.test_share={test_share}, but these images have a test set of their own: leave it null")
     if validation_per_class is not None and source.validation is not None:
@@ -180,7 +180,7 @@ def draw_split(
     if source.test is None:
         train, test = _hold_out_test(train, images, DEFAULT_TEST_SHARE if test_share is None else test_share)
         assign("test", test)
-    fixed, seeded = Stream(HOLDOUT_SEED, "validation"), Stream(seed, "split")
+    fixed, seeded = Stream(HOLDOUT_SEED, "validation"), Stream(settings.seed, "split")
     for label, name in enumerate(images.class_names):
         members = train[labels[train] == label]
         if not len(members):
@@ -196,7 +196,7 @@ def draw_split(
             assign("validation", members[:num_validation])
             members = members[num_validation:].sort().values
         part_of[first[members]] = LEFT_OUT
-        labelled, pool = budget.divide(name, members[torch.randperm(len(members), generator=seeded.at(label))])
+        labelled, pool = settings.divide(name, members[torch.randperm(len(members), generator=seeded.at(label))])
         assign("labelled", labelled)
         assign("pool", pool)
     without_label = (free & (labels < 0)).nonzero().squeeze(1)
@@ -242,7 +242,6 @@ def _distinct(members: Tensor, first: Tensor) -> Tensor:
 
 
 def _hold_out_test(members: Tensor, images: ImageSet, share: float) -> tuple[Tensor, Tensor]:
-    check_number("data.test_share", share, 0, 0.9, open_low=True)
     labels = images.labels[members]
     counts = torch.bincount(labels, minlength=images.num_classes)
     if few := [name for name, count in zip(images.class_names, counts.tolist(), strict=True) if count < 2]:

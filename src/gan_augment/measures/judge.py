@@ -7,10 +7,11 @@ from typing import Any
 
 from gan_augment.config import Config
 from gan_augment.contracts import Plan
+from gan_augment.data.image_set import ImageSet
 from gan_augment.data.split import Split
 from gan_augment.generators.sampling import SynthesisSettings, first_images
 from gan_augment.measures.base import Finished, Measure
-from gan_augment.measures.judging import SEED, JudgeStage, how_many_to_judge, judge_images, why_no_judge
+from gan_augment.measures.judging import SEED, JudgeStage, how_many_to_judge, judge_images
 from gan_augment.measures.watching import JudgeWatch
 from gan_augment.methods.supervised import ClassifierSettings
 from gan_augment.metrics.inception import inception_network
@@ -78,12 +79,12 @@ class Judge(Measure):
         """
         if self.inception:
             inception_network()
-        assert config.data.classical is not None, "points have no judge"
+        assert config.classical is not None, "points have no judge"
         return JudgeStage(
             training=split.training,
             validation=split.validation,
             judge=self.training,
-            classical=config.data.classical,
+            classical=config.classical,
             seed=SEED,
             hardware=config.hardware,
         )
@@ -132,3 +133,12 @@ class Judge(Measure):
         judge = finished.load("judge")
         metrics, refused = judge_images(judge, made, split.validation, split.training, teacher, self.inception)
         return Findings({"gan": metrics}, (*warnings, *refused))
+
+
+def why_no_judge(training: ImageSet) -> str | None:
+    """Return in a sentence why there can be no judge of such images; None if there can be one."""
+    if training.shape.is_point:
+        return "The generator has no judge: these are points"
+    if training.num_classes < 2:
+        return f"The generator has no judge: its images are of one class, {training.class_names[0]!r}"
+    return None

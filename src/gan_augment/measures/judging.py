@@ -94,15 +94,6 @@ def train(
     train_classifier(data, images, validation, settings, SEED, hardware, folder, transform)
 
 
-def why_no_judge(training: ImageSet) -> str | None:
-    """Return in a sentence why there can be no judge of such images; None if there can be one."""
-    if training.shape.is_point:
-        return "The generator has no judge: these are points"
-    if training.num_classes < 2:
-        return f"The generator has no judge: its images are of one class, {training.class_names[0]!r}"
-    return None
-
-
 def features_of(judge: TrainedClassifier, images: ImageSet) -> Features:
     """Return what a judge makes of images."""
     network = judge.network

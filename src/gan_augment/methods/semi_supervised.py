@@ -133,7 +133,7 @@ class SemiSupervisedSettings(Method):
             labelled=plan.views.labelled,
             pool=plan.views.pool,
             validation=plan.views.validation,
-            classical=plan.config.data.classical if arm.transform == "classical" else None,
+            classical=plan.config.classical if arm.transform == "classical" else None,
             semi_supervised=self,
             seed=plan.config.seeds.classifier,
             hardware=plan.config.hardware,

@@ -68,7 +68,7 @@ class ClassifierSettings(Method):
         return Supervised(
             labelled=views.labelled,
             validation=views.validation,
-            classical=config.data.classical if arm.transform == "classical" else None,
+            classical=config.classical if arm.transform == "classical" else None,
             arm=arm,
             extra=extra,
             classifier=self,
