@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 import tutorials
-from gan_augment.training.averages import update_average
 from hydra import compose, initialize_config_dir
 from racing import Contestant, Ticker
 from torch import Tensor
@@ -288,7 +287,11 @@ def bare_step(
         discriminator.requires_grad_(True)
         seen += size
         if average:
-            update_average(ema, generator, size, seen, settings.ema_half_life, settings.ema_ramp_up)
+            kept = 0.5 ** (size / min(settings.ema_half_life, settings.ema_ramp_up * seen))
+            with torch.no_grad():
+                torch._foreach_lerp_(list(ema.parameters()), list(generator.parameters()), 1 - kept)
+                for mean, value in zip(ema.buffers(), generator.buffers(), strict=True):
+                    mean.copy_(value)
 
     return step
 
