@@ -67,7 +67,7 @@ def test_an_unknown_setting_is_refused_by_its_node(settings, name, values, messa
     [
         ("generator", "decay", "generator lacks decay"),
         ("trainer", "precision", "trainer lacks precision"),
-        ("data", "test_share", "data lacks test_share: a member of conf/data/ says them beside its source"),
+        ("data", "test_share", "data lacks test_share: a member of conf/data/ says them next to its source"),
         ("seeds", "gan", "seeds lacks gan"),
     ],
 )
