@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -67,6 +69,20 @@ def test_its_words_stand_in_the_tables_and_verdicts_of_page_and_terminal(tmp_pat
     header = (tmp_path / "report" / "results.csv").read_text().splitlines()[0].split(",")
     assert "metrics.night.dark" in header
     assert not [column for column in header if column.startswith("compared")]
+
+
+def test_two_such_metrics_leave_the_names_of_arms_whole_in_80_columns(tmp_path):
+    records = [
+        with_metric(record(arm, seed, 0.9), 0.7, "accuracy under corruption")
+        for arm in ("none", "gan_classical")
+        for seed in SEEDS
+    ]
+    for one in records:
+        one["metrics"]["night"]["attack"] = 0.8
+        one["compared"]["night.attack"] = "accuracy under attack"
+    text = printed(study(tmp_path, records))
+    assert max(map(len, text.splitlines())) <= 80
+    assert re.search(r"gan_classical +90\.0 +70\.0 +80\.0 +8 +0 +0 +14\.0", text)
 
 
 def test_only_accuracy_has_classes_images_and_a_price(tmp_path):

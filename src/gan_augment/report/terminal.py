@@ -30,7 +30,14 @@ def print_report(study: Study, console: Console, path: Path | None = None, detec
 
     found, metrics = configurations(study), metrics_to_compare(study)
     title = f"{study.title}: {results_in_words(study, metrics)} (points) and seconds per trial"
-    table = Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table = Table(
+        title=escape(title),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
+    )
     rows = [{heading: value for heading, value in arm_row(c, metrics).items() if heading != "trials"} for c in found]
     for heading in rows[0]:
         first = heading == "arm"
@@ -39,6 +46,7 @@ def print_report(study: Study, console: Console, path: Path | None = None, detec
     for row in rows:
         table.add_row(*(escape(value) for value in row.values()))
     console.print(table)
+    console.print()
     compared = contrasts(study)
     lines = verdicts(study, compared) + (plans(compared, detect) if detect else [])
     lines += without_new_images(compared) + remarks(study, metrics, compared)
