@@ -270,3 +270,13 @@ def mnist_folder(small_mnist, monkeypatch):
     for name in ("MNIST", "FashionMNIST"):
         monkeypatch.setitem(LENGTHS, name, SMALL_MNIST)
     return small_mnist
+
+
+def source_node(name):
+    """Read the node of a data set's source from its YAML: all but what becomes of its images."""
+    import yaml
+
+    from gan_augment.app import CONF
+
+    node = yaml.safe_load((CONF / "data" / f"{name}.yaml").read_text())
+    return {key: value for key, value in node.items() if key not in ("test_share", "classical")}

@@ -4,10 +4,8 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-import yaml
 
-from gan_augment.app import CONF
-from gan_augment.config import DataSettings
+from conftest import source_node
 from gan_augment.data import arrays as module
 from gan_augment.data.arrays import arrays
 from gan_augment.data.image_set import MappedImages
@@ -242,8 +240,7 @@ def test_splits_that_make_no_sense_are_refused(save, split, message):
 
 
 def test_the_yaml_has_what_the_function_takes(save):
-    node = yaml.safe_load((CONF / "data" / "arrays.yaml").read_text())
-    node = DataSettings.read(node).source | {"images": save(GREY / 2.0), "value_range": [0, 127.5]}
+    node = source_node("arrays") | {"images": save(GREY / 2.0), "value_range": [0, 127.5]}
     source = build(node, "data", Source)
     assert isinstance(source, Source)
     assert (source.images.images[:, 0].numpy() == GREY).all()

@@ -14,9 +14,9 @@ import yaml
 from sklearn.datasets import load_digits
 from torchvision.datasets import CIFAR10
 
+from conftest import source_node
 from gan_augment.app import CONF
 from gan_augment.augmentation.classical import ClassicalTransform
-from gan_augment.config import DataSettings
 from gan_augment.data.source import Source
 from gan_augment.data.standard_sets import LENGTHS, cifar10, digits, fashion_mnist, mnist, usps
 from gan_augment.settings import build
@@ -197,11 +197,6 @@ def test_a_cut_off_file_of_usps_is_to_be_deleted(tmp_path):
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(ValueError, match=r"delete the broken files there, and they are downloaded again$"):
         usps(str(tmp_path))
-
-
-def source_node(name):
-    """Read what a YAML passes to its function."""
-    return DataSettings.read(yaml.safe_load((CONF / "data" / f"{name}.yaml").read_text())).source
 
 
 def test_the_lengths_are_the_published_ones():

@@ -23,7 +23,7 @@ def lay_out(image_set, cpu):
     def make(validation=None, training=None, **changes):
         validation = image_set(per_class=60, seed=1) if validation is None else validation
         training = image_set(per_class=40, seed=2) if training is None else training
-        config = SimpleNamespace(data=SimpleNamespace(classical=NO_TRANSFORM), hardware=cpu)
+        config = SimpleNamespace(classical=NO_TRANSFORM, hardware=cpu)
         judge = build(JUDGE_NODE | changes, "measures.judge", Judge)
         stage = judge.stage(config, SimpleNamespace(training=training, validation=validation))
         stage.check()

@@ -20,7 +20,7 @@ def plan_watch(cpu):
     """Plan what measures a generator while it trains."""
 
     def plan(training, validation, **changes):
-        config = SimpleNamespace(data=SimpleNamespace(classical=NO_TRANSFORM), hardware=cpu)
+        config = SimpleNamespace(classical=NO_TRANSFORM, hardware=cpu)
         judge = build(JUDGE_NODE | changes, "measures.judge", Judge)
         return judge.watch(config, SimpleNamespace(training=training, validation=validation))
 
