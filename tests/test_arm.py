@@ -64,7 +64,7 @@ def test_rows_that_mean_nothing_are_refused(planned, change, message):
 @pytest.mark.parametrize(
     ("row", "change", "message"),
     [
-        (PSEUDO, {"teacher": None}, r".* augmentation\.teacher=None: say which method labels the pool"),
+        (PSEUDO, {"teacher": None}, r".* augmentation\.teacher=None: name the method that labels the pool"),
         (PSEUDO, {"teacher": "me"}, r"augmentation\.teacher=me: use one of classifier, semi_supervised"),
         (
             PSEUDO,
@@ -81,14 +81,18 @@ def test_rows_that_mean_nothing_are_refused(planned, change, message):
             {"extra": "none", "share": None},
             ".*sees=pool_images .*extra=none and augmentation.method=classifier: classifier is for .*=labelled",
         ),
-        (GAN, {"sees": "pool_images"}, r".* augmentation\.teacher=None: say which method labels the pool"),
+        (GAN, {"sees": "pool_images"}, r".* augmentation\.teacher=None: name the method that labels the pool"),
         (GAN, {"teacher": "classifier"}, r".* augmentation\.teacher=classifier: leave teacher null"),
         (
             SEMI,
             {"sees": "labelled"},
             ".*sees=labelled .* augmentation.method=semi_supervised: semi_supervised is for .*=pool_images",
         ),
-        (SEMI, {"transform": "mixup"}, ".*method=semi_supervised learns from labelled images and those of the .*"),
+        (
+            SEMI,
+            {"transform": "mixup"},
+            ".*method=semi_supervised learns only from labelled images and images of the .*",
+        ),
         (
             SEMI,
             {"extra": "synthetic", "share": 0.5, "teacher": "classifier"},

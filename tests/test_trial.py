@@ -686,7 +686,7 @@ def test_a_pool_without_images_is_refused(trial, overrides, message):
         ("labels=many", "labels=many: use a whole number of at least 1"),
         ("validation_per_class=-1", "validation_per_class=-1: use a whole number of at least 0"),
         ("generator.discriminator_steps=50", "generator.images_seen=640: use a whole number of at least 3200"),
-        ("augmentation.share=0.001", "augmentation.share=0.001 of classifier.batch_size=64 is no image at all"),
+        ("augmentation.share=0.001", "augmentation.share=0.001 of classifier.batch_size=64 rounds to no image"),
         ("data.classical.flip=perhaps", "data.classical.flip=perhaps: use true or false"),
         ("data.test_share=0.0001", "data.test_share=0.0001 of 1797 images is 1, but test and training need"),
         ("seed=-1", "seeds.split=-1: use a whole number of at least 0"),

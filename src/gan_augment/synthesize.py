@@ -197,8 +197,8 @@ def manifest_rows(
     from gan_augment.artefacts.generator import latent_seed
 
     rows = []
-    for label, number, sureness in zip(
-        made.images.labels.tolist(), made.numbers.tolist(), made.sureness.tolist(), strict=True
+    for label, number, confidence in zip(
+        made.images.labels.tolist(), made.numbers.tolist(), made.confidence.tolist(), strict=True
     ):
         given = label if generator.knows_classes else 0
         rows.append(
@@ -212,7 +212,7 @@ def manifest_rows(
                 "latent_scale": settings.latent_scale,
                 "truncation": settings.truncation,
                 "selection": settings.selection,
-                "teacher_probability": None if sureness != sureness else round(sureness, 6),
+                "teacher_probability": None if confidence != confidence else round(confidence, 6),
             }
         )
     return rows

@@ -192,10 +192,10 @@ WRITERS = [(write_folder, "set"), (write_npz, "set.npz")]
 @pytest.mark.parametrize(
     ("images", "rows", "message"),
     [
-        (ImageSet(torch.zeros(2, 1, 1, 1), torch.zeros(2).long(), ["a"]), [{}] * 2, "points are no pictures"),
+        (ImageSet(torch.zeros(2, 1, 1, 1), torch.zeros(2).long(), ["a"]), [{}] * 2, "no points"),
         (ImageSet(torch.zeros(2, 2, 4, 4).byte(), torch.zeros(2).long(), ["a"]), [{}] * 2, "uint8 of 2 channels"),
         (ImageSet(torch.zeros(2, 1, 4, 4).byte(), torch.tensor([0, -1]), ["a"]), [{}] * 2, "1 of 2 images have no la"),
-        (made(), [{}] * 10, "10 rows for 11 images: give one row an image"),
+        (made(), [{}] * 10, "10 rows for 11 images: give one row per image"),
         (made(), [{"a": 1}] * 10 + [{"b": 1}], r"row 10 has the columns \['b'\], row 0 \['a'\]: use the same"),
         (made(), [{"label": 1}] * 11, r"rows have the columns \['label'\]: .* rename yours"),
     ],

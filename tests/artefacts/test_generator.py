@@ -202,5 +202,5 @@ def test_a_checkpoint_that_leaves_something_out_says_so(image_set, networks, tmp
     said = about(image_set())
     del said["class_names"]
     save_weights(tmp_path / "gan.pt", said, ema=networks["mlp"])
-    with pytest.raises(ValueError, match=r"gan\.pt does not say its class_names"):
+    with pytest.raises(ValueError, match=r"gan\.pt lacks class_names"):
         Generator.load(tmp_path / "gan.pt", CPU)

@@ -59,7 +59,7 @@ def test_images_of_which_the_teacher_is_sure_get_what_it_says(image_set, tmp_pat
     assert 0 < len(found.indices) <= 60
     assert torch.equal(found.indices, (says.amax(dim=1) >= 0.8).nonzero().squeeze(1))
     assert torch.equal(found.labels, says.argmax(dim=1)[found.indices])
-    assert (found.sureness >= 0.8).all()
+    assert (found.confidence >= 0.8).all()
 
 
 def test_a_teacher_that_is_sure_of_nothing_is_told(image_set, tmp_path, classifier, labelling):

@@ -484,7 +484,7 @@ def test_real_and_generated_images_do_not_meet_where_logits_depend_on_the_batch(
     system = GAN(parts.generator(images.shape, 3), parts.discriminator(images.shape, 3), parts, images.class_counts, 0)
     system.discriminator.eval()  # spectral norm takes a step at each forward in training
     real, fake = ((to_float(images.images[part]), images.labels[part]) for part in (slice(0, 8), slice(8, 16)))
-    on_real, on_fake = system.judge(real, fake)
+    on_real, on_fake = system.discriminate(real, fake)
     assert torch.equal(on_real, system.discriminator(*real))
     assert torch.equal(on_fake, system.discriminator(*fake))
 

@@ -100,13 +100,13 @@ def test_the_set_fills_its_quotas_exactly(quotas, change):
     expected = {"balanced": [4, 4, 4], "proportional": [1, 2, 9], "top_up": [3, 2, 0]}[quotas]
     assert made.images.class_counts.tolist() == expected
     assert made.images.labels.tolist() == sorted(made.images.labels.tolist())
-    assert len(made.numbers) == len(made.sureness) == sum(expected)
+    assert len(made.numbers) == len(made.confidence) == sum(expected)
 
 
 def test_without_a_teacher_the_first_images_of_every_label_are_taken():
     made = synthesize(generator(True), settings(latent_scale=2.0, truncation=0.5), EQUAL, seed=3)
     assert made.numbers.tolist() == [0, 1, 2, 3] * 3
-    assert made.sureness.isnan().all()
+    assert made.confidence.isnan().all()
     assert made.candidates == 12
     for label in range(3):
         expected = generator(True).images(label, torch.arange(4), 3, Latents(2.0, 0.5))
@@ -131,7 +131,7 @@ def test_a_teacher_takes_the_first_images_that_it_is_sure_of(knows_classes):
         members = made.images.labels == label
         assert made.numbers[members].tolist() == sure.tolist()
         assert torch.equal(made.images.images[members], candidates[sure])
-        assert made.sureness[members].tolist() == pytest.approx(says[sure, label].tolist())
+        assert made.confidence[members].tolist() == pytest.approx(says[sure, label].tolist())
     assert made.candidates >= int(made.numbers.max()) + 1
 
 
@@ -149,7 +149,7 @@ class Dark(Anything):
 @pytest.mark.parametrize("knows_classes", [True, False])
 def test_a_class_that_the_generator_does_not_make_is_named(knows_classes):
     names = "'middle'" if knows_classes else "'middle', 'bright'"
-    with pytest.raises(ValueError, match=f"the teacher takes too few for class {names}; lower synthesis.threshold=0.9"):
+    with pytest.raises(ValueError, match=f"generated images for class {names}; lower synthesis.threshold=0.9"):
         synthesize(generator(knows_classes, Dark()), settings(**CONFIDENT), EQUAL, 0, TEACHER)
 
 
@@ -272,7 +272,7 @@ def test_the_stage_asks_its_teacher(tmp_path, image_set, cpu, stage):
     one = stage(labelled, **asked)
     found = one.load(StageStore(tmp_path).fetch(one).folder)
     assert found.images.labels.tolist() == [1, 1]
-    assert found.sureness.tolist() == pytest.approx([0.9867] * 2, abs=1e-3)
+    assert found.confidence.tolist() == pytest.approx([0.9867] * 2, abs=1e-3)
     assert one.key != stage(labelled, **asked | {"threshold": 0.8}).key
 
 
@@ -295,5 +295,5 @@ def test_stored_sets_say_how_many_candidates_there_were(tmp_path):
     made.write(tmp_path)
     found = SyntheticSet.read(tmp_path, NAMES)
     assert found.candidates == made.candidates > 12
-    assert torch.equal(found.sureness, made.sureness)
+    assert torch.equal(found.confidence, made.confidence)
     assert json.dumps(found.candidates)  # a plain number

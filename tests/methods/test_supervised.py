@@ -357,9 +357,9 @@ def test_the_strength_of_transforms_that_an_arm_does_not_use_does_not_count(imag
 @pytest.mark.parametrize(
     ("arm", "message"),
     [
-        ({"extra": "left_out", "share": 0.01}, "of classifier.batch_size=16 is no image at all: use a larger share"),
+        ({"extra": "left_out", "share": 0.01}, "of classifier.batch_size=16 rounds to no image: use a larger share"),
         ({"extra": "left_out", "share": 0.99}, "leaves no image in a batch of classifier.batch_size=16: use a smaller"),
-        ({"extra": "labelled", "share": 1.0}, "each has 10 labelled images: they come as often anyway; leave this arm"),
+        ({"extra": "labelled", "share": 1.0}, "each has 10 labelled images, so this changes nothing: leave this arm"),
     ],
     ids=str,
 )

@@ -1,1 +1,1 @@
-"""Artefacts: what stages leave. Loading one needs no training code."""
+"""Artefacts: what stages write. Loading one needs no training code."""

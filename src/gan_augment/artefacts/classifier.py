@@ -1,4 +1,4 @@
-"""A trained classifier: what it makes of images."""
+"""A trained classifier and its predictions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ class TrainedClassifier:
 
     Attributes:
         network: Images `[B, C, H, W]` in [-1, 1] -> logits `[B, K]`; frozen.
-        shape: The images that it takes.
+        shape: Shape of the images it takes.
         class_names: K names.
-        class_counts: Images a class that it learned from.
-        batch_size: Images at a time: as many as in training, and so no more memory.
-        device: Where it computes.
+        class_counts: Training images per class.
+        batch_size: Images at a time: that of the training, to need no more memory.
+        device: The device it computes on.
     """
 
     network: nn.Module
@@ -50,15 +50,15 @@ class TrainedClassifier:
         return cls(weights, shape, class_names, about["class_counts"], batch_size, device)
 
     def probabilities(self, images: ImageSet) -> Tensor:
-        """Return what it says of images: probabilities, float32 `[N, K]`, on the CPU."""
+        """Return class probabilities, float32 `[N, K]`, on the CPU."""
         return self.outputs(self.network, images).softmax(dim=1)
 
     @torch.no_grad()
     def outputs(self, part: nn.Module, images: ImageSet) -> Tensor:
-        """Return what a part of the network makes of images, `[N, ...]`, on the CPU.
+        """Return the output of a part of the network, `[N, ...]`, on the CPU.
 
         Raises:
-            ValueError: If it was trained on images of another shape.
+            ValueError: If the classifier was trained on images of another shape.
         """
         if images.shape != self.shape:
             raise ValueError(f"the classifier takes {self.shape}, but these images are {images.shape}")

@@ -1,4 +1,4 @@
-"""Pictures for a person to look at."""
+"""Pictures of images, points and confusion matrices."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,14 +10,14 @@ from torchvision.utils import make_grid
 
 from gan_augment.data.image_set import ImageSet, ImageShape
 
-NUM_COLUMNS = 8  # and images a class, unless there is one class only
+NUM_COLUMNS = 8  # also the images per class, unless there is only one class
 MOST_CLASSES = 20
 MOST_POINTS = 2500
 MAP_SIZE = 200  # pixels
 
 
 def draw_side_by_side(real: ImageSet, synthetic: ImageSet, path: Path) -> None:
-    """Draw real images beside synthetic ones, one row a class, into a PNG; points as a map of where they lie.
+    """Draw real images next to synthetic ones into a PNG, one row per class; points as a map.
 
     Args:
         real: Labelled images.
@@ -27,7 +27,7 @@ def draw_side_by_side(real: ImageSet, synthetic: ImageSet, path: Path) -> None:
     num_rows = min(real.num_classes, MOST_CLASSES)
     figure = Figure(figsize=(7, 3.8 if num_rows == 1 else 0.6 + 0.36 * num_rows), layout="constrained")
     for axes, images, title in zip(figure.subplots(1, 2), (real, synthetic), ("real", "synthetic"), strict=True):
-        axes.imshow(lay_out(images, num_rows, pad_value=96).permute(1, 2, 0).numpy(), interpolation="nearest")
+        axes.imshow(arrange(images, num_rows, pad_value=96).permute(1, 2, 0).numpy(), interpolation="nearest")
         axes.set_title(title)
         axes.set_xticks([])
         height = images.shape.height + 1
@@ -42,9 +42,9 @@ def draw_rows(images: Tensor, num_columns: int, names: Sequence[str], title: str
 
     Args:
         images: uint8 `[rows x columns, C, H, W]`.
-        num_columns: Images a row.
-        names: What the rows are called; none for no names.
-        title: What is said above them.
+        num_columns: Images per row.
+        names: Names of the rows; empty for none.
+        title: Title above the rows.
         path: The file to write.
     """
     num_rows, height = len(images) // num_columns, images.shape[2] + 1
@@ -60,17 +60,17 @@ def draw_rows(images: Tensor, num_columns: int, names: Sequence[str], title: str
 
 
 def num_shown(shape: ImageShape, num_classes: int) -> int:
-    """Say how many images of a class a picture shows: a row, or a page of a single class, or a cloud of points."""
+    """Return how many images of a class a picture shows: a row, a page of a single class, or a cloud of points."""
     return MOST_POINTS if shape.is_point else NUM_COLUMNS if num_classes > 1 else NUM_COLUMNS**2
 
 
-def lay_out(images: ImageSet, num_classes: int, pad_value: int = 0) -> Tensor:
-    """Lay images out in one picture, a row a class, or draw points as a map of where they lie.
+def arrange(images: ImageSet, num_classes: int, pad_value: int = 0) -> Tensor:
+    """Arrange images in one picture, one row per class, or draw points as a map.
 
     Args:
         images: The set.
-        num_classes: How many of its classes are shown.
-        pad_value: What is around the images, in [0, 255].
+        num_classes: How many of its classes to show.
+        pad_value: Brightness around the images, in [0, 255].
 
     Returns:
         uint8 `[3, H, W]`.
@@ -95,7 +95,7 @@ def _map(points: Tensor) -> Tensor:
 
 
 def draw_confusion_matrix(counts: Tensor, class_names: list[str]) -> Figure:
-    """Draw a confusion matrix, int64 `[K, K]`: a row a true class, a column a predicted one."""
+    """Draw a confusion matrix, int64 `[K, K]`: true classes in rows, predicted ones in columns."""
     figure = Figure(figsize=(6, 5.4), layout="constrained")
     axes = figure.subplots()
     shares = counts / counts.sum(dim=1, keepdim=True).clamp_min(1)

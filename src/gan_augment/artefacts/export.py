@@ -1,10 +1,10 @@
-"""Synthetic sets for others, written so that nobody can take them for real data.
+"""Synthetic sets for other programs, marked so that they cannot pass for real data.
 
     images, rows, card -> out/<class>/<class>-00000.png, out/manifest.csv, out/data_card.md
                        -> x.npz, x.manifest.csv, x.data_card.md
 
-Each image's row says where it comes from, the card what the generator learned from. Either is there as a whole or not
-at all.
+The manifest has a row on the origin of each image; the card describes the generator and its training data. A set is
+written completely or not at all.
 """
 
 import csv
@@ -30,28 +30,28 @@ from gan_augment.data.marks import KEY, MAKER, MEMBER, png_mark
 from gan_augment.progress import Meter
 
 MANIFEST, CARD = "manifest.csv", "data_card.md"
-LONGEST_NAME = 50  # characters of a class's folder: with a file's number they stay below 255 bytes in any script
+LONGEST_NAME = 50  # characters of a class folder: with a file number that stays below 255 bytes in any script
 NOT_IN_NAMES = '<>:"/\\|?*'  # on one file system or another
-DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # what Windows takes for a device
+DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # names of devices on Windows
 
 Rows = Sequence[Mapping[str, Any]]
 Card = Mapping[str, Any]
 
 
 def write_folder(images: ImageSet, rows: Rows, card: Card, out: Path) -> None:
-    """Write a synthetic set as a folder with a sub-folder for each class that has images.
+    """Write a synthetic set as a folder with one sub-folder per class that has images.
 
-    Each image is a PNG that says of itself that it is synthetic: greyscale of one channel, RGB of three.
+    Each image is a PNG marked as synthetic: greyscale for one channel, RGB for three.
 
     Args:
         images: uint8 `[N, C, H, W]` with labels and 1 or 3 channels.
         rows: The provenance of each image: plain values, the same columns for all.
-        card: What the generator was trained on and how good it is: plain values, nested at will; `licence` is that of
-            the set.
-        out: A new or empty folder. What a killed process left in `<out>.partial` is deleted.
+        card: What the generator was trained on and how good it is: plain values, nested at will; `licence` is the
+            licence of the set.
+        out: A new or empty folder. The remains of a killed process in `<out>.partial` are deleted.
 
     Raises:
-        ValueError: If the images are no pictures or have no labels, the rows do not fit them, or `out` is not empty.
+        ValueError: If the images are not pictures or have no labels, the rows do not fit them, or `out` is not empty.
     """
     out = out.resolve()
     _check(images, rows, ("file", "label"))
@@ -77,25 +77,25 @@ def write_folder(images: ImageSet, rows: Rows, card: Card, out: Path) -> None:
 
 
 def write_npz(images: ImageSet, rows: Rows, card: Card, out: Path) -> None:
-    """Write a synthetic set as `x.npz`, with `x.manifest.csv` and `x.data_card.md` beside it.
+    """Write a synthetic set as `x.npz`, with `x.manifest.csv` and `x.data_card.md` next to it.
 
     The file holds `images`, uint8 `[N, C, H, W]`, `labels`, names `[N]`, and `synthetic`, the card as JSON.
 
     Args:
         images: As in `write_folder`.
-        rows: As in `write_folder`; the manifest calls an image by its `index` in the file.
+        rows: As in `write_folder`; the manifest adds the image's `index` in the file.
         card: As in `write_folder`.
-        out: The `.npz` file. What a killed process left in `<out>.partial` is deleted.
+        out: The `.npz` file. The remains of a killed process in `<out>.partial` are deleted.
 
     Raises:
-        ValueError: As of `write_folder`, or if `out` is no name of an `.npz` file, or one of the files is there.
+        ValueError: As in `write_folder`, or if `out` does not end in `.npz`, or one of the files exists.
     """
     out = out.resolve()
     if out.suffix != ".npz":
         raise ValueError(f"{out}: use a name that ends in .npz")
     _check(images, rows, ("index", "label"))
     check_free(out)
-    manifest, page = _beside(out)
+    manifest, page = _companions(out)
     marked = f"The member `{MEMBER}` of `{out.name}` says so; `{manifest.name}` says where each comes from."
     text = _card_page(images, card, marked)
     with _unfinished(out) as folder:
@@ -107,34 +107,34 @@ def write_npz(images: ImageSet, rows: Rows, card: Card, out: Path) -> None:
             MEMBER: np.array(json.dumps(card)),
         }
         np.savez(folder / out.name, **members)
-        for path in (manifest, page, out):  # the images last: they are never without the others
+        for path in (manifest, page, out):  # the images last, so that they are never without the others
             (folder / path.name).rename(path)
 
 
 def check_free(out: Path) -> None:
-    """Raise unless a set can be written to a folder, or to a file whose name ends in .npz, and nothing is lost.
+    """Check that a set can be written to a folder or an .npz file without overwriting anything.
 
     Raises:
-        ValueError: If there is something.
+        ValueError: If it cannot.
     """
     if out.suffix == ".npz":
-        if there := [path for path in (*_beside(out), out) if path.exists()]:
+        if there := [path for path in (*_companions(out), out) if path.exists()]:
             raise ValueError(f"{there[0]} exists: name another file; nothing was written")
     elif out.exists() and not (out.is_dir() and next(out.iterdir(), None) is None):
         raise ValueError(f"{out} exists and is not empty: name another folder; nothing was written")
     parent = next(folder for folder in out.resolve().parents if folder.exists())
     if not (parent.is_dir() and os.access(parent, os.W_OK)):
-        raise ValueError(f"{out} cannot be written: name a folder that can")
+        raise ValueError(f"{out} cannot be written: name a writable folder")
 
 
 def read_manifest(out: Path) -> tuple[list[dict[str, str]], list[torch.Tensor]]:
-    """Read the manifest of a set that was written, and its images, uint8 `[C, H, W]`, row by row.
+    """Read the manifest of a written set and, row by row, its images, uint8 `[C, H, W]`.
 
     Raises:
-        ValueError: If there is no manifest, or an image of it is missing.
+        ValueError: If the manifest or one of its images is missing.
     """
     is_npz = out.suffix == ".npz"
-    manifest = _beside(out)[0] if is_npz else out / MANIFEST
+    manifest = _companions(out)[0] if is_npz else out / MANIFEST
     try:
         with manifest.open(newline="", encoding="utf-8") as text:
             rows = list(csv.DictReader(text))
@@ -144,20 +144,20 @@ def read_manifest(out: Path) -> tuple[list[dict[str, str]], list[torch.Tensor]]:
             return rows, [torch.from_numpy(pixels[int(row["index"])]) for row in rows]
         pictures = [np.array(Image.open(out / row["file"])) for row in rows]
     except (OSError, KeyError, IndexError) as error:
-        raise ValueError(f"{out} is no synthetic set that this program wrote: {error}") from error
+        raise ValueError(f"{out} is not a synthetic set written by this program: {error}") from error
     images = [torch.from_numpy(picture) for picture in pictures]
     return rows, [image[None] if image.ndim == 2 else image.permute(2, 0, 1) for image in images]
 
 
-def _beside(out: Path) -> tuple[Path, Path]:
-    """Return where the manifest and the card of an `.npz` file lie."""
+def _companions(out: Path) -> tuple[Path, Path]:
+    """Return the paths of the manifest and the card of an `.npz` file."""
     return out.with_name(f"{out.stem}.{MANIFEST}"), out.with_name(f"{out.stem}.{CARD}")
 
 
 def folder_names(class_names: Sequence[str]) -> list[str]:
-    """Give each class the name of a folder that every file system can hold: its own, or one like it.
+    """Give each class a folder name that is valid on every file system: its own, or a similar one.
 
-    No two differ in case alone.
+    No two names differ only in case.
 
     Example:
         >>> folder_names(["cat", "a/b", "Cat", "a_b"])
@@ -180,14 +180,14 @@ def _safe_name(name: str) -> str:
 
 
 def _check(images: ImageSet, rows: Rows, own: Sequence[str]) -> None:
-    """Raise unless the images can be written as pictures, with one row each."""
+    """Check that the images can be written as pictures, with one row each."""
     if images.dtype != torch.uint8 or images.shape.channels not in (1, 3):
         kind = f"{images.dtype} of {images.shape.channels} channels"
-        raise ValueError(f"the images are {kind}: only uint8 of 1 or 3 channels is written; points are no pictures")
+        raise ValueError(f"the images are {kind}: only uint8 pictures of 1 or 3 channels can be written, no points")
     if len(unlabelled := (images.labels < 0).nonzero()):
         raise ValueError(f"{len(unlabelled)} of {len(images)} images have no label: leave them out")
     if len(rows) != len(images):
-        raise ValueError(f"{len(rows)} rows for {len(images)} images: give one row an image")
+        raise ValueError(f"{len(rows)} rows for {len(images)} images: give one row per image")
     columns = set(rows[0]) if rows else set()
     if odd := [number for number, row in enumerate(rows) if set(row) != columns]:
         raise ValueError(
@@ -195,13 +195,13 @@ def _check(images: ImageSet, rows: Rows, own: Sequence[str]) -> None:
         )
     if columns & set(own):
         raise ValueError(
-            f"rows have the columns {list(rows[0])}: {' and '.join(own)} are written besides, rename yours"
+            f"rows have the columns {list(rows[0])}: {' and '.join(own)} are added when writing, rename yours"
         )
 
 
 @contextmanager
 def _unfinished(out: Path) -> Iterator[Path]:
-    """Make a folder beside `out` for what is not whole yet; it does not outlast the context."""
+    """Make a temporary folder next to `out` for unfinished files; it is deleted with the context."""
     folder = out.with_name(f"{out.name}.partial")
     shutil.rmtree(folder, ignore_errors=True)  # of a killed process
     folder.mkdir(parents=True)
@@ -220,7 +220,7 @@ def _write_manifest(path: Path, key: str, values: Iterable[str | int], images: I
 
 
 def _card_page(images: ImageSet, card: Card, marked: str) -> str:
-    """Write the card as a page of Markdown, with what programs read of it in front, as Hugging Face has it."""
+    """Write the card as Markdown, with its machine-readable part in front, in the format of Hugging Face."""
     counts = dict(zip(images.class_names, images.class_counts.tolist(), strict=True))
     front = {
         "license": card.get("licence") or "unknown",
@@ -265,6 +265,6 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def _cell(value: Any) -> str:
-    """Keep a value to one cell of a table."""
+    """Escape a value so that it fits one table cell."""
     text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
     return " ".join(text.replace("\\", "\\\\").replace("|", "\\|").split())

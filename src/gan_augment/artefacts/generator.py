@@ -1,4 +1,4 @@
-"""A trained generator: images by their numbers, the same bits whenever they are asked for."""
+"""A trained generator: images by number, bit for bit the same every time."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from gan_augment.randomness import stream_seed
 from gan_augment.settings import class_from
 
 BLOCK = 64  # images at a time
-# What a checkpoint must say.
+# What a checkpoint must hold.
 NEEDED = ("shape", "class_names", "class_counts", "label_counts", "design", "trained_on", "images_seen")
 
 
@@ -25,9 +25,9 @@ class Latents(NamedTuple):
     """How the numbers of a latent vector are drawn: from a normal distribution around 0.
 
     Attributes:
-        scale: Its standard deviation: that of the training is 1. Above 1 images are more diverse and less typical.
-        truncation: Largest size of a number, above 0 (Brock et al. 2019): small, images are more typical and less
-            diverse; None for no bound.
+        scale: Its standard deviation, 1 in training. Above 1 images are more diverse and less typical.
+        truncation: Largest absolute value of a number, above 0 (Brock et al. 2019): small values make images more
+            typical and less diverse; None for no bound.
     """
 
     scale: float = 1.0
@@ -48,23 +48,22 @@ AS_IN_TRAINING = Latents()
 class Generator:
     """The averaged generator of a GAN, from its checkpoint.
 
-    The latent vector of an image, and its cluster, is a function of (seed, label, number). How sums are rounded depends
-    on the size of a batch, so images are computed in blocks of 64 with one label and consecutive numbers, whichever of
-    them are asked for: an image has the same bits alone as among thousands, on one kind of device, with equal threads
-    and versions.
+    The latent vector and the cluster of an image depend only on (seed, label, number). Rounding depends on the batch
+    size, so images are always computed in blocks of 64 with one label and consecutive numbers: an image has the same
+    bits alone as among thousands, on one kind of device, with equal threads and versions.
 
     Attributes:
         network: (latents `[B, latent_dim]`, labels `[B]`) -> images `[B, C, H, W]` in [-1, 1]; frozen. Its labels are
-            classes, or their clusters.
+            classes or their clusters.
         latent_dim: Length of a latent vector.
-        shape: Of its images.
-        dtype: What its images are made of: uint8, or float32 for points.
-        class_names: K names; a single one where it knows no classes.
-        knows_classes: Whether it makes images of a class that one names.
-        clusters: Clusters of each class that the network tells apart.
-        label_counts: Labelled images a class or, where there are some, a cluster, int64.
-        about: Everything that the checkpoint says.
-        hash: Of the checkpoint's file, 16 hexadecimal digits.
+        shape: Shape of its images.
+        dtype: Type of its images: uint8, or float32 for points.
+        class_names: K names; only one if it knows no classes.
+        knows_classes: Whether it can make images of a given class.
+        clusters: Number of clusters per class.
+        label_counts: Labelled images per class or, if there are clusters, per cluster, int64.
+        about: The metadata of the checkpoint.
+        hash: Hash of the checkpoint file, 16 hexadecimal digits.
     """
 
     network: nn.Module
@@ -83,7 +82,7 @@ class Generator:
         """Read a generator.
 
         Raises:
-            ValueError: If the file is no checkpoint of a GAN, of another schema, or damaged.
+            ValueError: If the file is not a GAN checkpoint, has another schema, or is damaged.
         """
         about = read_about(checkpoint, "gan", NEEDED)
         try:
@@ -139,7 +138,7 @@ class Generator:
     def draw(self, label: int, number: int, seed: int, latents: Latents = AS_IN_TRAINING) -> tuple[Tensor, Tensor]:
         """Return the latent vector `[latent_dim]` of an image, and the label that the network takes, a scalar.
 
-        The latter is the class, or one of its clusters, drawn as often as the labelled images come from it.
+        The label is the class, or one of its clusters, drawn in the proportions of the labelled images.
         """
         random = torch.Generator().manual_seed(latent_seed(seed, label, number))
         latent = latents.draw(self.latent_dim, random)
@@ -147,11 +146,11 @@ class Generator:
 
 
 def latent_seed(seed: int, label: int, number: int) -> int:
-    """Return the seed of the generator of random numbers from which an image's latent vector is drawn."""
+    """Return the random seed of an image's latent vector."""
     return stream_seed(seed, f"synthesis/{label}", number)
 
 
 def chosen_checkpoint(folder: Path) -> Path:
-    """Return the checkpoint in a generator's stage folder that images are made with: the best, where one was kept."""
+    """Return the checkpoint that makes the images of a generator's stage: the best one if it was kept, or the last."""
     best = folder / BEST
     return best if best.exists() else folder / FILE

@@ -1,4 +1,4 @@
-"""Pseudo-labels: what a teacher says of images without labels (Lee 2013)."""
+"""Pseudo-labels: a teacher's labels of unlabelled images (Lee 2013)."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,18 +17,20 @@ class PseudoLabels:
     """Labels of some images of a set.
 
     Attributes:
-        indices: Which images these are, int64 `[M]`.
+        indices: Indices of these images in the set, int64 `[M]`.
         labels: Their labels, int64 `[M]`.
-        sureness: The probabilities that the teacher gives them, float32 `[M]`.
+        confidence: The teacher's probabilities of these labels, float32 `[M]`.
     """
 
     indices: Tensor
     labels: Tensor
-    sureness: Tensor
+    confidence: Tensor
 
     def write(self, folder: Path) -> None:
         """Write them into a folder."""
-        np.savez(folder / FILE, **{name: value.numpy() for name, value in vars(self).items()})
+        np.savez(
+            folder / FILE, indices=self.indices.numpy(), labels=self.labels.numpy(), sureness=self.confidence.numpy()
+        )
 
     @classmethod
     def read(cls, folder: Path) -> "PseudoLabels":
@@ -37,5 +39,5 @@ class PseudoLabels:
             return cls(*(torch.from_numpy(content[name]) for name in ("indices", "labels", "sureness")))
 
     def of(self, images: ImageSet) -> ImageSet:
-        """Return those images of the set that have one, with it."""
+        """Return the images of the set that have a pseudo-label, with it."""
         return replace(images.subset(self.indices), labels=self.labels)

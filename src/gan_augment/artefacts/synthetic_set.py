@@ -19,14 +19,14 @@ class SyntheticSet:
 
     Attributes:
         images: The images, with the labels they are meant to show.
-        numbers: Which of the generator's images of its label each is, int64 `[N]`.
-        sureness: The teacher's probability of the label, float32 `[N]`; not a number where no teacher was asked.
-        candidates: How many images were made to find these.
+        numbers: The number of each image among the generator's images of its label, int64 `[N]`.
+        confidence: The teacher's probability of the label, float32 `[N]`; NaN without a teacher.
+        candidates: How many images were made to select these.
     """
 
     images: ImageSet
     numbers: Tensor
-    sureness: Tensor
+    confidence: Tensor
     candidates: int
 
     def write(self, folder: Path) -> None:
@@ -37,7 +37,7 @@ class SyntheticSet:
             images=self.images.images.numpy(),
             labels=self.images.labels.numpy(),
             numbers=self.numbers.numpy(),
-            sureness=self.sureness.numpy(),
+            sureness=self.confidence.numpy(),
             candidates=self.candidates,
         )
 
@@ -45,7 +45,7 @@ class SyntheticSet:
     def read(cls, folder: Path, class_names: Sequence[str]) -> "SyntheticSet":
         """Read the set in a folder."""
         with np.load(folder / FILE, allow_pickle=False) as stored:
-            images, labels, numbers, sureness = (
+            images, labels, numbers, confidence = (
                 torch.from_numpy(stored[name]) for name in ("images", "labels", "numbers", "sureness")
             )
-            return cls(ImageSet(images, labels, class_names), numbers, sureness, int(stored["candidates"]))
+            return cls(ImageSet(images, labels, class_names), numbers, confidence, int(stored["candidates"]))

@@ -1,4 +1,4 @@
-"""Checkpoints: tensors and plain values, nothing else, so that reading a file runs no code from it."""
+"""Checkpoints: tensors and plain values only, so that reading a file runs no code from it."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -11,17 +11,17 @@ from torch import nn
 
 from gan_augment.records.record import write_whole
 
-FILE = "weights.pt"  # in a stage's folder: those of the last step
-BEST = "best.pt"  # those that a metric chose, where one was asked to
-SCHEMA = 1  # raise it when a checkpoint has other parts
+FILE = "weights.pt"  # in a stage's folder: the weights of the last step
+BEST = "best.pt"  # the weights that a metric chose, if one is set
+SCHEMA = 1  # raise it when the parts of a checkpoint change
 
 
 def save_weights(path: Path, about: Mapping[str, Any], **networks: nn.Module) -> None:
-    """Write the weights of named networks, and what one must know to build them again.
+    """Write the weights of named networks, and the metadata needed to build them again.
 
     Args:
         path: The file to write.
-        about: Plain values, lists and mappings: among them `kind`, what the networks are.
+        about: The metadata: plain values, lists and mappings, among them `kind`, such as `gan`.
         networks: By name.
     """
     states = {name: network.state_dict() for name, network in networks.items()}
@@ -30,33 +30,33 @@ def save_weights(path: Path, about: Mapping[str, Any], **networks: nn.Module) ->
 
 
 def write_tensors(content: Mapping[str, Any], path: Path) -> None:
-    """Write tensors and plain values into a file, whole or not at all; its folder must exist."""
+    """Write tensors and plain values into a file, completely or not at all; its folder must exist."""
     file = io.BytesIO()
     torch.save(content, file)
     write_whole(file.getbuffer(), path)
 
 
 def read_about(path: Path, kind: str, needed: Sequence[str] = ()) -> dict[str, Any]:
-    """Read what a checkpoint says of its networks.
+    """Read the metadata of a checkpoint.
 
     Args:
         path: A checkpoint.
-        kind: What its networks must be, such as `gan`.
-        needed: What it must say.
+        kind: The kind that its networks must have, such as `gan`.
+        needed: Names that the metadata must hold.
 
     Raises:
-        ValueError: If the file is no checkpoint of that kind and of this schema, or does not say what is needed.
+        ValueError: If the file is not a checkpoint of that kind and this schema, or lacks one of these names.
     """
     about = dict(_read(path)["about"])
     if about.get("kind") != kind:
         raise ValueError(f"{path} is a checkpoint of kind {about.get('kind')!r}: one of kind {kind!r} is needed")
     if missing := [name for name in needed if name not in about]:
-        raise ValueError(f"{path} does not say its {', '.join(missing)}: it is damaged, train again")
+        raise ValueError(f"{path} lacks {', '.join(missing)}: it is damaged, train again")
     return about
 
 
 def file_hash(path: Path) -> str:
-    """Name a file by its content, in 16 hexadecimal digits."""
+    """Return the hash of a file's content, 16 hexadecimal digits."""
     with path.open("rb") as file:
         return file_digest(file, "blake2b").hexdigest()[:16]
 
@@ -65,7 +65,7 @@ def load_weights(path: Path, name: str, network: nn.Module) -> nn.Module:
     """Fill a network with the weights stored under a name; return it frozen, in evaluation mode.
 
     Raises:
-        ValueError: If the file is no checkpoint of this schema, has no such network, or its weights do not fit.
+        ValueError: If the file is not a checkpoint of this schema, has no such network, or its weights do not fit.
     """
     states = _read(path)["networks"]
     if name not in states:
@@ -74,7 +74,7 @@ def load_weights(path: Path, name: str, network: nn.Module) -> nn.Module:
         network.load_state_dict(states[name])
     except (RuntimeError, TypeError, AttributeError) as error:  # the first lists every weight
         reason = str(error).split("\n")[:2][-1].strip()
-        raise ValueError(f"{path}: the weights of {name!r} do not fit what it says of them: {reason}") from error
+        raise ValueError(f"{path}: the weights of {name!r} do not fit the network it describes: {reason}") from error
     return network.eval().requires_grad_(False)
 
 
@@ -83,16 +83,16 @@ def _read(path: Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise ValueError(f"{path}: not found: name a checkpoint") from error
-    except Exception as error:  # of many kinds: a torn file, another format, pickled objects
+    except Exception as error:  # of many types: an incomplete file, another format, pickled objects
         reason = str(error).strip().split("\n")[0]
         raise ValueError(
             f"{path} cannot be read as a checkpoint of tensors and plain values (pickled code is never run): {reason}"
         ) from error
     found = content.get("schema") if isinstance(content, dict) else None
     if found != SCHEMA:
-        said = "no schema" if found is None else f"schema {found}"
+        schema = "no schema" if found is None else f"schema {found}"
         raise ValueError(
-            f"{path} has {said}, this version reads schema {SCHEMA}: train again, or use a version that fits"
+            f"{path} has {schema}, this version reads schema {SCHEMA}: train again, or use a version that fits"
         )
     if missing := [part for part in ("about", "networks") if not isinstance(content.get(part), dict)]:
         raise ValueError(f"{path} lacks its part {' and '.join(missing)}: it is damaged, train again")

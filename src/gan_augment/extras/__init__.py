@@ -1,4 +1,4 @@
-"""Extras: where the further images of a batch come from. Each is a class in a file of this folder."""
+"""Extras: sources of further images in a batch. Each is a class in a file of this folder."""
 
 from importlib import import_module
 from pkgutil import iter_modules
@@ -8,7 +8,7 @@ from gan_augment.settings import check_choice
 
 
 def extras() -> dict[str, type[Extra]]:
-    """Return every extra by its name."""
+    """Return every extra by name."""
     for module in iter_modules(__path__):
         import_module(f"{__name__}.{module.name}")
     return {kind.name: kind for kind in _below(Extra)}
@@ -18,7 +18,7 @@ def plan_extra(plan: Plan) -> Extra:
     """Plan the extra of the arm.
 
     Raises:
-        ValueError: If there is none of this name, or the arm sees too little or too much for it.
+        ValueError: If no extra has this name, or the arm sees too little or too much for it.
     """
     arm, known = plan.config.arm, extras()
     check_choice("augmentation.extra", arm.extra, known)
@@ -35,7 +35,7 @@ def plan_extra(plan: Plan) -> Extra:
         needed = arm.teacher is None
         raise ValueError(
             f"{row} and augmentation.teacher={arm.teacher}: "
-            + ("say which method labels the pool" if needed else "leave teacher null")
+            + ("name the method that labels the pool" if needed else "leave teacher null")
         )
     return kind.plan(plan)
 

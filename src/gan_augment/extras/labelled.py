@@ -1,4 +1,4 @@
-"""Extras that need nothing but the labelled images: drawn evenly, or fewer of them."""
+"""Extras that need only the labelled images: drawn evenly, or fewer of them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from gan_augment.data.image_set import ImageSet
 
 @dataclass(frozen=True, eq=False)
 class Labelled(Extra):
-    """The labelled images again, every class as often as any other."""
+    """The labelled images again, with every class equally often."""
 
     name = "labelled"
     balanced = True
@@ -20,8 +20,8 @@ class Labelled(Extra):
         counts = labelled.class_counts.unique().tolist()
         if len(counts) == 1:
             raise ValueError(
-                f"augmentation.extra=labelled draws every class as often, but each has {counts[0]} labelled images: "
-                "they come as often anyway; leave this arm out"
+                f"augmentation.extra=labelled draws every class equally often, but each has {counts[0]} labelled "
+                "images, so this changes nothing: leave this arm out"
             )
 
     def images(self, labelled: ImageSet, made: Mapping[str, Path], seed: int) -> ImageSet:
@@ -31,7 +31,7 @@ class Labelled(Extra):
 
 @dataclass(frozen=True, eq=False)
 class LeftOut(Extra):
-    """No images: each batch is that much smaller."""
+    """No images: each batch is smaller by the share."""
 
     name = "left_out"
 

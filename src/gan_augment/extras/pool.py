@@ -1,4 +1,4 @@
-"""Extras from the pool: real images with their true labels, or with those of a teacher."""
+"""Extras from the pool: real images with their true labels, or with a teacher's labels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from gan_augment.generators.sampling import SynthesisSettings
 
 @dataclass(frozen=True, eq=False)
 class PoolLabelled(Extra):
-    """Images of the pool with their true labels: as many of each class as would be generated."""
+    """Images of the pool with their true labels, as many of each class as a generator would make."""
 
     name = "pool_labelled"
     sees = ("pool_labels",)
@@ -28,13 +28,13 @@ class PoolLabelled(Extra):
         return cls(plan.views.labelled_pool(wanted))
 
     def images(self, labelled: ImageSet, made: Mapping[str, Path], seed: int) -> ImageSet:
-        """Return the images that were drawn."""
+        """Return the drawn images."""
         return self.pool
 
 
 @dataclass(frozen=True, eq=False)
 class PseudoLabelled(Extra):
-    """Images of the pool with the labels of a teacher (Lee 2013)."""
+    """Images of the pool with a teacher's labels (Lee 2013)."""
 
     name = "pseudo_labelled"
     sees = ("pool_images",)
@@ -48,5 +48,5 @@ class PseudoLabelled(Extra):
         return cls(plan.views.pool, plan_pseudo_labels(plan))
 
     def images(self, labelled: ImageSet, made: Mapping[str, Path], seed: int) -> ImageSet:
-        """Return the images that the teacher labelled."""
+        """Return the images with the teacher's labels."""
         return self.pseudo_labels.load(made["pseudo_labels"]).of(self.pool)

@@ -1,4 +1,4 @@
-"""Pseudo-labelling: a teacher labels the images of the pool of which it is confident (Lee 2013)."""
+"""Pseudo-labelling: a teacher labels the pool images that it is confident of (Lee 2013)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from gan_augment.stages import Stage
 
 @dataclass(frozen=True)
 class PseudoLabelSettings:
-    """Which labels of the teacher are taken.
+    """The selection of the teacher's labels.
 
     Attributes:
-        threshold: Probability of its label from which on an image is taken, in [0, 1).
+        threshold: Smallest probability of its label for an image to be used, in [0, 1).
     """
 
     threshold: float
@@ -28,12 +28,12 @@ class PseudoLabelSettings:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PseudoLabelling(Stage):
-    """Lets a teacher label the pool.
+    """Labels the pool with a teacher.
 
     Attributes:
-        teacher: The stage that trains it.
-        pool: Images without labels.
-        threshold: Probability of its label from which on an image is taken.
+        teacher: The stage that trains the teacher.
+        pool: Unlabelled images.
+        threshold: Smallest probability of its label for an image to be used.
     """
 
     name, version = "pseudo_labels", 1
@@ -44,17 +44,17 @@ class PseudoLabelling(Stage):
     threshold: float
 
     def run(self, folder: Path, made: Mapping[str, Path]) -> None:
-        """Write the labels of which the teacher is confident.
+        """Write the labels that the teacher is confident of.
 
         Raises:
-            ValueError: If there is none.
+            ValueError: If there are none.
         """
         confidence, labels = self.teacher.load(made["teacher"]).probabilities(self.pool).max(dim=1)
         taken = (confidence >= self.threshold).nonzero().squeeze(1)
         if not len(taken):
             raise ValueError(
-                f"the teacher is confident of none of the {len(self.pool)} images of the pool, its largest probability "
-                f"is {confidence.max():.3f}: lower pseudo_labels.threshold={self.threshold}"
+                f"the teacher is confident of none of the {len(self.pool)} images of the pool (largest probability "
+                f"{confidence.max():.3f}): lower pseudo_labels.threshold={self.threshold}"
             )
         PseudoLabels(taken, labels[taken], confidence[taken]).write(folder)
 

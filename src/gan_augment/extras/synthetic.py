@@ -1,4 +1,4 @@
-"""Extras from a generator: its images with their labels, or with their labels shuffled."""
+"""Extras from a generator: its images with their labels or with shuffled labels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from gan_augment.randomness import Stream
 
 @dataclass(frozen=True, eq=False)
 class Synthetic(Extra):
-    """Images of a generator that saw what the arm sees."""
+    """Images of a generator trained on what the arm sees."""
 
     name = "synthetic"
     sees = ("labelled", "pool_images")
@@ -23,7 +23,7 @@ class Synthetic(Extra):
 
     @classmethod
     def plan(cls, plan: Plan) -> Self:
-        """Plan the generator and the images that it makes.
+        """Plan the generator and its images.
 
         Raises:
             ValueError: If the classifier would get no labels, or the selection no teacher.
@@ -34,8 +34,7 @@ class Synthetic(Extra):
         knows_classes, has_classifier = generator.knows_classes(config), config.parts["classifier"] is not None
         if not has_classifier and settings.asks_teacher:
             raise ValueError(
-                "synthesis.selection=confident needs a classifier that says what the images show, but there is none: "
-                "choose one"
+                "synthesis.selection=confident needs a classifier to label the images, but there is none: choose one"
             )
         if has_classifier and not knows_classes and not settings.asks_teacher:
             raise ValueError(
@@ -60,7 +59,7 @@ class Synthetic(Extra):
         )
 
     def images(self, labelled: ImageSet, made: Mapping[str, Path], seed: int) -> ImageSet:
-        """Return the images with the labels that they are meant to show."""
+        """Return the images with their labels."""
         return self.synthesis.load(made["synthesis"]).images
 
     @property
@@ -71,10 +70,10 @@ class Synthetic(Extra):
 
 @dataclass(frozen=True, eq=False)
 class ShuffledSynthetic(Synthetic):
-    """The same images, their labels shuffled."""
+    """The same images with shuffled labels."""
 
     name = "shuffled_synthetic"
 
     def images(self, labelled: ImageSet, made: Mapping[str, Path], seed: int) -> ImageSet:
-        """Return the images with each other's labels."""
+        """Return the images with shuffled labels."""
         return with_shuffled_labels(super().images(labelled, made, seed), Stream(seed, "labels").at(0))

@@ -1,1 +1,1 @@
-"""Generators: what makes images of a class, and how they are sampled."""
+"""Generators: how they are trained and sampled."""

@@ -1,4 +1,4 @@
-"""The design of a GAN: one member of each group of the configuration, made to go together."""
+"""The design of a GAN: one member of each of its configuration groups, checked to fit together."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -21,17 +21,17 @@ class GANSettings:
 
     Attributes:
         images_seen: Real images that the discriminator sees in all, repeats counted.
-        batch_size: Real images a step, and as many generated ones.
-        discriminator_steps: Discriminator steps a generator step.
-        reuse_fakes: Whether the generator learns from the images that the discriminator has just learned from, as in
-            PyTorch's own DCGAN tutorial: less work. Else each has new ones.
+        batch_size: Real images per step, and as many generated ones.
+        discriminator_steps: Discriminator steps per generator step.
+        reuse_fakes: Whether the generator learns from the images of the discriminator's last step, as in PyTorch's
+            DCGAN tutorial, which is less work; otherwise new ones are generated.
         generator_learning_rate: Of Adam.
         discriminator_learning_rate: Of Adam.
         betas: Of both Adams.
-        decay: Whether both learning rates fall to 0 along a half cosine; else they stay.
+        decay: Whether both learning rates fall to 0 along a half cosine; otherwise they are constant.
         ema_half_life: Half-life of the generator's running average, in images.
-        ema_ramp_up: The half-life is at most this share of the images seen so far, so that the average
-            forgets the random start.
+        ema_ramp_up: The half-life is at most this share of the images seen so far, so that the average forgets the
+            random start.
     """
 
     images_seen: int
@@ -67,16 +67,16 @@ class GANSettings:
 
 @dataclass(frozen=True, eq=False)
 class GANDesign:
-    """What a GAN is made of.
+    """The parts of a GAN.
 
     Attributes:
         architecture: Bodies of generator and discriminator.
         conditioning: How labels reach them.
-        loss: What both minimise.
-        penalties: What the discriminator pays for its slope.
-        augmentation: What the discriminator's images, real or generated, are put through.
+        loss: The losses of both.
+        penalties: Gradient penalties of the discriminator.
+        augmentation: Augmentation of the discriminator's images, real and generated.
         settings: How both are trained.
-        nodes: The configuration nodes of all but the last: checkpoints and keys hold them.
+        nodes: The configuration nodes of the parts above except the settings, for checkpoints and keys.
     """
 
     architecture: Architecture
@@ -89,7 +89,7 @@ class GANDesign:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What keys and checkpoints hold of it."""
+        """The design as plain values, for keys and checkpoints."""
         return {**self.nodes, "gan": asdict(self.settings)}
 
     def generator(self, shape: ImageShape, num_classes: int) -> nn.Module:
@@ -101,10 +101,10 @@ class GANDesign:
         return self.conditioning.discriminator(self.architecture, shape, num_classes)
 
     def check(self, shape: ImageShape, num_classes: int) -> None:
-        """Refuse images that the architecture cannot make, and parts that do not go together.
+        """Check that the architecture can make such images and that the parts fit together.
 
         Raises:
-            ValueError: If that is so.
+            ValueError: If not.
         """
         self.architecture.check(shape)
         if shape.is_point and self.augmentation.is_on:
@@ -113,5 +113,5 @@ class GANDesign:
 
     @property
     def compares(self) -> bool:
-        """Whether real and generated images are compared one by one, and so need the same labels."""
+        """Whether real and generated images are compared pairwise and so need the same labels."""
         return self.loss.pairs or self.penalties.are_on

@@ -35,8 +35,8 @@ from gan_augment.stages import Stage, made_from, merged
 from gan_augment.training.base import Training
 
 PARTS = ("architecture", "conditioning", "loss", "penalty", "discriminator_augmentation")  # of a GAN's design
-CHUNK = 256  # images that are sampled at a time
-WATCH_EVERY = 25  # steps: the curves show one step in so many, or a turn of the generator's where that is longer
+CHUNK = 256  # images sampled at a time
+WATCH_EVERY = 25  # steps between two measurements for the curves, or one turn of the generator if that is longer
 CURVES_END = "signals.json"  # the last point of each curve, in a stage's folder
 
 
@@ -46,11 +46,11 @@ class GAN(Training):
     Args:
         generator: (latents `[B, latent_dim]`, labels `[B]`) -> images `[B, C, H, W]` in [-1, 1].
         discriminator: (images `[B, C, H, W]`, labels `[B]`) -> logits `[B]`.
-        design: What both minimise, and how they are trained.
-        label_counts: Real images a label, int64 `[K]`; generated labels are drawn in the same proportions. Labels are
-            classes, or their clusters where the conditioning has some.
-        seed: Decides latents and labels of the generated images.
-        about: What its checkpoints say of it.
+        design: Their losses and settings.
+        label_counts: Real images per label, int64 `[K]`; generated labels are drawn in the same proportions. Labels are
+            classes, or their clusters if the conditioning has clusters.
+        seed: Seed of latents and labels of the generated images.
+        about: Metadata of its checkpoints.
         log_every_n_steps: Steps between two points of the curves.
     """
 
@@ -92,11 +92,11 @@ class GAN(Training):
         self.register_buffer("of_generator", of_generator, persistent=False)
 
     def axis(self, step: int) -> int:
-        """Return how many real images the discriminator has seen after a step."""
+        """Return the real images seen, the axis of all curves."""
         return self.images_seen(step)
 
     def images_seen(self, step: int) -> int:
-        """Return how many real images the discriminator has seen after a step: the axis of all curves."""
+        """Return how many real images the discriminator has seen after a step."""
         return (step + 1) * self.settings.batch_size
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
@@ -114,20 +114,20 @@ class GAN(Training):
         return share * self.settings.discriminator_learning_rate, share * self.settings.generator_learning_rate
 
     def on_fit_start(self) -> None:
-        """Open the streams, and start to measure the speed."""
+        """Open the streams and start the clock."""
         super().on_fit_start()
         self._clock = time.perf_counter()
 
     def generate(self, purpose: str, batch: Batch, step: int) -> tuple[Tensor, Tensor]:
-        """Make one batch of images.
+        """Generate one batch of images.
 
-        Labels are those of the real images where the two are compared one by one. Elsewhere they are drawn, as often as
-        the real ones come: a class that is rarer among the real images than among the generated ones would give the
-        latter away, whatever they show. The generator's batch norm takes its statistics from the batches of both
-        players: their latents are drawn alike, so both estimate the same mean and variance.
+        If real and generated images are compared pairwise, the labels are those of the real images. Otherwise they are
+        drawn in the proportions of the real ones: otherwise class frequencies alone would tell real from generated
+        images. The generator's batch norm takes its statistics from the batches of both players: their latents have
+        the same distribution, so both estimate the same mean and variance.
 
         Args:
-            purpose: Whose step it is for: `discriminator` or `generator`.
+            purpose: The player whose step it is: `discriminator` or `generator`.
             batch: The real images of the step.
             step: The training step.
 
@@ -143,7 +143,7 @@ class GAN(Training):
 
     @torch.no_grad()
     def sample(self, labels: Tensor, random: torch.Generator, dtype: torch.dtype) -> Tensor:
-        """Return images `[N, C, H, W]` of classes `[N]` by the averaged generator, on the CPU."""
+        """Return images `[N, C, H, W]` of classes `[N]` from the averaged generator, on the CPU."""
         latents = torch.randn(len(labels), self.latent_dim, generator=random)
         labels = draw_clusters(labels, self.label_counts, self.design.conditioning.clusters, random)
         pairs = zip(latents.split(CHUNK), labels.split(CHUNK), strict=True)
@@ -151,15 +151,15 @@ class GAN(Training):
         return torch.cat([from_float(some, dtype).cpu() for some in made])
 
     def augment(self, images: Tensor, whose: str, step: int) -> Tensor:
-        """Put images through what the discriminator sees them through."""
+        """Apply the discriminator augmentation to images."""
         if not self.design.augmentation.is_on:
             return images
         return self.design.augmentation(images, self.draws[f"augmentation/{whose}"].at(step))
 
-    def judge(self, real: tuple[Tensor, Tensor], fake: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    def discriminate(self, real: tuple[Tensor, Tensor], fake: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the discriminator's logits, float32 `[B]`, on real and on generated images with their labels.
 
-        Both go through it together, unless the logit of an image depends on its batch: then they must not meet.
+        In one forward pass, except when a logit depends on the rest of the batch: then separately.
         """
         if self.design.architecture.couples_images:
             return self.discriminator(*real).float(), self.discriminator(*fake).float()
@@ -168,7 +168,7 @@ class GAN(Training):
         return on_real, on_fake
 
     def training_step(self, batch: Batch, step: int) -> None:
-        """Let the discriminator take a step, and the generator when it is its turn."""
+        """Train the discriminator for a step, and the generator when it is its turn."""
         discriminator_optimizer, generator_optimizer = self.optimizers_at(*self.learning_rates(step))
         is_generators_turn = (step + 1) % self.settings.discriminator_steps == 0
         shared = None  # images of both players' steps
@@ -179,11 +179,11 @@ class GAN(Training):
             fakes, fake_labels = shared or self.generate("discriminator", batch, step)
             fakes = fakes.detach()
             reals, fakes = self.augment(batch.images, "real", step), self.augment(fakes, "fake", step)
-        on_real, on_fake = self.judge((reals, batch.labels), (fakes, fake_labels))
+        on_real, on_fake = self.discriminate((reals, batch.labels), (fakes, fake_labels))
         discriminator_loss = self.loss.discriminator(on_real, on_fake)
         if self.penalties.are_due(step):
             mix = torch.rand(len(reals), generator=self.draws["penalty"].at(step), device=self.device)
-            # Not as compiled: a compiled network cannot be differentiated twice.
+            # Uncompiled, because a compiled network cannot be differentiated twice.
             critic = partial(self.discriminator.forward, labels=batch.labels)
             discriminator_loss = discriminator_loss + self.penalties(critic, reals, fakes, mix)
         self.minimise(discriminator_loss, discriminator_optimizer)
@@ -194,14 +194,14 @@ class GAN(Training):
 
         generator_loss = None
         if is_generators_turn:
-            self.discriminator.requires_grad_(False)  # the gradients of its weights would be thrown away
+            self.discriminator.requires_grad_(False)  # the gradients of its weights are not used
             fakes, fake_labels = shared or self.generate("generator", batch, step)
             logits = self.discriminator(self.augment(fakes, "generator", step), fake_labels).float()
-            beside = logits.new_empty(0)
+            real_logits = logits.new_empty(0)
             if self.loss.pairs:
                 with torch.no_grad():
-                    beside = self.discriminator(reals, batch.labels).float()
-            generator_loss = self.loss.generator(logits, beside)
+                    real_logits = self.discriminator(reals, batch.labels).float()
+            generator_loss = self.loss.generator(logits, real_logits)
             self.minimise(generator_loss, generator_optimizer)
             self.discriminator.requires_grad_(True)
             self.average(step)
@@ -219,18 +219,18 @@ class GAN(Training):
     def _watch(
         self, step: int, discriminator_loss: Tensor, generator_loss: Tensor | None, on_real: Tensor, on_fake: Tensor
     ) -> None:
-        """Note whether the losses of a step are finite and, now and then, what the curves show."""
+        """Record whether the losses of a step are finite and, every `WATCH_EVERY` steps, values for the curves."""
         total = discriminator_loss if generator_loss is None else discriminator_loss + generator_loss
         self.expect_finite(total)
         turns = self.settings.discriminator_steps
         if step // turns % max(1, WATCH_EVERY // turns):
             return
-        # Halfway between the two means: some losses leave the zero of the logits open.
+        # Halfway between the two means, because some losses do not fix the zero of the logits.
         boundary = (on_real.mean() + on_fake.mean()) / 2
         accuracies = (on_real > boundary).float().mean(), (on_fake < boundary).float().mean()
         outputs = self.loss.output(on_real).mean(), self.loss.output(on_fake).mean()
         loss = norm = torch.zeros_like(discriminator_loss)
-        counted = 1 - self.of_generator  # the generator stands still in this step of its turn
+        counted = 1 - self.of_generator  # no generator step yet in this turn
         if generator_loss is not None:
             loss, norm = generator_loss, gradient_norm(self.generator)
             counted = torch.ones_like(counted)
@@ -238,7 +238,7 @@ class GAN(Training):
         self.add_points(torch.stack([*losses, *outputs, *accuracies, *norms]), counted)
 
     def save(self, path: Path, **more: Any) -> None:
-        """Write a checkpoint, and into it what more there is to say of it."""
+        """Write a checkpoint, with `more` added to its metadata."""
         networks = {"ema": self.ema, "generator": self.generator, "discriminator": self.discriminator}
         save_weights(path, {**self.about, **more}, **networks)
 
@@ -250,7 +250,7 @@ class GAN(Training):
 
 
 def labels_in_turns(class_counts: Tensor) -> Tensor:
-    """List every label as often as its class has images, int64 `[N]`: the classes in turns, as long as they last.
+    """List every label once per image of its class, int64 `[N]`, taking turns between the classes.
 
     Example:
         >>> labels_in_turns(torch.tensor([3, 1])).tolist()
@@ -268,10 +268,10 @@ def gradient_norm(network: nn.Module) -> Tensor:
 
 @dataclass(frozen=True)
 class GANGenerator(GANSettings, GeneratorSettings):
-    """The settings of a GAN, which plan its stage."""
+    """The settings of a GAN; they plan its training stage."""
 
     def knows_classes(self, config: Config) -> bool:
-        """Whether the conditioning shows the generator a class."""
+        """Whether the generator is conditioned on classes."""
         return config.part("conditioning", Conditioning).knows_classes
 
     def stage(
@@ -309,10 +309,10 @@ class TrainGAN(Stage):
 
     Attributes:
         labelled: The images it learns from.
-        design: What it is made of.
-        pool: Images without labels that it learns from too, if it may.
-        pseudo_labels: The stage that labels these, for a GAN that knows classes; one that knows none sees all of them.
-        watch: What measures it while it trains.
+        design: The parts of the GAN.
+        pool: Unlabelled images that it also learns from; None for none.
+        pseudo_labels: The stage that labels the pool, for a GAN that knows classes; without one it sees all of them.
+        watch: Measures it during training.
     """
 
     name, version = "gan", 4
@@ -326,20 +326,20 @@ class TrainGAN(Stage):
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """Everything that the output depends on. The watch stands among the settings, as in keys of stored stages."""
+        """Everything the output depends on. The watch is among the settings, as in keys of stored stages."""
         found = super().identity
         watched = {"judge_every": None, "best_by": None} if self.watch is None else self.watch.settings
         settings = found["settings"] | {"gan": found["settings"]["gan"] | watched}
         return found | {"settings": settings}
 
     def check(self) -> None:
-        """Refuse images that the architecture cannot make, parts that do not go together, and an idle watch."""
+        """Check the images, the design and the watch."""
         self.design.check(self.labelled.shape, self.labelled.num_classes)
         if self.watch is not None:
             self.watch.check(self.design.conditioning.knows_classes)
 
     def run(self, folder: Path, made: Mapping[str, Path]) -> None:
-        """Train the GAN and leave its weights, and how the training stood at its end."""
+        """Train the GAN and write its weights and the last point of each curve."""
         design, seed, images = self.design, self.seed, self.labelled
         shape, num_classes, settings = images.shape, images.num_classes, design.settings
         if self.pool is not None:
@@ -377,20 +377,20 @@ class TrainGAN(Stage):
         system.save(folder / FILE, images_seen=settings.num_steps * settings.batch_size)
 
     def load(self, folder: Path) -> Generator:
-        """Read the generator: the best one, where one was kept."""
+        """Read the generator: the best one if it was kept, or the last."""
         return Generator.load(self.checkpoint(folder), self.hardware.device)
 
     def checkpoint(self, folder: Path) -> Path:
-        """Return the file of the weights that images are made with."""
+        """Return the file of the weights that make the images."""
         return chosen_checkpoint(folder)
 
     @property
     def chosen_by(self) -> str | None:
-        """The metric by which the best generator was kept."""
+        """The metric that chose the best generator."""
         return None if self.watch is None else self.watch.best_by
 
     def findings(self, folder: Path) -> Findings:
-        """Return where the curves ended, and a warning where validation images chose the generator."""
+        """Return the last point of each curve, and a warning if validation images chose the generator."""
         ended = json.loads((folder / CURVES_END).read_text(encoding="utf-8"))
         warning = f"The generator is the best of its looks by {self.chosen_by}: results on validation images flatter it"
         return Findings({"gan": {"training": ended}}, (warning,) if self.chosen_by else ())

@@ -1,4 +1,4 @@
-"""Sample grids over the course of a GAN's training, and how much the samples differ from each other."""
+"""Sample grids and the diversity of samples during a GAN's training."""
 
 from typing import Any
 
@@ -6,24 +6,24 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from gan_augment.artefacts.drawing import MOST_CLASSES, lay_out, num_shown
+from gan_augment.artefacts.drawing import MOST_CLASSES, arrange, num_shown
 from gan_augment.data.image_set import ImageSet
 from gan_augment.metrics.diversity import class_diversity
 from gan_augment.randomness import Stream
 
-FEWEST = 16  # samples of a class whose diversity is measured: 120 pairs
+FEWEST = 16  # samples per class to measure diversity: 120 pairs
 
 
 class SampleGrid(Callback):
-    """Show what the averaged generator makes of the same latents over time, one row a class.
+    """Draw the averaged generator's images of the same latents over time, one row per class.
 
-    Beside each grid stand the curves `diversity/<class>`: the pairwise diversity of the class's samples over that of
-    its real images, about 1 where they are as diverse and near 0 where the generator has collapsed.
+    It also draws the curves `diversity/<class>`: the pairwise diversity of the class's samples divided by that of its
+    real images, about 1 if they are as diverse and near 0 if the generator has collapsed.
 
     Args:
-        real: What the GAN learns from.
-        seed: Decides the latents.
-        num_grids: How many grids to draw over the whole training, the last at its end.
+        real: The training images of the GAN.
+        seed: Seed of the latents.
+        num_grids: Number of grids over the whole training, the last at its end.
     """
 
     def __init__(self, real: ImageSet, seed: int, num_grids: int = 12) -> None:
@@ -43,7 +43,7 @@ class SampleGrid(Callback):
         images = pl_module.sample(labels, self._stream.at(0), self._real.dtype)
         samples, step = ImageSet(images, labels, self._real.class_names), pl_module.images_seen(batch_idx)
         logger: Any = trainer.logger
-        logger.experiment.add_image("samples", lay_out(samples, self._num_classes), step)
+        logger.experiment.add_image("samples", arrange(samples, self._num_classes), step)
         if self._diversity is not None:
             ratios = (class_diversity(samples, self._num_classes) / self._diversity).tolist()
             named = zip(samples.class_names, ratios, strict=False)

@@ -18,7 +18,7 @@ from gan_augment.stages import Stage, implied, made_from, merged
 QUOTAS = ("balanced", "proportional", "top_up")
 SELECTIONS = ("all", "confident")
 MOST_NAMED = 10  # classes in an error
-MAX_CANDIDATES = 50  # that a teacher looks at, for every image that is asked for
+MAX_CANDIDATES = 50  # images the teacher evaluates at most for each image of the set
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,13 @@ class SynthesisSettings:
     """How a synthetic set is made.
 
     Attributes:
-        per_class: Images a class; of a generator that knows no classes, images in all.
-        quotas: `balanced`, as many of each class; `proportional`, as many in all, shared out as the labelled images
-            are; or `top_up`, what each class's labelled images lack to that number.
+        per_class: Images per class; for a generator that knows no classes, images in all.
+        quotas: `balanced`, as many of each class; `proportional`, the same total in the proportions of the labelled
+            images; or `top_up`, what the labelled images of each class lack to that number.
         latent_scale: Standard deviation of a latent's numbers, above 0.
-        truncation: Largest size of a latent's numbers, above 0; None for no bound.
-        selection: `all`; or `confident`, those alone of which a teacher is sure that they show their label.
-        threshold: Probability of the label from which on the teacher is sure, in [0, 1); None where none is asked.
+        truncation: Largest absolute value of a latent's numbers, above 0; None for no bound.
+        selection: `all`; or `confident`, only images whose label the teacher is confident of.
+        threshold: Smallest probability of the label for a confident teacher, in [0, 1); None without a teacher.
     """
 
     per_class: int
@@ -69,17 +69,17 @@ class SynthesisSettings:
 
     @property
     def asks_teacher(self) -> bool:
-        """Whether a teacher selects."""
+        """Whether a teacher selects the images."""
         return self.selection == "confident"
 
     def count(self, class_counts: Tensor) -> Tensor:
         """Return how many images of each class to make, int64 `[K]`.
 
         Args:
-            class_counts: Labelled images a class, int64 `[K]`.
+            class_counts: Labelled images per class, int64 `[K]`.
 
         Raises:
-            ValueError: If there is none to make.
+            ValueError: If there are none to make.
 
         Example:
             >>> counts = torch.tensor([1, 3])
@@ -98,7 +98,7 @@ class SynthesisSettings:
         exact = self.per_class * len(class_counts) * class_counts.double() / class_counts.sum()
         wanted = exact.floor().long()
         left = self.per_class * len(class_counts) - int(wanted.sum())
-        wanted[(wanted - exact).argsort(stable=True)[:left]] += 1  # those that rounding took most from
+        wanted[(wanted - exact).argsort(stable=True)[:left]] += 1  # the classes that lost most by rounding
         return wanted
 
 
@@ -113,11 +113,11 @@ def synthesize(
 
     Args:
         generator: Makes the images.
-        settings: How many, and which.
-        class_counts: Labelled images a class, int64 `[K]`.
-        seed: Decides the latents.
-        teacher: A classifier that was trained on labelled images, where the settings ask for one. It also labels the
-            images of a generator that knows no classes (Lee 2013, pseudo-labels).
+        settings: How many images, and which.
+        class_counts: Labelled images per class, int64 `[K]`.
+        seed: Seed of the latents.
+        teacher: A classifier trained on labelled images, if the settings need one. It also labels the images of a
+            generator that knows no classes (Lee 2013, pseudo-labels).
 
     Raises:
         ValueError: If the teacher knows other classes, or a class still lacks images after 50 times as many candidates.
@@ -131,20 +131,20 @@ def synthesize(
         if [*teacher.class_names] != [*class_names]:
             raise ValueError(
                 f"the teacher knows the classes {', '.join(teacher.class_names[:MOST_NAMED])}, the generator "
-                f"{', '.join(class_names[:MOST_NAMED])}: use one that was trained on the same classes"
+                f"{', '.join(class_names[:MOST_NAMED])}: use one trained on the same classes"
             )
         each = [wanted.where(torch.arange(len(wanted)) == label, 0) for label in range(len(wanted))]
         parts = [_select(generator, label, one, settings, seed, teacher) for label, one in enumerate(each) if one.any()]
     else:
         parts = [_select(generator, 0, wanted, settings, seed, teacher)]
-    pixels, labels, found, sureness = (torch.cat([part[column] for part, _ in parts]) for column in range(4))
+    pixels, labels, found, confidence = (torch.cat([part[column] for part, _ in parts]) for column in range(4))
     order = labels.argsort(stable=True)
     taken = ImageSet(pixels[order], labels[order], teacher.class_names)
-    return SyntheticSet(taken, found[order], sureness[order], sum(candidates for _, candidates in parts))
+    return SyntheticSet(taken, found[order], confidence[order], sum(candidates for _, candidates in parts))
 
 
 def first_images(generator: Generator, wanted: Tensor, seed: int, latents: Latents = AS_IN_TRAINING) -> ImageSet:
-    """Make the first images of each class, so many of each, int64 `[K]`."""
+    """Make the first `wanted` images of each class, int64 `[K]`."""
     made = [
         generator.images(label, torch.arange(count), seed, latents)
         for label, count in enumerate(wanted.tolist())
@@ -157,29 +157,29 @@ def first_images(generator: Generator, wanted: Tensor, seed: int, latents: Laten
 def _select(
     generator: Generator, label: int, wanted: Tensor, settings: SynthesisSettings, seed: int, teacher: TrainedClassifier
 ) -> tuple[tuple[Tensor, ...], int]:
-    """Take the first images of one of the generator's labels that the teacher is sure of, so many of each class.
+    """Select the first images of a generator's label that the teacher is confident of, `wanted` `[K]` per class.
 
     Returns:
-        Pixels, the teacher's labels, numbers and the teacher's sureness; and how many images it looked at.
+        Pixels, the teacher's labels, numbers and the teacher's confidence; and the number of candidates.
     """
-    missing, at_once = wanted.clone(), math.ceil(int(wanted.sum()) / BLOCK) * BLOCK  # blocks are made as a whole
+    missing, at_once = wanted.clone(), math.ceil(int(wanted.sum()) / BLOCK) * BLOCK  # whole blocks
     assert settings.threshold is not None
     found: list[tuple[Tensor, ...]] = []
     for start in range(0, MAX_CANDIDATES * at_once, at_once):
         numbers = torch.arange(start, start + at_once)
         pixels = generator.images(label, numbers, seed, settings.latents)
         nothing = torch.full((at_once,), -1)
-        sureness, seen = teacher.probabilities(ImageSet(pixels, nothing, teacher.class_names)).max(dim=1)
-        sure = sureness >= settings.threshold
+        confidence, seen = teacher.probabilities(ImageSet(pixels, nothing, teacher.class_names)).max(dim=1)
+        sure = confidence >= settings.threshold
         first = [(sure & (seen == one)).nonzero().squeeze(1)[:count] for one, count in enumerate(missing.tolist())]
         taken = torch.cat(first)
-        found.append((pixels[taken], seen[taken], numbers[taken], sureness[taken]))
+        found.append((pixels[taken], seen[taken], numbers[taken], confidence[taken]))
         missing -= seen[taken].bincount(minlength=len(missing))
         if not missing.any():
             return tuple(torch.cat(tensors) for tensors in zip(*found, strict=True)), start + at_once
     short = [name for name, lacks in zip(teacher.class_names, missing.tolist(), strict=True) if lacks]
     raise ValueError(
-        f"of {MAX_CANDIDATES * at_once} generated images the teacher takes too few for class "
+        f"the teacher selects too few of {MAX_CANDIDATES * at_once} generated images for class "
         f"{', '.join(map(repr, short[:MOST_NAMED]))}{', ...' if len(short) > MOST_NAMED else ''}; lower "
         f"synthesis.threshold={settings.threshold} or synthesis.per_class={settings.per_class}, or take "
         "synthesis.selection=all or conditioning=per_class"
@@ -193,9 +193,9 @@ class Synthesis(Stage):
     Attributes:
         gan: The stage that trains the generator.
         settings: How many images, and which.
-        images: Images of each class to make.
+        images: Images to make of each class.
         like: The labelled images that the quotas refer to, with the classes of the synthetic ones.
-        teacher: The stage that trains the classifier that selects, where one does.
+        teacher: The stage that trains the selecting classifier; None for no selection.
     """
 
     name, version = "synthesis", 2

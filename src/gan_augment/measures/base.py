@@ -1,4 +1,4 @@
-"""What measures have in common: they find something out about a trial whose stages are made, and change nothing."""
+"""The base of all measures: they evaluate a trial whose stages are done, and do not change it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -20,17 +20,17 @@ from gan_augment.stages import Output, Stage
 
 @dataclass(frozen=True, eq=False)
 class Finished:
-    """A trial whose stages are made: what measures are given.
+    """A trial whose stages are done, as measures receive it.
 
     Attributes:
         config: Its configuration.
         split: Its images.
-        modes: The density that they were drawn from, where it is known.
+        modes: The density they were drawn from, if known.
         stages: Its stages, by role.
-        outputs: What they left, by role.
-        folder: Where pictures go.
-        classifier: The trained classifier; None where a generator alone was trained.
-        part: The images that the classifier is measured on: `test`, or `validation` where test stays closed.
+        outputs: Their outputs, by role.
+        folder: Where to write pictures.
+        classifier: The trained classifier; None if only a generator was trained.
+        part: The images that evaluate the classifier: `test`, or `validation` if test stays closed.
     """
 
     config: Config
@@ -43,7 +43,7 @@ class Finished:
     part: str
 
     def load(self, role: str) -> Any:
-        """Read what the stage of a role left."""
+        """Read the output of a role's stage."""
         return self.stages[role].load(self.outputs[role].folder)
 
     @cached_property
@@ -58,27 +58,27 @@ class Finished:
 
     @property
     def real(self) -> ImageSet:
-        """The labelled images that the synthetic ones are compared with, with the same classes."""
+        """The labelled images to compare the synthetic ones with, with the same classes."""
         return self.stages["synthesis"].like  # type: ignore[attr-defined]
 
     @property
     def measured(self) -> ImageSet:
-        """The images that the classifier is measured on."""
+        """The images that evaluate the classifier."""
         return self.split.test if self.part == "test" else self.split.validation
 
 
 class Measure(ABC):
-    """What is found out about a trial: the node of its settings in `measures`.
+    """An evaluation of a trial: a node in `measures`.
 
     A measure that fails leaves a warning in the record and never fails the trial.
     """
 
     def stages(self, plan: Plan, split: Split, stages: Mapping[str, Stage]) -> Mapping[str, Stage] | None:
-        """Plan the stages that it needs in addition, by role; None where it does not apply to a trial.
+        """Plan its additional stages, by role; None if it does not apply to the trial.
 
         Args:
-            plan: What the trial's stages are planned from.
-            split: All of the images: a measure may use what training must not see.
+            plan: The plan of the trial.
+            split: All images: a measure may use those that training must not see.
             stages: The trial's stages, by role.
 
         Raises:
@@ -87,11 +87,11 @@ class Measure(ABC):
         return {}
 
     def notes(self, split: Split, stages: Mapping[str, Stage]) -> tuple[str, ...]:
-        """Return why it does not apply where a reader would expect it, in a sentence."""
+        """Return, in a sentence, why it does not apply where a reader would expect it."""
         return ()
 
     def watch(self, config: Config, split: Split) -> Watch | None:
-        """Plan what measures a generator while it trains; None for nothing."""
+        """Plan the measurements of a generator during training; None for none."""
         return None
 
     @abstractmethod
@@ -103,5 +103,5 @@ class GeneratorMeasure(Measure):
     """A measure of generated images: it applies to trials with a generator."""
 
     def stages(self, plan: Plan, split: Split, stages: Mapping[str, Stage]) -> Mapping[str, Stage] | None:
-        """Apply where there are generated images."""
+        """Apply if there are generated images."""
         return {} if "synthesis" in stages else None

@@ -1,4 +1,4 @@
-"""The measure `diversity`: whether a class's generated images differ from each other as much as its real ones do."""
+"""The measure `diversity`: whether a class's generated images are as diverse as its real ones."""
 
 from dataclasses import dataclass
 
@@ -15,21 +15,21 @@ class Diversity(GeneratorMeasure):
     """The pairwise diversity of generated images over that of the real ones, and a warning of mode collapse."""
 
     def find(self, finished: Finished) -> Findings:
-        """Measure pictures; points have modes."""
+        """Measure pictures; for points there is the measure of modes."""
         return Findings() if finished.real.shape.is_point else diversity_metrics(finished.real, finished.synthetic)
 
 
 def diversity_metrics(real: ImageSet, synthetic: ImageSet) -> Findings:
-    """Compare how much generated images differ with how much those do that their generator learned from.
+    """Compare the diversity of generated images with that of their generator's training images.
 
     Args:
         real: Labelled images.
-        synthetic: Generated ones, with the labels that they are meant to show.
+        synthetic: Generated images with the labels they are meant to show.
 
     Returns:
-        `diversity`, the mean over the classes of the generated images' pairwise diversity over that of the real ones, 1
-        where they are as diverse, and `diversity_per_class` by name; None where no class, or not this one, has two
-        different real images and two generated ones. And a warning of classes that have collapsed.
+        `diversity_per_class`, by name: the pairwise diversity of the generated images divided by that of the real ones,
+        1 if they are as diverse; None for a class without two different real images or without two generated ones.
+        `diversity`: its mean over the classes, None if there is none. And a warning of collapsed classes.
     """
     there, made = (class_diversity(images) for images in (real, synthetic))
     ratios = (made / there).where(there > 0, torch.nan).tolist()

@@ -27,17 +27,17 @@ WHILE_TRAINING = tuple(name for name in GENERATOR_METRICS if name not in AT_THE_
 
 @dataclass(frozen=True)
 class Judge(Measure):
-    """The judge: how close generated images are to real ones by the features of a classifier that only measures.
+    """The judge: how close generated images are to real ones, by the features of a measuring classifier.
 
     Attributes:
         network: The node of its network.
         num_steps: Optimizer steps.
-        batch_size: Images a step.
+        batch_size: Images per step.
         learning_rate: Of AdamW, decays to 0.
         weight_decay: Of AdamW.
         inception: Whether to compare images by the features of Inception too.
         every: Images seen between two measurements while the generator trains; None for none.
-        best_by: The metric whose best measurement gives the generator that is used; None for the one of the last step.
+        best_by: The metric that chooses the best generator; None to use that of the last step.
     """
 
     network: Mapping[str, Any]
@@ -72,7 +72,7 @@ class Judge(Measure):
         )
 
     def stage(self, config: Config, split: Split) -> JudgeStage:
-        """Plan the stage that trains it.
+        """Plan the stage that trains the judge.
 
         Raises:
             ValueError: If Inception cannot be loaded.
@@ -105,7 +105,7 @@ class Judge(Measure):
         """Plan the measurements while the generator trains.
 
         Raises:
-            ValueError: If there is nothing to measure by, or to compare with.
+            ValueError: If there is no judge, or no validation image.
         """
         if self.every is None:
             return None
@@ -113,7 +113,7 @@ class Judge(Measure):
             raise ValueError(f"measures.judge.every={self.every}, but there is no judge. {reason}")
         if not len(split.validation):
             raise ValueError(
-                f"measures.judge.every={self.every}, but there is no validation image for it to compare with"
+                f"measures.judge.every={self.every}, but there are no validation images: raise validation_per_class"
             )
         return JudgeWatch(self.stage(config, split), self.every, self.best_by)
 
@@ -127,7 +127,7 @@ class Judge(Measure):
         like = split.validation if generator.knows_classes else split.validation.as_one_class()
         latents = finished.config.part("synthesis", SynthesisSettings).latents
         made = first_images(generator, how_many_to_judge(like), finished.config.seeds.synthesis, latents)
-        # A teacher that gave the generator its labels finds them in its images: that would measure nothing.
+        # A teacher that labelled the generator's training images would only confirm its own labels.
         has_teacher = "teacher" in finished.stages and "teacher" not in lost and "pseudo_labels" not in finished.stages
         teacher = finished.load("teacher") if has_teacher else None
         judge = finished.load("judge")
@@ -136,7 +136,7 @@ class Judge(Measure):
 
 
 def why_no_judge(training: ImageSet) -> str | None:
-    """Return in a sentence why there can be no judge of such images; None if there can be one."""
+    """Return, in a sentence, why such images have no judge; None if they can have one."""
     if training.shape.is_point:
         return "The generator has no judge: these are points"
     if training.num_classes < 2:

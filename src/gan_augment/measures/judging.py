@@ -1,4 +1,4 @@
-"""The judge: a classifier that only measures. One for all trials on a data set; it has no part in any training."""
+"""The judge: a classifier that only measures, shared by all trials on a data set and used in no training."""
 
 import math
 from collections.abc import Mapping
@@ -24,8 +24,8 @@ from gan_augment.settings import build
 from gan_augment.stages import Stage
 from gan_augment.training.hardware import Hardware
 
-JUDGED = 2000  # generated images at least, where there are validation images to compare with
-SEED = 0  # of every judge: trials with other seeds are measured alike
+JUDGED = 2000  # least number of generated images to compare with validation images
+SEED = 0  # of every judge, so that all trials are measured alike
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -33,10 +33,10 @@ class JudgeStage(Stage):
     """Trains a judge.
 
     Attributes:
-        training: What it learns from: all labelled images outside validation and test.
-        validation: What it compares generated images with.
+        training: Its training images: all labelled images outside validation and test.
+        validation: The images it compares generated ones with.
         judge: How it is trained.
-        classical: The node of the data set's transforms, which its images go through.
+        classical: The node of the data set's transforms, applied to its training images.
     """
 
     name, version = "judge", 2
@@ -48,10 +48,10 @@ class JudgeStage(Stage):
 
     @cached_property
     def num_features(self) -> int:
-        """How many features it compares images by.
+        """The number of features it compares images by.
 
         Raises:
-            ValueError: If its network cannot take such images, or is none of a judge.
+            ValueError: If its network cannot take such images, or is not a judge's network.
         """
         where = "measures.judge"
         try:
@@ -63,11 +63,11 @@ class JudgeStage(Stage):
         return network.num_features
 
     def check(self) -> None:
-        """Refuse a network that cannot take such images, or is none of a judge."""
+        """Check that the network is a judge's and can take such images."""
         assert self.num_features
 
     def run(self, folder: Path, made: Mapping[str, Path]) -> None:
-        """Train the judge and leave its weights."""
+        """Train the judge and write its weights."""
         transform = build(self.classical, "data.classical", ClassicalTransform)
         train(self.training, self.validation, self.judge, transform, self.hardware, folder)
 
@@ -88,14 +88,14 @@ def train(
     hardware: Hardware,
     folder: Path,
 ) -> None:
-    """Train a judge's network on images and leave its weights in a folder."""
+    """Train a judge's network on images and write its weights into a folder."""
     parts = [Part(images, settings.batch_size, "order")]
     data = ImageBatches(parts, settings.num_steps, SEED, validation, settings.batch_size)
     train_classifier(data, images, validation, settings, SEED, hardware, folder, transform)
 
 
 def features_of(judge: TrainedClassifier, images: ImageSet) -> Features:
-    """Return what a judge makes of images."""
+    """Return a judge's features and predictions of images."""
     network = judge.network
     assert isinstance(network, JudgeNetwork)
     features = judge.outputs(network.body, images)
@@ -105,10 +105,10 @@ def features_of(judge: TrainedClassifier, images: ImageSet) -> Features:
 
 
 def how_many_to_judge(validation: ImageSet) -> Tensor:
-    """Say how many images of each class a generator should make to be judged, int64 `[K]`.
+    """Return how many images of each class the judge measures, int64 `[K]`.
 
-    A multiple of the validation images, so that the classes come in the same proportions: 2,000 images or a few more.
-    Without validation images as many of each class, whose labels at least can be looked at.
+    A multiple of the validation images, so that the classes have the same proportions: 2,000 images or a few more.
+    Without validation images it is as many of each class, since their labels can still be evaluated.
     """
     if not len(validation):
         return torch.full((validation.num_classes,), math.ceil(JUDGED / validation.num_classes))
@@ -123,23 +123,23 @@ def judge_images(
     teacher: TrainedClassifier | None = None,
     inception: bool = False,
 ) -> tuple[dict[str, Any], list[str]]:
-    """Measure generated images against real ones that nothing has seen.
+    """Compare generated images with real ones that no training has seen.
 
     Args:
-        judge: Looks at the images.
-        generated: Images as the generator makes them, unselected, in the proportions of the validation images.
-        validation: Real images that neither judge nor generator nor teacher was trained on.
-        training: Real images that the judge was trained on.
-        teacher: The classifier that was trained on the labelled images alone, where there is one that did not label
-            what the generator learned from.
+        judge: The judge.
+        generated: Unselected images of the generator, in the proportions of the validation images.
+        validation: Real images outside the training of judge, generator and teacher.
+        training: The judge's training images.
+        teacher: The classifier trained only on the labelled images; None if there is none or if it labelled the
+            generator's training images.
         inception: Whether to compare them by the features of Inception too.
 
     Returns:
         Metrics: those of `judge_metrics`; `gan_test`, the teacher's accuracy on the generated images; `judge_accuracy`
-        on the validation images; `real`, what as many training images score, and so a generator that copied them. And
-        what is refused, a sentence each.
+        on the validation images; `real`, the score of as many training images, and so of a generator that copied them.
+        And a sentence for each refused metric.
     """
-    if generated.num_classes == 1:  # of a generator that knows no classes
+    if generated.num_classes == 1:  # from a generator that knows no classes
         validation, training, teacher = validation.as_one_class(), training.as_one_class(), None
     copies = first_of_each(training, generated.class_counts)
     seen = features_of(judge, validation)
@@ -147,8 +147,8 @@ def judge_images(
     copied, _ = judge_metrics(seen, features_of(judge, copies), validation.class_names)
     metrics["real"] = {name: copied[name] for name in GENERATOR_METRICS if name in copied}
     if teacher is not None:
-        says = teacher.probabilities(generated).argmax(dim=1)
-        metrics["gan_test"] = float((says == generated.labels).double().mean())
+        predicted = teacher.probabilities(generated).argmax(dim=1)
+        metrics["gan_test"] = float((predicted == generated.labels).double().mean())
     if generated.num_classes > 1 and len(seen):
         metrics["judge_accuracy"] = float((seen.predicted == seen.labels).double().mean())
     if inception:

@@ -10,15 +10,15 @@ from gan_augment.measures.base import Finished, GeneratorMeasure
 from gan_augment.metrics.leak import leaks
 from gan_augment.records.findings import Findings
 
-FEWEST_REAL = 10  # below, the check gives false alarms
+FEWEST_REAL = 10  # with fewer, the check gives false alarms
 
 
 @dataclass(frozen=True)
 class AugmentationLeak(GeneratorMeasure):
-    """A warning of each trace that the discriminator's augmentation left in generated images."""
+    """A warning for each trace of the discriminator's augmentation in generated images."""
 
     def find(self, finished: Finished) -> Findings:
-        """Look for traces where the discriminator's images were augmented."""
+        """Search for traces if the discriminator's images were augmented."""
         gan = finished.stages["gan"]
         if not isinstance(gan, TrainGAN) or not gan.design.augmentation.is_on:
             return Findings()
@@ -26,15 +26,15 @@ class AugmentationLeak(GeneratorMeasure):
 
 
 def leak_warnings(real: ImageSet, synthetic: ImageSet, cutout: float) -> Findings:
-    """Compare generated images with those that their generator learned from.
+    """Compare generated images with their generator's training images.
 
     Args:
         real: Labelled images.
-        synthetic: Generated ones, with the labels that they are meant to show.
-        cutout: Sides of the hole in the discriminator's augmentation, as a share of the image's; 0 for none.
+        synthetic: Generated images with the labels they are meant to show.
+        cutout: Sides of the hole in the discriminator's augmentation, as a share of the image's sides; 0 for none.
 
     Returns:
-        A warning for each trace; none where there are too few images to tell.
+        A warning for each trace; none if there are too few images.
     """
     alike = in_proportion(synthetic, real.class_counts)
     if min(len(real), len(alike)) < FEWEST_REAL:

@@ -16,12 +16,12 @@ class FoundModes(GeneratorMeasure):
     """The metrics of `mode_metrics`, and a warning of modes without a sample."""
 
     def find(self, finished: Finished) -> Findings:
-        """Measure where the density is known."""
+        """Measure if the density is known."""
         return Findings() if finished.modes is None else found_modes(finished.synthetic, finished.modes)
 
 
 def found_modes(synthetic: ImageSet, modes: Modes) -> Findings:
-    """Compare generated points `[N, D, 1, 1]` with the density that the real ones were drawn from."""
+    """Compare generated points `[N, D, 1, 1]` with the density of the real ones."""
     metrics = mode_metrics(synthetic.images[torch.arange(len(synthetic))].flatten(1), modes)
     dropped = len(modes.centres) - metrics["modes_found"]
     warning = f"Mode collapse: {dropped} of {len(modes.centres)} modes have no sample near them"

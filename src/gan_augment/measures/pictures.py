@@ -1,4 +1,4 @@
-"""The measure `pictures`: what a generator does between latents and between classes, next to what it learned from."""
+"""The measure `pictures`: samples, interpolations between latents and classes, and the nearest training images."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ SEED = 0  # of the latents: the same for every generator
 
 @dataclass(frozen=True)
 class Pictures(GeneratorMeasure):
-    """Draws `samples.png` and, of pictures, `interpolation.png`, `nearest.png` and `class_walk.png`."""
+    """Draws `samples.png` and, for pictures, `interpolation.png`, `nearest.png` and `class_walk.png`."""
 
     def find(self, finished: Finished) -> Findings:
         """Draw into the trial's folder."""
@@ -31,11 +31,11 @@ class Pictures(GeneratorMeasure):
 
 
 def draw_pictures(generator: Generator, real: ImageSet, synthetic: ImageSet, folder: Path) -> None:
-    """Draw `interpolation.png`, `nearest.png` and, of a generator that knows classes, `class_walk.png`.
+    """Draw `interpolation.png`, `nearest.png` and, if the generator knows classes, `class_walk.png`.
 
     Args:
-        generator: Makes pictures, not points.
-        real: What training saw.
+        generator: A generator of pictures, not points.
+        real: Its training images.
         synthetic: Some of its images.
         folder: Where to write.
     """
@@ -46,7 +46,7 @@ def draw_pictures(generator: Generator, real: ImageSet, synthetic: ImageSet, fol
 
 
 def draw_interpolation(generator: Generator, path: Path) -> None:
-    """Go from one latent vector to another along a great circle (White 2016), a row a class."""
+    """Go from one latent vector to another along a great circle (White 2016), one row per class."""
     names, latents, labels = generator.class_names[:MOST_CLASSES], [], []
     for label in range(len(names)):
         (start, shown), (end, _) = (generator.draw(label, number, SEED) for number in (0, 1))
@@ -57,7 +57,7 @@ def draw_interpolation(generator: Generator, path: Path) -> None:
 
 
 def draw_class_walk(generator: Generator, path: Path) -> None:
-    """Keep a latent vector in each row and go through the classes."""
+    """Draw one latent vector per row through all classes."""
     num_classes, latents, labels = min(len(generator.class_names), MOST_CLASSES), [], []
     for number in range(NUM_COLUMNS):
         drawn = [generator.draw(label, number, SEED) for label in range(num_classes)]
@@ -68,7 +68,7 @@ def draw_class_walk(generator: Generator, path: Path) -> None:
 
 
 def draw_nearest(synthetic: ImageSet, real: ImageSet, path: Path) -> None:
-    """Draw beside generated images the real ones that are nearest to them, a row a class that has enough."""
+    """Draw generated images next to their nearest real ones, one row per class with enough images."""
     number, names, rows = NUM_COLUMNS // 2, [], []
     for label, name in enumerate(synthetic.class_names[:MOST_CLASSES]):
         made = synthetic.images[(synthetic.labels == label).nonzero().squeeze(1)[:number]]
@@ -94,21 +94,21 @@ def slerp(start: Tensor, end: Tensor, share: float) -> Tensor:
         tensor([0.7071, 0.7071])
     """
     angle = torch.arccos(torch.nn.functional.cosine_similarity(start, end, dim=0).clamp(-1, 1))
-    if angle < 1e-4:  # where the formula divides by nothing
+    if angle < 1e-4:  # where the formula divides by 0
         return torch.lerp(start, end, share)
     return (torch.sin((1 - share) * angle) * start + torch.sin(share * angle) * end) / torch.sin(angle)
 
 
 def nearest(images: Tensor, among: ImageSet) -> Tensor:
-    """Return for each image the index of the one that is nearest to it, pixel by pixel, int64 `[N]`.
+    """Return the index of the image nearest to each, pixel by pixel, int64 `[N]`.
 
     Args:
         images: uint8 `[N, C, H, W]`.
-        among: Where to look; they may lie in a file.
+        among: The images to search; they may be in a file.
     """
     pixels = images.flatten(1).float()
-    # Filled in place: what is kept from each chunk would lie between the chunks in memory, so that no later one fits
-    # where an earlier one was.
+    # Filled in place: small results kept between the chunks would fragment the memory, so that no later chunk could
+    # take the place of an earlier one.
     distances = torch.empty(len(images), len(among))
     for chunk in torch.arange(len(among)).split(max(1, CHUNK // pixels.shape[1])):
         distances[:, chunk] = torch.cdist(pixels, among.images[chunk].flatten(1).float())

@@ -1,4 +1,4 @@
-"""The measure `pseudo_labels`: how right a teacher's labels are, by the labels of the pool that no training sees."""
+"""The measure `pseudo_labels`: the accuracy of a teacher's labels, by labels of the pool that no training sees."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ MOST_NAMED = 10  # classes in a warning
 
 @dataclass(frozen=True)
 class PseudoLabelAccuracy(Measure):
-    """How many images of the pool a teacher labels, and how many of them as they are."""
+    """How many pool images a teacher labels, and how many of them correctly."""
 
     def stages(self, plan: Plan, split: Split, stages: Mapping[str, Stage]) -> Mapping[str, Stage] | None:
-        """Apply where a teacher labels the pool."""
+        """Apply if a teacher labels the pool."""
         return {} if "pseudo_labels" in stages else None
 
     def find(self, finished: Finished) -> Findings:
@@ -33,11 +33,11 @@ def pseudo_label_metrics(found: PseudoLabels, pool: ImageSet) -> Findings:
 
     Args:
         found: The pseudo-labels.
-        pool: The pool; -1 for an image whose label nobody knows.
+        pool: The pool; -1 for an unknown label.
 
     Returns:
-        `images`, how many have a pseudo-label; `share`, of the pool, in [0, 1]; `accuracy`, where labels are known; and
-        `per_class`, how many images each class got. And a warning of classes that got none.
+        `images`, the number of pseudo-labels; `share`, of the pool, in [0, 1]; `accuracy`, over known labels; and
+        `per_class`, the number of images for each class. And a warning of classes without any.
     """
     taken, true = found.of(pool), pool.labels[found.indices]
     known = true >= 0

@@ -1,4 +1,4 @@
-"""The judge's measurements of a generator while it trains, of which the best one may be kept."""
+"""The judge's measurements of a generator during training, which may keep the best generator."""
 
 import math
 import tempfile
@@ -23,17 +23,17 @@ from gan_augment.records.metric_meanings import GENERATOR_METRICS
 from gan_augment.stages import DivergedError, implied
 from gan_augment.training.progress import titled
 
-CAS_PER_CLASS = 200  # generated images that the classification accuracy score is trained on
+CAS_PER_CLASS = 200  # generated images to train on for the classification accuracy score
 
 
 @dataclass(frozen=True, eq=False)
 class JudgeWatch(Watch):
-    """What measures a generator while it trains, and may keep the best one.
+    """The plan of these measurements.
 
     Attributes:
         judge: The stage that trains the judge.
         every: Images seen between two measurements.
-        best_by: The metric by which the best generator is kept; None to keep the last.
+        best_by: The metric that chooses the best generator; None to keep the last.
     """
 
     judge: JudgeStage
@@ -42,14 +42,14 @@ class JudgeWatch(Watch):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What a generator's key holds, under the names that the keys of stored stages have."""
+        """Its part of a generator's key, under the names in keys of stored stages."""
         return {"judge_every": self.every, "best_by": self.best_by}
 
     def check(self, knows_classes: bool) -> None:
-        """Refuse to choose a generator by a metric that will not be there.
+        """Check that the choosing metric will be available.
 
         Raises:
-            ValueError: If it needs classes and the generator knows none, or more validation images.
+            ValueError: If it needs a generator that knows classes, or more validation images.
         """
         metric, validation = self.best_by, self.judge.validation
         if metric in ("label_agreement", "cas_validation") and not knows_classes:
@@ -69,15 +69,15 @@ class JudgeWatch(Watch):
 
 
 class Measurements(Callback):
-    """Measure the averaged generator every so many images, and keep the best one if asked to.
+    """Measure the averaged generator at intervals, and keep the best one if a metric is to choose it.
 
-    The curves `judge/<metric>` stand next to the others of the training, on the same axis. What is drawn here comes
-    from streams of its own: measuring does not change the course of the training.
+    The curves `judge/<metric>` have the same axis as the other curves of the training. Latents come from a stream of
+    their own, so measuring does not change the training.
 
     Args:
-        watch: What is measured, and when; the last measurement is at the end.
+        watch: The judge's settings and the interval; the last measurement is at the end.
         judge: The judge.
-        seed: Decides the latents, the same at every measurement.
+        seed: Seed of the latents, the same at every measurement.
         output: Where the generator's stage writes.
     """
 
@@ -87,15 +87,15 @@ class Measurements(Callback):
         self._best: float | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed training must know."""
+        """Return the best value so far, for a resumed training."""
         return {"best": self._best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take it up again."""
+        """Restore it."""
         self._best = state_dict["best"]
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Measure when it is time."""
+        """Measure when it is due."""
         now, before, every = pl_module.images_seen(batch_idx), pl_module.images_seen(batch_idx - 1), self._watch.every
         if now // every == before // every and batch_idx + 1 < int(trainer.num_training_batches):
             return
@@ -111,7 +111,7 @@ class Measurements(Callback):
             pl_module.save(self._output / BEST, images_seen=now, chosen_by=best_by, value=value)
 
     def measure(self, system: Any) -> dict[str, float]:
-        """Return the judge's metrics of the averaged generator that can be computed."""
+        """Return those of the judge's metrics of the averaged generator that can be computed."""
         validation = self._watch.judge.validation
         knows_classes = system.design.conditioning.knows_classes
         if not knows_classes:
@@ -133,15 +133,15 @@ class Measurements(Callback):
 def classification_accuracy_score(judge: JudgeStage, generated: ImageSet) -> float:
     """Train the judge's network on generated images alone; return its accuracy on the validation images, in [0, 1].
 
-    The classification accuracy score (Ravuri and Vinyals 2019), on validation; not a number if this training diverged.
-    The global random state is left as it was.
+    The classification accuracy score (Ravuri and Vinyals 2019), on validation; NaN if this training diverged. The
+    global random state is unchanged.
     """
-    hardware = replace(judge.hardware, checkpoint_every=None)  # it is over soon, and begun anew where it is not
+    hardware = replace(judge.hardware, checkpoint_every=None)  # short enough to repeat
     with tempfile.TemporaryDirectory() as name, torch.random.fork_rng(devices=[]), titled(None):
         folder, nothing = Path(name), judge.validation.subset(torch.empty(0, dtype=torch.int64))
         try:
             train(generated, nothing, judge.judge, None, hardware, folder)
-        except DivergedError:  # of this classifier: the GAN goes on
+        except DivergedError:  # only this classifier: the GAN goes on
             return math.nan
         probabilities = judge.load(folder).probabilities(judge.validation)
     return float((probabilities.argmax(dim=1) == judge.validation.labels).double().mean())

@@ -1,1 +1,1 @@
-"""Methods: ways to train a classifier, a file each."""
+"""Methods: ways to train a classifier, one per file."""

@@ -1,4 +1,4 @@
-"""What the stages of all methods have in common."""
+"""The base of the stages of all methods."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ NUM_VALIDATIONS = 10  # over the whole training
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class MethodStage(Stage):
-    """A stage that leaves a classifier.
+    """A stage that trains a classifier.
 
     Attributes:
         labelled: The labelled images it learns from.
-        validation: Images to report on while training; they change no weight.
-        classical: The node of the transforms of its images; None for none.
+        validation: Images to evaluate during training; they change no weight.
+        classical: The node of its transforms; None for none.
     """
 
     reads: ClassVar[tuple[str, ...]] = ("augmentation", "open_test", "seeds.classifier")
@@ -38,12 +38,12 @@ class MethodStage(Stage):
 
     @property
     def all_reads(self) -> tuple[str, ...]:
-        """The configuration nodes that decide its fields, those of the transforms only where there are some."""
+        """The configuration nodes that decide its fields, with that of the transforms only if it has some."""
         return (*super().all_reads, *(("data.classical",) if self.classical is not None else ()))
 
     @property
     def transform(self) -> ClassicalTransform | None:
-        """What every training image goes through."""
+        """The transform of every training image; None for none."""
         return None if self.classical is None else build(self.classical, "data.classical", ClassicalTransform)
 
     def load(self, folder: Path) -> TrainedClassifier:
@@ -56,7 +56,7 @@ class MethodStage(Stage):
 
 
 def steps_between_validations(validation: ImageSet, num_steps: int) -> int | None:
-    """Return the steps between two passes over the validation images; None where there are no images."""
+    """Return the steps between two passes over the validation images; None without such images."""
     return max(1, num_steps // NUM_VALIDATIONS) if len(validation) else None
 
 

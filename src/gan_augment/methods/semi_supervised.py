@@ -1,4 +1,4 @@
-"""The semi-supervised GAN: its discriminator is the classifier, which learns from images without labels too."""
+"""The semi-supervised GAN: its discriminator is the classifier and also learns from unlabelled images."""
 
 import copy
 from collections.abc import Mapping
@@ -40,20 +40,20 @@ class SemiSupervisedSettings(Method):
     """How a semi-supervised GAN is trained.
 
     Attributes:
-        network: The node of the discriminator, which is called with the images' shape and the number of classes.
+        network: The node of the discriminator, called with the images' shape and the number of classes.
         generator: The node of the generator's architecture.
         num_steps: Steps of the discriminator.
-        discriminator_steps: Discriminator steps a generator step.
-        batch_size: Images of the pool a step, and as many generated ones.
-        labelled_batch_size: Labelled images a step.
-        learning_rate: Of both Adams, for the first half of the training; then it falls to 0 in a straight line.
+        discriminator_steps: Discriminator steps per generator step.
+        batch_size: Pool images per step, and as many generated ones.
+        labelled_batch_size: Labelled images per step.
+        learning_rate: Of both Adams, for the first half of the training; then it falls linearly to 0.
         betas: Of both Adams.
-        ema_half_life: Half-life of the discriminator's running average, which is the classifier, in images of the pool.
+        ema_half_life: Half-life of the discriminator's running average, which is the classifier, in pool images.
         ema_ramp_up: The half-life is at most this share of the images seen so far.
         entropy: Weight of the conditional entropy.
-        virtual_adversarial: Weight of the virtual adversarial loss, whose goal is what the running average says of an
-            image before it is transformed.
-        radius: Its radius, as a root mean square change of pixels, whose range is 2.
+        virtual_adversarial: Weight of the virtual adversarial loss; its target is the running average's prediction for
+            the untransformed image.
+        radius: Radius of that loss, as a root mean square change of pixels, whose range is 2.
         pull_away: Weight of the generator's pull-away term.
     """
 
@@ -95,19 +95,19 @@ class SemiSupervisedSettings(Method):
         """The architecture of the generator.
 
         Raises:
-            ValueError: If it is none, or a setting is out of range.
+            ValueError: If the node is not an architecture, or a setting is out of range.
         """
         where = "semi_supervised.generator"
         try:
             return build(self.generator, where, Architecture)
-        except ValueError as error:  # an architecture that refuses a setting does not know whose it is
+        except ValueError as error:  # the architecture does not know its place in the configuration
             raise ValueError(str(error) if str(error).startswith(where) else f"{where}: {error}") from error
 
     def discriminator(self, shape: ImageShape, num_classes: int) -> ClassifyingDiscriminator:
         """Build the discriminator: images `[B, C, H, W]` in [-1, 1] -> logits `[B, K]`.
 
         Raises:
-            ValueError: If the network is another one.
+            ValueError: If the network is of another type.
         """
         network = build(self.network, "semi_supervised.network", partial)(shape, num_classes)
         if not isinstance(network, ClassifyingDiscriminator):
@@ -120,14 +120,13 @@ class SemiSupervisedSettings(Method):
         """Plan the stage that trains the GAN in an arm.
 
         Raises:
-            ValueError: If the arm has what it does not learn from.
+            ValueError: If the arm has anything that the GAN does not learn from.
         """
         alone = isinstance(extra, NoExtra) and arm.transform in ("none", "classical") and arm.teacher is None
         if not alone:
             raise ValueError(
-                "augmentation.method=semi_supervised learns from labelled images and those of the pool, and from "
-                "nothing else: use sees=pool_images, extra=none, share=null, teacher=null and transform=none or "
-                "classical"
+                "augmentation.method=semi_supervised learns only from labelled images and images of the pool: "
+                "use sees=pool_images, extra=none, share=null, teacher=null and transform=none or classical"
             )
         return SemiSupervisedStage(
             labelled=plan.views.labelled,
@@ -148,7 +147,7 @@ class SemiSupervised(Training):
         generator: Latents `[B, latent_dim]` -> images `[B, C, H, W]` in [-1, 1].
         settings: How both are trained.
         transform: Applied to every real image; None for none.
-        seed: Decides all draws.
+        seed: Seed of all draws.
         log_every_n_steps: Steps between two points of the curves.
     """
 
@@ -186,16 +185,16 @@ class SemiSupervised(Training):
         ]
 
     def learning_rate(self, step: int) -> float:
-        """Return the learning rate in a step: constant for half of the training, then down to 0."""
+        """Return the learning rate in a step: constant for half of the training, then falling to 0."""
         return self.settings.learning_rate * min(1.0, 2 * (1 - step / self.settings.num_steps))
 
     def generate(self, purpose: str, step: int) -> Tensor:
-        """Make one batch of images `[B, C, H, W]` for a player's step."""
+        """Generate one batch of images `[B, C, H, W]` for a player's step."""
         size = (self.settings.batch_size, self.settings.architecture.latent_dim)
         return self.generator(torch.randn(size, generator=self.draws[purpose].at(step), device=self.device))
 
     def training_step(self, batch: Batch, step: int) -> None:
-        """Let the discriminator take a step, and the generator when it is its turn."""
+        """Train the discriminator for a step, and the generator when it is its turn."""
         rate = self.learning_rate(step)
         optimizers = self.optimizers_at(rate, rate)
         seed_global(stream_seed(self.seed, "noise", step), self.device)  # the discriminator's layers draw from it
@@ -227,7 +226,7 @@ class SemiSupervised(Training):
         labels, pool = batch.labelled.labels, batch.pool.images
         with torch.no_grad():
             fakes = self.generate("discriminator", step)
-        # No layer of it lets images see each other, so all go through together.
+        # No layer couples images, so all take one forward pass.
         sizes = [len(labels), len(pool), len(fakes)]
         on_labelled, on_pool, on_fake = self.network(torch.cat([views.images, fakes])).float().split(sizes)
         terms["loss/labelled"] = cross_entropy(on_labelled, labels)
@@ -238,7 +237,7 @@ class SemiSupervised(Training):
             loss = loss + settings.entropy * terms["loss/entropy"]
         if settings.virtual_adversarial:
             with torch.no_grad():
-                target = self.ema(pool).float()  # Tarvainen and Valpola 2017: the average knows better
+                target = self.ema(pool).float()  # the average is more accurate (Tarvainen and Valpola 2017)
             random = self.draws["virtual_adversarial"].at(step)
             term = virtual_adversarial(self.network, views.pool.images, target, settings.radius, random)
             terms["loss/virtual_adversarial"] = term
@@ -255,7 +254,7 @@ class SemiSupervised(Training):
         nothing, turns = pool.new_zeros(()), self.settings.discriminator_steps
         if (step + 1) % turns:
             return {"loss/generator": nothing, "loss/pull_away": nothing}
-        self.network.requires_grad_(False)  # the gradients of its weights would be thrown away
+        self.network.requires_grad_(False)  # the gradients of its weights are not used
         fakes = self.generate("generator", step)
         features = self.network.body(torch.cat([pool, fakes])).float()
         on_pool, on_fake = features.split([len(pool), len(fakes)])
@@ -264,7 +263,7 @@ class SemiSupervised(Training):
             away = pull_away(on_fake)
         self.minimise(matching + self.settings.pull_away * away, optimizer)
         self.network.requires_grad_(True)
-        return {"loss/generator": turns * matching, "loss/pull_away": turns * away}  # it stands still in the others
+        return {"loss/generator": turns * matching, "loss/pull_away": turns * away}  # no step in the others
 
     def validation_step(self, batch: Batch, step: int) -> None:
         """Log loss and accuracy of the averaged discriminator on the validation images."""
@@ -273,10 +272,10 @@ class SemiSupervised(Training):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SemiSupervisedStage(MethodStage):
-    """Trains a semi-supervised GAN; what it leaves is a classifier.
+    """Trains a semi-supervised GAN and writes a classifier.
 
     Attributes:
-        pool: Images without labels.
+        pool: Unlabelled images.
         semi_supervised: How it is trained.
     """
 
@@ -287,20 +286,16 @@ class SemiSupervisedStage(MethodStage):
     semi_supervised: SemiSupervisedSettings
 
     def check(self) -> None:
-        """Refuse images that the networks cannot take.
-
-        Raises:
-            ValueError: If that is so.
-        """
+        """Check that the networks can take the images."""
         try:
             self.semi_supervised.architecture.check(self.labelled.shape)
-        except ValueError as error:  # it calls itself the architecture, which it is of another GAN
+        except ValueError as error:  # it names the node `architecture`, which belongs to the other GAN
             raise ValueError(f"semi_supervised.generator: {error}") from error
         self.semi_supervised.discriminator(self.labelled.shape, self.labelled.num_classes)
-        assert not (self.pool.labels >= 0).any(), "views hand the pool out without its labels"
+        assert not (self.pool.labels >= 0).any(), "views provide the pool without its labels"
 
     def run(self, folder: Path, made: Mapping[str, Path]) -> None:
-        """Train the GAN and leave its averaged discriminator, as a classifier."""
+        """Train the GAN and write its averaged discriminator as a classifier."""
         settings, seed, labelled, pool = self.semi_supervised, self.seed, self.labelled, self.pool
         shape, architecture = labelled.shape, settings.architecture
         network = initialised(lambda: settings.discriminator(shape, labelled.num_classes), seed)

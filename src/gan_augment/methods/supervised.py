@@ -1,4 +1,4 @@
-"""Supervised learning: the classifier that learns from labelled images, and from extra ones where the arm has some."""
+"""Supervised learning: a classifier trained on labelled images and the arm's extra images."""
 
 import json
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ from gan_augment.training.hardware import Hardware
 
 LOG_EVERY = 50  # steps between two points of the loss's curve; Lightning draws every 50th too
 
-# Zhang et al. 2018, Yun et al. 2019. Each image is mixed with the one before it in the batch, real ones with real ones.
+# Zhang et al. 2018, Yun et al. 2019. Each image is mixed with the previous one of the batch, real ones with real ones.
 MIXING = {"mixup": MixUp, "cutmix": CutMix}
 
 
@@ -35,12 +35,12 @@ class ClassifierSettings(Method):
     """How the classifier is trained.
 
     Attributes:
-        network: The node of the network, which is called with the images' shape and the number of classes.
+        network: The node of the network, called with the images' shape and the number of classes.
         num_steps: Optimizer steps; the same for every arm.
-        batch_size: Images a step, real and extra ones together.
-        learning_rate: Of AdamW, at the start; it decays to 0 along a half cosine.
+        batch_size: Images per step, real and extra ones together.
+        learning_rate: Initial rate of AdamW; it decays to 0 along a half cosine.
         weight_decay: Of AdamW.
-        where: Where these settings stand in the configuration.
+        where: The name of these settings in the configuration.
     """
 
     network: Mapping[str, Any]
@@ -82,8 +82,8 @@ class Supervised(MethodStage):
     """Trains the classifier in one arm.
 
     Attributes:
-        arm: What is mixed into the batches, and how images are transformed.
-        extra: Where further images of a batch come from.
+        arm: How batches are mixed and images transformed.
+        extra: The source of further images in a batch.
         classifier: How it is trained.
     """
 
@@ -96,21 +96,17 @@ class Supervised(MethodStage):
 
     @property
     def num_extra(self) -> int:
-        """How many images of a batch come from the extra set, or are left out."""
+        """The number of images of a batch that come from the extra set, or are left out."""
         return round((self.arm.share or 0) * self.classifier.batch_size)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Where the network's weights come from, if they are not drawn at random."""
+        """The origin of the network's weights, if they are pretrained."""
         origin = network_origin(json.dumps(self.classifier.network), self.labelled.shape, self.labelled.num_classes)
         return () if origin is None else (origin,)
 
     def check(self) -> None:
-        """Refuse images that the network cannot take, and an arm that would be another one.
-
-        Raises:
-            ValueError: If that is so.
-        """
+        """Check that the network can take the images, and that the arm differs from every other."""
         if self.labelled.num_classes < 2:
             raise ValueError(
                 f"these images have one class, {self.labelled.class_names[0]!r}, but a classifier needs two: add a "
@@ -120,7 +116,7 @@ class Supervised(MethodStage):
         batch_size = self.classifier.batch_size
         if self.arm.share is not None and self.num_extra == 0:
             raise ValueError(
-                f"augmentation.share={self.arm.share} of classifier.batch_size={batch_size} is no image at all: use a "
+                f"augmentation.share={self.arm.share} of classifier.batch_size={batch_size} rounds to no image: use a "
                 "larger share"
             )
         self.extra.check(self.labelled, self.num_extra, batch_size)
@@ -130,7 +126,7 @@ class Supervised(MethodStage):
             )
 
     def run(self, folder: Path, made: Mapping[str, Path]) -> None:
-        """Train the classifier and leave its weights."""
+        """Train the classifier and write its weights."""
         batch_size = self.classifier.batch_size
         parts = [Part(self.labelled, batch_size - self.num_extra, "order")]
         extra = self.extra.images(self.labelled, made, self.seed)
@@ -161,8 +157,8 @@ class Classifier(Training):
         network: Images `[B, C, H, W]` in [-1, 1] -> logits `[B, K]`.
         settings: How it is trained.
         transform: Applied to every training image; None for none.
-        mixing: (Images `[B, C, H, W]`, labels `[B]`) -> mixed ones, and probabilities `[B, K]`; None to mix nothing.
-        seed: Decides the draws of both.
+        mixing: (Images `[B, C, H, W]`, labels `[B]`) -> mixed images and probabilities `[B, K]`; None to mix nothing.
+        seed: Seed of both.
     """
 
     STREAMS = ("transform",)
@@ -182,7 +178,7 @@ class Classifier(Training):
         self.mixing = mixing
 
     def configure_optimizers(self) -> Any:
-        """Return AdamW, and a half cosine down to 0 that is followed step by step."""
+        """Return AdamW, with a half cosine down to 0 over the steps."""
         optimizer = torch.optim.AdamW(
             self.network.parameters(),
             lr=self.settings.learning_rate,
@@ -200,7 +196,7 @@ class Classifier(Training):
         if self.mixing is not None:
             seed_global(stream_seed(self.seed, "mixing", step), self.device)  # torchvision draws from the global stream
             images, targets = self.mixing(images, targets)
-        seed_global(stream_seed(self.seed, "dropout", step), self.device)  # and so do networks
+        seed_global(stream_seed(self.seed, "dropout", step), self.device)  # as do networks
         loss = cross_entropy(self.network(images).float(), targets)
         self.expect_finite(loss)
         if (step + 1) % LOG_EVERY == 0:
@@ -223,18 +219,18 @@ def train_classifier(
     transform: ClassicalTransform | None = None,
     mixing: MixUp | CutMix | None = None,
 ) -> None:
-    """Train a classifier and leave its weights in a stage's folder.
+    """Train a classifier and write its weights into a stage's folder.
 
     Args:
         data: Its batches.
-        labelled: The real images among them: they say the shape and the classes.
-        validation: Images to report on while training; they change no weight.
+        labelled: Their real images, for the shape and the classes.
+        validation: Images to evaluate during training; they change no weight.
         settings: How it is trained.
-        seed: The seed of all its streams.
+        seed: Seed of all its streams.
         hardware: Where it is trained.
         folder: Where to write.
         transform: Applied to every training image; None for none.
-        mixing: Mixes images of a batch and their labels; None to mix none.
+        mixing: Mixes the images of a batch and their labels; None to mix nothing.
 
     Raises:
         DivergedError: If a loss or a weight stops being finite.
@@ -254,6 +250,6 @@ def train_classifier(
 
 @lru_cache
 def network_origin(node: str, shape: ImageShape, num_classes: int) -> str | None:
-    """Build a network to see that it takes such images; return where its weights come from, None if from scratch."""
+    """Build a network to check that it takes such images; return the origin of its weights, None for random ones."""
     network = build(json.loads(node), "classifier.network", partial)(shape, num_classes)
     return getattr(network, "origin", None)

@@ -1,1 +1,1 @@
-"""Training: what every training shares."""
+"""Training: code shared by all trainings."""

@@ -1,4 +1,4 @@
-"""What every training has in common: streams, learning rates, a flag of finite losses, curves and averages."""
+"""The base of all trainings: streams, learning rates, a flag of finite losses, curves and averages."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, cast
@@ -11,11 +11,11 @@ from gan_augment.randomness import Stream
 
 
 class Training(L.LightningModule):
-    """A training of a fixed number of steps, each a function of the seed and the step.
+    """A training of a fixed number of steps, whose draws depend only on the seed and the step.
 
     Args:
-        seed: The seed of its streams.
-        num_steps: Its steps.
+        seed: Seed of its streams.
+        num_steps: Number of steps.
         log_every_n_steps: Steps between two points of the curves.
 
     Attributes:
@@ -44,7 +44,7 @@ class Training(L.LightningModule):
         self.register_buffer("counts", torch.zeros(len(self.CURVES)))  # of the values in each sum
 
     def axis(self, step: int) -> int:
-        """Return where the points of a step stand on the axis of the curves."""
+        """Return the position of a step on the axis of the curves."""
         return step
 
     def on_fit_start(self) -> None:
@@ -52,11 +52,11 @@ class Training(L.LightningModule):
         self.draws = {name: Stream(self.seed, name, self.device) for name in self.STREAMS}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add to a checkpoint what is not among the weights."""
+        """Add the last points to a checkpoint."""
         checkpoint["last_points"] = self.last_points
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore it."""
+        """Restore the last points."""
         self.last_points = checkpoint["last_points"]
 
     def optimizers_at(self, *rates: float) -> list[torch.optim.Optimizer]:
@@ -69,21 +69,21 @@ class Training(L.LightningModule):
     def minimise(self, loss: Tensor, optimizer: torch.optim.Optimizer) -> None:
         """Take one step of an optimizer."""
         optimizer.zero_grad()
-        # Not `manual_backward`, whose hooks take longer than a small layer: one device, and no loss to be scaled.
+        # Not `manual_backward`: its hooks take longer than a small layer, and nothing here needs them.
         loss.backward()
         optimizer.step()
 
     def expect_finite(self, losses: Tensor) -> None:
-        """Note whether losses are finite; the guard ends a training where they are not."""
+        """Record whether losses are finite; the guard ends the training if not."""
         self.finite.logical_and_(losses.detach().isfinite().all())
 
     def add_points(self, values: Tensor, counted: Tensor | float = 1.0) -> None:
-        """Add a value for each curve, `[len(CURVES)]`, to its next point; where `counted` is 0 there is none."""
+        """Add a value for each curve, `[len(CURVES)]`, to its next point; `counted` is 0 for curves without a value."""
         self.sums.add_(values)
         self.counts.add_(counted)
 
     def draw_curves(self, step: int, further: Mapping[str, float] | None = None) -> None:
-        """Draw the mean of each curve since its last point, and further numbers; `step` is the last step."""
+        """Draw the mean of each curve since its last point, and `further` values, at the last step, `step`."""
         totals = zip(self.CURVES, self.sums.tolist(), self.counts.tolist(), strict=True)
         self.last_points |= {name: total / count for name, total, count in totals if count}
         assert self.logger is not None
@@ -101,8 +101,8 @@ class Training(L.LightningModule):
         batch norm are averages already and are copied.
 
         Args:
-            average: What is moved.
-            current: The network, of the same build.
+            average: The average, moved in place.
+            current: The current network, of the same architecture.
             images: Images seen since the last move.
             images_seen: Images seen in all.
             half_life: Half-life of the average, in images.

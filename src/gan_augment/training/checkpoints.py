@@ -1,4 +1,4 @@
-"""Checkpoints of a training: one that is interrupted goes on from the last of them as if nothing had happened."""
+"""Checkpoints of a training: an interrupted training resumes from the last one, with an unchanged result."""
 
 import logging
 from pathlib import Path
@@ -15,18 +15,18 @@ from gan_augment.stages import checkpoints
 
 log = logging.getLogger(__name__)
 
-KEPT = 2  # the newest, and the one before it in case the newest is torn
+KEPT = 2  # the newest, and the one before it in case the newest is damaged
 
 
 class Checkpoints(Callback):
-    """Write `<step>.ckpt` now and then: all that the steps from there on depend on, and no earlier one changes.
+    """Write `<step>.ckpt` at intervals: everything the following steps depend on.
 
-    It is written before the step's batch is used: at the end of the step before, the looks at the validation images and
-    the last points of the curves are still to come, and Lightning would leave them out of the resumed training.
+    It is written before the step's batch is used. At the end of the previous step, validation and the last points of
+    the curves would still be missing, and Lightning would omit them from the resumed training.
 
     Args:
-        folder: Where they are kept while the training lasts.
-        every: Seconds between two of them, the most that an interruption costs, whatever a step takes.
+        folder: Where to keep them during the training.
+        every: Seconds between two checkpoints: the most that an interruption costs, however long a step takes.
     """
 
     def __init__(self, folder: Path, every: float) -> None:
@@ -48,20 +48,20 @@ class Checkpoints(Callback):
             return
         self._last = now
         logger: Any = trainer.logger
-        logger.experiment.flush()  # a killed process takes along what it has not written
+        logger.experiment.flush()  # a killed process loses unwritten events
         trainer.save_checkpoint(self._folder / f"{batch_idx}.ckpt", weights_only=False)
         for path in checkpoints(self._folder)[KEPT:]:
             path.unlink()
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Say where the training stands in the way that Lightning reads it: between two steps."""
+        """Correct Lightning's counters to a position between two steps."""
         loop = checkpoint["loops"]["fit_loop"]
-        loop["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1  # it adds one for a step that it takes as begun
-        loop["epoch_loop.batch_progress"]["is_last_batch"] = False  # or it would leave out the last step
+        loop["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1  # Lightning has counted the coming step
+        loop["epoch_loop.batch_progress"]["is_last_batch"] = False  # otherwise it would omit the last step
 
 
 class WholeFiles(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and moves it there: whole, or not at all."""
+    """Writes each checkpoint to a temporary file and renames it: completely, or not at all."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Write a checkpoint."""
@@ -73,7 +73,7 @@ def newest_checkpoint(folder: Path) -> Path | None:
     for path in checkpoints(folder):
         try:
             torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # of many kinds, as the file is torn
+        except Exception as error:  # of many types, for a damaged file
             log.info("%s cannot be read (%s): left out", path, type(error).__name__)
         else:
             return path

@@ -1,4 +1,4 @@
-"""The guard that ends a training which is not finite any more."""
+"""A guard that ends a training when it is no longer finite."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ from gan_augment.stages import DivergedError
 
 
 class NotFiniteGuard(Callback):
-    """Read the system's `finite` flag every so many steps, and its weights at the end.
+    """Check the training's `finite` flag every `every_n_steps` steps, and its weights at the end.
 
-    The flag is gathered on the device and read seldom, because each reading makes the host wait for the device.
+    The flag stays on the device and is read rarely, because each reading makes the host wait for the device.
 
     Args:
         every_n_steps: Steps between two readings.

@@ -1,4 +1,4 @@
-"""Where and how precisely to train, and the Lightning Trainer that follows from it."""
+"""The device and precision of a training, and the Lightning Trainer for them."""
 
 import logging
 import os
@@ -23,11 +23,11 @@ from gan_augment.training.checkpoints import Checkpoints, WholeFiles, newest_che
 from gan_augment.training.guard import NotFiniteGuard
 from gan_augment.training.progress import Progress
 
-# Lightning names the hardware at every training; the record does so once.
+# Lightning logs the hardware for every training; the record holds it once.
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 
-# Lightning sets it to 1: where there is no GPU, every optimizer step would then open the driver's library to look for
-# one. That check is for processes that fork, as none does here.
+# Lightning sets it to 1: without a GPU, every optimizer step would then open the driver's library to search for one.
+# That check is for processes that fork, and none does here.
 os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
 
 COMPILERS = ("g++", "clang++", "cl")
@@ -36,16 +36,16 @@ DEFAULT_THREADS = torch.get_num_threads()
 
 EXPECTED_WARNINGS = (
     "does not have many workers",  # loaders hand out indices from memory: worker processes would only cost
-    "but have no `validation_step`",  # a GAN is not judged on validation images while it trains
+    "but have no `validation_step`",  # a GAN has no validation by Lightning
     r"module\(s\) in eval mode at the start of training",  # the averaged generator
     "The number of training batches .* is smaller than the logging interval",  # curves of a few steps are empty
-    r"The \.grad attribute of a Tensor that is not a leaf Tensor",  # torch.compile looks at weights under spectral norm
+    r"The \.grad attribute of a Tensor that is not a leaf Tensor",  # torch.compile reads weights under spectral norm
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # inside Lightning 2.6
 )
 
 
 class NoProfiler(PassThroughProfiler):
-    """Measures nothing, at less cost than Lightning's own, which enters some sixty contexts a step."""
+    """Measures nothing, more cheaply than Lightning's own, which enters about sixty contexts per step."""
 
     _nothing = nullcontext()
 
@@ -55,12 +55,11 @@ class NoProfiler(PassThroughProfiler):
 
 
 class Events(TensorBoardLogger):
-    """TensorBoard events in a stage's folder, without the number of the epoch: a training here is one epoch.
+    """TensorBoard events in a stage's folder, without epoch numbers: a training here is one epoch.
 
     Args:
         folder: The stage's folder.
-        purge_from: Where on the axis earlier events cease to count, as a resumed training draws them again; None for
-            nowhere.
+        purge_from: Position on the axis from which a resumed training replaces earlier events; None to keep all.
     """
 
     def __init__(self, folder: Path, purge_from: int | None = None) -> None:
@@ -73,15 +72,15 @@ class Events(TensorBoardLogger):
 
 @dataclass(frozen=True)
 class Hardware:
-    """The machine that a trial runs on.
+    """The machine a trial runs on.
 
     Attributes:
         accelerator: `cpu` or `gpu`.
-        precision: Lightning's name of it: `32-true`, or `bf16-mixed`.
-        num_threads: Threads that PyTorch computes with; None for its default, usually one a core.
-        channels_last: Whether images and feature maps lie in memory with their channels last.
-        compile: Whether networks are compiled as they are trained, which takes a minute first.
-        checkpoint_every: Seconds between two checkpoints of a training in progress; None for none.
+        precision: Lightning's name: `32-true` or `bf16-mixed`.
+        num_threads: PyTorch's threads; None for its default, usually one per core.
+        channels_last: Whether images and feature maps are stored in memory with their channels last.
+        compile: Whether to compile networks for training, which takes a minute first.
+        checkpoint_every: Seconds between two checkpoints of a training; None for none.
     """
 
     accelerator: str
@@ -92,7 +91,7 @@ class Hardware:
     checkpoint_every: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse hardware that is not there."""
+        """Check that the hardware is available."""
         check_choice("trainer.accelerator", self.accelerator, ("cpu", "gpu"))
         check_choice("trainer.precision", self.precision, ("32-true", "bf16-mixed"))
         if self.num_threads is not None:
@@ -120,7 +119,7 @@ class Hardware:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What a result depends on: precision and device type, and what rounds its sums otherwise."""
+        """Everything a result depends on: precision, device type, and settings that change rounding."""
         others = {name: True for name in ("channels_last", "compile") if getattr(self, name)}
         return {"precision": self.precision, "device": self.device.type, **others}
 
@@ -136,16 +135,16 @@ class Hardware:
         validate_every: int | None = None,
         callbacks: tuple[Callback, ...] = (),
     ) -> None:
-        """Train a system on every batch of its data, once, and log to `folder/tensorboard`.
+        """Train a system once on every batch of its data, and log to `folder/tensorboard`.
 
-        Where the folder holds a checkpoint of this training, it goes on from there.
+        If the folder holds a checkpoint of this training, resume from it.
 
         Args:
-            system: What to train.
+            system: The training to run.
             data: Its batches.
             folder: The stage's folder.
-            validate_every: Steps between two looks at the validation images; None for no look.
-            callbacks: What else watches the training.
+            validate_every: Steps between two validations; None for none.
+            callbacks: Further callbacks.
 
         Raises:
             DivergedError: If the system's loss stops being finite.
@@ -177,7 +176,7 @@ class Hardware:
             enable_progress_bar=False,
             enable_model_summary=False,
             deterministic="warn" if self.accelerator == "gpu" else None,
-            use_distributed_sampler=False,  # batches are a function of the step
+            use_distributed_sampler=False,  # batches depend only on the step
         )
         with warnings.catch_warnings():
             for message in EXPECTED_WARNINGS:

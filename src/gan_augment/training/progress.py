@@ -15,7 +15,7 @@ _title: ContextVar[str | None] = ContextVar("title", default="training")
 
 @contextmanager
 def titled(title: str | None) -> Iterator[None]:
-    """Say of every training inside this context what it is, such as `trial 3/32 gan-seed0: gan`; None: say nothing."""
+    """Set the title of progress bars inside this context, such as `trial 3/32 gan-seed0: gan`; None hides them."""
     token = _title.set(title)
     try:
         yield
@@ -24,10 +24,10 @@ def titled(title: str | None) -> Iterator[None]:
 
 
 class Progress(Callback):
-    """Show how far a training is."""
+    """Show the progress of a training."""
 
     def __init__(self) -> None:
-        self._shown = ExitStack()  # a training begins and ends in hooks, where no `with` can span it
+        self._shown = ExitStack()  # a training begins and ends in separate hooks, so `with` cannot span it
         self._meter: Meter | None = None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
