@@ -14,6 +14,7 @@ from gan_augment.app import CONF
 from gan_augment.artefacts.classifier import TrainedClassifier
 from gan_augment.artefacts.weights import file_hash
 from gan_augment.data.split import draw_split
+from gan_augment.measures.judging import JudgeStage
 from gan_augment.measures.pictures import Pictures
 from gan_augment.plan import plan_trial
 from gan_augment.recording import largest
@@ -366,6 +367,19 @@ def test_a_measure_that_fails_leaves_a_warning_and_the_trial_is_ok(trial, tmp_pa
     assert record["metrics"]["gan"]["diversity"] >= 0  # the others go on
     assert record["metrics"]["test"]["accuracy"] > 0
     assert not [*(tmp_path / "trial").glob("*.png")]
+
+
+def test_a_measure_whose_own_stage_fails_leaves_a_warning_and_the_trial_is_ok(trial, tmp_path, monkeypatch):
+    def broken(self, folder, made):
+        raise RuntimeError("the gavel broke")
+
+    monkeypatch.setattr(JudgeStage, "run", broken)
+    record = run(trial("augmentation=gan"), tmp_path / "trial")
+    assert (record["status"], record["error"]) == ("ok", None)
+    assert "The measuring stage judge failed: RuntimeError: the gavel broke" in record["warnings"]
+    assert "judge_frechet_distance" not in record["metrics"]["gan"]
+    assert record["metrics"]["gan"]["diversity"] >= 0  # the others go on
+    assert "judge" not in record["costs"]["seconds"]
 
 
 def test_a_stage_that_diverges_ends_the_trial_where_it_is_needed(trial, tmp_path, monkeypatch):

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from importlib import import_module
 from inspect import signature
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -116,7 +116,9 @@ def build(node: Mapping[str, Any], name: str, kind: type[Built]) -> Built:
     if not callable(found):
         raise ValueError(f"{name}._target_={target}: use a {kind.__name__} of gan_augment")
     settings = {key: value for key, value in node.items() if key not in ("_target_", "_partial_")}
-    known = signature(found).parameters
+    known = dict(signature(found).parameters)
+    if is_dataclass(found):  # what else it is called with is no setting
+        known = {one.name: known[one.name] for one in fields(found) if one.init}
     needed = [key for key, one in known.items() if one.default is one.empty and not node.get("_partial_")]
     check_names(name, settings, known, needed)
     built = instantiate(node, _execution_whitelist_=["gan_augment.*"], _recursive_=False, _convert_="all")

@@ -40,15 +40,22 @@ def run_trial(trial: Trial, folder: Path, store: StageStore, title: str) -> dict
     trial.config.hardware.use_threads()
     reset_peak_memory()
     outputs: dict[str, Output] = {}
+    found = Findings()
     for role, stage in trial.stages.items():
-        with titled(f"{title}: {role}"):
-            outputs[role] = output = store.fetch(stage, events=folder / "tensorboard" / role)
+        try:
+            with titled(f"{title}: {role}"):
+                outputs[role] = output = store.fetch(stage, events=folder / "tensorboard" / role)
+        except Exception as error:
+            if role in trial.needed:
+                raise
+            found |= failed(f"measuring stage {role}", error)
+            continue
         if output.diverged is None and (checkpoint := stage.checkpoint(output.folder)) is not None:
             put_link(folder / f"{role}.pt", checkpoint)
         elif output.diverged is not None and role in trial.needed:
             return make_record(trial, "diverged", outputs, error=f"{role}: {output.diverged}")
 
-    classifier, found, test_opened = None, Findings(), None
+    classifier, test_opened = None, None
     if isinstance(trial.last, MethodStage):
         classifier = trial.last.load(outputs["classifier"].folder)
         found |= examine(trial, classifier, "validation", trial.split.validation)
@@ -89,5 +96,10 @@ def find(name: str, measure: Measure, finished: Finished) -> Findings:
     try:
         return measure.find(finished)
     except Exception as error:
-        log.exception("the measure %s failed", name)
-        return Findings(warnings=(f"The measure {name} failed: {type(error).__name__}: {error}",))
+        return failed(f"measure {name}", error)
+
+
+def failed(what: str, error: Exception) -> Findings:
+    """Log an error that must not end the trial; return a warning of it."""
+    log.error("the %s failed", what, exc_info=error)
+    return Findings(warnings=(f"The {what} failed: {type(error).__name__}: {error}",))

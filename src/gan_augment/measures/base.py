@@ -42,6 +42,10 @@ class Finished:
     classifier: TrainedClassifier | None
     part: str
 
+    def has(self, role: str) -> bool:
+        """Whether the stage of a role left something: a measure's own stage may fail or diverge."""
+        return role in self.outputs and self.outputs[role].diverged is None
+
     def load(self, role: str) -> Any:
         """Read the output of a role's stage."""
         return self.stages[role].load(self.outputs[role].folder)

@@ -120,16 +120,16 @@ class Judge(Measure):
     def find(self, finished: Finished) -> Findings:
         """Measure the generator."""
         split, generator = finished.split, finished.generator
-        lost = [name for name in ("teacher", "judge") if name in finished.stages and finished.outputs[name].diverged]
+        lost = [name for name in ("teacher", "judge") if name in finished.outputs and not finished.has(name)]
         warnings = tuple(f"The {name}'s training diverged: nothing is measured by it" for name in lost)
-        if "judge" in lost:
+        if not finished.has("judge"):
             return Findings(warnings=warnings)
         like = split.validation if generator.knows_classes else split.validation.as_one_class()
         latents = finished.config.part("synthesis", SynthesisSettings).latents
         made = first_images(generator, how_many_to_judge(like), finished.config.seeds.synthesis, latents)
         # A teacher that labelled the generator's training images would only confirm its own labels.
-        has_teacher = "teacher" in finished.stages and "teacher" not in lost and "pseudo_labels" not in finished.stages
-        teacher = finished.load("teacher") if has_teacher else None
+        may_ask = finished.has("teacher") and "pseudo_labels" not in finished.stages
+        teacher = finished.load("teacher") if may_ask else None
         judge = finished.load("judge")
         metrics, refused = judge_images(judge, made, split.validation, split.training, teacher, self.inception)
         return Findings({"gan": metrics}, (*warnings, *refused))
