@@ -298,12 +298,12 @@ def test_networks_that_do_not_fit_are_refused(image_set, cpu):
         stage(parts(image_set), cpu, **changes).check()
 
     cnn = {"_target_": "gan_augment.networks.cnn.CNN", "_partial_": True}
-    with pytest.raises(ValueError, match=r"network is a CNN: use one of gan_augment\.networks\.classifying"):
+    with pytest.raises(ValueError, match=r"network is of type CNN: use one of gan_augment\.networks\.classifying"):
         lay_out(network=cnn)
     points = {"_target_": "gan_augment.networks.points.Points", "latent_dim": 2}
     with pytest.raises(ValueError, match=r"semi_supervised\.generator: architecture Points makes points"):
         lay_out(generator=points)
-    with pytest.raises(ValueError, match=r"^semi_supervised\.generator is a Projection: use a"):
+    with pytest.raises(ValueError, match=r"^semi_supervised\.generator is of type Projection: use one"):
         lay_out(generator={"_target_": "gan_augment.networks.conditioning.Projection"})
     with pytest.raises(ValueError, match=r"semi_supervised\.generator: architecture\.latent_dim=0"):
         lay_out(generator=NODE["generator"] | {"latent_dim": 0})
