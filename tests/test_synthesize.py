@@ -201,7 +201,7 @@ def test_a_generator_is_found_by_trial_stage_or_file(said, folder, tmp_path, whe
         (["out={tmp}/x", "colour=1"], "no option colour: use generator, out, check, per_class"),
         (["out={tmp}/x", "balanced"], "balanced: write option=value"),
         ([], "use either out=FOLDER or out=FILE.npz"),
-        (["out={tmp}/x", "check={tmp}/y"], "and not both"),
+        (["out={tmp}/x", "check={tmp}/y"], "or check=..., to check a written set"),
         (["check={tmp}/x"], "x is not a synthetic set written by this program"),
         (["out={tmp}"], "exists and is not empty: name another folder; nothing was written"),
         (["out={tmp}/x", "selection=confident"], "set threshold, such as 0.9"),

@@ -207,7 +207,7 @@ def test_the_labels_of_the_pool_change_nothing(image_set, cpu, tmp_path):
 
 def test_the_stage_refuses_to_be_handed_labels_of_the_pool(image_set, cpu):
     labelled, _, validation = parts(image_set)
-    with pytest.raises(AssertionError, match="views hand the pool out without its labels"):
+    with pytest.raises(AssertionError, match="views provide the pool without its labels"):
         stage((labelled, image_set(seed=1), validation), cpu).check()
 
 
