@@ -343,7 +343,7 @@ def test_a_launch_and_its_workers_end_together_and_the_study_goes_on(cli, tmp_pa
     _, err = process.communicate()
     if victim == "worker":
         assert process.returncode == 1
-        assert "gan-augment: a worker process was killed, perhaps for want of memory" in err
+        assert "gan-augment: a worker process was killed, perhaps for lack of memory" in err
         assert "Traceback" not in err
     for _ in range(600):
         if not any(map(is_running, workers)):
@@ -548,7 +548,7 @@ def assert_refused(ended, output, *said):
         ),
         ("generator.discriminator_steps=50", "generator.images_seen=640: use a whole number of at least 3200"),
         ("augmentation.share=0.001", "augmentation.share=0.001 of classifier.batch_size=64 rounds to no image"),
-        ("study=../elsewhere", "study=../elsewhere: use a name that a folder can have"),
+        ("study=../elsewhere", "study=../elsewhere: use a valid folder name"),
         ("seed=first", "seeds.split=first: use a whole number of at least 0"),
         ("generator.betas=[0.5]", "generator.betas=[0.5]: use a list of two numbers"),
         ("+generator.foo=1", "generator has no setting foo: use images_seen, batch_size"),
@@ -592,7 +592,9 @@ def test_an_output_folder_below_a_file_is_refused(cli, tmp_path, launch):
     (tmp_path / "file").touch()
     output = tmp_path / "file" / "outputs"
     ended = cli(*launch, *TINY, "experiment=digits", f"paths.output_dir={output}")
-    assert_refused(ended, output, f"{output}/studies/digits cannot be written", "set paths.output_dir to a folder")
+    assert_refused(
+        ended, output, f"{output}/studies/digits cannot be written", "set paths.output_dir to a writable folder"
+    )
     assert len(ended.err.splitlines()) == 1
 
 

@@ -67,7 +67,7 @@ def test_an_unknown_setting_is_refused_by_its_node(settings, name, values, messa
     [
         ("generator", "decay", "generator lacks decay"),
         ("trainer", "precision", "trainer lacks precision"),
-        ("data", "test_share", "data lacks test_share: a member of conf/data/ says them next to its source"),
+        ("data", "test_share", "data lacks test_share: a file of conf/data/ sets them next to its source"),
         ("seeds", "gan", "seeds lacks gan"),
     ],
 )
@@ -98,29 +98,43 @@ def test_a_group_without_a_member_is_refused(settings):
 
 def test_a_part_of_the_wrong_kind_is_refused_where_it_is_needed(settings):
     config = Config.read(settings | {"generator": settings["architecture"]})
-    message = r"^generator is a DCGAN, but a GeneratorSettings is needed: choose one of conf/generator/$"
+    message = (
+        r"^generator is of type DCGAN, but one of type GeneratorSettings is needed: choose one of conf/generator/$"
+    )
     with pytest.raises(ValueError, match=message):
         config.part("generator", GeneratorSettings)
 
 
 def test_a_part_that_is_not_there_is_refused_where_it_is_needed(settings):
     config = Config.read(settings | {"classifier": {"_target_": None}})
-    message = r"^classifier is nothing, but a Method is needed: choose one of conf/classifier/$"
+    message = r"^classifier is nothing, but one of type Method is needed: choose one of conf/classifier/$"
     with pytest.raises(ValueError, match=message):
         config.part("classifier", Method)
-    with pytest.raises(ValueError, match=r"^flavour is nothing, but a DiffAugment is needed: "):
+    with pytest.raises(ValueError, match=r"^flavour is nothing, but one of type DiffAugment is needed: "):
         config.part("flavour", DiffAugment)
 
 
 @pytest.mark.parametrize(
     ("name", "node", "message"),
     [
-        ("data", {"_target_": "gan_augment.networks.mlp.MLP"}, r"data is a MLP: use a Source"),
+        ("data", {"_target_": "gan_augment.networks.mlp.MLP"}, r"data is of type MLP: use one of type Source"),
         ("data", {"_target_": "gan_augment.data.toy.ring", "colour": 3}, r"data has no setting colour: use .*"),
-        ("architecture", {"_target_": "gan_augment.losses.adversarial.Hinge"}, r"architecture is a Hinge, but .*"),
-        ("augmentation", {"_target_": "gan_augment.networks.mlp.MLP"}, r"augmentation is a MLP, but a Arm is .*"),
-        ("measures", {"odd": {"_target_": "gan_augment.networks.mlp.MLP"}}, r"measures\.odd is a MLP: use a Measure"),
-        ("measures", {"odd": {"_target_": None}}, r"measures\.odd is a NoneType: use a Measure"),
+        (
+            "architecture",
+            {"_target_": "gan_augment.losses.adversarial.Hinge"},
+            r"architecture is of type Hinge, but .*",
+        ),
+        (
+            "augmentation",
+            {"_target_": "gan_augment.networks.mlp.MLP"},
+            r"augmentation is of type MLP, but one of type Arm is .*",
+        ),
+        (
+            "measures",
+            {"odd": {"_target_": "gan_augment.networks.mlp.MLP"}},
+            r"measures\.odd is of type MLP: use one of type Measure",
+        ),
+        ("measures", {"odd": {"_target_": None}}, r"measures\.odd is of type NoneType: use one of type Measure"),
     ],
     ids=str,
 )

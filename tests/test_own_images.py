@@ -209,7 +209,7 @@ def test_a_folder_that_is_not_there(trial, tmp_path):
 def test_a_folder_must_be_named(cli, tmp_path):
     for mode in ([], ["-m", "study=own"]):
         said = refused(cli(*mode, "data=image_folder", f"paths.output_dir={tmp_path}"))
-        assert said.splitlines()[-1] == "gan-augment: data.root must be set: say data.root=..."
+        assert said.splitlines()[-1] == "gan-augment: data.root must be set: add data.root=..."
 
 
 def test_links_that_lead_out_are_refused_unless_allowed(trial, photos, tmp_path):

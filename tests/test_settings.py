@@ -38,7 +38,7 @@ def test_build_names_a_missing_setting():
 
 def test_build_refuses_another_kind_of_thing():
     node = {"_target_": "gan_augment.networks.mlp.MLP", "width": 5}
-    with pytest.raises(ValueError, match=r"^conditioning is a MLP: use a Conditioning$"):
+    with pytest.raises(ValueError, match=r"^conditioning is of type MLP: use one of type Conditioning$"):
         build(node, "conditioning", Conditioning)
 
 

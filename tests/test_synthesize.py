@@ -95,7 +95,7 @@ def test_every_image_can_be_made_again_bit_for_bit(said, folder, tmp_path, optio
     out = tmp_path / "made"
     code, text = said(f"generator={folder}", "per_class=3", f"out={out}", *options)
     assert (code, text) == (0, f"30 images: {out}\n")
-    again = f"30 images of {out} come out again, bit for bit\n"
+    again = f"30 images of {out} are reproduced bit for bit\n"
     assert said(f"generator={folder}", f"check={out}") == (0, again)
     first = manifest(out)[17]["file"]
     changed = np.array(Image.open(out / first))
@@ -103,7 +103,7 @@ def test_every_image_can_be_made_again_bit_for_bit(said, folder, tmp_path, optio
     Image.fromarray(changed).save(out / first)
     code, text = said(f"generator={folder}", f"check={out}")
     assert code == 1
-    assert f"1 of 30 images of {out} come out differently, the first is {first}" in text
+    assert f"1 of 30 images of {out} differ, the first is {first}" in text
 
 
 def test_images_are_those_of_the_trial_s_own_set(said, folder, tmp_path):
@@ -200,13 +200,13 @@ def test_a_generator_is_found_by_trial_stage_or_file(said, folder, tmp_path, whe
         (["out={tmp}/x", "per_class=0"], "per_class=0: use a whole number of at least 1"),
         (["out={tmp}/x", "colour=1"], "no option colour: use generator, out, check, per_class"),
         (["out={tmp}/x", "balanced"], "balanced: write option=value"),
-        ([], "say out=FOLDER or out=FILE.npz"),
-        (["out={tmp}/x", "check={tmp}/y"], "and not both"),
+        ([], "use either out=FOLDER or out=FILE.npz"),
+        (["out={tmp}/x", "check={tmp}/y"], "or check=..., to check a written set"),
         (["check={tmp}/x"], "x is not a synthetic set written by this program"),
         (["out={tmp}"], "exists and is not empty: name another folder; nothing was written"),
         (["out={tmp}/x", "selection=confident"], "set threshold, such as 0.9"),
         (["out={tmp}/x", "teacher={tmp}/t.pt"], "but selection=all takes every image: set selection=confident"),
-        (["check={tmp}/x", "per_class=3"], "per_class cannot be said beside check=...: images are made as their"),
+        (["check={tmp}/x", "per_class=3"], "per_class cannot be combined with check=...: its value is in the manifest"),
         (["out={tmp}/x", "num_threads=0"], ": num_threads=0: use a whole number of at least 1"),
         (["out={tmp}/x", "per_class=["], "per_class=[ cannot be read: use a number or a word"),
         (["out={tmp}/file/x"], "file/x cannot be written: name a writable folder"),

@@ -16,7 +16,7 @@ from gan_augment.errors import show_error
 from gan_augment.job import run_job
 from gan_augment.reference import help_text
 
-# A wheel carries `conf/` inside the package; in a checkout it lies beside `src/`.
+# A wheel has `conf/` inside the package, a checkout next to `src/`.
 CONF = next(
     folder for folder in (Path(__file__).parent / "conf", Path(__file__).parents[2] / "conf") if folder.is_dir()
 )
@@ -29,8 +29,8 @@ OmegaConf.register_resolver(
 # What `--help` prints; in Hydra's template a dollar sign is written twice.
 OmegaConf.register_resolver("options", lambda: help_text(CONF).replace("$", "$$"), replace=True)
 
-# At the end of a process, launch or worker, Python looks through every object for cycles: with PyTorch's modules that
-# takes more than a second.
+# At the end of a process, launch or worker, Python searches all objects for cycles: with PyTorch's modules that takes
+# more than a second.
 atexit.register(gc.freeze)
 
 
@@ -50,7 +50,7 @@ def main() -> None:
     try:
         job()
     except SystemExit as end:
-        # Lightning turns a termination signal into an exit without a code; 143 is what a shell expects of one.
+        # Lightning turns a termination signal into an exit without a code; shells expect 143.
         code = 143 if type(end).__name__ == "SIGTERMException" else end.code
     except Exception as error:  # Hydra lets it through when HYDRA_FULL_ERROR is set
         show_error(type(error), error, error.__traceback__)

@@ -1,4 +1,4 @@
-"""Arms: the ways to train the classifier that a study compares, each a row of plain settings."""
+"""Arms: the ways to train the classifier that a study compares, each a row of settings."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,14 +14,14 @@ class Arm:
     """One way to train the classifier.
 
     Attributes:
-        sees: What training may see: `labelled`, the labelled images alone; `pool_images`, the images of the pool too,
+        sees: What training may see: `labelled`, only the labelled images; `pool_images`, also the images of the pool,
             without their labels; or `pool_labels`, the pool with its true labels.
-        extra: What is mixed into each batch: `none`, or the name of an extra, such as `synthetic`.
-        share: Share of each batch that is drawn from `extra`, in (0, 1]; null where `extra` is `none`.
-        transform: What every training image goes through: `none`; `classical`, the transforms that preserve a label in
-            this data set; or `mixup` or `cutmix`, which mix the images of a batch and their labels.
-        method: What is trained: the configuration node of a method, `classifier` or `semi_supervised`.
-        teacher: The method that labels images of the pool, for the classifier or for the GAN; null where none are
+        extra: The source of further images in each batch: `none`, or the name of an extra, such as `synthetic`.
+        share: Share of each batch from `extra`, in (0, 1]; null if `extra` is `none`.
+        transform: The transform of every training image: `none`; `classical`, the label-preserving transforms of this
+            data set; or `mixup` or `cutmix`, which mix the images of a batch and their labels.
+        method: The configuration node of the method to train: `classifier` or `semi_supervised`.
+        teacher: The method that labels images of the pool, for the classifier or for the GAN; null if none are
             labelled. It is trained on the labelled images under classical transforms.
     """
 
@@ -33,7 +33,7 @@ class Arm:
     teacher: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse rows that mean nothing."""
+        """Refuse invalid rows."""
         check_choice("augmentation.sees", self.sees, SEES)
         check_choice("augmentation.transform", self.transform, TRANSFORMS)
         if self.extra != "none":
@@ -43,9 +43,9 @@ class Arm:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What a stage's key holds of the arm, under the names that the keys of stored stages have.
+        """The arm's part of a stage's key, under the names in keys of stored stages.
 
-        The stage of its labels says who the teacher is.
+        The key of the pseudo-labels' stage holds the teacher.
         """
         row = {"sees": self.sees, "extra": self.extra, "share": self.share, "transform": self.transform}
         return {**row, "learner": self.method}

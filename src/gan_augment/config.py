@@ -1,4 +1,4 @@
-"""The configuration of a trial: every node parsed once, each into the object that it describes."""
+"""The configuration of a trial: every node parsed once into the object that it describes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from gan_augment.settings import build, build_chosen, check_boolean, check_integ
 from gan_augment.training.hardware import Hardware
 
 Kind = TypeVar("Kind")
-# Settings that are values and no nodes of a group.
+# Settings that are plain values, not nodes of a group.
 PLAIN = ("data", "labels", "imbalance", "validation_per_class", "open_test", "seeds", "measures")
 
 
 @dataclass(frozen=True)
 class Seeds:
-    """Each part of a trial's randomness.
+    """The seeds of a trial.
 
     Attributes:
         split: Which images are labelled.
@@ -40,16 +40,16 @@ class Seeds:
 
 @dataclass(frozen=True, eq=False)
 class Config:
-    """A configuration that has been read.
+    """A parsed configuration.
 
     Attributes:
         settings: Its plain values; `choices` names the chosen member of each group.
-        parts: The object of each node with a `_target_`, by the name of the node; None where nothing is chosen.
-        measures: Those that are asked for, by name.
-        source: The node of the images' source.
-        classical: The node of the transforms that preserve a label in this data set; None for points.
+        parts: The object of each node with a `_target_`, by the name of the node; None if nothing is chosen.
+        measures: The chosen measures, by name.
+        source: The node of the image source.
+        classical: The node of the label-preserving transforms of this data set; None for points.
         split: How the images are divided.
-        open_test: Whether the trial ends with the test images.
+        open_test: Whether the trial evaluates the test images at its end.
         seeds: The seeds.
     """
 
@@ -79,7 +79,7 @@ class Config:
         check_names("imbalance", settings["imbalance"], ("classes", "share"))
         source = {**nodes.pop("data", {})}
         if missing := [name for name in ("test_share", "classical") if name not in source]:
-            raise ValueError(f"data lacks {', '.join(missing)}: a member of conf/data/ says them next to its source")
+            raise ValueError(f"data lacks {', '.join(missing)}: a file of conf/data/ sets them next to its source")
         test_share, classical = source.pop("test_share"), source.pop("classical")
         if classical is not None:
             build(classical, "data.classical", ClassicalTransform)
@@ -103,21 +103,23 @@ class Config:
 
     @property
     def hardware(self) -> Hardware:
-        """Where the trial runs."""
+        """The hardware the trial runs on."""
         return self.part("trainer", Hardware)
 
     def part(self, name: str, kind: type[Kind]) -> Kind:
         """Return the object of a node.
 
         Raises:
-            ValueError: If there is none, or one of another kind.
+            ValueError: If there is none, or it has another type.
         """
         found = self.parts.get(name)
         if not isinstance(found, kind):
-            is_now = "nothing" if found is None else f"a {type(found).__name__}"
-            raise ValueError(f"{name} is {is_now}, but a {kind.__name__} is needed: choose one of conf/{name}/")
+            is_now = "nothing" if found is None else f"of type {type(found).__name__}"
+            raise ValueError(
+                f"{name} is {is_now}, but one of type {kind.__name__} is needed: choose one of conf/{name}/"
+            )
         return found
 
     def names(self, kind: type[Any]) -> list[str]:
-        """Return the names of the nodes whose objects are of a kind, or of any where nothing is chosen."""
+        """Return the names of the nodes whose objects have a type, and of those where nothing is chosen."""
         return [name for name, part in self.parts.items() if part is None or isinstance(part, kind)]

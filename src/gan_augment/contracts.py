@@ -1,4 +1,4 @@
-"""What the stages of a trial are planned from, and what methods, extras and generators have in common."""
+"""The plan of a trial's stages, and the interfaces of methods, extras, generators and watches."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
 class Method(ABC):
     """The settings of a way to train a classifier: a configuration node that plans a stage."""
 
-    sees: ClassVar[str] = "labelled"  # what it needs to see when it is a teacher
+    sees: ClassVar[str] = "labelled"  # what it needs to see as a teacher
 
     @abstractmethod
     def stage(self, plan: Plan, arm: Arm, extra: Extra) -> Stage:
         """Plan the stage that trains the classifier.
 
         Args:
-            plan: What it is planned from.
-            arm: The row that says how.
-            extra: Where further images of a batch come from.
+            plan: The plan of the trial.
+            arm: The arm's settings.
+            extra: The source of further images in a batch.
         """
 
 
 class Extra(Bundle):
-    """Where the further images of a batch come from: image sets and stages that the method's stage is made from.
+    """A source of further images in a batch: image sets and stages that the method's stage is made from.
 
     Attributes:
         name: Its name in the rows of arms.
         sees: What arms with it may see.
-        balanced: Whether every class comes as often; else every image does.
+        balanced: Whether every class is drawn equally often; otherwise every image is.
     """
 
     name: ClassVar[str]
@@ -49,34 +49,34 @@ class Extra(Bundle):
 
     @classmethod
     def plan(cls, plan: Plan) -> Self:
-        """Plan the stages that it needs: none unless a class says otherwise."""
+        """Plan the stages that it needs; by default none."""
         return cls()
 
     def check(self, labelled: ImageSet, num_extra: int, batch_size: int) -> None:
-        """Refuse a share of the batch, or images, that make another arm of this one.
+        """Check that the share of the batch and the images do not make this arm equal to another.
 
         Args:
             labelled: The labelled images.
-            num_extra: Images of each batch that come from here.
+            num_extra: Images from this source in each batch.
             batch_size: Images in a batch.
 
         Raises:
-            ValueError: If that is so.
+            ValueError: If they do.
         """
 
     def images(self, labelled: ImageSet, made: Mapping[str, Path], seed: int) -> ImageSet | None:
-        """Return the images; None for no images: the batch is that much smaller.
+        """Return the images; None for none, which makes the batch smaller.
 
         Args:
             labelled: The labelled images.
             made: The folders of the stages, by the names of the fields that hold them.
-            seed: The seed of the training.
+            seed: Seed of the training.
         """
         return None
 
     @property
     def generated(self) -> Stage | None:
-        """The stage that makes its images, where a generator does."""
+        """The stage that generates its images; None without a generator."""
         return None
 
 
@@ -85,7 +85,7 @@ class GeneratorSettings(ABC):
 
     @abstractmethod
     def knows_classes(self, config: Config) -> bool:
-        """Whether the generator makes images of a class that one names."""
+        """Whether the generator can make images of a given class."""
 
     @abstractmethod
     def stage(
@@ -100,18 +100,18 @@ class GeneratorSettings(ABC):
 
         Args:
             config: The configuration.
-            labelled: The images it learns from; all of one class where it knows no classes.
-            pool: Images without labels that it learns from too; None for none.
-            pseudo_labels: The stage that labels them, for a generator that knows classes.
-            watch: What measures it while it trains, and may keep the best one.
+            labelled: The images it learns from; all of one class if it knows no classes.
+            pool: Unlabelled images that it also learns from; None for none.
+            pseudo_labels: The stage that labels the pool, for a generator that knows classes.
+            watch: Measures it during training, and may keep the best one.
         """
 
 
 class Watch(Bundle, ABC):
-    """What measures a generator while it trains, and may keep the best one.
+    """Measures a generator during training, and may keep the best one.
 
     Attributes:
-        best_by: The metric by which the best generator is kept; None to keep the last.
+        best_by: The metric that chooses the best generator; None to keep the last.
     """
 
     best_by: str | None
@@ -119,35 +119,35 @@ class Watch(Bundle, ABC):
     @property
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """What the key of the generator's stage holds of it."""
+        """Its part of the key of the generator's stage."""
 
     @abstractmethod
     def check(self, knows_classes: bool) -> None:
-        """Refuse a metric that will not be there.
+        """Check that the choosing metric will be available.
 
         Raises:
-            ValueError: If that is so.
+            ValueError: If not.
         """
 
     @abstractmethod
     def callback(self, made: Mapping[str, Path], seed: int, output: Path) -> Callback:
-        """Return what Lightning calls while the generator trains.
+        """Return the Lightning callback for the generator's training.
 
         Args:
             made: The folders of the stages, by the names of the fields that hold them.
-            seed: Decides the latents.
+            seed: Seed of the latents.
             output: Where the generator's stage writes.
         """
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """What the stages of a trial are planned from.
+    """Everything needed to plan the stages of a trial.
 
     Attributes:
         config: The configuration.
-        views: What the arm may see.
-        watch: What measures its generator while it trains; None for nothing.
+        views: The images that the arm may see.
+        watch: Measures its generator during training; None for no measurements.
     """
 
     config: Config

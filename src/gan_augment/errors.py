@@ -1,4 +1,4 @@
-"""Errors of a command: one line for what the user can fix, everything for a fault of the program."""
+"""Errors of a command: one line for what the user can fix, a full trace for a fault of the program."""
 
 import os
 import sys
@@ -10,9 +10,9 @@ from typing import Any
 
 @contextmanager
 def user_errors() -> Iterator[None]:
-    """End the program when something is wrong before the launch, with one clear line if the user can fix it.
+    """End the program on an error before the launch, with one clear line if the user can fix it.
 
-    Hydra turns an exception in a callback into a warning and goes on; leaving the interpreter it lets through.
+    Hydra turns an exception in a callback into a warning and goes on, but lets `SystemExit` through.
     """
     try:
         yield
@@ -22,7 +22,7 @@ def user_errors() -> Iterator[None]:
 
 
 def show_error(kind: type[BaseException], error: BaseException | None, trace: Any) -> None:
-    """Print an error: one line for what the user can fix, everything for a fault of the program."""
+    """Print an error: one line for what the user can fix, a full trace for a fault of the program."""
     if issubclass(kind, ValueError | OSError) and not os.environ.get("HYDRA_FULL_ERROR"):
         print(f"gan-augment: {error}", file=sys.stderr)
     else:

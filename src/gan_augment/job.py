@@ -1,4 +1,4 @@
-"""One job of a launch: its trial, unless that has run before, and the record that the trial leaves."""
+"""One job of a launch: run its trial unless it is already done, and write the record."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -18,10 +18,10 @@ log = logging.getLogger(__name__)
 
 
 def run_job(config: DictConfig) -> float:
-    """Run the trial of one Hydra job, unless it has run before.
+    """Run the trial of one Hydra job, unless it is already done.
 
     Returns:
-        Its accuracy on the validation images, for sweepers that optimise; not a number if there is none.
+        Its accuracy on the validation images, for sweepers that optimise; NaN if there is none.
     """
     from gan_augment.plan import plan_trial
     from gan_augment.recording import make_record
@@ -56,7 +56,7 @@ def plain(config: DictConfig) -> dict[str, Any]:
     """Resolve a job's configuration into plain values, with the chosen member of each group under `choices`.
 
     Raises:
-        ValueError: If a setting that must be set is not.
+        ValueError: If a required setting is missing.
     """
     hydra = config.hydra if "hydra" in config else HydraConfig.get()
     choices = {
@@ -66,7 +66,7 @@ def plain(config: DictConfig) -> dict[str, Any]:
     }
     without_hydra = OmegaConf.masked_copy(config, [str(name) for name in config if name != "hydra"])
     if missing := sorted(OmegaConf.missing_keys(without_hydra)):
-        raise ValueError(f"{', '.join(missing)} must be set: say {missing[0]}=...")
+        raise ValueError(f"{', '.join(missing)} must be set: add {missing[0]}=...")
     settings = OmegaConf.to_container(without_hydra, resolve=True)
     assert isinstance(settings, dict)
     return {str(name): value for name, value in settings.items()} | {"choices": choices}
@@ -80,12 +80,12 @@ def study_folder(config: DictConfig) -> Path:
     """
     name = str(config.study)
     if name in ("", ".", "..") or set(name) & set("/\\"):
-        raise ValueError(f"study={name}: use a name that a folder can have")
+        raise ValueError(f"study={name}: use a valid folder name")
     return Path(config.paths.output_dir) / "studies" / name
 
 
 def store_folder(config: DictConfig) -> Path:
-    """Return the folder where stages are kept."""
+    """Return the folder of the stage store."""
     return Path(config.paths.output_dir) / "store"
 
 
@@ -113,23 +113,23 @@ def reuse(
     notes: Sequence[str],
     copies: Sequence[Sequence[str]],
     title: str,
-    say: Callable[[str], None],
+    show: Callable[[str], None],
 ) -> dict[str, Any] | None:
     """Return the record of a trial that need not run again, with its notes about the images refreshed; else None."""
     record = finished(folder / "record.json")
     if record is None:
         return None
-    # The same images may have other names by now, or lie next to other unreadable files.
+    # The same images may have new names, or be next to other unreadable files.
     renewed = {**record, "notes": [*notes]}
     renewed["provenance"] = {**record["provenance"], "copies": [[*names] for names in copies]}
     if renewed != record:
         write_json(renewed, folder / "record.json")
-    say(f"{title}: {summary(record)}, reused")
+    show(f"{title}: {summary(record)}, reused")
     return renewed
 
 
 def summary(record: Mapping[str, Any]) -> str:
-    """Return in a few words how a trial went; test accuracies belong in the report."""
+    """Summarise a trial in a few words; test accuracies belong in the report."""
     if record["status"] != "ok":
         return f"{record['status']} ({record['error']})"
     validation = record["metrics"].get("validation")

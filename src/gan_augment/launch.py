@@ -1,4 +1,4 @@
-"""A launch: what a command asked for is checked before anything trains, and reported at the end."""
+"""A launch: check its trials before anything trains, and report at the end."""
 
 import os
 import shlex
@@ -53,16 +53,16 @@ class Launch(Callback):
                 trial.refresh(folder)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Report on the study, also when trials of it failed or it broke off: a full disk, a killed worker."""
+        """Report on the study, also after failed trials or an abort, such as a full disk or a killed worker."""
         error = sys.exc_info()[1]  # on its way through Hydra
         if isinstance(error, SystemExit | KeyboardInterrupt):
             return  # refused before it started, or ended by the user
         if type(error).__name__ == "TerminatedWorkerError":
             error = OSError(
-                "a worker process was killed, perhaps for want of memory: use fewer with hydra.launcher.n_jobs=...; "
-                "the same command goes on where the study stands"
+                "a worker process was killed, perhaps for lack of memory: use fewer with hydra.launcher.n_jobs=...; "
+                "the same command resumes the study"
             )
-        if isinstance(error, OSError):  # Hydra would show where in its code
+        if isinstance(error, OSError):  # Hydra would show a trace of its own code
             show_error(type(error), error, error.__traceback__)
         if not report(study_folder(config)) or isinstance(error, OSError):
             raise SystemExit(1)
@@ -72,10 +72,10 @@ def planned_trials(config: DictConfig) -> tuple[list["Planned"] | None, Mapping[
     """Plan the trials of a study.
 
     Returns:
-        The trials, None for a sweeper that decides as it goes; and the baselines of the report.
+        The trials, None for a sweeper that chooses them as it goes; and the baselines of the report.
 
     Raises:
-        ValueError: If one of them is refused, or a setting of the whole study is swept.
+        ValueError: If one of them is invalid, or a setting of the whole study is swept.
     """
     from gan_augment.plan import plan_trial
 
@@ -83,7 +83,7 @@ def planned_trials(config: DictConfig) -> tuple[list["Planned"] | None, Mapping[
     if {study_folder(job) for _, job in jobs or []} - {study_folder(config)}:
         raise ValueError("study and paths.output_dir cannot be swept: one launch is one study")
     if any(job.against != config.against for _, job in jobs or []):
-        raise ValueError("against cannot be swept: it says what the whole study is compared with")
+        raise ValueError("against cannot be swept: it sets the baselines of the whole study")
     against: Any = config.against or {}
     if isinstance(against, DictConfig):
         against = OmegaConf.to_container(against, resolve=True)
@@ -97,7 +97,7 @@ def planned_trials(config: DictConfig) -> tuple[list["Planned"] | None, Mapping[
 def write_request(
     config: DictConfig, folder: Path, trials: Sequence["Planned"] | None, against: Mapping[str, Any]
 ) -> None:
-    """Write down what a launch asked for, in `study.json`.
+    """Write the trials of a launch into `study.json`.
 
     Raises:
         ValueError: If a newer version wrote into the study.
@@ -119,7 +119,7 @@ def write_request(
 
 
 def unfinished(config: DictConfig, jobs: Sequence[Sequence[str]]) -> list[Sequence[str]]:
-    """Leave out the jobs of a study whose trials have run before, as `study.json` names them."""
+    """Leave out the jobs of a study whose trials, named in `study.json`, are already done."""
     folder = study_folder(config)
     names = read_record(folder / "study.json").get("jobs", {})
     return [
@@ -148,7 +148,7 @@ def report(folder: Path) -> bool:
 
 
 class Planned(NamedTuple):
-    """What a launch keeps of a planned trial: everything but its images."""
+    """A planned trial without its images."""
 
     name: str
     notes: Sequence[str]
@@ -158,11 +158,11 @@ class Planned(NamedTuple):
 
     @classmethod
     def of(cls, trial: "Trial", overrides: Sequence[str]) -> "Planned":
-        """Keep what is needed of a trial."""
+        """Copy the needed parts of a trial."""
         return cls(trial.name, trial.notes, trial.source.copies, trial.factors, overrides)
 
     def refresh(self, study: Path) -> None:
-        """If it has run before, refresh the notes about its images."""
+        """If the trial is already done, refresh the notes about its images."""
         folder, title = study / "trials" / self.name, trial_title(self.name, study)
         if (folder / "record.json").exists():
             with FileLock(folder / ".lock"):
@@ -170,7 +170,7 @@ class Planned(NamedTuple):
 
 
 def planned_jobs(config: DictConfig) -> list[tuple[list[str], DictConfig]] | None:
-    """Compose the jobs that the sweeper will run, in its order; None for a sweeper that decides as it goes.
+    """Compose the jobs that the sweeper will run, in its order; None for a sweeper that chooses them as it goes.
 
     Returns:
         The settings of each job, and its configuration.
@@ -217,11 +217,11 @@ def compose_jobs(config: DictConfig, jobs: Sequence[list[str]]) -> list[tuple[li
 
 
 def check_against(against: Any, factors: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse a comparison with what the study does not hold.
+    """Check that the study contains its baselines.
 
     Args:
-        against: Settings and the values that all their others are to be compared with.
-        factors: Those of every trial.
+        against: Settings and their baselines: the values to compare all others with.
+        factors: The factors of every trial.
 
     Raises:
         ValueError: If no setting has such a name, or the study does not sweep it or leaves this value out.
@@ -234,12 +234,12 @@ def check_against(against: Any, factors: Sequence[Mapping[str, Any]]) -> None:
             known = ", ".join(sorted(map(str, found))) or "none of this name"
             raise ValueError(
                 f"against={{{name}: {value}}}, but of {name} the study has {known}: sweep it, this value included, or "
-                "say against=null"
+                "set against=null"
             )
 
 
 def check_writable(*folders: Path) -> None:
-    """Make folders, and make sure that they can be written to.
+    """Create folders and check that they are writable.
 
     Raises:
         ValueError: If one cannot.
@@ -255,5 +255,5 @@ def check_writable(*folders: Path) -> None:
         except OSError as error:
             reason = error.strerror or type(error).__name__
             raise ValueError(
-                f"{folder} cannot be written ({reason}): set paths.output_dir to a folder that can"
+                f"{folder} cannot be written ({reason}): set paths.output_dir to a writable folder"
             ) from error

@@ -27,10 +27,10 @@ class Trial:
         config: Its configuration.
         source: Its images.
         split: Their parts.
-        last: The stage that leaves the classifier, or the synthetic images where there is none.
-        measures: What is found out about it, by name.
-        stages: All stages by role, in an order in which they can be made: those of `last`, then those of the measures.
-        notes: What a reader of the results must know, a sentence each.
+        last: The stage that trains the classifier or, without one, makes the synthetic images.
+        measures: Its measures, by name.
+        stages: All stages by role, each after its inputs: those of `last`, then those of the measures.
+        notes: Sentences that a reader of the results must know.
     """
 
     reads = ("data", "labels", "imbalance", "validation_per_class", "seeds.split", "trainer")
@@ -45,19 +45,19 @@ class Trial:
 
     @cached_property
     def needed(self) -> dict[str, Stage]:
-        """The stages without which there is no result: `last` and all that it is made from, by role."""
+        """The stages that the result needs, by role: `last` and everything it is made from."""
         return in_order(**{role_of(self.last): self.last})
 
     @cached_property
     def factors(self) -> dict[str, Any]:
-        """Every choice that a study can sweep, null where it has no effect."""
+        """Every setting that a study can sweep, null if it has no effect."""
         reads = {name for stage in self.stages.values() for name in stage.all_reads}
         measures = {f"measures.{name}" for name in self.measures}
         return trial_factors(self.config.settings, {*self.reads, *reads, *measures})
 
     @cached_property
     def name(self) -> str:
-        """The trial's folder: arm and seed for the reader, and a hash of all that the record depends on."""
+        """The name of the trial's folder: arm and seed for the reader, and a hash of all that the record depends on."""
         factors = {name: value for name, value in self.factors.items() if value not in (None, NULL)}
         keys, measures = [stage.key for stage in self.stages.values()], sorted(self.measures)
         key = digest([factors, self.source.images.fingerprint, self.split.hash, keys, measures])
@@ -65,7 +65,7 @@ class Trial:
 
 
 def role_of(last: Stage) -> str:
-    """Return what a trial's last stage is called in the record."""
+    """Return the role of a trial's last stage in the record."""
     return "classifier" if isinstance(last, MethodStage) else last.name
 
 
@@ -81,7 +81,7 @@ def plan_trial(settings: Mapping[str, Any]) -> Trial:
     config = Config.read(settings)
     for name, one in config.measures.items():
         if not isinstance(one, Measure):
-            raise ValueError(f"measures.{name} is a {type(one).__name__}: use a Measure")
+            raise ValueError(f"measures.{name} is of type {type(one).__name__}: use one of type Measure")
     source = load_source(config.source)
     split = draw_split(source, config.split)
     watches = [watch for one in config.measures.values() if (watch := one.watch(config, split)) is not None]
@@ -96,14 +96,14 @@ def plan_trial(settings: Mapping[str, Any]) -> Trial:
         stage.check()
     if not config.open_test and "classifier" in stages and not len(split.validation):
         raise ValueError(
-            "open_test=false, but there are no validation images: the classifier would not be measured at all"
+            "open_test=false, but there are no validation images: the classifier would not be evaluated at all"
         )
     notes = (*source.notes, *(note for one in config.measures.values() for note in one.notes(split, stages)))
     return Trial(config, source, split, last, measures, stages, (*notes, *last.notes))
 
 
 def plan_last(plan: Plan) -> Stage:
-    """Plan the stage of the arm's method, or that of its generated images where no classifier is asked for.
+    """Plan the stage of the arm's method or, with `classifier=none`, of its generated images.
 
     Raises:
         ValueError: If there is neither.

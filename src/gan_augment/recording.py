@@ -1,4 +1,4 @@
-"""What a trial leaves: its record, and its line in TensorBoard's HPARAMS tab."""
+"""The record of a trial, and its line in TensorBoard's HPARAMS tab."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +18,7 @@ from gan_augment.records.record import SCHEMA
 from gan_augment.stages import Output
 from gan_augment.training.hardware import Events
 
-SUMMARY = ("accuracy", "balanced_accuracy", "macro_f1", "nll")  # what TensorBoard shows of a trial
+SUMMARY = ("accuracy", "balanced_accuracy", "macro_f1", "nll")  # in TensorBoard
 
 
 def make_record(
@@ -29,7 +29,7 @@ def make_record(
     found: Findings | None = None,
     test_opened: str | None = None,
 ) -> dict[str, Any]:
-    """Describe a trial: what it was, what it found, what it cost and where it comes from."""
+    """Return the record of a trial: its settings, results, costs and provenance."""
     found, split, hardware = found or Findings(), trial.split, trial.config.hardware
     seconds = {
         role: {"spent": 0.0 if one.reused else one.seconds, "reused": one.seconds if one.reused else 0.0}
@@ -80,11 +80,10 @@ def make_record(
 
 
 def saw_further(trial: Trial) -> dict[str, int]:
-    """Count the images that had a part in training or selection in addition to the labelled ones.
+    """Count the images used in training or selection in addition to the labelled ones.
 
-    Training sees the pool, or its labels too, where the arm does. A generator that a metric chose has been selected
-    with the validation images; by any metric but the classification accuracy score also with what the judge knows: the
-    labels of the pool.
+    Training sees the pool, or also its labels, if the arm does. A metric that chooses the generator uses the validation
+    images; any metric but the classification accuracy score also uses the judge, which knows the labels of the pool.
     """
     stages, split = trial.needed.values(), trial.split
     pool = [images for stage in stages for role, images in stage.image_sets.items() if role == "pool"]
@@ -98,7 +97,7 @@ def saw_further(trial: Trial) -> dict[str, int]:
 
 
 def generator_checkpoint(trial: Trial, outputs: Mapping[str, Output]) -> dict[str, Any] | None:
-    """Name the checkpoint that synthetic images were made with; None without synthetic images."""
+    """Describe the checkpoint that made the synthetic images; None without synthetic images."""
     if "synthesis" not in outputs:
         return None
     path = trial.stages["gan"].checkpoint(outputs["gan"].folder)
@@ -108,7 +107,7 @@ def generator_checkpoint(trial: Trial, outputs: Mapping[str, Output]) -> dict[st
 
 
 def largest(*peaks: Mapping[str, int | None]) -> dict[str, int | None]:
-    """Return the largest of the memory peaks that parts of a trial had, None where none of them knows one."""
+    """Return the largest memory peaks of a trial's parts, None where all are unknown."""
     return {name: max(peak[name] or 0 for peak in peaks) or None for name in peaks[0]}
 
 

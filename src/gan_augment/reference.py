@@ -1,4 +1,4 @@
-"""What the files of `conf/` say about themselves, as `gan-augment --help` and as `docs/reference.md`. Imports no torch.
+"""The documentation in the files of `conf/`, as `gan-augment --help` and `docs/reference.md`. Imports no torch.
 
 A file starts with comments: its head. An option's comment stands behind it, or above it if it is long. In
 `conf/config.yaml`, a line `## Title` starts a section of groups and options.
@@ -18,7 +18,7 @@ SENTENCE_END = re.compile(r"(?<=[.?!])\s+(?=[A-Z])")
 FACT = re.compile(r"(Command|Expected|Cost): +")  # a line of a recipe's head
 NO_OPTIONS = ("_target_", "_partial_", "defaults", "hydra")
 SHARED = {"augmentation": "row"}  # the member of a group that only holds the defaults of the others
-# Old settings that have no present name of the same form, and what to write now.
+# Old settings without a direct successor, and what to write now.
 REPLACED = {
     "label_fraction=0.1": "labels=10%",
     "judge=none": "measures=[pseudo_labels,diversity,leak,modes,pictures]",
@@ -66,9 +66,9 @@ class Group:
     Attributes:
         name: Its name, that of a folder of `conf/`.
         comment: What it decides.
-        chosen: The members that are the default.
+        chosen: The default members.
         members: All members, the default first.
-        shared: The options of every member, where a file of their own holds them.
+        shared: The options common to all members, if they have a file of their own.
     """
 
     name: str
@@ -115,7 +115,7 @@ def read_member(file: Path, group: str) -> Member:
 
     Args:
         file: A file of `conf/`.
-        group: Its group, which its options' names start with unless the file says otherwise.
+        group: Its group, the prefix of its options' names unless the file sets another package.
     """
     lines = file.read_text(encoding="utf-8").splitlines()
     prefix = group
@@ -158,7 +158,7 @@ def _options(lines: Sequence[str], prefix: str) -> Iterator[Option]:
             name = ".".join([*([prefix] if prefix else []), *(one for _, one in parents), entry["name"]])
             parents.append((indent, entry["name"]))
             comment, value = entry["comment"] or " ".join(above), entry["value"] or ""
-            value = "" if value.startswith("${") else value  # its comment says where it comes from
+            value = "" if value.startswith("${") else value  # its comment explains the source
             if not set(name.split(".")) & set(NO_OPTIONS) and (value or comment):
                 yield Option(name, value, comment)
             above = []
@@ -263,7 +263,7 @@ def _contents(section: Section) -> str:
 
 
 def _group_parts(group: Group) -> list[str]:
-    """Return what the page says of a group."""
+    """Return a group's part of the page."""
     parts = [f"### The group `{group.name}`", f"{group.comment[0].upper()}{group.comment[1:]}."]
     if group.name == "experiment":
         return [*parts, *_recipes(group)]

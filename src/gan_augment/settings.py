@@ -123,7 +123,7 @@ def build(node: Mapping[str, Any], name: str, kind: type[Built]) -> Built:
     check_names(name, settings, known, needed)
     built = instantiate(node, _execution_whitelist_=["gan_augment.*"], _recursive_=False, _convert_="all")
     if not isinstance(built, kind):
-        raise ValueError(f"{name} is a {type(built).__name__}: use a {kind.__name__}")
+        raise ValueError(f"{name} is of type {type(built).__name__}: use one of type {kind.__name__}")
     return built
 
 

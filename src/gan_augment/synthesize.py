@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # the heavy imports wait until there is something to compute,
 OPTIONS = CONF / "synthesize.yaml"
 SAMPLING = ("per_class", "quotas", "latent_scale", "truncation", "selection", "threshold")
 TRIALS_NAMES = (*(f"synthesis.{name}" for name in SAMPLING), "trainer.num_threads", "trainer.accelerator")
-TEXTS = ("generator", "out", "check", "teacher", "licence")  # taken as they are written
+TEXTS = ("generator", "out", "check", "teacher", "licence")  # not parsed
 TO_REGENERATE = ("checkpoint", "generator_label", "seed", "number", "truncation")  # columns of a manifest
 FOR_CHECK = ("generator", "check", "accelerator", "num_threads")
 USAGE = """gan-augment-synthesize generator=TRIAL per_class=500 out=FOLDER
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run `gan-augment-synthesize generator=... out=... [option=value ...]`.
 
     Args:
-        arguments: Those of the command line by default.
+        arguments: By default those of the command line.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     if not given or set(given) & {"-h", "--help"}:
@@ -49,10 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (ValueError, OSError) as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        said = str(error)
-        for name in TRIALS_NAMES:  # what is synthesis.per_class there is per_class here
-            said = said.replace(name, name.split(".")[1])
-        print(f"gan-augment-synthesize: {said}", file=sys.stderr)
+        message = str(error)
+        for name in TRIALS_NAMES:  # synthesis.per_class of a trial is per_class here
+            message = message.replace(name, name.split(".")[1])
+        print(f"gan-augment-synthesize: {message}", file=sys.stderr)
         sys.exit(1)
 
 
@@ -60,7 +60,7 @@ def read_options(given: Sequence[str]) -> dict[str, Any]:
     """Read the options of the command.
 
     Raises:
-        ValueError: If one is unknown, has no value, or one that is needed is missing.
+        ValueError: If one is unknown or has no value, or a required one is missing.
     """
     import yaml
 
@@ -78,19 +78,19 @@ def read_options(given: Sequence[str]) -> dict[str, Any]:
     if options["generator"] == "???":
         raise ValueError("generator must be set: the folder of a trial or of a gan stage, or a checkpoint, gan.pt")
     if (options["out"] is None) == (options["check"] is None):
-        raise ValueError("say out=FOLDER or out=FILE.npz, to write; or check=..., what was written; and not both")
-    if options["check"] is not None and (beside := sorted(set(chosen) - set(FOR_CHECK))):
-        raise ValueError(f"{beside[0]} cannot be said beside check=...: images are made as their manifest says")
+        raise ValueError("use either out=FOLDER or out=FILE.npz, to write, or check=..., to check a written set")
+    if options["check"] is not None and (unused := sorted(set(chosen) - set(FOR_CHECK))):
+        raise ValueError(f"{unused[0]} cannot be combined with check=...: its value is in the manifest")
     return dict(options)
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a generator lies.
+    """The files of a generator.
 
     Attributes:
-        checkpoint: Its file.
-        record: The record of its trial; None if it is not known.
+        checkpoint: Its checkpoint.
+        record: The record of its trial; None if unknown.
         teacher: The checkpoint of that trial's teacher, if there is one.
     """
 
@@ -123,10 +123,10 @@ class Origin:
 
 
 def export(options: Mapping[str, Any], given: Sequence[str]) -> str:
-    """Write a synthetic set; return what to say of it.
+    """Write a synthetic set; return a message for the user.
 
     Raises:
-        ValueError: If an option is out of range, the generator cannot be read, or there is something at `out`.
+        ValueError: If an option is out of range, the generator cannot be read, or `out` exists.
     """
     from gan_augment.artefacts.classifier import TrainedClassifier
     from gan_augment.artefacts.export import check_free, write_folder, write_npz
@@ -145,20 +145,20 @@ def export(options: Mapping[str, Any], given: Sequence[str]) -> str:
         path = origin.teacher if options["teacher"] is None else Path(options["teacher"]).expanduser()
         if path is None:
             raise ValueError(
-                "selection=confident, but there is no teacher.pt beside the generator: name one as teacher=..."
+                "selection=confident, but there is no teacher.pt next to the generator: name one with teacher=..."
             )
         teacher = TrainedClassifier.load(path, device)
     elif options["teacher"] is not None:
         raise ValueError(f"teacher={options['teacher']}, but selection=all takes every image: set selection=confident")
     made = synthesize(generator, settings, _class_counts(generator, teacher), options["seed"], teacher)
-    asked = "none" if path is None else file_hash(path)
+    teacher_hash = "none" if path is None else file_hash(path)
     card = data_card(
         generator,
         origin,
         made,
         settings,
         options,
-        {"command": shlex.join(["gan-augment-synthesize", *given]), "teacher": asked},
+        {"command": shlex.join(["gan-augment-synthesize", *given]), "teacher": teacher_hash},
     )
     write = write_npz if out.suffix == ".npz" else write_folder
     write(made.images, manifest_rows(generator, made, settings, options["seed"]), card, out)
@@ -166,10 +166,10 @@ def export(options: Mapping[str, Any], given: Sequence[str]) -> str:
 
 
 def check(options: Mapping[str, Any]) -> str:
-    """Make the images of a manifest again; return what to say if all are the same bit for bit.
+    """Make the images of a manifest again; return a message for the user if all are the same, bit for bit.
 
     Raises:
-        ValueError: If one is not, or the manifest is of another generator.
+        ValueError: If one differs, or the manifest belongs to another generator.
     """
     from gan_augment.artefacts.export import read_manifest
     from gan_augment.artefacts.generator import Generator
@@ -186,14 +186,14 @@ def check(options: Mapping[str, Any]) -> str:
     again = regenerate(generator, rows)
     if differ := [row for row, one, other in zip(rows, again, images, strict=True) if not one.equal(other)]:
         first = next(iter(differ[0].values()))
-        raise ValueError(f"{len(differ)} of {len(rows)} images of {path} come out differently, the first is {first}")
-    return f"{len(rows)} images of {path} come out again, bit for bit"
+        raise ValueError(f"{len(differ)} of {len(rows)} images of {path} differ, the first is {first}")
+    return f"{len(rows)} images of {path} are reproduced bit for bit"
 
 
 def manifest_rows(
     generator: Generator, made: SyntheticSet, settings: SynthesisSettings, seed: int
 ) -> list[dict[str, Any]]:
-    """Say of each image how to make it again, and why it was taken."""
+    """Return a row for each image: how to make it again, and why it was selected."""
     from gan_augment.artefacts.generator import latent_seed
 
     rows = []
@@ -222,11 +222,11 @@ def regenerate(generator: Generator, rows: Sequence[Mapping[str, str]]) -> list[
     """Make the images of a manifest's rows again.
 
     Args:
-        generator: The one that made them.
+        generator: The generator that made them.
         rows: Rows of the manifest, as text.
 
     Returns:
-        An image `[C, H, W]` a row.
+        One image `[C, H, W]` per row.
     """
     import torch
 
@@ -249,12 +249,12 @@ def data_card(
     made: SyntheticSet,
     settings: SynthesisSettings,
     options: Mapping[str, Any],
-    beside: Mapping[str, Any],
+    made_with: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Say what a synthetic set is, for whoever finds it; `beside` is what else there is to say of how it was made."""
+    """Describe a synthetic set: its licence, generator and training data; `made_with` adds to how it was made."""
     about, record = generator.about, origin.record
     if record is not None and (record["provenance"].get("checkpoint") or {}).get("hash") != generator.hash:
-        record = None  # another file that lies in a trial's folder
+        record = None  # another checkpoint in a trial's folder
     parts = ("architecture", "conditioning", "loss")
     design = {name: about["design"][name]["_target_"].split(".")[-1] for name in parts}
     trained_on: dict[str, Any] = {
@@ -281,7 +281,7 @@ def data_card(
         "synthetic": True,
         "licence": options["licence"],
         "made with": {
-            **beside,
+            **made_with,
             "seed": options["seed"],
             "quotas": settings.quotas,
             "images a class": settings.per_class,

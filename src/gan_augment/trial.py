@@ -26,13 +26,13 @@ log = logging.getLogger(__name__)
 
 
 def run_trial(trial: Trial, folder: Path, store: StageStore, title: str) -> dict[str, Any]:
-    """Carry a trial's stages out, open the test set once, unless it stays closed, and measure.
+    """Run a trial's stages, open the test set once unless it stays closed, and measure.
 
     Args:
-        trial: What to do.
+        trial: The trial.
         folder: The trial's folder, for everything but the record.
-        store: Where stages are found and kept.
-        title: What to call the trial on the screen.
+        store: The store of stages.
+        title: Title of the trial on the screen.
 
     Returns:
         The record.
@@ -75,7 +75,7 @@ def run_trial(trial: Trial, folder: Path, store: StageStore, title: str) -> dict
 def examine(
     trial: Trial, classifier: TrainedClassifier, part: str, images: ImageSet, folder: Path | None = None
 ) -> Findings:
-    """Measure the classifier on a part of the images; keep its answers in a folder if there is one."""
+    """Evaluate the classifier on a part of the images; write its predictions into `folder` if it is given."""
     if not len(images):
         return Findings({part: {}})
     probabilities = classifier.probabilities(images)

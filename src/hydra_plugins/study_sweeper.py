@@ -1,4 +1,4 @@
-"""A plugin of Hydra, which finds it by the name of this folder: the order of a study's trials."""
+"""A Hydra plugin, found by the name of this folder: the order of a study's trials."""
 
 from collections.abc import Sequence
 
@@ -9,19 +9,19 @@ from gan_augment.launch import unfinished
 
 
 class StudySweeper(BasicSweeper):
-    """Runs every combination; what a generator does not depend on varies slowest, wherever it was asked for.
+    """Runs every combination; settings that do not affect a generator vary slowest, whatever their order.
 
     So trials that share a generator do not start together: one worker would wait until the other has trained it.
-    Trials that are finished are left out: the launch has seen to them.
+    Finished trials are left out: the launch has handled them.
     """
 
     def get_job_batch(self) -> Sequence[Sequence[str]]:
         """Return the settings of the jobs to run next."""
-        assert self.config is not None  # since the sweeper was set up
+        assert self.config is not None  # set by `setup`
         return unfinished(self.config, super().get_job_batch())
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-        """Take the jobs as they are: the launch has composed and checked each of them, and that takes its time."""
+        """Do nothing: the launch has already composed and checked each job, which is slow."""
 
     @staticmethod
     def split_arguments(overrides: list[Override], max_batch_size: int | None) -> list[list[list[str]]]:

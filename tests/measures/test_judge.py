@@ -183,7 +183,7 @@ def test_cas_is_the_accuracy_of_a_classifier_of_generated_images_alone(judge, im
         ({"rate": 1}, "measures.judge has no setting rate: use .*"),
         (
             {"network": {"_target_": "gan_augment.networks.cnn.CNN", "_partial_": True}},
-            "measures.judge.network is a CNN: use gan_augment.networks.judge.Judge",
+            "measures.judge.network is of type CNN: use gan_augment.networks.judge.Judge",
         ),
         (
             {"network": JUDGE_NODE["network"] | {"num_features": 0}},

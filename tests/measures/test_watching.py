@@ -100,7 +100,7 @@ def test_looks_need_a_judge_and_images_to_compare_with(image_set, plan_watch):
         with pytest.raises(ValueError, match=rf"judge\.every=400, but there is no judge\. The generator .*: {reason}"):
             plan_watch(images, images, every=400)
     nothing = image_set().subset(torch.arange(0))
-    with pytest.raises(ValueError, match="but there is no validation image for it to compare with"):
+    with pytest.raises(ValueError, match="but there are no validation images: raise validation_per_class"):
         plan_watch(image_set(), nothing, every=400)
 
 

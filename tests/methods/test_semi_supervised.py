@@ -205,7 +205,7 @@ def test_the_labels_of_the_pool_change_nothing(image_set, cpu, tmp_path):
 
 def test_the_stage_refuses_to_be_handed_labels_of_the_pool(image_set, cpu):
     labelled, _, validation = parts(image_set)
-    with pytest.raises(AssertionError, match="views hand the pool out without its labels"):
+    with pytest.raises(AssertionError, match="views provide the pool without its labels"):
         stage((labelled, image_set(seed=1), validation), cpu).check()
 
 
@@ -296,12 +296,12 @@ def test_networks_that_do_not_fit_are_refused(image_set, cpu):
         stage(parts(image_set), cpu, **changes).check()
 
     cnn = {"_target_": "gan_augment.networks.cnn.CNN", "_partial_": True}
-    with pytest.raises(ValueError, match=r"network is a CNN: use one of gan_augment\.networks\.classifying"):
+    with pytest.raises(ValueError, match=r"network is of type CNN: use one of gan_augment\.networks\.classifying"):
         lay_out(network=cnn)
     points = {"_target_": "gan_augment.networks.points.Points", "latent_dim": 2}
     with pytest.raises(ValueError, match=r"semi_supervised\.generator: architecture Points makes points"):
         lay_out(generator=points)
-    with pytest.raises(ValueError, match=r"^semi_supervised\.generator is a Projection: use a"):
+    with pytest.raises(ValueError, match=r"^semi_supervised\.generator is of type Projection: use one"):
         lay_out(generator={"_target_": "gan_augment.networks.conditioning.Projection"})
     with pytest.raises(ValueError, match=r"semi_supervised\.generator: architecture\.latent_dim=0"):
         lay_out(generator=NODE["generator"] | {"latent_dim": 0})

@@ -59,7 +59,9 @@ class JudgeStage(Stage):
         except ValueError as error:
             raise ValueError(str(error) if str(error).startswith(where) else f"{where}: {error}") from error
         if not isinstance(network, JudgeNetwork):
-            raise ValueError(f"{where}.network is a {type(network).__name__}: use gan_augment.networks.judge.Judge")
+            raise ValueError(
+                f"{where}.network is of type {type(network).__name__}: use gan_augment.networks.judge.Judge"
+            )
         return network.num_features
 
     def check(self) -> None:

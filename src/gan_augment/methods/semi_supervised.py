@@ -112,7 +112,8 @@ class SemiSupervisedSettings(Method):
         network = build(self.network, "semi_supervised.network", partial)(shape, num_classes)
         if not isinstance(network, ClassifyingDiscriminator):
             raise ValueError(
-                f"semi_supervised.network is a {type(network).__name__}: use one of gan_augment.networks.classifying"
+                f"semi_supervised.network is of type {type(network).__name__}: use one of "
+                "gan_augment.networks.classifying"
             )
         return network
 
