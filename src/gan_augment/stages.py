@@ -129,7 +129,9 @@ class Stage:
                 inputs[one.name] = value.fingerprint
             elif one.metadata.get("merged"):
                 settings |= plain(value)
-            elif one.name != "seed" and not one.metadata.get("made_from"):
+            elif one.metadata.get("made_from"):
+                assert value is None, f"{one.name} is an input: an image set, a stage or a bundle"
+            elif one.name != "seed":
                 settings[one.name] = plain(value)
         return {
             "stage": self.name,
