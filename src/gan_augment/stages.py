@@ -226,7 +226,7 @@ class Output:
 
 
 class StageStore:
-    """Stage outputs under `<root>/<stage>/<key>/`, each made once, whoever asks first.
+    """Stage outputs under `<root>/<stage>/<key>/`, each made once and shared by all trials.
 
     An output is written to `<key>.partial` under a lock and then renamed, so a folder without that ending is whole.
     What a killed process left there is cleared, unless it holds checkpoints that a training can go on from.

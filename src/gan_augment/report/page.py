@@ -275,3 +275,7 @@ def _samples(study: Study, found: list[Configuration]) -> list[Sample]:
 
 def _embedded(image: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(image).decode()}"
+
+
+if __name__ == "__main__":
+    main()
