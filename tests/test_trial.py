@@ -801,7 +801,7 @@ def test_arms_with_a_gan_share_the_generator(trial):
 def test_a_data_set_that_leaves_something_out_is_told(plain_settings, name):
     settings = plain_settings("augmentation=none")
     data = {key: value for key, value in settings["data"].items() if key != name}
-    with pytest.raises(ValueError, match=f"^data lacks {name}: a member of conf/data/ says"):
+    with pytest.raises(ValueError, match=f"^data lacks {name}: a file of conf/data/ sets"):
         plan_trial({**settings, "data": data})
 
 
