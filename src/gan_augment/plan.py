@@ -85,7 +85,9 @@ def plan_trial(settings: Mapping[str, Any]) -> Trial:
     source = load_source(config.source)
     split = draw_split(source, config.split)
     watches = [watch for one in config.measures.values() if (watch := one.watch(config, split)) is not None]
-    plan = Plan(config, Views(split, config.arm.sees, config.split.seed), watches[0] if watches else None)
+    if len(watches) > 1:
+        raise ValueError("several measures follow the generator while it trains: set every of all but one to null")
+    plan = Plan(config, Views(split, config.arm.sees, config.split.seed), *watches)
     last = plan_last(plan)
     stages = in_order(**{role_of(last): last})
     wanted = {name: one.stages(plan, split, stages) for name, one in config.measures.items()}

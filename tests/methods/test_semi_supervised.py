@@ -332,7 +332,7 @@ def test_the_step_keeps_the_labels_of_the_pool_out(image_set):
     system.optimizers = lambda use_pl_optimizer: rates
     system.log_every_n_steps = 100
     images = torch.rand(22, 1, 8, 8) * 2 - 1
-    labels = torch.cat([torch.arange(6) % 3, torch.full((16,), 10**6)])  # no class: whoever reads it fails
+    labels = torch.cat([torch.arange(6) % 3, torch.full((16,), 10**6)])  # no class: reading one of them fails
     parts = {"labelled": slice(0, 6), "pool": slice(6, 22)}
     for step in range(2):
         system.training_step(Batch(images, labels, parts), step)

@@ -14,6 +14,7 @@ from gan_augment.contracts import Plan, Watch
 from gan_augment.data.image_set import ImageSet
 from gan_augment.data.source import Modes
 from gan_augment.data.split import Split
+from gan_augment.generators.sampling import Synthesis
 from gan_augment.records.findings import Findings
 from gan_augment.stages import Output, Stage
 
@@ -63,7 +64,9 @@ class Finished:
     @property
     def real(self) -> ImageSet:
         """The labelled images to compare the synthetic ones with, with the same classes."""
-        return self.stages["synthesis"].like  # type: ignore[attr-defined]
+        synthesis = self.stages["synthesis"]
+        assert isinstance(synthesis, Synthesis)
+        return synthesis.like
 
     @property
     def measured(self) -> ImageSet:

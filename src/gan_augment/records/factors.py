@@ -54,7 +54,7 @@ def trial_factors(settings: Mapping[str, Any], reads: Collection[str]) -> dict[s
 
 
 def has_effect(name: str, reads: Collection[str]) -> bool:
-    """Whether a setting lies in one of the nodes that are read.
+    """Whether a setting belongs to one of the nodes that are read.
 
     Example:
         >>> has_effect("loss.gradient", ("loss",)), has_effect("data.classical.shift", ("data",))
