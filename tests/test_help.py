@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from gan_augment.app import CONF
-from gan_augment.reference import help_text, read_member, read_sections
+from gan_augment.options import help_text, read_member, read_sections
 
 TITLES = ["Images", "Generator", "Method", "Measures", "Where it runs", "Study"]
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra")
@@ -65,7 +65,7 @@ def test_every_member_and_every_option_says_what_it_is(sections):
         assert set(unsaid) <= {"classifier.network", "semi_supervised.network", "measures.judge.network"}
 
 
-def test_a_file_is_read_with_its_package_comments_and_facts(tmp_path):
+def test_a_file_is_read_with_its_package_and_comments(tmp_path):
     (tmp_path / "one.yaml").write_text(
         "# @package measures.one\n# What it is (A et al. 2020). And more,\n# on two lines.\n"
         "# Command:   gan-augment a=1\n#              b=2\n#            gan-augment-report x\n# Cost:      2 minutes\n"
@@ -73,9 +73,8 @@ def test_a_file_is_read_with_its_package_comments_and_facts(tmp_path):
         "inner: # a mapping\n  deep: ${paths.output_dir}/x # a folder\n"
     )
     member = read_member(tmp_path / "one.yaml", "measures")
-    assert member.head == "What it is (A et al. 2020). And more, on two lines."
+    assert member.head[:2] == ["What it is (A et al. 2020). And more,", "on two lines."]
     assert member.summary == "What it is (A et al. 2020)."
-    assert member.facts == {"Command": ["gan-augment a=1 b=2", "gan-augment-report x"], "Cost": ["2 minutes"]}
     assert [(one.name, one.default, one.comment) for one in member.options] == [
         ("measures.one.plain", "3", "a number"),
         ("measures.one.long", "[1, 2]", "A long comment above."),

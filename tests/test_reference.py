@@ -1,12 +1,14 @@
 """docs/reference.md: built from the comments in conf/, and current."""
 
 import re
+import runpy
 
 from gan_augment.app import CONF
 from gan_augment.records.aliases import FACTORS, VALUES
-from gan_augment.reference import page
 
 PAGE = CONF.parent / "docs" / "reference.md"
+BUILD = runpy.run_path(str(PAGE.with_suffix(".py")))
+page = BUILD["page"]
 
 
 def test_the_page_is_current():
@@ -32,3 +34,16 @@ def test_links_within_the_page_lead_somewhere():
 def test_every_recipe_states_question_command_expected_result_and_cost():
     rows = re.findall(r"^\| `(\w+)` \| (.+) \| (`gan-augment.*`) \| (.+) \| (.+) \|$", page(CONF), re.M)
     assert {name for name, *_ in rows} == {path.stem for path in (CONF / "experiment").glob("*.yaml")}
+
+
+def test_a_head_is_divided_into_its_text_and_its_facts():
+    lines = [
+        "What it is.",
+        "And more.",
+        "Command:   gan-augment a=1",
+        "b=2",
+        "gan-augment-report x",
+        "Cost:      a minute",
+    ]
+    facts = {"Command": ["gan-augment a=1 b=2", "gan-augment-report x"], "Cost": ["a minute"]}
+    assert BUILD["divide_head"](lines) == ("What it is. And more.", facts)

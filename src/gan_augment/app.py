@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from gan_augment.errors import show_error
 from gan_augment.job import run_job
-from gan_augment.reference import help_text
+from gan_augment.options import help_text
 
 # A wheel has `conf/` inside the package, a checkout next to `src/`.
 CONF = next(
