@@ -110,17 +110,7 @@ class Generator:
         )
 
     def images(self, label: int, numbers: Tensor, seed: int, latents: Latents = AS_IN_TRAINING) -> Tensor:
-        """Make some of the images of a label.
-
-        Args:
-            label: In [0, K).
-            numbers: Which ones, int64 `[N]`, each at least 0.
-            seed: Decides the latent vectors.
-            latents: How they are drawn.
-
-        Returns:
-            Images `[N, C, H, W]`, on the CPU.
-        """
+        """Make the images `[N, C, H, W]` of a label in [0, K) with some numbers, int64 `[N]`, on the CPU."""
         blocks, which = (numbers // BLOCK).unique(return_inverse=True)
         made = []
         for block in blocks.tolist():

@@ -129,6 +129,9 @@ class Configuration:
         return int((self.trials["status"] == status).sum())
 
 
+Pair = tuple[Configuration, Configuration]  # a configuration and its base
+
+
 def has_unequal_classes(study: Study) -> bool:
     """Whether any trial with a result has classes so unequal in number that accuracy may mislead."""
     ratios = _with_results(study.trials).reindex(columns=[LABELLED_RATIO, IMBALANCE]).astype(float)
@@ -172,9 +175,7 @@ def configurations(study: Study) -> list[Configuration]:
     return sorted(found, key=lambda c: (_arm_order(c.arm), [(k, natural(v)) for k, v in c.setting.items()]))
 
 
-def pairs(
-    found: list[Configuration], against: Sequence[tuple[str, Any]] = ()
-) -> list[tuple[Configuration, Configuration]]:
+def pairs(found: list[Configuration], against: Sequence[tuple[str, Any]] = ()) -> list[Pair]:
     """Pair each configuration with results with its bases, arm by arm, then setting by setting.
 
     `against` are settings with their baseline values, with which all other values are compared.
