@@ -69,7 +69,6 @@ class Configuration:
     """An arm at one setting of the swept factors.
 
     Attributes:
-        arm: The arm.
         setting: The swept factors that have an effect here.
         trials: Its trials, failed ones included.
         reads: Role of a stage -> the configuration nodes that it depends on.
@@ -107,8 +106,7 @@ class Configuration:
     @property
     def has_generator(self) -> bool:
         """Whether its trials have a GAN, semi-supervised ones included; in trials without one its factors are null."""
-        columns = [GENERATORS, "factors.semi_supervised"]
-        return bool(self.trials.reindex(columns=columns).notna().any(axis=None))
+        return bool(self.trials.reindex(columns=[GENERATORS, "factors.semi_supervised"]).notna().any(axis=None))
 
     def is_read_by(self, name: str, *roles: str) -> bool:
         """Whether a stage of one of these roles depends on a setting."""

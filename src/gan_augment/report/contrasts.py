@@ -28,8 +28,6 @@ class Contrast:
     """One configuration against another that differs only in the arm or in one setting, in one metric.
 
     Attributes:
-        one: The configuration.
-        base: The configuration that it is compared with.
         metric: The column of the compared result; `metric_in_words` is its name.
         part: The images of the results: `test` or `validation`.
         unit: The unit of a pair: `split` or `training seed`.

@@ -49,8 +49,7 @@ class Estimate:
     """A mean difference with the variance of that mean.
 
     Attributes:
-        mean: The mean difference; nan without pairs.
-        num_pairs: Number of independent pairs.
+        mean, num_pairs: As in an `Interval`.
         split_variance: Variance of the mean between pairs, s^2 / n; nan with fewer than two pairs.
         images: The variance from the choice of test images; None to leave it out.
     """
