@@ -6,7 +6,6 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -197,15 +196,15 @@ def regenerate(generator: Generator, rows: Sequence[Mapping[str, str]]) -> list[
 
     from gan_augment.artefacts.generator import Latents
 
-    def drawn(row: Mapping[str, str]) -> tuple[int, int, Latents]:
-        truncation = float(row["truncation"]) if row["truncation"] else None
-        return int(row["generator_label"]), int(row["seed"]), Latents(float(row.get("latent_scale", 1)), truncation)
-
-    images: list[torch.Tensor] = []
-    for (label, seed, latents), alike in groupby(rows, drawn):
-        numbers = torch.tensor([int(row["number"]) for row in alike])
-        images.extend(generator.images(label, numbers, seed, latents))
-    return images
+    groups: dict[tuple[int, int, Latents], list[int]] = {}
+    for place, row in enumerate(rows):
+        latents = Latents(float(row.get("latent_scale", 1)), float(row["truncation"]) if row["truncation"] else None)
+        groups.setdefault((int(row["generator_label"]), int(row["seed"]), latents), []).append(place)
+    made: dict[int, torch.Tensor] = {}
+    for (label, seed, latents), places in groups.items():
+        numbers = torch.tensor([int(rows[place]["number"]) for place in places])
+        made |= dict(zip(places, generator.images(label, numbers, seed, latents), strict=True))
+    return [made[place] for place in range(len(rows))]
 
 
 def data_card(
