@@ -6,7 +6,6 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +15,13 @@ from gan_augment.records.record import read_record
 if TYPE_CHECKING:  # the heavy imports wait until there is something to compute, so that `--help` answers at once
     import torch
 
-    from gan_augment.artefacts.classifier import TrainedClassifier
     from gan_augment.artefacts.generator import Generator
     from gan_augment.artefacts.synthetic_set import SyntheticSet
-    from gan_augment.generators.sampling import SynthesisSettings
 
 OPTIONS = CONF / "synthesize.yaml"
-SAMPLING = ("per_class", "quotas", "latent_scale", "truncation", "selection", "threshold")
+# The options of the sampling, as the data card calls them.
+SAMPLING = {"quotas": "quotas", "per_class": "images a class", "latent_scale": "scale of the latents"}
+SAMPLING |= {name: name for name in ("truncation", "selection", "threshold")}
 TRIALS_NAMES = (*(f"synthesis.{name}" for name in SAMPLING), "trainer.num_threads", "trainer.accelerator")
 TEXTS = ("generator", "out", "check", "teacher", "licence")  # not parsed
 TO_REGENERATE = ("checkpoint", "generator_label", "seed", "number", "truncation")  # columns of a manifest
@@ -34,11 +33,7 @@ Labelled images from a trained generator, in exact numbers, each with its proven
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run `gan-augment-synthesize generator=... out=... [option=value ...]`.
-
-    Args:
-        arguments: By default those of the command line.
-    """
+    """Run `gan-augment-synthesize generator=... out=... [option=value ...]`."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     if not given or set(given) & {"-h", "--help"}:
         print(f"{USAGE}\n{OPTIONS.read_text(encoding='utf-8')}")
@@ -64,7 +59,7 @@ def read_options(given: Sequence[str]) -> dict[str, Any]:
     """
     import yaml
 
-    options = yaml.safe_load(OPTIONS.read_text(encoding="utf-8"))
+    options: dict[str, Any] = yaml.safe_load(OPTIONS.read_text(encoding="utf-8"))
     if without := [one for one in given if "=" not in one]:
         raise ValueError(f"{without[0]}: write option=value, with one of {', '.join(options)}")
     chosen = {name: text for name, _, text in (one.partition("=") for one in given)}
@@ -81,45 +76,28 @@ def read_options(given: Sequence[str]) -> dict[str, Any]:
         raise ValueError("use either out=FOLDER or out=FILE.npz, to write, or check=..., to check a written set")
     if options["check"] is not None and (unused := sorted(set(chosen) - set(FOR_CHECK))):
         raise ValueError(f"{unused[0]} cannot be combined with check=...: its value is in the manifest")
-    return dict(options)
+    return options
 
 
-@dataclass(frozen=True)
-class Origin:
-    """The files of a generator.
+def find_checkpoint(named: str) -> Path:
+    """Find the checkpoint of a generator by its trial, its stage or its file.
 
-    Attributes:
-        checkpoint: Its checkpoint.
-        record: The record of its trial; None if unknown.
-        teacher: The checkpoint of that trial's teacher, if there is one.
+    Raises:
+        ValueError: If there is none.
     """
+    from gan_augment.artefacts.generator import chosen_checkpoint
 
-    checkpoint: Path
-    record: Mapping[str, Any] | None
-    teacher: Path | None
-
-    @classmethod
-    def find(cls, named: str) -> Origin:
-        """Find a generator by its trial, its stage or its file.
-
-        Raises:
-            ValueError: If there is none.
-        """
-        from gan_augment.artefacts.generator import chosen_checkpoint
-
-        path = Path(named).expanduser()
-        if not path.exists():
-            raise ValueError(f"generator={named}: not found: name the folder of a trial or gan stage, or a checkpoint")
-        folder = path if path.is_dir() else path.parent
-        is_trial = (folder / "record.json").exists()
-        if path.is_dir():
-            path = folder / "gan.pt" if is_trial else chosen_checkpoint(folder)
-        if not path.exists():
-            what = "this trial has no generator" if is_trial else "there is no trial and no stage of a GAN"
-            raise ValueError(f"generator={named}: {what}: name another folder, or a checkpoint")
-        record = read_record(folder / "record.json") if is_trial else None
-        teacher = folder / "teacher.pt"
-        return cls(path, record, teacher if teacher.exists() else None)
+    path = Path(named).expanduser()
+    if not path.exists():
+        raise ValueError(f"generator={named}: not found: name the folder of a trial or gan stage, or a checkpoint")
+    if not path.is_dir():
+        return path
+    is_trial = (path / "record.json").exists()
+    checkpoint = path / "gan.pt" if is_trial else chosen_checkpoint(path)
+    if not checkpoint.exists():
+        what = "this trial has no generator" if is_trial else "there is no trial and no stage of a GAN"
+        raise ValueError(f"generator={named}: {what}: name another folder, or a checkpoint")
+    return checkpoint
 
 
 def export(options: Mapping[str, Any], given: Sequence[str]) -> str:
@@ -128,6 +106,8 @@ def export(options: Mapping[str, Any], given: Sequence[str]) -> str:
     Raises:
         ValueError: If an option is out of range, the generator cannot be read, or `out` exists.
     """
+    import torch
+
     from gan_augment.artefacts.classifier import TrainedClassifier
     from gan_augment.artefacts.export import check_free, write_folder, write_npz
     from gan_augment.artefacts.generator import Generator
@@ -139,29 +119,26 @@ def export(options: Mapping[str, Any], given: Sequence[str]) -> str:
     check_integer("seed", options["seed"], low=0)
     out = Path(options["out"]).expanduser()
     check_free(out)
-    origin, device = Origin.find(options["generator"]), _device(options)
-    generator, teacher, path = Generator.load(origin.checkpoint, device), None, None
+    checkpoint, device = find_checkpoint(options["generator"]), _device(options)
+    of_trial = checkpoint.with_name("record.json")
+    record = read_record(of_trial) if of_trial.exists() else None
+    generator, teacher, teacher_hash = Generator.load(checkpoint, device), None, "none"
     if settings.asks_teacher:
-        path = origin.teacher if options["teacher"] is None else Path(options["teacher"]).expanduser()
-        if path is None:
+        beside = checkpoint.with_name("teacher.pt")
+        path = beside if options["teacher"] is None else Path(options["teacher"]).expanduser()
+        if path is beside and not path.exists():
             raise ValueError(
                 "selection=confident, but there is no teacher.pt next to the generator: name one with teacher=..."
             )
-        teacher = TrainedClassifier.load(path, device)
+        teacher, teacher_hash = TrainedClassifier.load(path, device), file_hash(path)
     elif options["teacher"] is not None:
         raise ValueError(f"teacher={options['teacher']}, but selection=all takes every image: set selection=confident")
-    made = synthesize(generator, settings, _class_counts(generator, teacher), options["seed"], teacher)
-    teacher_hash = "none" if path is None else file_hash(path)
-    card = data_card(
-        generator,
-        origin,
-        made,
-        settings,
-        options,
-        {"command": shlex.join(["gan-augment-synthesize", *given]), "teacher": teacher_hash},
-    )
+    counts = generator.about["class_counts"] if generator.knows_classes or teacher is None else teacher.class_counts
+    made = synthesize(generator, settings, torch.tensor(counts), options["seed"], teacher)
+    made_with = {"command": shlex.join(["gan-augment-synthesize", *given]), "teacher": teacher_hash}
+    card = data_card(generator, record, made, options, made_with)
     write = write_npz if out.suffix == ".npz" else write_folder
-    write(made.images, manifest_rows(generator, made, settings, options["seed"]), card, out)
+    write(made.images, manifest_rows(generator, made, options), card, out)
     return f"{len(made.images)} images: {out}"
 
 
@@ -176,7 +153,7 @@ def check(options: Mapping[str, Any]) -> str:
 
     path = Path(options["check"]).expanduser()
     rows, images = read_manifest(path)
-    generator = Generator.load(Origin.find(options["generator"]).checkpoint, _device(options))
+    generator = Generator.load(find_checkpoint(options["generator"]), _device(options))
     if not rows or not set(TO_REGENERATE) <= set(rows[0]):
         raise ValueError(f"{path} has a manifest without rows, or without the columns {', '.join(TO_REGENERATE)}")
     if others := {row["checkpoint"] for row in rows} - {generator.hash}:
@@ -190,28 +167,23 @@ def check(options: Mapping[str, Any]) -> str:
     return f"{len(rows)} images of {path} are reproduced bit for bit"
 
 
-def manifest_rows(
-    generator: Generator, made: SyntheticSet, settings: SynthesisSettings, seed: int
-) -> list[dict[str, Any]]:
+def manifest_rows(generator: Generator, made: SyntheticSet, options: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return a row for each image: how to make it again, and why it was selected."""
     from gan_augment.artefacts.generator import latent_seed
 
     rows = []
-    for label, number, confidence in zip(
-        made.images.labels.tolist(), made.numbers.tolist(), made.confidence.tolist(), strict=True
-    ):
+    columns = made.images.labels.tolist(), made.numbers.tolist(), made.confidence.tolist()
+    for label, number, confidence in zip(*columns, strict=True):
         given = label if generator.knows_classes else 0
         rows.append(
             {
                 "class_index": label,
                 "checkpoint": generator.hash,
                 "generator_label": given,
-                "seed": seed,
+                "seed": options["seed"],
                 "number": number,
-                "latent_seed": latent_seed(seed, given, number),
-                "latent_scale": settings.latent_scale,
-                "truncation": settings.truncation,
-                "selection": settings.selection,
+                "latent_seed": latent_seed(options["seed"], given, number),
+                **{name: options[name] for name in ("latent_scale", "truncation", "selection")},
                 "teacher_probability": None if confidence != confidence else round(confidence, 6),
             }
         )
@@ -219,15 +191,7 @@ def manifest_rows(
 
 
 def regenerate(generator: Generator, rows: Sequence[Mapping[str, str]]) -> list[torch.Tensor]:
-    """Make the images of a manifest's rows again.
-
-    Args:
-        generator: The generator that made them.
-        rows: Rows of the manifest, as text.
-
-    Returns:
-        One image `[C, H, W]` per row.
-    """
+    """Make the images of a manifest's rows again, one `[C, H, W]` per row."""
     import torch
 
     from gan_augment.artefacts.generator import Latents
@@ -245,19 +209,18 @@ def regenerate(generator: Generator, rows: Sequence[Mapping[str, str]]) -> list[
 
 def data_card(
     generator: Generator,
-    origin: Origin,
+    record: Mapping[str, Any] | None,
     made: SyntheticSet,
-    settings: SynthesisSettings,
     options: Mapping[str, Any],
     made_with: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Describe a synthetic set: its licence, generator and training data; `made_with` adds to how it was made."""
-    about, record = generator.about, origin.record
+    about = generator.about
     if record is not None and (record["provenance"].get("checkpoint") or {}).get("hash") != generator.hash:
         record = None  # another checkpoint in a trial's folder
     parts = ("architecture", "conditioning", "loss")
     design = {name: about["design"][name]["_target_"].split(".")[-1] for name in parts}
-    trained_on: dict[str, Any] = {
+    trained_on = {
         "fingerprint of the labelled images": about["trained_on"],
         "labelled images": sum(about["class_counts"]),
         "labelled images of each class": dict(zip(about["class_names"], about["class_counts"], strict=True)),
@@ -265,30 +228,22 @@ def data_card(
     }
     if record is None:
         trained_on |= {"data": "unknown", "split": "unknown: the generator was named without its trial"}
-        metrics: dict[str, Any] = {"known": "no: the generator was named without its trial"}
+        metrics = {"known": "no: the generator was named without its trial"}
     else:
         trained_on |= {"data": record["factors"]["data"], "split": record["provenance"]["split"]}
         if "pseudo_labels" in record["metrics"]:
             teacher = record["factors"]["augmentation.teacher"].replace("semi_supervised", "semi-supervised GAN")
             threshold = record["factors"]["pseudo_labels.threshold"]
             trained_on["their labels are those of"] = f"a {teacher}, where its probability is at least {threshold:g}"
-        found = record["metrics"].get("gan", {})
-        metrics = {
-            "of": "images of the generator, unselected; see docs/judging-and-synthesis.md of gan-augment",
-            **{name: value for name, value in found.items() if isinstance(value, int | float)},
-        }
+        metrics = {"of": "images of the generator, unselected; see docs/judging-and-synthesis.md of gan-augment"}
+        metrics |= {name: v for name, v in record["metrics"].get("gan", {}).items() if isinstance(v, int | float)}
     return {
         "synthetic": True,
         "licence": options["licence"],
         "made with": {
             **made_with,
             "seed": options["seed"],
-            "quotas": settings.quotas,
-            "images a class": settings.per_class,
-            "scale of the latents": settings.latent_scale,
-            "truncation": settings.truncation,
-            "selection": settings.selection,
-            "threshold": settings.threshold,
+            **{words: options[name] for name, words in SAMPLING.items()},
             "images looked at": made.candidates,
         },
         "generator": {
@@ -301,13 +256,6 @@ def data_card(
         "metrics": metrics,
         "same bits": "with the same versions, number of threads and kind of device",
     }
-
-
-def _class_counts(generator: Generator, teacher: TrainedClassifier | None) -> torch.Tensor:
-    import torch
-
-    counts = generator.about["class_counts"] if generator.knows_classes or teacher is None else teacher.class_counts
-    return torch.tensor(counts)
 
 
 def _device(options: Mapping[str, Any]) -> torch.device:

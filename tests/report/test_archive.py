@@ -3,12 +3,10 @@ import shutil
 
 import numpy as np
 import pytest
-from test_calibration import same_arm
 from test_contrasts import answered, store
 from test_page import compare, in_one_line, planted, printed, record, study
 
 from gan_augment.report.archive import read_archive, write_archive
-from gan_augment.report.calibration import main as calibrate
 from gan_augment.report.comparison import warnings
 from gan_augment.report.contrasts import FEW_IMAGES
 from gan_augment.report.outcomes import Outcome
@@ -182,20 +180,6 @@ def test_a_picture_that_is_missing_is_warned_of(tmp_path):
     missing = tmp_path / "results/../docs/samples/01-gan.png"
     assert warnings(collect([path])) == [f"pictures of samples are missing: {missing} of gan-seed0"]
     assert "<h2>How good are the generators?" not in write_report([path], tmp_path / "docs").read_text()
-
-
-def test_calibration_reads_a_kept_study(tmp_path, monkeypatch, capsys):
-    right = np.random.default_rng(0).random((6, 3, 60)) < 0.8
-    same_arm(tmp_path / "digits", right)
-    keep([tmp_path / "digits"], tmp_path / "digits.jsonl", tmp_path / "out")
-    capsys.readouterr()
-    printed_lines = []
-    for source in ("digits", "digits.jsonl"):
-        monkeypatch.setattr("sys.argv", ["calibration", str(tmp_path / source)])
-        calibrate()
-        printed_lines.append(capsys.readouterr().out)
-    assert "of 200 called different" in printed_lines[0]
-    assert printed_lines[0] == printed_lines[1]
 
 
 def replaced(old, new, line):

@@ -18,11 +18,8 @@ class TrainedClassifier:
 
     Attributes:
         network: Images `[B, C, H, W]` in [-1, 1] -> logits `[B, K]`; frozen.
-        shape: Shape of the images it takes.
-        class_names: K names.
         class_counts: Training images per class.
         batch_size: Images at a time: that of the training, to need no more memory.
-        device: The device it computes on.
     """
 
     network: nn.Module

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 from torchvision.utils import make_grid
@@ -17,46 +18,31 @@ MAP_SIZE = 200  # pixels
 
 
 def draw_side_by_side(real: ImageSet, synthetic: ImageSet, path: Path) -> None:
-    """Draw real images next to synthetic ones into a PNG, one row per class; points as a map.
-
-    Args:
-        real: Labelled images.
-        synthetic: Generated images, with the labels they are meant to show.
-        path: The file to write.
-    """
+    """Draw real images next to synthetic ones into a PNG, one row per class; points as a map."""
     num_rows = min(real.num_classes, MOST_CLASSES)
+    names = real.class_names[:num_rows] if num_rows > 1 else ()
     figure = Figure(figsize=(7, 3.8 if num_rows == 1 else 0.6 + 0.36 * num_rows), layout="constrained")
     for axes, images, title in zip(figure.subplots(1, 2), (real, synthetic), ("real", "synthetic"), strict=True):
-        axes.imshow(arrange(images, num_rows, pad_value=96).permute(1, 2, 0).numpy(), interpolation="nearest")
         axes.set_title(title)
-        axes.set_xticks([])
-        height = images.shape.height + 1
-        ticks = [height * row + height / 2 for row in range(num_rows)] if num_rows > 1 else []
-        axes.set_yticks(ticks, real.class_names[: len(ticks)], parse_math=False)
-        axes.tick_params(length=0)
+        _show(axes, arrange(images, num_rows, pad_value=96), images.shape.height, names)
     figure.savefig(path, dpi=150, metadata={"Software": None})
 
 
 def draw_rows(images: Tensor, num_columns: int, names: Sequence[str], title: str, path: Path) -> None:
-    """Draw images in rows into a PNG.
-
-    Args:
-        images: uint8 `[rows x columns, C, H, W]`.
-        num_columns: Images per row.
-        names: Names of the rows; empty for none.
-        title: Title above the rows.
-        path: The file to write.
-    """
-    num_rows, height = len(images) // num_columns, images.shape[2] + 1
-    figure = Figure(figsize=(1 + 0.36 * num_columns, 0.6 + 0.36 * num_rows), layout="constrained")
+    """Draw images, uint8 `[rows x columns, C, H, W]`, in rows into a PNG; `names` are those of the rows, or empty."""
+    figure = Figure(figsize=(1 + 0.36 * num_columns, 0.6 + 0.36 * (len(images) // num_columns)), layout="constrained")
     axes = figure.subplots()
-    grid = make_grid(images, nrow=num_columns, padding=1, pad_value=96)
-    axes.imshow(grid.permute(1, 2, 0).numpy(), interpolation="nearest")
     axes.set_title(title, fontsize=9, parse_math=False)
-    axes.set_xticks([])
-    axes.set_yticks([height * row + height / 2 for row in range(len(names))], names, parse_math=False)
-    axes.tick_params(length=0)
+    _show(axes, make_grid(images, nrow=num_columns, padding=1, pad_value=96), images.shape[2], names)
     figure.savefig(path, dpi=150, metadata={"Software": None})
+
+
+def _show(axes: Axes, picture: Tensor, height: int, names: Sequence[str]) -> None:
+    """Show a grid of images of some height, with the names of its rows."""
+    axes.imshow(picture.permute(1, 2, 0).numpy(), interpolation="nearest")
+    axes.set_xticks([])
+    axes.set_yticks([(height + 1) * (row + 0.5) for row in range(len(names))], names, parse_math=False)
+    axes.tick_params(length=0)
 
 
 def num_shown(shape: ImageShape, num_classes: int) -> int:
@@ -65,16 +51,7 @@ def num_shown(shape: ImageShape, num_classes: int) -> int:
 
 
 def arrange(images: ImageSet, num_classes: int, pad_value: int = 0) -> Tensor:
-    """Arrange images in one picture, one row per class, or draw points as a map.
-
-    Args:
-        images: The set.
-        num_classes: How many of its classes to show.
-        pad_value: Brightness around the images, in [0, 255].
-
-    Returns:
-        uint8 `[3, H, W]`.
-    """
+    """Arrange images of some classes in one picture, uint8 `[3, H, W]`: one row per class, or a map of the points."""
     number, shown = num_shown(images.shape, num_classes), []
     for label in range(num_classes):
         members = images.images[(images.labels == label).nonzero().squeeze(1)[:number]]

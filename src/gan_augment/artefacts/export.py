@@ -24,6 +24,7 @@ import numpy as np
 import torch
 import yaml
 from PIL import Image
+from torchvision.transforms.functional import pil_to_tensor
 
 from gan_augment.data.image_set import ImageSet
 from gan_augment.data.marks import KEY, MAKER, MEMBER, png_mark
@@ -41,21 +42,21 @@ Card = Mapping[str, Any]
 def write_folder(images: ImageSet, rows: Rows, card: Card, out: Path) -> None:
     """Write a synthetic set as a folder with one sub-folder per class that has images.
 
-    Each image is a PNG marked as synthetic: greyscale for one channel, RGB for three.
+    Each image is a PNG marked as synthetic: greyscale for one channel, RGB for three. The remains of a killed process
+    in `<out>.partial` are deleted.
 
     Args:
         images: uint8 `[N, C, H, W]` with labels and 1 or 3 channels.
         rows: The provenance of each image: plain values, the same columns for all.
         card: What the generator was trained on and how good it is: plain values, nested at will; `licence` is the
             licence of the set.
-        out: A new or empty folder. The remains of a killed process in `<out>.partial` are deleted.
+        out: A new or empty folder.
 
     Raises:
         ValueError: If the images are not pictures or have no labels, the rows do not fit them, or `out` is not empty.
     """
     out = out.resolve()
-    _check(images, rows, ("file", "label"))
-    check_free(out)
+    _check(images, rows, "file", out)
     marked = f"Each PNG says so in its texts, under `{KEY}`; `{MANIFEST}` says where each comes from."
     page = _card_page(images, card, marked)
     pixels = images.images[torch.arange(len(images))].numpy()
@@ -79,13 +80,8 @@ def write_folder(images: ImageSet, rows: Rows, card: Card, out: Path) -> None:
 def write_npz(images: ImageSet, rows: Rows, card: Card, out: Path) -> None:
     """Write a synthetic set as `x.npz`, with `x.manifest.csv` and `x.data_card.md` next to it.
 
-    The file holds `images`, uint8 `[N, C, H, W]`, `labels`, names `[N]`, and `synthetic`, the card as JSON.
-
-    Args:
-        images: As in `write_folder`.
-        rows: As in `write_folder`; the manifest adds the image's `index` in the file.
-        card: As in `write_folder`.
-        out: The `.npz` file. The remains of a killed process in `<out>.partial` are deleted.
+    The file holds `images`, uint8 `[N, C, H, W]`, `labels`, names `[N]`, and `synthetic`, the card as JSON. The
+    arguments are those of `write_folder`; the manifest adds the image's `index` in the file.
 
     Raises:
         ValueError: As in `write_folder`, or if `out` does not end in `.npz`, or one of the files exists.
@@ -93,8 +89,7 @@ def write_npz(images: ImageSet, rows: Rows, card: Card, out: Path) -> None:
     out = out.resolve()
     if out.suffix != ".npz":
         raise ValueError(f"{out}: use a name that ends in .npz")
-    _check(images, rows, ("index", "label"))
-    check_free(out)
+    _check(images, rows, "index", out)
     manifest, page = _companions(out)
     marked = f"The member `{MEMBER}` of `{out.name}` says so; `{manifest.name}` says where each comes from."
     text = _card_page(images, card, marked)
@@ -142,11 +137,9 @@ def read_manifest(out: Path) -> tuple[list[dict[str, str]], list[torch.Tensor]]:
             with np.load(out, allow_pickle=False) as stored:
                 pixels = stored["images"]
             return rows, [torch.from_numpy(pixels[int(row["index"])]) for row in rows]
-        pictures = [np.array(Image.open(out / row["file"])) for row in rows]
+        return rows, [pil_to_tensor(Image.open(out / row["file"])) for row in rows]
     except (OSError, KeyError, IndexError) as error:
         raise ValueError(f"{out} is not a synthetic set written by this program: {error}") from error
-    images = [torch.from_numpy(picture) for picture in pictures]
-    return rows, [image[None] if image.ndim == 2 else image.permute(2, 0, 1) for image in images]
 
 
 def _companions(out: Path) -> tuple[Path, Path]:
@@ -165,12 +158,11 @@ def folder_names(class_names: Sequence[str]) -> list[str]:
     """
     safe = [_safe_name(name) for name in class_names]
     taken = {MANIFEST, CARD}
-    chosen: dict[int, str] = {}
     for index in sorted(range(len(safe)), key=lambda index: safe[index] != class_names[index]):  # good names stay
         candidates = chain([safe[index]], (f"{safe[index]}-{number}" for number in count(2)))
-        chosen[index] = next(name for name in candidates if name.casefold() not in taken)
-        taken.add(chosen[index].casefold())
-    return [chosen[index] for index in range(len(safe))]
+        safe[index] = next(name for name in candidates if name.casefold() not in taken)
+        taken.add(safe[index].casefold())
+    return safe
 
 
 def _safe_name(name: str) -> str:
@@ -179,8 +171,8 @@ def _safe_name(name: str) -> str:
     return f"_{safe}" if not safe or DEVICES.fullmatch(safe) else safe
 
 
-def _check(images: ImageSet, rows: Rows, own: Sequence[str]) -> None:
-    """Check that the images can be written as pictures, with one row each."""
+def _check(images: ImageSet, rows: Rows, key: str, out: Path) -> None:
+    """Check that the images can be written there as pictures, with one row each."""
     if images.dtype != torch.uint8 or images.shape.channels not in (1, 3):
         kind = f"{images.dtype} of {images.shape.channels} channels"
         raise ValueError(f"the images are {kind}: only uint8 pictures of 1 or 3 channels can be written, no points")
@@ -189,14 +181,11 @@ def _check(images: ImageSet, rows: Rows, own: Sequence[str]) -> None:
     if len(rows) != len(images):
         raise ValueError(f"{len(rows)} rows for {len(images)} images: give one row per image")
     columns = set(rows[0]) if rows else set()
-    if odd := [number for number, row in enumerate(rows) if set(row) != columns]:
-        raise ValueError(
-            f"row {odd[0]} has the columns {list(rows[odd[0]])}, row 0 {list(rows[0])}: use the same for all"
-        )
-    if columns & set(own):
-        raise ValueError(
-            f"rows have the columns {list(rows[0])}: {' and '.join(own)} are added when writing, rename yours"
-        )
+    if odd := [f"row {number} has the columns {list(row)}" for number, row in enumerate(rows) if set(row) != columns]:
+        raise ValueError(f"{odd[0]}, row 0 {list(rows[0])}: use the same for all")
+    if columns & {key, "label"}:
+        raise ValueError(f"rows have the columns {list(rows[0])}: {key} and label are added when writing, rename yours")
+    check_free(out)
 
 
 @contextmanager
@@ -229,26 +218,14 @@ def _card_page(images: ImageSet, card: Card, marked: str) -> str:
         "gan_augment": {"num_images": len(images), "images_per_class": counts, "card": card},
     }
     channels, height, width = images.images.shape[1:]
-    general = {
-        "made by": MAKER,
-        "images": len(images),
-        "size in pixels": f"{width}x{height}",
-        "channels": channels,
-        **{name: value for name, value in card.items() if not isinstance(value, Mapping)},
-    }
+    general = {"made by": MAKER, "images": len(images), "size in pixels": f"{width}x{height}", "channels": channels}
+    general |= {name: value for name, value in card.items() if not isinstance(value, Mapping)}
     nested = {name: value for name, value in card.items() if isinstance(value, Mapping)}
-    lines = [
-        *(
-            "---",
-            yaml.safe_dump(front, sort_keys=False, allow_unicode=True).strip(),
-            "---",
-            "",
-            "# Synthetic images",
-            "",
-        ),
+    lines = ["---", yaml.safe_dump(front, sort_keys=False, allow_unicode=True) + "---", "", "# Synthetic images", ""]
+    lines.append(
         f"The {len(images):,} images of this set are synthetic: {MAKER} made them, nobody photographed them. {marked} "
-        "A test on them would measure the generator: train with them, and test on real images.",
-    ]
+        "A test on them would measure the generator: train with them, and test on real images."
+    )
     for title, values in {"The set": general, **nested, "Images of each class": counts}.items():
         lines += ["", f"## {_cell(title)}", "", "| what | value |", "| --- | --- |"]
         lines += [f"| {_cell(name)} | {_cell(value)} |" for name, value in _flat(values)]

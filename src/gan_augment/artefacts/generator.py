@@ -55,15 +55,12 @@ class Generator:
     Attributes:
         network: (latents `[B, latent_dim]`, labels `[B]`) -> images `[B, C, H, W]` in [-1, 1]; frozen. Its labels are
             classes or their clusters.
-        latent_dim: Length of a latent vector.
-        shape: Shape of its images.
         dtype: Type of its images: uint8, or float32 for points.
         class_names: K names; only one if it knows no classes.
         knows_classes: Whether it can make images of a given class.
         clusters: Number of clusters per class.
         label_counts: Labelled images per class or, if there are clusters, per cluster, int64.
-        about: The metadata of the checkpoint.
-        hash: Hash of the checkpoint file, 16 hexadecimal digits.
+        about, hash: The metadata of the checkpoint, and the hash of its file, 16 hexadecimal digits.
     """
 
     network: nn.Module
@@ -110,17 +107,7 @@ class Generator:
         )
 
     def images(self, label: int, numbers: Tensor, seed: int, latents: Latents = AS_IN_TRAINING) -> Tensor:
-        """Make some of the images of a label.
-
-        Args:
-            label: In [0, K).
-            numbers: Which ones, int64 `[N]`, each at least 0.
-            seed: Decides the latent vectors.
-            latents: How they are drawn.
-
-        Returns:
-            Images `[N, C, H, W]`, on the CPU.
-        """
+        """Make the images `[N, C, H, W]` of a label in [0, K) with some numbers, int64 `[N]`, on the CPU."""
         blocks, which = (numbers // BLOCK).unique(return_inverse=True)
         made = []
         for block in blocks.tolist():

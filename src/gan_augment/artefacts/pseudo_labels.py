@@ -28,9 +28,8 @@ class PseudoLabels:
 
     def write(self, folder: Path) -> None:
         """Write them into a folder."""
-        np.savez(
-            folder / FILE, indices=self.indices.numpy(), labels=self.labels.numpy(), sureness=self.confidence.numpy()
-        )
+        indices, labels, sureness = self.indices.numpy(), self.labels.numpy(), self.confidence.numpy()
+        np.savez(folder / FILE, indices=indices, labels=labels, sureness=sureness)
 
     @classmethod
     def read(cls, folder: Path) -> "PseudoLabels":

@@ -45,7 +45,6 @@ class SyntheticSet:
     def read(cls, folder: Path, class_names: Sequence[str]) -> "SyntheticSet":
         """Read the set in a folder."""
         with np.load(folder / FILE, allow_pickle=False) as stored:
-            images, labels, numbers, confidence = (
-                torch.from_numpy(stored[name]) for name in ("images", "labels", "numbers", "sureness")
-            )
+            names = ("images", "labels", "numbers", "sureness")
+            images, labels, numbers, confidence = (torch.from_numpy(stored[name]) for name in names)
             return cls(ImageSet(images, labels, class_names), numbers, confidence, int(stored["candidates"]))

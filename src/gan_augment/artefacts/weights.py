@@ -19,13 +19,9 @@ SCHEMA = 1  # raise it when the parts of a checkpoint change
 def save_weights(path: Path, about: Mapping[str, Any], **networks: nn.Module) -> None:
     """Write the weights of named networks, and the metadata needed to build them again.
 
-    Args:
-        path: The file to write.
-        about: The metadata: plain values, lists and mappings, among them `kind`, such as `gan`.
-        networks: By name.
+    The metadata are plain values, lists and mappings, among them `kind`, such as `gan`.
     """
-    states = {name: network.state_dict() for name, network in networks.items()}
-    states = {name: {key: value.cpu() for key, value in state.items()} for name, state in states.items()}
+    states = {name: {k: v.cpu() for k, v in network.state_dict().items()} for name, network in networks.items()}
     write_tensors({"schema": SCHEMA, "about": dict(about), "networks": states}, path)
 
 
@@ -39,13 +35,8 @@ def write_tensors(content: Mapping[str, Any], path: Path) -> None:
 def read_about(path: Path, kind: str, needed: Sequence[str] = ()) -> dict[str, Any]:
     """Read the metadata of a checkpoint.
 
-    Args:
-        path: A checkpoint.
-        kind: The kind that its networks must have, such as `gan`.
-        needed: Names that the metadata must hold.
-
     Raises:
-        ValueError: If the file is not a checkpoint of that kind and this schema, or lacks one of these names.
+        ValueError: If the file is not a checkpoint of that kind and this schema, or lacks one of the needed names.
     """
     about = dict(_read(path)["about"])
     if about.get("kind") != kind:

@@ -69,7 +69,6 @@ class Configuration:
     """An arm at one setting of the swept factors.
 
     Attributes:
-        arm: The arm.
         setting: The swept factors that have an effect here.
         trials: Its trials, failed ones included.
         reads: Role of a stage -> the configuration nodes that it depends on.
@@ -94,18 +93,20 @@ class Configuration:
         """Name the configuration without the `known` factors."""
         return named(self.arm, {name: value for name, value in self.setting.items() if name not in known})
 
+    def against(self, base: Configuration, known: Iterable[str] = ()) -> str:
+        """Name a comparison without the `known` factors, such as `gan (loss=hinge) against none`."""
+        shared = [name for name, value in self.setting.items() if base.setting.get(name) == value]
+        return f"{self.label(known)} against {base.label(shared)}"
+
     def points(self, metrics: Iterable[str], by: str) -> pd.DataFrame:
         """Mean of metrics in points, one row per split or training seed; nan if a metric is unknown."""
-        with_results = self.with_results
-        return (
-            (100 * with_results.reindex(columns=[*metrics]).astype(float)).groupby(with_results[by].astype(str)).mean()
-        )
+        trials = self.with_results
+        return (100 * trials.reindex(columns=[*metrics]).astype(float)).groupby(trials[by].astype(str)).mean()
 
     @property
     def has_generator(self) -> bool:
         """Whether its trials have a GAN, semi-supervised ones included; in trials without one its factors are null."""
-        columns = [GENERATORS, "factors.semi_supervised"]
-        return bool(self.trials.reindex(columns=columns).notna().any(axis=None))
+        return bool(self.trials.reindex(columns=[GENERATORS, "factors.semi_supervised"]).notna().any(axis=None))
 
     def is_read_by(self, name: str, *roles: str) -> bool:
         """Whether a stage of one of these roles depends on a setting."""
@@ -126,6 +127,9 @@ class Configuration:
         return int((self.trials["status"] == status).sum())
 
 
+Pair = tuple[Configuration, Configuration]  # a configuration and its base
+
+
 def has_unequal_classes(study: Study) -> bool:
     """Whether any trial with a result has classes so unequal in number that accuracy may mislead."""
     ratios = _with_results(study.trials).reindex(columns=[LABELLED_RATIO, IMBALANCE]).astype(float)
@@ -133,33 +137,21 @@ def has_unequal_classes(study: Study) -> bool:
 
 
 def metrics_to_compare(study: Study) -> dict[str, str]:
-    """Choose the metrics by which a study is compared.
+    """Choose the metrics by which a study is compared: their columns -> their words.
 
-    Args:
-        study: The study.
-
-    Returns:
-        Columns of metrics -> their words. First accuracy. With unequal classes also balanced accuracy, unless the
-        classes are equal in the test images so that the two are the same, and the recall of the rare classes, if there
-        are any. Last the metrics that measures named.
+    First accuracy. With unequal classes also balanced accuracy, unless the classes are equal in the test images so that
+    the two are the same, and the recall of the rare classes, if there are any. Last the metrics that measures named.
     """
-    with_results = _with_results(study.trials).reindex(columns=[BALANCED, RARE, IMBALANCE, *study.compared])
-    metrics = [ACCURACY]
-    if has_unequal_classes(study):
-        metrics += [metric for metric in (BALANCED, RARE) if metric != BALANCED or (with_results[IMBALANCE] != 1).any()]
     words = WORDS | study.compared
-    return {m: words[m] for m in (*metrics, *study.compared) if m == ACCURACY or with_results[m].notna().any()}
+    known = _with_results(study.trials).reindex(columns=[*words, IMBALANCE])
+    left_out = set() if has_unequal_classes(study) else {BALANCED, RARE}
+    if (known[IMBALANCE] == 1).all():
+        left_out.add(BALANCED)
+    return {m: words[m] for m in words if m == ACCURACY or (m not in left_out and known[m].notna().any())}
 
 
 def configurations(study: Study) -> list[Configuration]:
-    """Group the trials of a study by arm and by the swept factors.
-
-    Args:
-        study: The study.
-
-    Returns:
-        The configurations; `none` first, controls last.
-    """
+    """Group the trials of a study by arm and by the swept factors; `none` comes first, controls last."""
     trials = study.trials
     swept = [c for c in columns_of(trials, "factors.") if c != ARM and not c.startswith(SEEDS) and _is_swept(trials, c)]
     # Settings that follow from a choice are not listed with it: loss=hinge implies its learning rates, and
@@ -181,30 +173,16 @@ def configurations(study: Study) -> list[Configuration]:
     return sorted(found, key=lambda c: (_arm_order(c.arm), [(k, natural(v)) for k, v in c.setting.items()]))
 
 
-def pairs(
-    found: list[Configuration], against: Sequence[tuple[str, Any]] = ()
-) -> list[tuple[Configuration, Configuration]]:
-    """Pair the configurations that are compared.
+def pairs(found: list[Configuration], against: Sequence[tuple[str, Any]] = ()) -> list[Pair]:
+    """Pair each configuration with results with its bases, arm by arm, then setting by setting.
 
-    Args:
-        found: The configurations of a study.
-        against: Settings with their baseline values, with which all other values are compared.
-
-    Returns:
-        Pairs of a configuration with results and its base, arm by arm, then setting by setting.
+    `against` are settings with their baseline values, with which all other values are compared.
     """
     return [(one, base) for one, _, bases in _planned(found, against) for base in bases]
 
 
 def warnings(study: Study) -> list[str]:
-    """Return warnings about the comparison: mixed code, data or machines, and trials that are left out.
-
-    Args:
-        study: The study.
-
-    Returns:
-        One sentence each.
-    """
+    """Return warnings about the comparison: mixed code, data or machines, and trials that are left out."""
     trials = study.trials
     ok = trials[trials["status"] == "ok"]
     said = []
@@ -214,23 +192,24 @@ def warnings(study: Study) -> list[str]:
     pictures = {name: outcome.samples for name, outcome in study.outcomes.items() if outcome.samples}
     if lacking := [f"{path} of {name}" for name, path in pictures.items() if not path.exists()]:
         said.append(f"pictures of samples are missing: {', '.join(lacking)}")
-    lost = [f"{n} {status}" for status in ("diverged", "failed") if (n := int((trials["status"] == status).sum()))]
-    if closed := len(ok) - len(_with_results(trials)) if len(_with_results(trials)) else 0:
+    with_results = _with_results(trials)
+    if len(with_results) and (closed := len(ok) - len(with_results)):
         said.append(f"{closed} of {len(ok)} trials have no {study.part} results and are not compared")
-    if lost:
+    numbers = trials["status"].value_counts()
+    if lost := [f"{numbers[status]} {status}" for status in ("diverged", "failed") if status in numbers]:
         said.append(f"{' and '.join(lost)} of {len(trials)} trials: only the others are compared")
     for one, base_name, bases in _planned(configurations(study), study.against):
         if not bases:
             said.append(f"{one.label()} is not compared with {base_name}: no trials with a result at the same setting")
     # A reused stage may have been made by different code than the trial.
     made = [c for c in columns_of(trials, "provenance.made.") if c.endswith(".commit")]
-    named = {
+    same = {
         "commits": ["provenance.commit", *made],
         "devices": ["costs.device"],
         "numbers of threads": ["costs.threads"],
     }
-    named |= {f"versions of {c.removeprefix(VERSIONS)}": [c] for c in columns_of(trials, VERSIONS)}
-    for what, columns in named.items():
+    same |= {f"versions of {c.removeprefix(VERSIONS)}": [c] for c in columns_of(trials, VERSIONS)}
+    for what, columns in same.items():
         found = [values_of(ok, c, unknown="unknown" if c not in made else None) for c in columns]
         values = list(dict.fromkeys(value for one in found for value in one))
         if len(values) > 1:
@@ -290,18 +269,13 @@ def pair_unit(compared: list[Configuration]) -> tuple[str, str]:
 def generators(found: list[Configuration]) -> dict[str, Configuration]:
     """Choose one configuration for each set of generators sampled in the same way, which arms and doses may share.
 
-    Args:
-        found: Configurations.
-
-    Returns:
-        The arms that share a set of generators, with their common settings -> the first of their configurations.
+    The keys name the arms that share a set, with their common settings.
     """
     same: dict[Any, list[Configuration]] = {}
     for c in found:
-        drawn = frozenset(
-            item for item in c.setting.items() if item[0].startswith("synthesis") and item[0] not in AMOUNTS
-        )
-        same.setdefault((frozenset(values_of(c.trials, GENERATORS)) or c.label(), drawn), []).append(c)
+        drawn = {(k, v) for k, v in c.setting.items() if k.startswith("synthesis") and k not in AMOUNTS}
+        made_by = frozenset(values_of(c.trials, GENERATORS)) or c.label()
+        same.setdefault((made_by, frozenset(drawn)), []).append(c)
     made: dict[str, Configuration] = {}
     for sharing in same.values():
         first, arms = sharing[0], " and ".join(dict.fromkeys(c.arm for c in sharing))

@@ -9,22 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gan_augment.report import statistics
 from gan_augment.report.comparison import Configuration, configurations, metrics_to_compare, pair_unit, pairs
 from gan_augment.report.outcomes import NoPredictionsError, read_answers
-from gan_augment.report.statistics import (
-    LEVEL,
-    MIN_BOOTSTRAP_PAIRS,
-    MIN_PAIRS,
-    Estimate,
-    Interval,
-    bootstrap_interval,
-    estimate,
-    holm,
-    image_variance,
-    paired_interval,
-    pairs_to_detect,
-    sign_flip_p,
-)
+from gan_augment.report.statistics import Estimate, Interval
 from gan_augment.report.trials import ACCURACY, BALANCED, NUM_IMAGES, PER_CLASS, Study, columns_of
 from gan_augment.report.verdict import in_words, verdict
 
@@ -40,10 +28,7 @@ class Contrast:
     """One configuration against another that differs only in the arm or in one setting, in one metric.
 
     Attributes:
-        one: The configuration.
-        base: The configuration that it is compared with.
-        metric: The column of the compared result.
-        metric_in_words: What it is called.
+        metric: The column of the compared result; `metric_in_words` is its name.
         part: The images of the results: `test` or `validation`.
         unit: The unit of a pair: `split` or `training seed`.
         differences: The difference of each pair, in points.
@@ -55,8 +40,7 @@ class Contrast:
         per_class: Class -> difference in that class's accuracy, in points; only for accuracy.
         by_image: Points by which `one` is right more often than `base`, over all splits: one row per image, by its
             number and class; None if predictions are missing.
-        adjusted_p: p value of the deciding interval, adjusted for all comparisons of the report.
-        comparisons: Number of all comparisons of the report.
+        adjusted_p: p value of the deciding interval, adjusted for all `comparisons` of the report.
     """
 
     one: Configuration
@@ -78,9 +62,7 @@ class Contrast:
     @property
     def title(self) -> str:
         """For example `gan (loss=hinge) against none`, with the metric if it is not accuracy."""
-        said = [name for name, value in self.one.setting.items() if self.base.setting.get(name) == value]
-        metric = "" if self.metric == ACCURACY else f", {self.metric_in_words}"
-        return f"{self.one.label()} against {self.base.label(said)}{metric}"
+        return self.one.against(self.base) + ("" if self.metric == ACCURACY else f", {self.metric_in_words}")
 
     @property
     def interval(self) -> Interval:
@@ -100,39 +82,36 @@ class Contrast:
     @property
     def deciding(self) -> Estimate:
         """The estimate whose interval decides the verdict."""
-        return self.estimate if self.decides_for_new_images else self.estimate.on_these_images
+        return self._in_scope(self.estimate)
+
+    def _in_scope(self, estimate: Estimate) -> Estimate:
+        return estimate if self.decides_for_new_images else estimate.on_these_images
 
     @property
     def is_better(self) -> bool:
         """Whether the verdict is *better*."""
-        deciding = self.deciding.interval()
-        return deciding.num_pairs >= MIN_PAIRS and deciding.low > 0 and self.adjusted_p <= LEVEL
+        _, low, _, num_pairs = self.deciding.interval()
+        return num_pairs >= statistics.MIN_PAIRS and low > 0 and self.adjusted_p <= statistics.LEVEL
 
     @property
     def bootstrap(self) -> Interval | None:
         """Bootstrap interval on these test images; None with few pairs or without spread."""
-        enough = len(self.differences) >= MIN_BOOTSTRAP_PAIRS and self.estimate.split_variance > 0
-        return bootstrap_interval(self.differences) if enough else None
+        if len(self.differences) < statistics.MIN_BOOTSTRAP_PAIRS or not self.estimate.split_variance:
+            return None
+        return statistics.bootstrap_interval(self.differences)
 
     @property
     def sign_flip_p(self) -> float:
         """The p value of the sign-flip test on these test images, not adjusted."""
-        return sign_flip_p(self.differences)
+        return statistics.sign_flip_p(self.differences)
 
     def pairs_to_detect(self, points: float) -> float:
-        """Plan a study like this one: pairs that detect a gain at 80 % power, after correction for all comparisons.
-
-        Args:
-            points: The gain.
-
-        Returns:
-            The number; infinite if `MAX_PAIRS` are too few, nan if the spread is unknown.
-        """
+        """Plan a study like this one: pairs that detect a gain, corrected for all comparisons; nan if unknown."""
         n, deciding = len(self.differences), self.deciding
         if n < 2 or not deciding.split_variance:
             return math.nan
         sd, images = math.sqrt(n * deciding.split_variance), deciding.images.variance if deciding.images else 0.0
-        return pairs_to_detect(points, sd, images, self.comparisons)
+        return statistics.pairs_to_detect(points, sd, images, self.comparisons)
 
     @property
     def sentence(self) -> str:
@@ -144,8 +123,7 @@ class Contrast:
         if any(lost.values()):
             said += f"; left out: {', '.join(f'{number} {status}' for status, number in lost.items() if number)}"
         if self.with_diverged:
-            estimate = self.with_diverged if self.decides_for_new_images else self.with_diverged.on_these_images
-            (mean, bounds), n = in_words(estimate.interval()), estimate.num_pairs
+            (mean, bounds), n = in_words(self._in_scope(self.with_diverged).interval()), self.with_diverged.num_pairs
             said += f"; with diverged trials as if without synthetic images, like {self.base.arm}: {mean} points"
             said += (f", 95 % interval {bounds}" if bounds else "") + f", {n} {self.unit}{'s' * (n != 1)}"
         return said
@@ -155,11 +133,7 @@ class Contrast:
 class Choice:
     """The best of several configurations that differ only in their GAN, chosen on the validation images.
 
-    Attributes:
-        best: The configuration with the largest mean gain in validation accuracy.
-        base: The configuration that all were compared with.
-        others: The configurations that were not chosen.
-        gain: The gain of the best, in points.
+    It has the largest mean gain in accuracy over `base`, in points; `others` were not chosen.
     """
 
     best: Configuration
@@ -173,12 +147,7 @@ def contrasts(study: Study) -> list[Contrast]:
 
     The unit of a pair is the split; repeats under one split are averaged first. If all trials of a contrast share one
     split, the unit is the training seed, and the verdict says so. The p values of all contrasts are adjusted together.
-
-    Args:
-        study: The study.
-
-    Returns:
-        The planned contrasts with results on both sides, metric by metric.
+    Returned are the planned contrasts with results on both sides, metric by metric.
     """
     metrics = metrics_to_compare(study)
     made = [c for one, base in pairs(configurations(study), study.against) for c in _compare(study, one, base, metrics)]
@@ -186,19 +155,15 @@ def contrasts(study: Study) -> list[Contrast]:
     # measure only if the trial has the measure.
     made = [contrast for contrast in made if contrast.metric == ACCURACY or contrast.estimate.num_pairs]
     made = sorted(made, key=lambda contrast: list(metrics).index(contrast.metric))
-    adjusted = holm([contrast.deciding.p_value for contrast in made])
+    adjusted = statistics.holm([contrast.deciding.p_value for contrast in made])
     return [replace(c, adjusted_p=p, comparisons=len(made)) for c, p in zip(made, adjusted, strict=True)]
 
 
 def choices(compared: Sequence[Contrast]) -> list[Choice]:
     """Choose among several GANs for one arm by the validation images, never by the test images.
 
-    Args:
-        compared: The contrasts of a study.
-
-    Returns:
-        A choice for each arm and base that were compared with several GANs, all with validation results. There is none
-        if the contrasts themselves are on validation images. A diverged trial counts as no gain.
+    There is a choice for each arm and base that were compared with several GANs, all with validation results, but none
+    if the contrasts themselves are on validation images. A diverged trial counts as no gain.
     """
     groups: dict[tuple[Any, ...], list[Contrast]] = {}
     for contrast in compared:
@@ -219,8 +184,9 @@ def choices(compared: Sequence[Contrast]) -> list[Choice]:
 def _compare(study: Study, one: Configuration, base: Configuration, metrics: Mapping[str, str]) -> list[Contrast]:
     by, unit = pair_unit([one, base])
     classes = columns_of(one.with_results, PER_CLASS)
-    columns = [*metrics, *classes]
-    differences = one.points(columns, by) - (points := base.points(columns, by))
+    points = base.points([*metrics, *classes], by)
+    differences = one.points([*metrics, *classes], by) - points
+    count_diverged = one.count("diverged") and one.has_generator and not base.has_generator
     try:
         (images, labels), why = _image_differences(study, one, base, by), ""
     except NoPredictionsError as error:
@@ -229,10 +195,10 @@ def _compare(study: Study, one: Configuration, base: Configuration, metrics: Map
     for metric, words in metrics.items():
         values, units = differences[metric].dropna(), points[metric].dropna().index
         strata = labels if metric == BALANCED else None
-        reason = why or _why_not_on_new_images(metric, len(values), None if images is None else images.shape[1], strata)
+        reason = why or _why_not_on_new_images(metric, len(values), images, strata)
         rows = None if reason or images is None else images.loc[values.index]
         with_diverged = None
-        if one.count("diverged") and one.has_generator and not base.has_generator:
+        if count_diverged:
             zeros = None if rows is None else _counting_diverged(rows, one, units, by)
             with_diverged = _estimate(_counting_diverged(values.to_frame(), one, units, by)[metric], zeros, strata)
         made.append(
@@ -256,44 +222,41 @@ def _compare(study: Study, one: Configuration, base: Configuration, metrics: Map
 
 
 def _estimate(differences: pd.Series, images: pd.DataFrame | None, strata: np.ndarray | None) -> Estimate:
-    by_image = None if images is None else image_variance(images.to_numpy(), strata)
-    return estimate(differences.to_numpy(), by_image)
+    by_image = None if images is None else statistics.image_variance(images.to_numpy(), strata)
+    return statistics.estimate(differences.to_numpy(), by_image)
 
 
 def _counting_diverged(differences: pd.DataFrame, one: Configuration, units: pd.Index, by: str) -> pd.DataFrame:
     """Return one row per split or training seed of the base, with diverged trials counted as equal to the base."""
-    shares = one.share_ended(by)
-    shares = shares[shares.index.isin(units)]
+    shares = one.share_ended(by).filter(units)
     return differences.reindex(shares.index).fillna(0).mul(shares, axis=0)
 
 
 def _per_class(differences: pd.DataFrame) -> dict[str, Interval]:
-    intervals = {str(name): paired_interval(values.dropna().to_numpy()) for name, values in differences.items()}
-    return {name.removeprefix(PER_CLASS): interval for name, interval in intervals.items() if interval.num_pairs}
+    values = {str(name): column.dropna().to_numpy() for name, column in differences.items()}
+    return {c.removeprefix(PER_CLASS): statistics.paired_interval(some) for c, some in values.items() if len(some)}
 
 
 def _image_differences(
     study: Study, one: Configuration, base: Configuration, by: str
 ) -> tuple[pd.DataFrame, np.ndarray]:
-    """Return the points by which `one` is right more often than `base` `[splits or training seeds, test images]`."""
+    """Return the points by which `one` is right more often than `base` `[splits or seeds, images]`, and the labels."""
     import pandas as pd
 
     if study.part != "test":
         raise NoPredictionsError("predictions on validation images are not stored")
-    trials = pd.concat([one.with_results, base.with_results])
-    answers = read_answers(trials["trial"], study.outcomes)
-    first, second = (
-        answers.loc[c.with_results.index].groupby(c.with_results[by].astype(str)).mean() for c in (one, base)
-    )
+    sides = [one.with_results, base.with_results]
+    answers = read_answers(pd.concat(sides)["trial"], study.outcomes)
+    first, second = (answers.loc[trials.index].groupby(trials[by].astype(str)).mean() for trials in sides)
     return 100 * (first - second).dropna(), answers.columns.get_level_values("class").to_numpy()
 
 
-def _why_not_on_new_images(metric: str, num_pairs: int, num_images: int | None, strata: np.ndarray | None) -> str:
+def _why_not_on_new_images(metric: str, num_pairs: int, images: pd.DataFrame | None, strata: np.ndarray | None) -> str:
     if metric not in (ACCURACY, BALANCED):
         return "it is computed only for accuracy and balanced accuracy"
     if num_pairs < 2:
         return "it needs at least two splits"
-    if num_images is not None and num_images < 2:
+    if images is not None and images.shape[1] < 2:
         return "there is a single test image"
     if strata is not None and np.unique(strata, return_counts=True)[1].min() < 2:
         return "a class has a single test image"

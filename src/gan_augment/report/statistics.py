@@ -14,6 +14,7 @@ MAX_EXACT_PAIRS = 20  # with at most this many, all 2^n signs are tried
 MAX_PAIRS = 10_000  # the most that the planner considers
 RESAMPLES = 9_999
 LEVEL = 0.05  # of the tests
+WANTED_POWER = 0.8  # of a planned study
 
 
 class Interval(NamedTuple):
@@ -21,8 +22,7 @@ class Interval(NamedTuple):
 
     Attributes:
         mean: The mean difference; nan without pairs.
-        low: Lower bound; nan with fewer than two pairs, the mean if all differences are equal.
-        high: Upper bound; nan with fewer than two pairs, the mean if all differences are equal.
+        low, high: The bounds; nan with fewer than two pairs, the mean if all differences are equal.
         num_pairs: Number of independent pairs.
     """
 
@@ -38,12 +38,7 @@ class Interval(NamedTuple):
 
 
 class ImageVariance(NamedTuple):
-    """The variance of a mean difference that comes from the choice of test images.
-
-    Attributes:
-        variance: In points squared, at least 0.
-        degrees: Degrees of freedom of its estimate.
-    """
+    """The variance of a mean difference that comes from the choice of test images, and its degrees of freedom."""
 
     variance: float
     degrees: float
@@ -54,8 +49,7 @@ class Estimate:
     """A mean difference with the variance of that mean.
 
     Attributes:
-        mean: The mean difference; nan without pairs.
-        num_pairs: Number of independent pairs.
+        mean, num_pairs: As in an `Interval`.
         split_variance: Variance of the mean between pairs, s^2 / n; nan with fewer than two pairs.
         images: The variance from the choice of test images; None to leave it out.
     """
@@ -84,13 +78,10 @@ class Estimate:
         return (split + image) ** 2 / (split**2 / (self.num_pairs - 1) + image**2 / image_degrees)
 
     def interval(self, confidence: float = 0.95) -> Interval:
-        """Student's t interval.
+        """Student's t interval with a nominal coverage.
 
         An interval that includes the choice of images is never narrower than the one that does not. The approximate
         degrees of freedom alone would make it so, by about a percent, if images add almost nothing.
-
-        Args:
-            confidence: Nominal coverage, in (0, 1).
 
         Raises:
             ValueError: If `confidence` lies outside (0, 1).
@@ -123,14 +114,9 @@ class Estimate:
 
 
 def estimate(differences: Sequence[float] | np.ndarray, images: ImageVariance | None = None) -> Estimate:
-    """Estimate a mean difference from independent pairs.
+    """Estimate a mean difference from independent pairs `[n]`, in points; `images` makes it one on new images.
 
-    Args:
-        differences: One difference per pair `[n]`, in points.
-        images: The variance from the choice of test images, for an estimate on new images.
-
-    Returns:
-        The estimate; differences that are equal up to rounding errors have a variance of 0.
+    Differences that are equal up to rounding errors have a variance of 0.
 
     Raises:
         ValueError: If a difference is not finite.
@@ -147,14 +133,7 @@ def estimate(differences: Sequence[float] | np.ndarray, images: ImageVariance | 
 def paired_interval(differences: Sequence[float] | np.ndarray, confidence: float = 0.95) -> Interval:
     r"""Mean of paired differences with Student's t interval, $\bar d \pm t_{n-1} \, s_d / \sqrt n$.
 
-    With five to twenty pairs its coverage stays near the nominal one, while a bootstrap's is too low.
-
-    Args:
-        differences: One difference per pair `[n]`; pairs must be independent.
-        confidence: Nominal coverage, in (0, 1).
-
-    Returns:
-        The interval, in the unit of the differences.
+    With five to twenty independent pairs `[n]` its coverage stays near the nominal one, while a bootstrap's is too low.
 
     Raises:
         ValueError: If a difference is not finite or `confidence` lies outside (0, 1).
@@ -181,20 +160,13 @@ def image_variance(differences: np.ndarray, strata: np.ndarray | None = None) ->
     $\sigma_b^2 + \sigma_e^2 / n$, which includes noise of the splits; the interaction's mean square removes it:
     $\hat\sigma_b^2 = (MS_{image} - MS_{residual}) / n$, and 0 if that is negative. The parts are uncorrelated for any
     distribution of $x$ (here it is -100, 0 or 100, far from normal), so the estimates are unbiased before the cut at 0;
-    the degrees of freedom are Satterthwaite's (1946).
-
-    This is the two-way analysis of training sets crossed with test cases of Rasmussen (1996, "Evaluation of Gaussian
-    processes and other methods for non-linear regression", chapter 2, the design with a common test set), and, with
-    splits in place of readers and images in place of cases, of Obuchowski and Rockette (1995) and Hillis (2007).
+    the degrees of freedom are Satterthwaite's (1946). Rasmussen (1996, chapter 2) analyses training sets crossed with
+    test cases in this way, Obuchowski and Rockette (1995) and Hillis (2007) readers crossed with cases.
 
     Args:
-        differences: Points `[n, m]`, one row per split (repeats averaged), one column per test image; n and m at
-            least 2.
+        differences: Points `[n, m]`, one row per split (repeats averaged), one column per test image.
         strata: Class of each image `[m]`, for a mean of class means such as balanced accuracy: classes have equal
             weight, and new images have the same number of each class. By default one stratum, for accuracy.
-
-    Returns:
-        The variance to add.
 
     Raises:
         ValueError: With fewer than two splits, or fewer than two images in a stratum.
@@ -214,26 +186,21 @@ def image_variance(differences: np.ndarray, strata: np.ndarray | None = None) ->
         share = 1 / (len(names) ** 2 * n * m)
         variance += share * (ms_image - ms_residual)
         noise += share**2 * (ms_image**2 + ms_residual**2 / (n - 1)) / (m - 1)
-    return (
-        ImageVariance(float(variance), float(variance**2 / noise)) if variance > 1e-12 else ImageVariance(0, math.inf)
-    )
+    if variance <= 1e-12:
+        return ImageVariance(0, math.inf)
+    return ImageVariance(float(variance), float(variance**2 / noise))
 
 
-def bootstrap_interval(differences: Sequence[float] | np.ndarray, confidence: float = 0.95) -> Interval:
-    """Bias-corrected and accelerated bootstrap interval of a mean difference (Efron 1987), by SciPy, with a fixed seed.
+def bootstrap_interval(differences: Sequence[float] | np.ndarray) -> Interval:
+    """Bias-corrected and accelerated 95 % bootstrap interval (Efron 1987), by SciPy, with a fixed seed.
 
-    Args:
-        differences: One difference per pair `[n]`, not all equal.
-        confidence: Nominal coverage, in (0, 1).
-
-    Returns:
-        The interval. Below `MIN_BOOTSTRAP_PAIRS` pairs it is too narrow: with five it covers 84 % instead of 95 %.
+    The differences `[n]` must not all be equal. Below `MIN_BOOTSTRAP_PAIRS` pairs the interval is too narrow: with five
+    it covers 84 % instead of 95 %.
     """
     from scipy.stats import bootstrap
 
     values = np.asarray(differences, dtype=float)
-    random = np.random.default_rng(0)
-    found = bootstrap((values,), np.mean, n_resamples=RESAMPLES, confidence_level=confidence, random_state=random)
+    found = bootstrap((values,), np.mean, n_resamples=RESAMPLES, random_state=np.random.default_rng(0))
     low, high = found.confidence_interval
     return Interval(float(values.mean()), float(low), float(high), values.size)
 
@@ -243,13 +210,7 @@ def sign_flip_p(differences: Sequence[float] | np.ndarray) -> float:
 
     It only assumes that a difference and its opposite are equally likely if there is no effect. With at most
     `MAX_EXACT_PAIRS` pairs all 2^n signs are tried and the p value is exact; with more, `RESAMPLES` random ones with a
-    fixed seed, and the observed signs count as one of them (Phipson and Smyth 2010).
-
-    Args:
-        differences: One difference per pair `[n]`.
-
-    Returns:
-        The p value; nan without pairs.
+    fixed seed, and the observed signs count as one of them (Phipson and Smyth 2010). It is nan without pairs.
 
     Example:
         >>> sign_flip_p([1.0, 2.0, 3.0])
@@ -271,11 +232,7 @@ def sign_flip_p(differences: Sequence[float] | np.ndarray) -> float:
 def holm(p_values: Sequence[float]) -> list[float]:
     """Adjust p values so that a false finding among all of them is as rare as in a single test (Holm 1979).
 
-    Args:
-        p_values: One per comparison; nan for none, which counts as 1.
-
-    Returns:
-        The adjusted p values, in the same order.
+    Their order stays; a p value of nan counts as 1.
 
     Example:
         >>> [round(p, 6) for p in holm([0.01, 0.04, 0.03, 0.02])]
@@ -301,9 +258,6 @@ def power(points: float, num_pairs: int, sd: float, image_variance: float = 0.0,
         image_variance: Variance v of the mean from the choice of test images.
         comparisons: Number k of comparisons to correct for, by Bonferroni; Holm's correction is at most as strict.
 
-    Returns:
-        A probability.
-
     Example:
         >>> round(power(1.0, 10, sd=1.0), 2)
         0.8
@@ -318,25 +272,15 @@ def power(points: float, num_pairs: int, sd: float, image_variance: float = 0.0,
     return float(nct.sf(critical, degrees, points / math.sqrt(variance)))
 
 
-def pairs_to_detect(
-    points: float, sd: float, image_variance: float = 0.0, comparisons: int = 1, wanted: float = 0.8
-) -> float:
-    """Plan a study: the fewest pairs that call a true gain *better* with a given probability.
+def pairs_to_detect(points: float, sd: float, image_variance: float = 0.0, comparisons: int = 1) -> float:
+    """Plan a study: the fewest pairs that call a true gain *better* with a probability of `WANTED_POWER`.
 
-    Args:
-        points: The gain to detect, above 0.
-        sd: Standard deviation of the paired differences, above 0.
-        image_variance: Variance of the mean from the choice of test images. More splits do not reduce it.
-        comparisons: Number of comparisons to correct for.
-        wanted: The required power, in (0, 1).
-
-    Returns:
-        At least `MIN_PAIRS`; infinite if `MAX_PAIRS` are too few.
+    They are at least `MIN_PAIRS`, and infinite if `MAX_PAIRS` are too few. The arguments are those of `power`.
 
     Example:
         >>> pairs_to_detect(1.0, sd=1.0), pairs_to_detect(1.0, sd=1.0, image_variance=0.25)
         (10, inf)
     """
     choices = range(MIN_PAIRS, MAX_PAIRS + 1)
-    found = bisect_left(choices, wanted, key=lambda n: power(points, n, sd, image_variance, comparisons))
+    found = bisect_left(choices, WANTED_POWER, key=lambda n: power(points, n, sd, image_variance, comparisons))
     return choices[found] if found < len(choices) else math.inf

@@ -6,17 +6,10 @@ from gan_augment.report.statistics import LEVEL, MIN_PAIRS, Interval
 
 
 def in_words(interval: Interval, decimals: int = 1) -> tuple[str, str]:
-    """Round an interval for print.
+    """Round an interval for print: the mean and the bounds, each empty if there is none.
 
-    Bounds are rounded outwards, so that the text never excludes more than the interval does, and to enough decimals
-    that a bound next to zero is not printed as zero.
-
-    Args:
-        interval: In any unit.
-        decimals: The smallest number of decimals.
-
-    Returns:
-        The mean and the interval, each empty if there is none.
+    Bounds are rounded outwards, so that the text never excludes more than the interval does, and to enough decimals, at
+    least the given number, that a bound next to zero is not printed as zero.
 
     Example:
         >>> in_words(Interval(1.84, 0.93, 2.58, 10))
@@ -42,16 +35,13 @@ def verdict(
     """Return the one sentence about a difference in results that its 95 % interval allows.
 
     Args:
-        interval: The 95 % interval of the difference, in points.
+        interval: In points.
         unit: The unit of a pair: `split`, or `training seed` if all trials share one split.
         resolution: The worth of one image, in points; nan leaves it out, as for means over classes, in which an image
             of a small class is worth more than another.
         scope: What the interval is about, such as `for new images`.
         adjusted_p: p value of the difference, adjusted for all comparisons.
-        comparisons: Number of all comparisons.
-
-    Returns:
-        The sentence.
+        comparisons: Their number.
 
     Example:
         >>> verdict(Interval(1.8, 0.9, 2.6, 10), "split", 0.28, "for new images")
@@ -79,10 +69,8 @@ def verdict(
             sentence += f"; one image is {float(f'{resolution:.2g}'):g} points"
     elif not (round(interval.low, 6) > 0 or round(interval.high, 6) < 0):
         low, high = bounds.split(" to ")
-        sentence = (
-            f"no detectable effect{scope}: gains above {high} points are excluded, "
-            f"and losses above {low.removeprefix('-')} points ({pairs})"
-        )
+        excluded = f"gains above {high} points are excluded, and losses above {low.removeprefix('-')} points"
+        sentence = f"no detectable effect{scope}: {excluded} ({pairs})"
     elif adjusted_p > LEVEL:
         sentence = f"interval excludes 0 but does not survive correction for {comparisons} comparisons: "
         sentence += f"{mean} points{scope}, 95 % interval {bounds}, {pairs}"

@@ -1,9 +1,12 @@
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
-from test_contrasts import store
-from test_page import record, study
 
-from gan_augment.report.calibration import (
+sys.path += [str(Path(__file__).parents[2] / "benchmarks"), str(Path(__file__).parents[1] / "report")]
+
+from calibration import (
     GAINS,
     NUM_IMAGES,
     SHAPES,
@@ -16,6 +19,10 @@ from gan_augment.report.calibration import (
     same_against_same,
     simulated_answers,
 )
+from test_archive import keep
+from test_contrasts import store
+from test_page import record, study
+
 from gan_augment.report.contrasts import contrasts
 from gan_augment.report.statistics import power
 from gan_augment.report.trials import collect
@@ -128,10 +135,24 @@ def test_real_studies_are_counted(tmp_path, monkeypatch, capsys):
     assert "of 200 called different; median width" in capsys.readouterr().out
 
 
+def test_a_kept_study_is_read_like_its_folder(tmp_path, monkeypatch, capsys):
+    right = np.random.default_rng(0).random((6, 3, 60)) < 0.8
+    same_arm(tmp_path / "digits", right)
+    keep([tmp_path / "digits"], tmp_path / "digits.jsonl", tmp_path / "out")
+    capsys.readouterr()
+    printed_lines = []
+    for source in ("digits", "digits.jsonl"):
+        monkeypatch.setattr("sys.argv", ["calibration", str(tmp_path / source)])
+        main()
+        printed_lines.append(capsys.readouterr().out)
+    assert "of 200 called different" in printed_lines[0]
+    assert printed_lines[0] == printed_lines[1]
+
+
 def test_the_tables_are_printed(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["calibration"])
-    monkeypatch.setattr("gan_augment.report.calibration.coverage", lambda *_: 0.9512)
-    monkeypatch.setattr("gan_augment.report.calibration.rates", lambda gain, n: rates(gain, n, studies=5))
+    monkeypatch.setattr("calibration.coverage", lambda *_: 0.9512)
+    monkeypatch.setattr("calibration.rates", lambda gain, n: rates(gain, n, studies=5))
     main()
     lines = capsys.readouterr().out.splitlines()
     assert "| normal | Student's t | 95.1 % | 95.1 % | 95.1 % |" in lines

@@ -1,7 +1,7 @@
 """Check the intervals on studies whose true gain is known.
 
-`python -m gan_augment.report.calibration` simulates studies and prints the tables of docs/statistics.md.
-`python -m gan_augment.report.calibration STUDY` makes studies from real trainings that compare an arm with itself:
+`python benchmarks/calibration.py` simulates studies and prints the tables of docs/statistics.md.
+`python benchmarks/calibration.py STUDY` makes studies from real trainings that compare an arm with itself:
 STUDY is the folder or file of one arm, with several classifier seeds in each split (`experiment=digits_aa`).
 """
 
