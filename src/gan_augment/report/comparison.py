@@ -18,6 +18,7 @@ from gan_augment.report.trials import (
     BALANCED,
     CONTENT,
     IMBALANCE,
+    LABELLED_IMAGES,
     LABELLED_RATIO,
     RARE,
     SEEDS,
@@ -54,6 +55,9 @@ CONTRASTS = (
     *((arm, "none") for arm in ("synthetic_only", "more_real", "oversampling", "mixup", "cutmix")),
 )
 
+OVERLAP = "provenance.overlap"
+POOL_IMAGES = "provenance.pool_images"
+SEEN_POOL = ["saw.pool_images", "saw.pool_labels"]
 GENERATORS = "provenance.stages.gan"
 AMOUNTS = ("synthesis.per_class", "synthesis.quotas")  # settings of how many images are drawn, not how
 PENALTY = "factors.penalty"
@@ -88,6 +92,22 @@ class Configuration:
     def with_results(self) -> pd.DataFrame:
         """The trials with a result."""
         return _with_results(self.trials)
+
+    @property
+    def overlap(self) -> float:
+        """Expected share of its training images that a split has in common with another one; 1 if unknown.
+
+        Training that sees the pool sees all images in every split.
+        """
+        counts = self.with_results.reindex(columns=[OVERLAP, LABELLED_IMAGES, POOL_IMAGES, *SEEN_POOL]).astype(float)
+        shares = counts[OVERLAP].fillna(counts[LABELLED_IMAGES] / (counts[LABELLED_IMAGES] + counts[POOL_IMAGES]))
+        return float(shares.fillna(1).mask(counts[SEEN_POOL].gt(0).any(axis=1), 1).max())
+
+    @property
+    def num_training_images(self) -> float:
+        """Number of images from which its labelled ones are drawn; nan if unknown."""
+        counts = self.with_results.reindex(columns=[LABELLED_IMAGES, POOL_IMAGES]).astype(float)
+        return float(counts.sum(axis=1, skipna=False).max())
 
     def label(self, known: Iterable[str] = ()) -> str:
         """Name the configuration without the `known` factors."""
