@@ -25,7 +25,7 @@ class Curve:
     """Accuracy of one arm at several budgets.
 
     Attributes:
-        arm: The arm, with the settings that are not the same for all.
+        arm: Its name.
         accuracies: Points, one row per split seed, one column per budget in labels per class, in order; nan for none.
     """
 
@@ -85,14 +85,7 @@ class Worth:
 
 
 def budget_curves(found: list[Configuration]) -> dict[str, list[Curve]]:
-    """Collect the curves of a study that sweeps the labels per class.
-
-    Args:
-        found: The configurations of a study.
-
-    Returns:
-        Setting -> the curves of its arms, for settings with two or more budgets.
-    """
+    """Collect the curves of a study's arms by setting, for settings with two or more budgets of labels per class."""
     import pandas as pd
 
     with_results = [one for one in found if len(one.with_results)]
@@ -127,9 +120,6 @@ def worths(found: list[Configuration]) -> list[Worth]:
 
 def dose_curves(compared: list[Contrast]) -> dict[str, dict[str, dict[float, Interval]]]:
     """Collect the gains of a study that sweeps the number of synthetic images, or their share.
-
-    Args:
-        compared: The contrasts of a study.
 
     Returns:
         Dose -> comparison -> value of the dose -> difference in accuracy with its deciding interval, for comparisons

@@ -1,4 +1,4 @@
-"""The figures of the report. They draw given values, in points, and compute nothing."""
+"""The figures of the report as PNG. They draw given values, in points, and compute nothing."""
 
 import io
 import itertools
@@ -31,9 +31,6 @@ def arms_figure(panels: Mapping[str, Mapping[str, "pd.Series"]], unit: str, part
         panels: Title -> arm -> accuracy in points, indexed by pair. At most `MAX_PANELS` are drawn.
         unit: The unit of a dot: `split` or `training seed`.
         part: The images of the results: `test` or `validation`.
-
-    Returns:
-        The figure as PNG.
     """
     shown = list(panels.items())[:MAX_PANELS]
     heights = [len(arms) + 0.9 for _, arms in shown]
@@ -41,20 +38,17 @@ def arms_figure(panels: Mapping[str, Mapping[str, "pd.Series"]], unit: str, part
     grid = figure.subplots(len(shown), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axes, (title, arms) in zip(grid, shown, strict=True):
         positions = {arm: row for row, arm in enumerate(arms)}
-        pairs = sorted({pair for series in arms.values() for pair in series.index}, key=str)
-        for pair in pairs:
+        for pair in sorted({pair for series in arms.values() for pair in series.index}, key=str):
             path = [(series[pair], positions[arm]) for arm, series in arms.items() if pair in series.index]
             axes.plot(*zip(*path, strict=True), color="#b8bec6", linewidth=0.8, zorder=1)
         names = [label.split(" (")[0] for label in arms]  # an arm keeps its colour in all its configurations
         colours = dict(zip(dict.fromkeys(names), itertools.cycle(COLOURS), strict=False))
         for row, (name, series) in enumerate(zip(names, arms.values(), strict=True)):
-            colour = colours[name]
-            axes.scatter(series, [row] * len(series), s=22, color=colour, alpha=0.65, linewidths=0, zorder=2)
-            axes.plot([series.mean()] * 2, [row - 0.28, row + 0.28], color=colour, linewidth=3.5, zorder=3)
+            axes.scatter(series, [row] * len(series), s=22, color=colours[name], alpha=0.65, linewidths=0, zorder=2)
+            axes.plot([series.mean()] * 2, [row - 0.28, row + 0.28], color=colours[name], linewidth=3.5, zorder=3)
         axes.set_yticks(range(len(arms)), list(arms), parse_math=False)
         axes.set_ylim(len(arms) - 0.5, -0.5)
-        axes.set_title(title or f"{part.capitalize()} accuracy by arm", loc="left", fontsize=10, parse_math=False)
-        _tidy(axes)
+        _finish(axes, title or f"{part.capitalize()} accuracy by arm")
     grid[-1].set_xlabel(f"{part} accuracy (points); a dot is one {unit}, a bar the mean{_cap('settings', panels)}")
     return _png(figure)
 
@@ -66,9 +60,6 @@ def curves_figure(panels: Mapping[str, Mapping[str, Mapping[float, Interval]]], 
         panels: Setting -> line -> number -> interval in points. At most `MAX_PANELS` are drawn.
         x: Name of the number.
         y: Name of the quantity with the interval.
-
-    Returns:
-        The figure as PNG.
     """
     shown = list(panels.items())[:MAX_PANELS]
     figure = Figure(figsize=(8.6, 3.4 * len(shown) + 0.3), layout="constrained")
@@ -87,10 +78,9 @@ def curves_figure(panels: Mapping[str, Mapping[str, Mapping[float, Interval]]], 
         axes.set_xscale("log")
         axes.set_xticks(numbers, [f"{number:g}" for number in numbers])
         axes.minorticks_off()
-        axes.set_title(title, loc="left", fontsize=10, parse_math=False)
         axes.set_ylabel(y, fontsize=9)
         axes.legend(fontsize=9, frameon=False)
-        _tidy(axes)
+        _finish(axes, title)
         axes.grid(axis="y", color="#e6e9ed", linewidth=0.8)
     grid[-1].set_xlabel(f"{x}; vertical lines: 95 % intervals{_cap('settings', panels)}", fontsize=9)
     return _png(figure)
@@ -102,13 +92,9 @@ def classes_figure(panels: Mapping[str, Mapping[str, Interval]]) -> bytes:
     Args:
         panels: Contrast -> class -> interval in points. At most `MAX_PANELS` are drawn, each with the `MAX_CLASSES`
             classes with the largest differences.
-
-    Returns:
-        The figure as PNG.
     """
     shown = [(title, _largest(classes)) for title, classes in list(panels.items())[:MAX_PANELS]]
-    rows = (len(shown) + 1) // 2
-    columns = min(2, len(shown))
+    rows, columns = (len(shown) + 1) // 2, min(2, len(shown))
     height = 0.24 * max(len(classes) for _, classes in shown) + 0.7
     figure = Figure(figsize=(8.6, rows * height + 0.5), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel()
@@ -122,9 +108,8 @@ def classes_figure(panels: Mapping[str, Mapping[str, Interval]]) -> bytes:
         axes.set_ylim(len(classes) - 0.5, -0.5)
         omitted = len(panels[title]) - len(classes)
         suffix = f"\n(the {len(classes)} largest differences of {len(panels[title])} classes)" if omitted else ""
-        axes.set_title(title.replace(" against ", "\nagainst ") + suffix, loc="left", fontsize=9, parse_math=False)
         axes.tick_params(axis="x", labelbottom=True)
-        _tidy(axes)
+        _finish(axes, title.replace(" against ", "\nagainst ") + suffix, fontsize=9)
     for axes in grid[len(shown) :]:
         axes.remove()
     figure.supxlabel(f"difference in class accuracy (points), 95 % intervals{_cap('contrasts', panels)}", fontsize=9)
@@ -137,9 +122,6 @@ def prediction_figure(arms: Mapping[str, Mapping[str, Sequence["Point"]]]) -> by
     Args:
         arms: Arm and base -> metric -> its points, gains in points. At most `MAX_ROWS` arms with the first
             `MAX_COLUMNS` metrics are drawn.
-
-    Returns:
-        The figure as PNG.
     """
     shown = {title: dict(list(metrics.items())[:MAX_COLUMNS]) for title, metrics in list(arms.items())[:MAX_ROWS]}
     names = list(dict.fromkeys(one.generator for row in shown.values() for dots in row.values() for one in dots))
@@ -160,10 +142,9 @@ def prediction_figure(arms: Mapping[str, Mapping[str, Sequence["Point"]]]) -> by
                 axes.scatter(values, gains, s=22, color=colour, marker=marker, label=name, linewidths=0, zorder=2)
             axes.axhline(0, color="#555", linewidth=0.9, zorder=0)
             axes.set_xlabel(metric.replace(" (", "\n("), fontsize=9, parse_math=False)
-            _tidy(axes)
+            _finish(axes, f"Gain of {title}" if axes is row[0] else "")
         for axes in row[len(metrics) :]:
             axes.remove()
-        row[0].set_title(f"Gain of {title}", loc="left", fontsize=10, parse_math=False)
         row[0].set_ylabel("gain in accuracy (points)", fontsize=9)
     handles = grid[0][0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower left", ncols=in_a_row, fontsize=9, frameon=False)
@@ -179,7 +160,8 @@ def _cap(what: str, panels: Mapping[str, object]) -> str:
     return f" (first {MAX_PANELS} of {len(panels)} {what})" if len(panels) > MAX_PANELS else ""
 
 
-def _tidy(axes: Axes) -> None:
+def _finish(axes: Axes, title: str, fontsize: int = 10) -> None:
+    axes.set_title(title, loc="left", fontsize=fontsize, parse_math=False)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
     axes.tick_params(labelsize=9)

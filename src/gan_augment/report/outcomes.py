@@ -16,21 +16,13 @@ from gan_augment.records.record import read_record
 if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `--help` answers at once
     import pandas as pd
 
-PREDICTIONS, SAMPLES = "predictions.npz", "samples.png"
-
 
 class NoPredictionsError(ValueError):
     """Why there are no predictions to compare, in words for the reader of a report."""
 
 
 class Answers(NamedTuple):
-    """Whether a classifier is right on each test image.
-
-    Attributes:
-        ids: The numbers of the test images `[m]`.
-        labels: Their classes `[m]`.
-        right: Whether the classifier is right on each `[m]`.
-    """
+    """The numbers of the test images, their classes, and whether a classifier is right on each, all `[m]`."""
 
     ids: np.ndarray
     labels: np.ndarray
@@ -62,12 +54,8 @@ class Outcome:
 def read_folder(folder: Path) -> tuple[list[dict[str, Any]], list[Outcome]]:
     """Read a study folder: `trials/<name>/record.json`, and `study.json` if the study was launched as one.
 
-    Args:
-        folder: The folder.
-
     Returns:
-        The launch from `study.json`, and the outcomes in the order of their trials' names. Predictions are read only
-        on demand.
+        The launch from `study.json`, and the outcomes by their trials' names. Predictions are read only on demand.
 
     Raises:
         ValueError: If there are no records, or one cannot be read.
@@ -82,15 +70,10 @@ def read_folder(folder: Path) -> tuple[list[dict[str, Any]], list[Outcome]]:
     launch = read_record(folder / "study.json") if (folder / "study.json").exists() else {}
     outcomes = []
     for path in paths:
-        predictions, samples = path.with_name(PREDICTIONS), path.with_name(SAMPLES)
-        outcomes.append(
-            Outcome(
-                study=name,
-                record={**read_record(path), "trial": path.parent.name},
-                answers=partial(_stored_answers, predictions) if predictions.exists() else None,
-                samples=samples if samples.exists() else None,
-            )
-        )
+        predictions, samples = path.with_name("predictions.npz"), path.with_name("samples.png")
+        record = {**read_record(path), "trial": path.parent.name}
+        answers = partial(_stored_answers, predictions) if predictions.exists() else None
+        outcomes.append(Outcome(name, record, answers, samples if samples.exists() else None))
     return [{**launch, "study": launch.get("study") or name}], outcomes
 
 

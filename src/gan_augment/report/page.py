@@ -18,7 +18,7 @@ from gan_augment.report.comparison import Configuration
 from gan_augment.report.contrasts import FEW_IMAGES, contrasts
 from gan_augment.report.curves import budget_curves, dose_curves, worths
 from gan_augment.report.prediction import Point, predictions
-from gan_augment.report.trials import ACCURACY, RESULT, Study, collect, columns_of
+from gan_augment.report.trials import ACCURACY, RESULT, Study, collect, columns_of, facts
 
 if TYPE_CHECKING:  # the heavy imports wait until there is something to compute, so that `--help` answers at once
     import pandas as pd
@@ -131,7 +131,8 @@ def _write(study: Study, output: Path, detect: float = DETECT, keep: Path | None
     pictures: dict[str, Path] = {}  # by trial
     for number, sample in enumerate(samples, start=1):
         (output / "samples").mkdir(exist_ok=True)
-        pictures[sample.trial] = output / "samples" / f"{number:02}-{sample.slug}.png"
+        arms = re.sub(r"[^A-Za-z0-9_.]+", "-", sample.arms)[:80].strip("-")
+        pictures[sample.trial] = output / "samples" / f"{number:02}-{arms}.png"
         write_whole(sample.picture, pictures[sample.trial])
 
     loader = FileSystemLoader(Path(__file__).parent)
@@ -155,7 +156,7 @@ def _write(study: Study, output: Path, detect: float = DETECT, keep: Path | None
         worths=[worth.sentence for worth in worths(found)],
         images={name: _embedded(image) for name, image in images.items()},
         samples=[{"image": _embedded(one.picture), "arms": one.arms, "trial": one.trial} for one in samples],
-        facts=tables.facts(study),
+        facts=facts(study),
         arms=[wording.arm_row(c, metrics) for c in found],
         saw=[tables.saw_row(c) for c in found],
         teachers=tables.teacher_rows(study, found),
@@ -204,11 +205,6 @@ class Sample(NamedTuple):
     picture: bytes
     arms: str
     trial: str
-
-    @property
-    def slug(self) -> str:
-        """The arms as part of a file name."""
-        return re.sub(r"[^A-Za-z0-9_.]+", "-", self.arms)[:80].strip("-")
 
 
 def _samples(study: Study, found: list[Configuration]) -> list[Sample]:

@@ -12,20 +12,7 @@ from gan_augment.report.contrasts import Contrast
 from gan_augment.report.prediction import Prediction
 from gan_augment.report.spread import spread
 from gan_augment.report.statistics import Interval
-from gan_augment.report.trials import (
-    ACCURACY,
-    GAN_METRICS,
-    IMBALANCE,
-    LABELLED_RATIO,
-    NUM_IMAGES,
-    RESULT,
-    SEEDS,
-    SPLIT,
-    VERSIONS,
-    Study,
-    columns_of,
-    values_of,
-)
+from gan_augment.report.trials import ACCURACY, GAN_METRICS, RESULT, SEEDS, Study, columns_of, values_of
 from gan_augment.report.verdict import in_words
 from gan_augment.report.wording import SECONDS, in_digits, in_seconds, mean_cost, pairs_in_words
 
@@ -37,7 +24,6 @@ Row = dict[str, str]
 LAST_STAGES = ("classifier", "total")
 MAY_BE_EMPTY = ("95 %, new images", "bootstrap")  # columns of contrasts
 MAX_CLASSES = 100  # classes in a table; results.csv has all
-MAX_NAMED = 20  # rare classes named
 MAX_IMAGES = 8  # images named
 MAX_CONFUSED, LEAST_CONFUSED = 3, 1  # classes named at most, and the share of images, in per cent, that each needs
 PER_CLASS_OF_GAN, AGREEMENT = f"{GAN_METRICS}per_class.", ".label_agreement"
@@ -146,7 +132,10 @@ def _confusions(study: Study, configuration: Configuration, intended: str) -> st
     """Return the other classes that the judge sees in images, with shares in per cent, such as ` (8: 12, 9: 6)`."""
     seen: Counter[str] = Counter()
     for trial in configuration.trials["trial"]:
-        seen.update(study.seen_as[trial].get(intended, {}))
+        metrics = study.outcomes[trial].record["metrics"].get("gan") or {}
+        counts, classes = metrics.get("confusion_matrix") or [], metrics.get("per_class") or {}
+        rows = dict(zip(classes, counts, strict=False))
+        seen.update(dict(zip(classes, rows.get(intended, ()), strict=False)))
     shares = {name: 100 * number / seen.total() for name, number in seen.most_common() if name != intended and number}
     named = [f"{name}: {share:.0f}" for name, share in shares.items() if share >= LEAST_CONFUSED]
     return f" ({', '.join(named[:MAX_CONFUSED])})" if named else ""
@@ -294,54 +283,3 @@ def trial_rows(study: Study) -> list[Row]:
             }
         )
     return rows
-
-
-def facts(study: Study) -> Row:
-    """Return facts about the study: name -> values in words."""
-    trials = study.trials
-    versions = {c.removeprefix(VERSIONS): values_of(trials, c) for c in columns_of(trials, VERSIONS)}
-    facts = {
-        "data": values_of(trials, "factors.data"),
-        "labels per class": [value.replace("%", " % of each class") for value in values_of(trials, "factors.labels")],
-        "labelled images": _amounts(trials, "saw.labelled", LABELLED_RATIO) if LABELLED_RATIO in trials else [],
-        "rare classes": _rare_classes(study),
-        "pool images": values_of(trials, "provenance.pool_images"),
-        "validation images": values_of(trials, "provenance.validation_images"),
-        f"{study.part} images": _amounts(trials, NUM_IMAGES, IMBALANCE),
-        "splits": [value[:8] for value in values_of(trials, SPLIT)],
-        "seeds": _seeds(trials),
-        "classifier": values_of(trials, "factors.classifier"),
-        "versions": [f"{name} {' or '.join(values)}" for name, values in versions.items() if values],
-        "commit": [value[:12] for value in values_of(trials, "provenance.commit")],
-        "device": values_of(trials, "costs.device"),
-        "threads": values_of(trials, "costs.threads"),
-        "command": study.commands,
-    }
-    return {name: ", ".join(values) for name, values in facts.items() if values}
-
-
-def _seeds(trials: pd.DataFrame) -> list[str]:
-    """Return the seeds, or those of each part if they differ between parts."""
-    seeds = {c.removeprefix(SEEDS): values for c in columns_of(trials, SEEDS) if (values := values_of(trials, c))}
-    parts = [f"{', '.join(values)} of {part}" for part, values in seeds.items()]
-    return next(iter(seeds.values()), []) if len(set(map(tuple, seeds.values()))) < 2 else ["; ".join(parts)]
-
-
-def _amounts(trials: pd.DataFrame, images: str, ratio: str) -> list[str]:
-    """Return the numbers of images, and how unequal the classes are, if the records contain that."""
-    numbers = values_of(trials, images)
-    ratios = [f"{round(float(value), 2):g}" for value in values_of(trials, ratio)]
-    if not ratios:
-        return numbers
-    times = " to ".join(dict.fromkeys([ratios[0], ratios[-1]]))
-    spread = "all classes equal" if times == "1" else f"the largest class has {times} times as many as the smallest"
-    return [f"{', '.join(numbers)} ({spread})"]
-
-
-def _rare_classes(study: Study) -> list[str]:
-    """Name the rare classes, and whether they differ between trials."""
-    names = list(dict.fromkeys(name for names in study.rare_classes for name in names))
-    listed = ", ".join(names[:MAX_NAMED])
-    listed += f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    listed += " (not the same in all trials)" if len(study.rare_classes) > 1 else ""
-    return [listed] if names else []
