@@ -7,21 +7,13 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Metric:
-    """The meaning of a metric, by default a share that should be high.
+    """The meaning of a metric, by default of a share that should be high."""
 
-    Attributes:
-        meaning: A sentence, with the value that real images would have.
-        source: Authors and year.
-        better: Whether lower or higher values are better.
-        low: The smallest possible value.
-        high: The largest possible value.
-    """
-
-    meaning: str
-    source: str
+    meaning: str  # a sentence, with the value that real images would have
+    source: str  # authors and year
     better: Literal["lower", "higher"] = "higher"
-    low: float = 0
-    high: float = 1
+    low: float = 0  # the smallest possible value
+    high: float = 1  # the largest possible value
 
     @property
     def range(self) -> str:

@@ -15,22 +15,17 @@ from gan_augment.report.trials import ACCURACY, SPLIT_SEED
 if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `--help` answers at once
     import pandas as pd
 
-BUDGET = "labels"
+BUDGET = "labels"  # per class
 DOSES = {"augmentation.share": "share of a batch that is extra", "synthesis.per_class": "synthetic images per class"}
 RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Accuracy of one arm at several budgets.
-
-    Attributes:
-        arm: Its name.
-        accuracies: Points, one row per split seed, one column per budget in labels per class, in order; nan for none.
-    """
+    """Accuracy of one arm at several budgets."""
 
     arm: str
-    accuracies: pd.DataFrame
+    accuracies: pd.DataFrame  # points, one row per split seed, one column per budget in order; nan for none
 
     @property
     def intervals(self) -> dict[float, Interval]:
@@ -41,31 +36,18 @@ class Curve:
 
 @dataclass(frozen=True)
 class Worth:
-    """The additional labels per class with which a base arm reaches the accuracy of another arm.
+    """The additional labels per class with which a base arm reaches the accuracy of another arm."""
 
-    Attributes:
-        arm: The arm whose accuracy is reached.
-        base: The arm that gets more labels.
-        budget: Labels per class of `arm`.
-        labels: Additional labels per class; 0 or fewer if the arm is not better.
-        low: Lower bound of the 95 % interval.
-        high: Upper bound.
-        least: The smallest budget of the study minus `budget`, at most 0; values that small are reported as "at most".
-        most: The largest budget of the study minus `budget`; values that large are reported as "at least".
-        num_splits: Splits that both have.
-        setting: The other settings of both, in words.
-    """
-
-    arm: str
-    base: str
-    budget: int
-    labels: float
-    low: float
-    high: float
-    least: int
-    most: int
-    num_splits: int
-    setting: str = ""
+    arm: str  # the arm whose accuracy is reached
+    base: str  # the arm that gets more labels
+    budget: int  # labels per class of `arm`
+    labels: float  # additional labels per class; 0 or fewer if the arm is not better
+    low: float  # lower bound of the 95 % interval
+    high: float  # upper bound
+    least: int  # the smallest budget of the study minus `budget`, at most 0; values that small are "at most"
+    most: int  # the largest budget of the study minus `budget`; values that large are "at least"
+    num_splits: int  # splits that both have
+    setting: str = ""  # the other settings of both, in words
 
     @property
     def sentence(self) -> str:

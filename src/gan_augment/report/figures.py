@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from gan_augment.report.statistics import Interval
@@ -24,7 +23,7 @@ MAX_ROWS, MAX_COLUMNS = 3, 3  # of the figure of predictions
 MAX_CLASSES = 40
 
 
-def arms_figure(panels: Mapping[str, Mapping[str, "pd.Series"]], unit: str, part: str = "test") -> bytes:
+def arms_figure(panels: Mapping[str, Mapping[str, "pd.Series"]], unit: str, part: str) -> bytes:
     """Draw accuracy by arm: one dot per pair, a thin line through the arms for each pair, and a bar at the mean.
 
     Args:
@@ -37,9 +36,8 @@ def arms_figure(panels: Mapping[str, Mapping[str, "pd.Series"]], unit: str, part
     figure = Figure(figsize=(8.6, 0.42 * sum(heights) + 0.8), layout="constrained")
     grid = figure.subplots(len(shown), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axes, (title, arms) in zip(grid, shown, strict=True):
-        positions = {arm: row for row, arm in enumerate(arms)}
         for pair in sorted({pair for series in arms.values() for pair in series.index}, key=str):
-            path = [(series[pair], positions[arm]) for arm, series in arms.items() if pair in series.index]
+            path = [(series[pair], row) for row, series in enumerate(arms.values()) if pair in series.index]
             axes.plot(*zip(*path, strict=True), color="#b8bec6", linewidth=0.8, zorder=1)
         names = [label.split(" (")[0] for label in arms]  # an arm keeps its colour in all its configurations
         colours = dict(zip(dict.fromkeys(names), itertools.cycle(COLOURS), strict=False))
@@ -70,11 +68,9 @@ def curves_figure(panels: Mapping[str, Mapping[str, Mapping[float, Interval]]], 
         for place, ((name, line), (colour, marker)) in enumerate(zip(lines.items(), styles, strict=False)):
             # Slightly shifted, so that intervals do not hide each other.
             at = [number * 1.02 ** (place - (len(lines) - 1) / 2) for number in line]
-            means = [interval.mean for interval in line.values()]
+            means, lows, highs, _ = zip(*line.values(), strict=True)
             axes.plot(at, means, color=colour, marker=marker, markersize=5, linewidth=1.4, label=name)
-            for position, interval in zip(at, line.values(), strict=True):
-                if interval.low == interval.low:  # not nan
-                    axes.plot([position] * 2, [interval.low, interval.high], color=colour, linewidth=1)
+            axes.plot([at, at], [lows, highs], color=colour, linewidth=1)
         axes.set_xscale("log")
         axes.set_xticks(numbers, [f"{number:g}" for number in numbers])
         axes.minorticks_off()
@@ -99,12 +95,11 @@ def classes_figure(panels: Mapping[str, Mapping[str, Interval]]) -> bytes:
     figure = Figure(figsize=(8.6, rows * height + 0.5), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel()
     for axes, (title, classes) in zip(grid, shown, strict=False):
-        for row, interval in enumerate(classes.values()):
-            if interval.low == interval.low:  # not nan
-                axes.plot([interval.low, interval.high], [row, row], color=COLOURS[0], linewidth=1.6)
-            axes.plot(interval.mean, row, "o", color=COLOURS[0], markersize=4.5)
+        (means, lows, highs, _), places = zip(*classes.values(), strict=True), range(len(classes))
+        axes.plot([lows, highs], [places, places], color=COLOURS[0], linewidth=1.6)
+        axes.plot(means, places, "o", color=COLOURS[0], markersize=4.5)
         axes.axvline(0, color="#555", linewidth=0.9, zorder=0)
-        axes.set_yticks(range(len(classes)), list(classes), parse_math=False)
+        axes.set_yticks(places, list(classes), parse_math=False)
         axes.set_ylim(len(classes) - 0.5, -0.5)
         omitted = len(panels[title]) - len(classes)
         suffix = f"\n(the {len(classes)} largest differences of {len(panels[title])} classes)" if omitted else ""
@@ -171,5 +166,5 @@ def _finish(axes: Axes, title: str, fontsize: int = 10) -> None:
 
 def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_figure(buffer, format="png", dpi=144)
+    figure.savefig(buffer, format="png", dpi=144)
     return buffer.getvalue()

@@ -31,19 +31,12 @@ class Answers(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of one trial.
+    """The outcome of one trial."""
 
-    Attributes:
-        study: The name of its study's folder.
-        record: Its record.
-        answers: Reads its answers to the test images; None if the trial did not store them.
-        samples: Its picture of samples; None if it has none.
-    """
-
-    study: str
+    study: str  # the name of its study's folder
     record: dict[str, Any]
-    answers: Callable[[], Answers] | None = None
-    samples: Path | None = None
+    answers: Callable[[], Answers] | None = None  # reads its answers to the test images; None if it stored none
+    samples: Path | None = None  # its picture of samples
 
     @property
     def trial(self) -> str:

@@ -33,9 +33,6 @@ def spread(configuration: Configuration) -> Spread | None:
     sources drawn anew within it, divided by their number of draws. From the innermost source outwards, the second part
     is known and subtracted.
 
-    Args:
-        configuration: An arm whose trials repeat at least two of the sources.
-
     Returns:
         The standard deviations of the sources that vary, outermost first; a source that changes only with the one
         before it counts as part of that. None unless at least two vary, each equally often within every draw of the

@@ -47,33 +47,19 @@ NEEDED = ("status", "error", ARM, SPLIT_SEED, TRAINING_SEED, ACCURACY, SPLIT, NU
 
 @dataclass(frozen=True)
 class Study:
-    """The trials that a report covers.
+    """The trials that a report covers."""
 
-    Attributes:
-        title: Names of the studies.
-        trials: One flattened record per row, sorted by trial.
-        missing: Requested trials without a record.
-        launches: The `study.json` of each launch.
-        outcomes: Trial -> its outcome, in the order of `trials`.
-        part: The images of its results: `test`, or `validation` if no trial opened the test images.
-        commands: The commands that launched the studies.
-        against: Settings with their baseline values, with which all other values are compared.
-        notes: Note about images or classifier -> number of trials with it.
-        reads: Role of a stage -> the configuration nodes that it depends on.
-        compared: Column of a metric that its measure wants compared like accuracy -> its words.
-    """
-
-    title: str
-    trials: pd.DataFrame
-    missing: list[str]
-    launches: list[dict[str, Any]]
-    outcomes: dict[str, Outcome]
-    part: str
-    commands: list[str]
-    against: list[tuple[str, Any]]
-    notes: dict[str, int]
-    reads: dict[str, frozenset[str]]
-    compared: dict[str, str]
+    title: str  # names of the studies
+    trials: pd.DataFrame  # one flattened record per row, sorted by trial
+    missing: list[str]  # requested trials without a record
+    launches: list[dict[str, Any]]  # the `study.json` of each launch
+    outcomes: dict[str, Outcome]  # by trial, in the order of `trials`
+    part: str  # the images of its results: `test`, or `validation` if no trial opened the test images
+    commands: list[str]  # the commands that launched the studies
+    against: list[tuple[str, Any]]  # settings with their baseline values, with which all other values are compared
+    notes: dict[str, int]  # note about images or classifier -> number of trials with it
+    reads: dict[str, frozenset[str]]  # role of a stage -> the configuration nodes that it depends on
+    compared: dict[str, str]  # column of a metric that its measure wants compared like accuracy -> its words
 
 
 def collect(sources: Sequence[Path | str]) -> Study:
@@ -116,7 +102,9 @@ def collect(sources: Sequence[Path | str]) -> Study:
     part = "validation" if parts == {"validation"} else "test"
     rows = [row | _results(row, part) for row in map(flatten, records)]
     columns = dict.fromkeys([*chain.from_iterable(rows), *NEEDED])
-    trials = pd.DataFrame(rows, columns=sorted(columns, key=_group), dtype=object)  # whole numbers stay whole
+    groups = {column: group if (group := column.split(".")[0]) in GROUPS else "" for column in columns}
+    ordered = sorted(columns, key=lambda column: GROUPS.index(groups[column]))
+    trials = pd.DataFrame(rows, columns=ordered, dtype=object)  # whole numbers stay whole
     return Study(
         title=" + ".join(sorted({str(launch["study"]) for launch in launches})),
         trials=_with_contents(trials),
@@ -184,11 +172,6 @@ def _rank(outcome: Outcome) -> tuple[bool, bool, str]:
     """Return a sort key for the outcomes of one trial: the smallest counts."""
     failed = outcome.record.get("status") != "ok"
     return (failed, outcome.answers is None, json.dumps(outcome.record, sort_keys=True))
-
-
-def _group(column: str) -> int:
-    first = column.split(".")[0]
-    return GROUPS.index(first if first in GROUPS else "")
 
 
 def natural(value: Any) -> tuple[bool, float, str]:
