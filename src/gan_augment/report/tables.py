@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from gan_augment.records.metric_meanings import GENERATOR_METRICS
@@ -39,25 +39,25 @@ SAW = {
 
 
 def contrast_rows(compared: Sequence[Contrast], detect: float) -> list[Row]:
-    """Return one row per contrast, and leave out a column of `MAY_BE_EMPTY` that is empty in all of them."""
-    rows = []
-    for c in compared:
-        (mean, bounds), p = in_words(c.interval), c.sign_flip_p
-        new_images, bootstrap = (in_words(interval)[1] if interval else "" for interval in (c.new_images, c.bootstrap))
-        rows.append(
-            {
-                "contrast": c.title,
-                "difference (points)": mean or "-",
-                f"95 %, these {c.part} images": bounds or "-",
-                "95 %, new images": new_images or "-",
-                "bootstrap": bootstrap or "-",
-                "sign-flip p": in_digits(p, ".2g"),
-                "pairs": str(c.estimate.num_pairs),
-                f"pairs for {detect:g}": pairs_in_words(c.pairs_to_detect(detect)),
-                "verdict": c.sentence,
-            }
-        )
-    return _without_empty(rows, MAY_BE_EMPTY)
+    """Return one row per contrast, without columns that may be empty and are empty in all of them."""
+    return _without_empty([_contrast_row(contrast, detect) for contrast in compared], MAY_BE_EMPTY)
+
+
+def _contrast_row(contrast: Contrast, detect: float) -> Row:
+    mean, bounds = in_words(contrast.interval)
+    others = (contrast.new_images, contrast.bootstrap)
+    new_images, bootstrap = (in_words(interval)[1] if interval else "" for interval in others)
+    return {
+        "contrast": contrast.title,
+        "difference (points)": mean or "-",
+        f"95 %, these {contrast.part} images": bounds or "-",
+        "95 %, new images": new_images or "-",
+        "bootstrap": bootstrap or "-",
+        "sign-flip p": in_digits(contrast.sign_flip_p, ".2g"),
+        "pairs": str(contrast.estimate.num_pairs),
+        f"pairs for {detect:g}": pairs_in_words(contrast.pairs_to_detect(detect)),
+        "verdict": contrast.sentence,
+    }
 
 
 def _without_empty(rows: list[Row], names: Iterable[str]) -> list[Row]:
@@ -99,33 +99,28 @@ def class_rows(by_class: dict[str, dict[str, Interval]]) -> list[Row]:
     ]
 
 
-def generator_rows(study: Study, found: list[Configuration]) -> list[Row]:
-    """Return the mean of each metric, one column per generator, and one for as many real images if known."""
+def generator_rows(study: Study, found: list[Configuration]) -> Iterator[Row]:
+    """Yield the mean of each metric, one column per generator, and one for as many real images if known."""
     columns = [c for c in columns_of(study.trials, GAN_METRICS) if "." not in c.removeprefix(GAN_METRICS)]
     metrics = {name: one.trials[columns] for name, one in generators(_measured(found, columns)).items()}
     real = study.trials.reindex(columns=[c.replace(GAN_METRICS, f"{GAN_METRICS}real.", 1) for c in columns])
     if real.notna().any(axis=None):
         metrics["real training images"] = real.set_axis(columns, axis="columns")
     means = {name: one.astype(float).mean() for name, one in metrics.items()}
-    rows = []
     for c in columns if means else ():
-        cells = {name: in_digits(mean[c], ".4g") for name, mean in means.items()}
-        rows.append({"metric": c.removeprefix(GAN_METRICS), **cells})
-    return rows
+        yield {"metric": c.removeprefix(GAN_METRICS)} | {name: in_digits(m[c], ".4g") for name, m in means.items()}
 
 
-def agreement_rows(study: Study, found: list[Configuration]) -> list[Row]:
-    """Return the label agreement of each class in per cent and its confusions, one column per generator."""
+def agreement_rows(study: Study, found: list[Configuration]) -> Iterator[Row]:
+    """Yield the label agreement of each class in per cent and its confusions, one column per generator."""
     columns = [c for c in columns_of(study.trials, PER_CLASS_OF_GAN) if c.endswith(AGREEMENT)]
     judged = generators(_measured(found, columns))
     means = {name: 100 * one.trials[columns].astype(float).mean() for name, one in judged.items()}
-    rows = []
     for column in columns[:MAX_CLASSES] if judged else ():
         intended = column.removeprefix(PER_CLASS_OF_GAN).removesuffix(AGREEMENT)
         shares = {name: in_digits(mean[column], ".0f") for name, mean in means.items()}
         cells = {name: share + _confusions(study, judged[name], intended) for name, share in shares.items()}
-        rows.append({"class": intended, **cells})
-    return rows
+        yield {"class": intended, **cells}
 
 
 def _confusions(study: Study, configuration: Configuration, intended: str) -> str:
@@ -174,41 +169,35 @@ def spread_rows(found: list[Configuration]) -> list[Row]:
     return [{"arm": label, **{name: some.get(name, "-") for name in sources}} for label, some in cells.items()]
 
 
-def price_rows(compared: list[Contrast]) -> list[Row]:
-    """Return the cost of a gain: extra seconds per trial, and per point if the arm is better."""
-    rows = []
+def price_rows(compared: list[Contrast]) -> Iterator[Row]:
+    """Yield the cost of a gain: extra seconds per trial, and per point if the arm is better."""
     for c in compared:
         cost, base_cost = (mean_cost(one.ended, "total") for one in (c.one, c.base))
         if c.metric == ACCURACY and cost is not None and base_cost is not None:
             more = cost - base_cost
             per_point = in_seconds(more / c.estimate.mean) if c.is_better and more > 0 else "-"
             extra = in_seconds(more) if more >= 0 else f"-{in_seconds(-more)}"
-            rows.append({"contrast": c.title, "extra seconds per trial": extra, "seconds per point": per_point})
-    return rows
+            yield {"contrast": c.title, "extra seconds per trial": extra, "seconds per point": per_point}
 
 
-def image_rows(compared: list[Contrast]) -> list[Row]:
-    """Return the test images that most trainings of one arm get right and most of the other get wrong."""
+def image_rows(compared: list[Contrast]) -> Iterator[Row]:
+    """Yield the test images that most trainings of one arm get right and most of the other get wrong."""
 
     def name_them(differences: pd.Series) -> str:
         named = [f"{number} ({label})" for number, label in differences.index[:MAX_IMAGES]]
         return (", ".join(named) or "-") + (f" and {more} more" if (more := len(differences) - MAX_IMAGES) > 0 else "")
 
-    rows = []
     for c in compared:
         if c.metric == ACCURACY and c.by_image is not None:
             gained = c.by_image[c.by_image > 50].sort_values(ascending=False, kind="stable")
             lost = c.by_image[c.by_image < -50].sort_values(kind="stable")
-            rows.append(
-                {
-                    "contrast": c.title,
-                    "right only with the first": str(len(gained)),
-                    "right only with the second": str(len(lost)),
-                    "images of the first": name_them(gained),
-                    "images of the second": name_them(lost),
-                }
-            )
-    return rows
+            yield {
+                "contrast": c.title,
+                "right only with the first": str(len(gained)),
+                "right only with the second": str(len(lost)),
+                "images of the first": name_them(gained),
+                "images of the second": name_them(lost),
+            }
 
 
 def saw_row(configuration: Configuration) -> Row:
@@ -219,22 +208,18 @@ def saw_row(configuration: Configuration) -> Row:
     return {"arm": configuration.label(), **cells, "steps": cells["steps"] + note}
 
 
-def teacher_rows(study: Study, found: list[Configuration]) -> list[Row]:
-    """Return the numbers of pool images that teachers labelled, one row per arm, and the share of right labels."""
-    rows = []
+def teacher_rows(study: Study, found: list[Configuration]) -> Iterator[Row]:
+    """Yield the numbers of pool images that teachers labelled, one row per arm, and the share of right labels."""
     for c in _measured(found, columns_of(study.trials, TEACHER_LABELS)):
         means = c.ended.reindex(columns=[TEACHER_LABELS + name for name in ("images", "share", "accuracy")])
         images, share, accuracy = means.astype(float).mean()
-        rows.append(
-            {
-                "arm": c.label(),
-                "teacher": ", ".join(values_of(c.ended, "factors.augmentation.teacher")),
-                "images": f"{images:.0f}",
-                "of the pool (%)": f"{100 * share:.1f}",
-                "right (%)": in_digits(100 * accuracy, ".2f"),
-            }
-        )
-    return rows
+        yield {
+            "arm": c.label(),
+            "teacher": ", ".join(values_of(c.ended, "factors.augmentation.teacher")),
+            "images": f"{images:.0f}",
+            "of the pool (%)": f"{100 * share:.1f}",
+            "right (%)": in_digits(100 * accuracy, ".2f"),
+        }
 
 
 def cost_row(configuration: Configuration, study: Study) -> Row:
@@ -266,20 +251,16 @@ def _stages(study: Study) -> list[str]:
     return sorted(stages, key=lambda stage: LAST_STAGES.index(stage) if stage in LAST_STAGES else -1)
 
 
-def trial_rows(study: Study) -> list[Row]:
-    """Return one row per trial, with its folder relative to the studies."""
-    rows = []
+def trial_rows(study: Study) -> Iterator[Row]:
+    """Yield one row per trial, with its folder relative to the studies."""
     for record, outcome in zip(study.trials.to_dict("records"), study.outcomes.values(), strict=True):
         row = {str(column): value for column, value in record.items() if value == value and value is not None}
         seeds = {column.removeprefix(SEEDS): str(seed) for column, seed in row.items() if column.startswith(SEEDS)}
         distinct = set(seeds.values())
-        rows.append(
-            {
-                "folder": f"{outcome.study}/trials/{outcome.trial}",
-                "status": str(record["status"]),
-                "seeds": ", ".join(distinct if len(distinct) < 2 else (f"{k} {seed}" for k, seed in seeds.items())),
-                "accuracy (points)": f"{100 * row[ACCURACY]:.1f}" if ACCURACY in row else "-",
-                "error": str(row.get("error", "")),
-            }
-        )
-    return rows
+        yield {
+            "folder": f"{outcome.study}/trials/{outcome.trial}",
+            "status": str(record["status"]),
+            "seeds": ", ".join(distinct if len(distinct) < 2 else (f"{k} {seed}" for k, seed in seeds.items())),
+            "accuracy (points)": f"{100 * row[ACCURACY]:.1f}" if ACCURACY in row else "-",
+            "error": str(row.get("error", "")),
+        }
