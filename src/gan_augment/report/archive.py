@@ -78,12 +78,8 @@ def write_archive(
         if picture := samples.get(outcome.trial):
             line["samples"] = Path(os.path.relpath(picture, path.parent)).as_posix()
         lines.append(line)
-    head = {
-        "schema": SCHEMA,
-        "launches": list(launches),
-        "tests": [json.loads(test) for test in tests],
-        "templates": list(templates.values()),
-    }
+    head: dict[str, Any] = {"schema": SCHEMA, "launches": list(launches)}
+    head |= {"tests": [json.loads(test) for test in tests], "templates": list(templates.values())}
     write_whole("".join(f"{_text(line)}\n" for line in (head, *lines)).encode(), path)
 
 

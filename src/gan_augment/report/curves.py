@@ -30,8 +30,8 @@ class Curve:
     @property
     def intervals(self) -> dict[float, Interval]:
         """Budget -> mean accuracy over the splits, with Student's t interval."""
-        columns = {float(str(budget)): column.dropna().to_numpy() for budget, column in self.accuracies.items()}
-        return {budget: paired_interval(accuracies) for budget, accuracies in columns.items()}
+        known = {float(str(budget)): column.dropna() for budget, column in self.accuracies.items()}
+        return {budget: paired_interval(accuracies.to_numpy()) for budget, accuracies in known.items()}
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Worth:
     @property
     def sentence(self) -> str:
         """The answer in words."""
-        where = f" ({self.setting})" if self.setting else ""
-        start = f"{self.arm}{where} with {self.budget} labels per class does as well as {self.base} with"
+        arm = f"{self.arm} ({self.setting})" if self.setting else self.arm
+        start = f"{arm} with {self.budget} labels per class does as well as {self.base} with"
 
         def more(value: float) -> str:
             if value > self.most - 1e-6:
@@ -128,12 +128,9 @@ def worth_in_labels(arm: Curve, base: Curve) -> list[Worth]:
     on a straight line over the logarithm of the labels. The interval is from a percentile bootstrap over the splits
     (Efron 1979): with few splits it is too narrow, and it never leaves the range of budgets that the study tried.
 
-    Args:
-        arm: The curve whose accuracies are to be reached.
-        base: The curve of the arm that gets more labels, at two budgets or more.
-
     Returns:
-        An answer for each budget that both have, except the base's largest; for the same split seeds.
+        An answer for each budget that both have, except the largest of the base, which has two or more; for the same
+        split seeds.
     """
     budgets = np.array(base.accuracies.columns, dtype=float)
     answers = []
@@ -143,15 +140,12 @@ def worth_in_labels(arm: Curve, base: Curve) -> list[Worth]:
             continue
         table = both.to_numpy(dtype=float)
         drawn = np.random.default_rng(0).integers(len(table), size=(RESAMPLES, len(table)))
-        as_far = [
-            _labels_for(means[-1], budgets, means[:-1]) for means in (table.mean(axis=0), *table[drawn].mean(axis=1))
-        ]
-        labels, *resampled = np.array(as_far) - budget
+        all_means = (table.mean(axis=0), *table[drawn].mean(axis=1))
+        labels, *resampled = np.array([_labels_for(means[-1], budgets, means[:-1]) for means in all_means]) - budget
         low, high = np.quantile(resampled, [0.025, 0.975])
         least, most = (int(limit - budget) for limit in (budgets[0], budgets[-1]))
-        answers.append(
-            Worth(arm.arm, base.arm, int(budget), float(labels), float(low), float(high), least, most, len(table))
-        )
+        values = (float(labels), float(low), float(high))
+        answers.append(Worth(arm.arm, base.arm, int(budget), *values, least, most, len(table)))
     return answers
 
 

@@ -71,14 +71,11 @@ def read_folder(folder: Path) -> tuple[list[dict[str, Any]], list[Outcome]]:
 
 
 def read_answers(trials: pd.Series, outcomes: Mapping[str, Outcome]) -> pd.DataFrame:
-    """Read the answers of trials to the test images.
-
-    Args:
-        trials: Names of the trials, one or more, with the index of the result.
-        outcomes: Trial -> its outcome.
+    """Read the answers of trials, given by name, to the test images.
 
     Returns:
-        One row per trial, one column per image, by its number and class: 1 if the classifier is right, else 0.
+        One row per trial, with the index of `trials`, and one column per image, by its number and class: 1 if the
+        classifier is right, else 0.
 
     Raises:
         NoPredictionsError: If a trial has no answers, they cannot be read, or the trials have different test images.

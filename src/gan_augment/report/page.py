@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from gan_augment.records.record import write_whole
 from gan_augment.report import comparison, tables, wording
@@ -129,11 +129,11 @@ def _write(study: Study, output: Path, detect: float = DETECT, keep: Path | None
     for earlier in (output / "samples").glob("*.png") if samples else ():  # without samples the old ones stay
         earlier.unlink()
     pictures: dict[str, Path] = {}  # by trial
-    for number, sample in enumerate(samples, start=1):
+    for number, (arms, trial, picture) in enumerate(samples, start=1):
         (output / "samples").mkdir(exist_ok=True)
-        arms = re.sub(r"[^A-Za-z0-9_.]+", "-", sample.arms)[:80].strip("-")
-        pictures[sample.trial] = output / "samples" / f"{number:02}-{arms}.png"
-        write_whole(sample.picture, pictures[sample.trial])
+        slug = re.sub(r"[^A-Za-z0-9_.]+", "-", arms)[:80].strip("-")
+        pictures[trial] = output / "samples" / f"{number:02}-{slug}.png"
+        write_whole(picture, pictures[trial])
 
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(
@@ -155,7 +155,7 @@ def _write(study: Study, output: Path, detect: float = DETECT, keep: Path | None
         doses=list(doses),
         worths=[worth.sentence for worth in worths(found)],
         images={name: _embedded(image) for name, image in images.items()},
-        samples=[{"image": _embedded(one.picture), "arms": one.arms, "trial": one.trial} for one in samples],
+        samples=[{"image": _embedded(picture), "arms": arms, "trial": trial} for arms, trial, picture in samples],
         facts=facts(study),
         arms=[wording.arm_row(c, metrics) for c in found],
         saw=[tables.saw_row(c) for c in found],
@@ -199,22 +199,14 @@ def _panels(with_results: list[Configuration], compared: list[str]) -> tuple[dic
     return panels, " or ".join(sorted(units))
 
 
-class Sample(NamedTuple):
-    """A PNG of real and synthetic images side by side, the arms that share the generator, and the trial."""
-
-    picture: bytes
-    arms: str
-    trial: str
-
-
-def _samples(study: Study, found: list[Configuration]) -> list[Sample]:
-    """Return the samples of the first trial of each generator that has them."""
+def _samples(study: Study, found: list[Configuration]) -> list[tuple[str, str, bytes]]:
+    """Return the samples of each generator's first trial that has them: the arms that share it, the trial, the PNG."""
     samples = []
-    for name, configuration in comparison.generators(found).items():
+    for arms, configuration in comparison.generators(found).items():
         for trial in configuration.trials["trial"]:
             path = study.outcomes[trial].samples
             if path and path.exists():
-                samples.append(Sample(path.read_bytes(), name, trial))
+                samples.append((arms, trial, path.read_bytes()))
                 break
     return samples[:MAX_SAMPLES]
 

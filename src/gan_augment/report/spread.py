@@ -14,16 +14,10 @@ LEVELS = {"split": SPLIT, "GAN": f"{SEEDS}gan", "synthesis": f"{SEEDS}synthesis"
 
 @dataclass(frozen=True)
 class Spread:
-    """The sources of the differences between the trials of one configuration.
+    """The sources of the differences between the trials of one configuration, outermost first."""
 
-    Attributes:
-        deviations: Source -> standard deviation that it adds to the accuracy, in points; 0 if the estimate of the
-            variance is not above 0.
-        numbers: Source -> number of its draws within one draw of the source before it.
-    """
-
-    deviations: dict[str, float]
-    numbers: dict[str, int]
+    deviations: dict[str, float]  # that each adds to the accuracy, in points; 0 if its variance is not above 0
+    numbers: dict[str, int]  # of its draws within one draw of the source before it
 
 
 def spread(configuration: Configuration) -> Spread | None:

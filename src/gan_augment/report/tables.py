@@ -87,16 +87,12 @@ def class_rows(by_class: dict[str, dict[str, Interval]]) -> list[Row]:
         mean, bounds = in_words(interval) if interval else ("-", "")
         return f"{mean} ({bounds})" if bounds else mean
 
-    largest: dict[str, float] = {}
-    for classes in by_class.values():
-        for name, interval in classes.items():
-            largest[name] = max(largest.get(name, 0.0), abs(interval.mean))
-    kept = set(sorted(largest, key=lambda name: -largest[name])[:MAX_CLASSES])
-    return [
-        {"class": name, **{title: cell(classes.get(name)) for title, classes in by_class.items()}}
-        for name in largest
-        if name in kept
-    ]
+    def largest(name: str) -> float:
+        return max(abs(classes[name].mean) for classes in by_class.values() if name in classes)
+
+    names = list(dict.fromkeys(name for classes in by_class.values() for name in classes))
+    kept = sorted(sorted(names, key=largest, reverse=True)[:MAX_CLASSES], key=names.index)
+    return [{"class": name} | {title: cell(classes.get(name)) for title, classes in by_class.items()} for name in kept]
 
 
 def generator_rows(study: Study, found: list[Configuration]) -> Iterator[Row]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def print_report(study: Study, console: Console, path: Path | None = None, detect: float | None = None) -> None:
-    """Print the arms and the verdicts, how many splits would detect a gain in points, and the path of the page."""
+    """Print the arms, the verdicts, how many splits would detect a gain of `detect` points, and the page's path."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table

@@ -59,7 +59,7 @@ def _shown(compared: list[Contrast]) -> list[Contrast]:
 
 def pairs_in_words(number: float) -> str:
     """Write a planned number of pairs."""
-    return "-" if math.isnan(number) else f"over {MAX_PAIRS:,}" if math.isinf(number) else f"{number:.0f}"
+    return f"over {MAX_PAIRS:,}" if math.isinf(number) else in_digits(number, ".0f")
 
 
 def notes(study: Study) -> list[str]:
