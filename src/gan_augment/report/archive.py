@@ -141,14 +141,9 @@ def _common(values: Sequence[Any]) -> Any:
 
 def _difference(record: dict[str, Any], template: dict[str, Any]) -> dict[str, Any]:
     """Return the fields whose values differ from a template of the same shape."""
-    found = {}
-    for name, value in record.items():
-        if isinstance(value, dict):
-            if inner := _difference(value, template[name]):
-                found[name] = inner
-        elif _text(value) != _text(template[name]):
-            found[name] = value
-    return found
+    found = {name: value for name, value in record.items() if _text(value) != _text(template[name])}
+    nested = {name: _difference(value, template[name]) for name, value in found.items() if isinstance(value, dict)}
+    return found | nested
 
 
 def _merged(template: dict[str, Any], difference: dict[str, Any]) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def worths(found: list[Configuration]) -> list[Worth]:
     for setting, curves in budget_curves(found).items():
         arms = {curve.arm: curve for curve in curves}
         for one, base in planned:
-            if one != base and one in arms and base in arms and arms[base].accuracies.shape[1] > 1:
+            if one in arms and base in arms:
                 answers += [replace(worth, setting=setting) for worth in worth_in_labels(arms[one], arms[base])]
     return answers
 
@@ -129,8 +129,7 @@ def worth_in_labels(arm: Curve, base: Curve) -> list[Worth]:
     (Efron 1979): with few splits it is too narrow, and it never leaves the range of budgets that the study tried.
 
     Returns:
-        An answer for each budget that both have, except the largest of the base, which has two or more; for the same
-        split seeds.
+        An answer for each budget that both have, except the base's largest; for the same split seeds.
     """
     budgets = np.array(base.accuracies.columns, dtype=float)
     answers = []
