@@ -95,7 +95,8 @@ def classes_figure(panels: Mapping[str, Mapping[str, Interval]]) -> bytes:
     figure = Figure(figsize=(8.6, rows * height + 0.5), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel()
     for axes, (title, classes) in zip(grid, shown, strict=False):
-        (means, lows, highs, _), places = zip(*classes.values(), strict=True), range(len(classes))
+        places = range(len(classes))
+        means, lows, highs, _ = zip(*classes.values(), strict=True)
         axes.plot([lows, highs], [places, places], color=COLOURS[0], linewidth=1.6)
         axes.plot(means, places, "o", color=COLOURS[0], markersize=4.5)
         axes.axvline(0, color="#555", linewidth=0.9, zorder=0)
