@@ -2,7 +2,10 @@
 
 import shlex
 from collections.abc import Collection, Mapping
+from itertools import chain
 from typing import Any
+
+from gan_augment.records.record import leaves
 
 OF_THE_LAUNCH = ("seed", "study", "against", "paths", "choices")  # settings that describe no trial
 # Paths, ways of reading files and speed are no factors of a result. The report tells different images apart by their
@@ -31,25 +34,16 @@ def trial_factors(settings: Mapping[str, Any], reads: Collection[str]) -> dict[s
         Dotted names with plain values; "null" for a setting that has an effect and is set to null.
     """
     factors: dict[str, Any] = {}
-
-    def visit(name: str, value: Any) -> None:
+    of_the_trial = {name: value for name, value in settings.items() if name not in OF_THE_LAUNCH}
+    for name, value in chain(leaves(settings["choices"]), leaves(of_the_trial)):
         if name in NOT_A_FACTOR or name.endswith(("_target_", "_partial_")):
-            return
-        if isinstance(value, Mapping):
-            for key, inner in value.items():
-                visit(f"{name}.{key}", inner)
-        elif not has_effect(name, reads):
+            continue
+        if not has_effect(name, reads):
             factors[name] = None
         elif value is None or value == []:
             factors[name] = NULL
         else:
             factors[name] = shlex.join(map(str, value)) if isinstance(value, list) else value
-
-    for group, choice in settings["choices"].items():
-        visit(group, choice)
-    for name, value in settings.items():
-        if name not in OF_THE_LAUNCH:
-            visit(name, value)
     return factors
 
 

@@ -22,11 +22,8 @@ class Findings:
 
     def __or__(self, other: "Findings") -> "Findings":
         """Return these findings and then others; metrics of one name are put together."""
-        return Findings(
-            _joined(self.metrics, other.metrics),
-            (*self.warnings, *other.warnings),
-            {**self.compared, **other.compared},
-        )
+        metrics, compared = _joined(self.metrics, other.metrics), {**self.compared, **other.compared}
+        return Findings(metrics, (*self.warnings, *other.warnings), compared)
 
 
 def _joined(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

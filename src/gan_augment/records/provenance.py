@@ -10,16 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-LIBRARIES = (
-    "gan-augment",
-    "torch",
-    "torchvision",
-    "lightning",
-    "torchmetrics",
-    "hydra-core",
-    "numpy",
-    "scikit-learn",
-)
+LIBRARIES = ("gan-augment", "torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "numpy", "scikit-learn")
 
 
 @cache

@@ -8,6 +8,7 @@ writing. Its parts: `trial`, `status`, `error`, `factors`, `metrics`, `compared`
 import hashlib
 import json
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ SCHEMA = "1.6"
 STATUSES = ("ok", "diverged", "failed")
 
 # Words for a report, and what depends on when and how a trial was run: two runs of one study differ in it.
-NOT_IN_RESULTS = ("compared", "provenance.command", "provenance.test_opened")
+NOT_IN_RESULTS = ("compared.", "provenance.command.", "provenance.test_opened.")
 
 
 def write_whole(content: bytes | memoryview, path: Path) -> None:
@@ -41,13 +42,7 @@ def digest(content: Any) -> str:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """Read one record.
-
-    Args:
-        path: A `record.json`.
-
-    Returns:
-        The record, fields unknown to this version included.
+    """Read a `record.json`, fields unknown to this version included.
 
     Raises:
         ValueError: If the file is not a record, or one of a newer major schema.
@@ -61,11 +56,7 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def refuse_newer(content: dict[str, Any], path: Path) -> None:
-    """Refuse content that a newer version wrote in a schema that this one may misread.
-
-    Args:
-        content: The content of a file, with its `schema`.
-        path: The file, named in the error.
+    """Refuse the content of a file that a newer version wrote in a schema that this one may misread.
 
     Raises:
         ValueError: If the content has no schema, or one of a newer major version.
@@ -79,29 +70,21 @@ def refuse_newer(content: dict[str, Any], path: Path) -> None:
         )
 
 
-def flatten(record: dict[str, Any]) -> dict[str, Any]:
-    """Turn a record into one row with dotted names.
-
-    Args:
-        record: A nested record.
-
-    Returns:
-        The scalars of the record, without lists, words for a report and what differs between two runs of one trial.
+def flatten(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn a record into one row: its scalars, without words for a report and what differs between two runs of a trial.
 
     Example:
         >>> flatten({"trial": "none-seed0", "metrics": {"test": {"accuracy": 0.9}}})
         {'trial': 'none-seed0', 'metrics.test.accuracy': 0.9}
     """
-    row: dict[str, Any] = {}
+    scalars = ((name, value) for name, value in leaves(record) if not isinstance(value, list))
+    return {name: value for name, value in scalars if not f"{name}.".startswith(NOT_IN_RESULTS)}
 
-    def visit(prefix: str, value: Any) -> None:
-        if prefix in NOT_IN_RESULTS:
-            return
-        if isinstance(value, dict):
-            for name, inner in value.items():
-                visit(f"{prefix}.{name}" if prefix else str(name), inner)
-        elif not isinstance(value, list):
-            row[prefix] = value
 
-    visit("", record)
-    return row
+def leaves(content: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the dotted names and the values of nested dictionaries."""
+    if not isinstance(content, Mapping):
+        yield name, content
+        return
+    for key, inner in content.items():
+        yield from leaves(inner, f"{name}.{key}" if name else str(key))

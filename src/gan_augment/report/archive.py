@@ -29,7 +29,7 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -57,43 +57,34 @@ def write_archive(
     Raises:
         ValueError: If the predictions of a trial cannot be read.
     """
-    shapes = [_shape(outcome.record) for outcome in outcomes]
     groups: dict[Any, list[dict[str, Any]]] = {}
-    for shape, outcome in zip(shapes, outcomes, strict=True):
-        groups.setdefault(shape, []).append(outcome.record)
+    for outcome in outcomes:
+        groups.setdefault(_shape(outcome.record), []).append(outcome.record)
     templates = {shape: _common(records) for shape, records in groups.items()}
-    positions = {shape: position for position, shape in enumerate(templates)}
-
+    numbers = {shape: number for number, shape in enumerate(templates)}
     tests: dict[str, int] = {}
     lines = []
-    for shape, outcome in zip(shapes, outcomes, strict=True):
-        line = {
-            "study": outcome.study,
-            "template": positions[shape],
-            "record": _difference(outcome.record, templates[shape]),
-        }
+    for outcome in outcomes:
+        shape = _shape(outcome.record)
+        record = _difference(outcome.record, templates[shape])
+        line = {"study": outcome.study, "template": numbers[shape], "record": record}
         if outcome.answers:
-            answers = _read(outcome.answers, path)
-            test = _text({"ids": answers.ids.tolist(), "labels": answers.labels.tolist()})
-            line["test"] = tests.setdefault(test, len(tests))
-            line["right"] = base64.b64encode(np.packbits(answers.right).tobytes()).decode()
+            try:
+                ids, labels, right = outcome.answers()
+            except NoPredictionsError as error:
+                raise ValueError(f"{error}, so {path} is not written: delete them to keep the study anyway") from error
+            line["test"] = tests.setdefault(_text({"ids": ids.tolist(), "labels": labels.tolist()}), len(tests))
+            line["right"] = base64.b64encode(np.packbits(right).tobytes()).decode()
         if picture := samples.get(outcome.trial):
             line["samples"] = Path(os.path.relpath(picture, path.parent)).as_posix()
         lines.append(line)
-    head = {
-        "schema": SCHEMA,
-        "launches": list(launches),
-        "tests": [json.loads(test) for test in tests],
-        "templates": list(templates.values()),
-    }
+    head: dict[str, Any] = {"schema": SCHEMA, "launches": list(launches)}
+    head |= {"tests": [json.loads(test) for test in tests], "templates": list(templates.values())}
     write_whole("".join(f"{_text(line)}\n" for line in (head, *lines)).encode(), path)
 
 
 def read_archive(path: Path) -> tuple[list[dict[str, Any]], list[Outcome]]:
     """Read a file from `write_archive`.
-
-    Args:
-        path: The file.
 
     Returns:
         The launches, and the outcomes in the order of the file.
@@ -150,14 +141,9 @@ def _common(values: Sequence[Any]) -> Any:
 
 def _difference(record: dict[str, Any], template: dict[str, Any]) -> dict[str, Any]:
     """Return the fields whose values differ from a template of the same shape."""
-    found = {}
-    for name, value in record.items():
-        if isinstance(value, dict):
-            if inner := _difference(value, template[name]):
-                found[name] = inner
-        elif _text(value) != _text(template[name]):
-            found[name] = value
-    return found
+    found = {name: value for name, value in record.items() if _text(value) != _text(template[name])}
+    nested = {name: _difference(value, template[name]) for name, value in found.items() if isinstance(value, dict)}
+    return found | nested
 
 
 def _merged(template: dict[str, Any], difference: dict[str, Any]) -> dict[str, Any]:
@@ -170,13 +156,6 @@ def _merged(template: dict[str, Any], difference: dict[str, Any]) -> dict[str, A
     }
 
 
-def _read(answers: Callable[[], Answers], path: Path) -> Answers:
-    try:
-        return answers()
-    except NoPredictionsError as error:
-        raise ValueError(f"{error}, so {path} is not written: delete them to keep the study anyway") from error
-
-
 def _test_set(ids: Sequence[int], labels: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     if len(ids) != len(labels):
         raise ValueError(f"a test set has {len(ids)} ids, {len(labels)} labels")
@@ -185,8 +164,7 @@ def _test_set(ids: Sequence[int], labels: Sequence[int]) -> tuple[np.ndarray, np
 
 def _unpacked(text: str, num_images: int) -> np.ndarray:
     packed = np.frombuffer(base64.b64decode(text, validate=True), dtype=np.uint8)
-    due = (num_images + 7) // 8
-    if len(packed) != due:
+    if len(packed) != (due := (num_images + 7) // 8):
         raise ValueError(f"{num_images} test images take {due} bytes of answers, found {len(packed)}")
     return np.unpackbits(packed, count=num_images).astype(bool)
 

@@ -15,63 +15,45 @@ from gan_augment.report.trials import ACCURACY, SPLIT_SEED
 if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `--help` answers at once
     import pandas as pd
 
-BUDGET = "labels"
+BUDGET = "labels"  # per class
 DOSES = {"augmentation.share": "share of a batch that is extra", "synthesis.per_class": "synthetic images per class"}
 RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Accuracy of one arm at several budgets.
-
-    Attributes:
-        arm: The arm, with the settings that are not the same for all.
-        accuracies: Points, one row per split seed, one column per budget in labels per class, in order; nan for none.
-    """
+    """Accuracy of one arm at several budgets."""
 
     arm: str
-    accuracies: pd.DataFrame
+    accuracies: pd.DataFrame  # points, one row per split seed, one column per budget in order; nan for none
 
     @property
     def intervals(self) -> dict[float, Interval]:
         """Budget -> mean accuracy over the splits, with Student's t interval."""
-        columns = {float(str(budget)): column.dropna().to_numpy() for budget, column in self.accuracies.items()}
-        return {budget: paired_interval(accuracies) for budget, accuracies in columns.items()}
+        known = {float(str(budget)): column.dropna() for budget, column in self.accuracies.items()}
+        return {budget: paired_interval(accuracies.to_numpy()) for budget, accuracies in known.items()}
 
 
 @dataclass(frozen=True)
 class Worth:
-    """The additional labels per class with which a base arm reaches the accuracy of another arm.
+    """The additional labels per class with which a base arm reaches the accuracy of another arm."""
 
-    Attributes:
-        arm: The arm whose accuracy is reached.
-        base: The arm that gets more labels.
-        budget: Labels per class of `arm`.
-        labels: Additional labels per class; 0 or fewer if the arm is not better.
-        low: Lower bound of the 95 % interval.
-        high: Upper bound.
-        least: The smallest budget of the study minus `budget`, at most 0; values that small are reported as "at most".
-        most: The largest budget of the study minus `budget`; values that large are reported as "at least".
-        num_splits: Splits that both have.
-        setting: The other settings of both, in words.
-    """
-
-    arm: str
-    base: str
-    budget: int
-    labels: float
-    low: float
-    high: float
-    least: int
-    most: int
-    num_splits: int
-    setting: str = ""
+    arm: str  # the arm whose accuracy is reached
+    base: str  # the arm that gets more labels
+    budget: int  # labels per class of `arm`
+    labels: float  # additional labels per class; 0 or fewer if the arm is not better
+    low: float  # lower bound of the 95 % interval
+    high: float  # upper bound
+    least: int  # the smallest budget of the study minus `budget`, at most 0; values that small are "at most"
+    most: int  # the largest budget of the study minus `budget`; values that large are "at least"
+    num_splits: int  # splits that both have
+    setting: str = ""  # the other settings of both, in words
 
     @property
     def sentence(self) -> str:
         """The answer in words."""
-        where = f" ({self.setting})" if self.setting else ""
-        start = f"{self.arm}{where} with {self.budget} labels per class does as well as {self.base} with"
+        arm = f"{self.arm} ({self.setting})" if self.setting else self.arm
+        start = f"{arm} with {self.budget} labels per class does as well as {self.base} with"
 
         def more(value: float) -> str:
             if value > self.most - 1e-6:
@@ -85,14 +67,7 @@ class Worth:
 
 
 def budget_curves(found: list[Configuration]) -> dict[str, list[Curve]]:
-    """Collect the curves of a study that sweeps the labels per class.
-
-    Args:
-        found: The configurations of a study.
-
-    Returns:
-        Setting -> the curves of its arms, for settings with two or more budgets.
-    """
+    """Collect the curves of a study's arms by setting, for settings with two or more budgets of labels per class."""
     import pandas as pd
 
     with_results = [one for one in found if len(one.with_results)]
@@ -120,16 +95,13 @@ def worths(found: list[Configuration]) -> list[Worth]:
     for setting, curves in budget_curves(found).items():
         arms = {curve.arm: curve for curve in curves}
         for one, base in planned:
-            if one != base and one in arms and base in arms and arms[base].accuracies.shape[1] > 1:
+            if one in arms and base in arms:
                 answers += [replace(worth, setting=setting) for worth in worth_in_labels(arms[one], arms[base])]
     return answers
 
 
 def dose_curves(compared: list[Contrast]) -> dict[str, dict[str, dict[float, Interval]]]:
     """Collect the gains of a study that sweeps the number of synthetic images, or their share.
-
-    Args:
-        compared: The contrasts of a study.
 
     Returns:
         Dose -> comparison -> value of the dose -> difference in accuracy with its deciding interval, for comparisons
@@ -156,10 +128,6 @@ def worth_in_labels(arm: Curve, base: Curve) -> list[Worth]:
     on a straight line over the logarithm of the labels. The interval is from a percentile bootstrap over the splits
     (Efron 1979): with few splits it is too narrow, and it never leaves the range of budgets that the study tried.
 
-    Args:
-        arm: The curve whose accuracies are to be reached.
-        base: The curve of the arm that gets more labels, at two budgets or more.
-
     Returns:
         An answer for each budget that both have, except the base's largest; for the same split seeds.
     """
@@ -171,15 +139,12 @@ def worth_in_labels(arm: Curve, base: Curve) -> list[Worth]:
             continue
         table = both.to_numpy(dtype=float)
         drawn = np.random.default_rng(0).integers(len(table), size=(RESAMPLES, len(table)))
-        as_far = [
-            _labels_for(means[-1], budgets, means[:-1]) for means in (table.mean(axis=0), *table[drawn].mean(axis=1))
-        ]
-        labels, *resampled = np.array(as_far) - budget
+        all_means = (table.mean(axis=0), *table[drawn].mean(axis=1))
+        labels, *resampled = np.array([_labels_for(means[-1], budgets, means[:-1]) for means in all_means]) - budget
         low, high = np.quantile(resampled, [0.025, 0.975])
         least, most = (int(limit - budget) for limit in (budgets[0], budgets[-1]))
-        answers.append(
-            Worth(arm.arm, base.arm, int(budget), float(labels), float(low), float(high), least, most, len(table))
-        )
+        values = (float(labels), float(low), float(high))
+        answers.append(Worth(arm.arm, base.arm, int(budget), *values, least, most, len(table)))
     return answers
 
 

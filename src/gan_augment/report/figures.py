@@ -1,4 +1,4 @@
-"""The figures of the report. They draw given values, in points, and compute nothing."""
+"""The figures of the report as PNG. They draw given values, in points, and compute nothing."""
 
 import io
 import itertools
@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from gan_augment.report.statistics import Interval
@@ -24,37 +23,30 @@ MAX_ROWS, MAX_COLUMNS = 3, 3  # of the figure of predictions
 MAX_CLASSES = 40
 
 
-def arms_figure(panels: Mapping[str, Mapping[str, "pd.Series"]], unit: str, part: str = "test") -> bytes:
+def arms_figure(panels: Mapping[str, Mapping[str, "pd.Series"]], unit: str, part: str) -> bytes:
     """Draw accuracy by arm: one dot per pair, a thin line through the arms for each pair, and a bar at the mean.
 
     Args:
         panels: Title -> arm -> accuracy in points, indexed by pair. At most `MAX_PANELS` are drawn.
         unit: The unit of a dot: `split` or `training seed`.
         part: The images of the results: `test` or `validation`.
-
-    Returns:
-        The figure as PNG.
     """
     shown = list(panels.items())[:MAX_PANELS]
     heights = [len(arms) + 0.9 for _, arms in shown]
     figure = Figure(figsize=(8.6, 0.42 * sum(heights) + 0.8), layout="constrained")
     grid = figure.subplots(len(shown), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axes, (title, arms) in zip(grid, shown, strict=True):
-        positions = {arm: row for row, arm in enumerate(arms)}
-        pairs = sorted({pair for series in arms.values() for pair in series.index}, key=str)
-        for pair in pairs:
-            path = [(series[pair], positions[arm]) for arm, series in arms.items() if pair in series.index]
+        for pair in sorted({pair for series in arms.values() for pair in series.index}, key=str):
+            path = [(series[pair], row) for row, series in enumerate(arms.values()) if pair in series.index]
             axes.plot(*zip(*path, strict=True), color="#b8bec6", linewidth=0.8, zorder=1)
         names = [label.split(" (")[0] for label in arms]  # an arm keeps its colour in all its configurations
         colours = dict(zip(dict.fromkeys(names), itertools.cycle(COLOURS), strict=False))
         for row, (name, series) in enumerate(zip(names, arms.values(), strict=True)):
-            colour = colours[name]
-            axes.scatter(series, [row] * len(series), s=22, color=colour, alpha=0.65, linewidths=0, zorder=2)
-            axes.plot([series.mean()] * 2, [row - 0.28, row + 0.28], color=colour, linewidth=3.5, zorder=3)
+            axes.scatter(series, [row] * len(series), s=22, color=colours[name], alpha=0.65, linewidths=0, zorder=2)
+            axes.plot([series.mean()] * 2, [row - 0.28, row + 0.28], color=colours[name], linewidth=3.5, zorder=3)
         axes.set_yticks(range(len(arms)), list(arms), parse_math=False)
         axes.set_ylim(len(arms) - 0.5, -0.5)
-        axes.set_title(title or f"{part.capitalize()} accuracy by arm", loc="left", fontsize=10, parse_math=False)
-        _tidy(axes)
+        _finish(axes, title or f"{part.capitalize()} accuracy by arm")
     grid[-1].set_xlabel(f"{part} accuracy (points); a dot is one {unit}, a bar the mean{_cap('settings', panels)}")
     return _png(figure)
 
@@ -66,9 +58,6 @@ def curves_figure(panels: Mapping[str, Mapping[str, Mapping[float, Interval]]], 
         panels: Setting -> line -> number -> interval in points. At most `MAX_PANELS` are drawn.
         x: Name of the number.
         y: Name of the quantity with the interval.
-
-    Returns:
-        The figure as PNG.
     """
     shown = list(panels.items())[:MAX_PANELS]
     figure = Figure(figsize=(8.6, 3.4 * len(shown) + 0.3), layout="constrained")
@@ -79,18 +68,15 @@ def curves_figure(panels: Mapping[str, Mapping[str, Mapping[float, Interval]]], 
         for place, ((name, line), (colour, marker)) in enumerate(zip(lines.items(), styles, strict=False)):
             # Slightly shifted, so that intervals do not hide each other.
             at = [number * 1.02 ** (place - (len(lines) - 1) / 2) for number in line]
-            means = [interval.mean for interval in line.values()]
+            means, lows, highs, _ = zip(*line.values(), strict=True)
             axes.plot(at, means, color=colour, marker=marker, markersize=5, linewidth=1.4, label=name)
-            for position, interval in zip(at, line.values(), strict=True):
-                if interval.low == interval.low:  # not nan
-                    axes.plot([position] * 2, [interval.low, interval.high], color=colour, linewidth=1)
+            axes.plot([at, at], [lows, highs], color=colour, linewidth=1)
         axes.set_xscale("log")
         axes.set_xticks(numbers, [f"{number:g}" for number in numbers])
         axes.minorticks_off()
-        axes.set_title(title, loc="left", fontsize=10, parse_math=False)
         axes.set_ylabel(y, fontsize=9)
         axes.legend(fontsize=9, frameon=False)
-        _tidy(axes)
+        _finish(axes, title)
         axes.grid(axis="y", color="#e6e9ed", linewidth=0.8)
     grid[-1].set_xlabel(f"{x}; vertical lines: 95 % intervals{_cap('settings', panels)}", fontsize=9)
     return _png(figure)
@@ -102,29 +88,24 @@ def classes_figure(panels: Mapping[str, Mapping[str, Interval]]) -> bytes:
     Args:
         panels: Contrast -> class -> interval in points. At most `MAX_PANELS` are drawn, each with the `MAX_CLASSES`
             classes with the largest differences.
-
-    Returns:
-        The figure as PNG.
     """
     shown = [(title, _largest(classes)) for title, classes in list(panels.items())[:MAX_PANELS]]
-    rows = (len(shown) + 1) // 2
-    columns = min(2, len(shown))
+    rows, columns = (len(shown) + 1) // 2, min(2, len(shown))
     height = 0.24 * max(len(classes) for _, classes in shown) + 0.7
     figure = Figure(figsize=(8.6, rows * height + 0.5), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel()
     for axes, (title, classes) in zip(grid, shown, strict=False):
-        for row, interval in enumerate(classes.values()):
-            if interval.low == interval.low:  # not nan
-                axes.plot([interval.low, interval.high], [row, row], color=COLOURS[0], linewidth=1.6)
-            axes.plot(interval.mean, row, "o", color=COLOURS[0], markersize=4.5)
+        places = range(len(classes))
+        means, lows, highs, _ = zip(*classes.values(), strict=True)
+        axes.plot([lows, highs], [places, places], color=COLOURS[0], linewidth=1.6)
+        axes.plot(means, places, "o", color=COLOURS[0], markersize=4.5)
         axes.axvline(0, color="#555", linewidth=0.9, zorder=0)
-        axes.set_yticks(range(len(classes)), list(classes), parse_math=False)
+        axes.set_yticks(places, list(classes), parse_math=False)
         axes.set_ylim(len(classes) - 0.5, -0.5)
         omitted = len(panels[title]) - len(classes)
         suffix = f"\n(the {len(classes)} largest differences of {len(panels[title])} classes)" if omitted else ""
-        axes.set_title(title.replace(" against ", "\nagainst ") + suffix, loc="left", fontsize=9, parse_math=False)
         axes.tick_params(axis="x", labelbottom=True)
-        _tidy(axes)
+        _finish(axes, title.replace(" against ", "\nagainst ") + suffix, fontsize=9)
     for axes in grid[len(shown) :]:
         axes.remove()
     figure.supxlabel(f"difference in class accuracy (points), 95 % intervals{_cap('contrasts', panels)}", fontsize=9)
@@ -137,9 +118,6 @@ def prediction_figure(arms: Mapping[str, Mapping[str, Sequence["Point"]]]) -> by
     Args:
         arms: Arm and base -> metric -> its points, gains in points. At most `MAX_ROWS` arms with the first
             `MAX_COLUMNS` metrics are drawn.
-
-    Returns:
-        The figure as PNG.
     """
     shown = {title: dict(list(metrics.items())[:MAX_COLUMNS]) for title, metrics in list(arms.items())[:MAX_ROWS]}
     names = list(dict.fromkeys(one.generator for row in shown.values() for dots in row.values() for one in dots))
@@ -160,10 +138,9 @@ def prediction_figure(arms: Mapping[str, Mapping[str, Sequence["Point"]]]) -> by
                 axes.scatter(values, gains, s=22, color=colour, marker=marker, label=name, linewidths=0, zorder=2)
             axes.axhline(0, color="#555", linewidth=0.9, zorder=0)
             axes.set_xlabel(metric.replace(" (", "\n("), fontsize=9, parse_math=False)
-            _tidy(axes)
+            _finish(axes, f"Gain of {title}" if axes is row[0] else "")
         for axes in row[len(metrics) :]:
             axes.remove()
-        row[0].set_title(f"Gain of {title}", loc="left", fontsize=10, parse_math=False)
         row[0].set_ylabel("gain in accuracy (points)", fontsize=9)
     handles = grid[0][0].get_legend_handles_labels()
     figure.legend(*handles, loc="outside lower left", ncols=in_a_row, fontsize=9, frameon=False)
@@ -179,7 +156,8 @@ def _cap(what: str, panels: Mapping[str, object]) -> str:
     return f" (first {MAX_PANELS} of {len(panels)} {what})" if len(panels) > MAX_PANELS else ""
 
 
-def _tidy(axes: Axes) -> None:
+def _finish(axes: Axes, title: str, fontsize: int = 10) -> None:
+    axes.set_title(title, loc="left", fontsize=fontsize, parse_math=False)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
     axes.tick_params(labelsize=9)
@@ -189,5 +167,5 @@ def _tidy(axes: Axes) -> None:
 
 def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_figure(buffer, format="png", dpi=144)
+    figure.savefig(buffer, format="png", dpi=144)
     return buffer.getvalue()

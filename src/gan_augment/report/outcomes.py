@@ -16,21 +16,13 @@ from gan_augment.records.record import read_record
 if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `--help` answers at once
     import pandas as pd
 
-PREDICTIONS, SAMPLES = "predictions.npz", "samples.png"
-
 
 class NoPredictionsError(ValueError):
     """Why there are no predictions to compare, in words for the reader of a report."""
 
 
 class Answers(NamedTuple):
-    """Whether a classifier is right on each test image.
-
-    Attributes:
-        ids: The numbers of the test images `[m]`.
-        labels: Their classes `[m]`.
-        right: Whether the classifier is right on each `[m]`.
-    """
+    """The numbers of the test images, their classes, and whether a classifier is right on each, all `[m]`."""
 
     ids: np.ndarray
     labels: np.ndarray
@@ -39,19 +31,12 @@ class Answers(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of one trial.
+    """The outcome of one trial."""
 
-    Attributes:
-        study: The name of its study's folder.
-        record: Its record.
-        answers: Reads its answers to the test images; None if the trial did not store them.
-        samples: Its picture of samples; None if it has none.
-    """
-
-    study: str
+    study: str  # the name of its study's folder
     record: dict[str, Any]
-    answers: Callable[[], Answers] | None = None
-    samples: Path | None = None
+    answers: Callable[[], Answers] | None = None  # reads its answers to the test images; None if it stored none
+    samples: Path | None = None  # its picture of samples
 
     @property
     def trial(self) -> str:
@@ -62,12 +47,8 @@ class Outcome:
 def read_folder(folder: Path) -> tuple[list[dict[str, Any]], list[Outcome]]:
     """Read a study folder: `trials/<name>/record.json`, and `study.json` if the study was launched as one.
 
-    Args:
-        folder: The folder.
-
     Returns:
-        The launch from `study.json`, and the outcomes in the order of their trials' names. Predictions are read only
-        on demand.
+        The launch from `study.json`, and the outcomes by their trials' names. Predictions are read only on demand.
 
     Raises:
         ValueError: If there are no records, or one cannot be read.
@@ -82,27 +63,19 @@ def read_folder(folder: Path) -> tuple[list[dict[str, Any]], list[Outcome]]:
     launch = read_record(folder / "study.json") if (folder / "study.json").exists() else {}
     outcomes = []
     for path in paths:
-        predictions, samples = path.with_name(PREDICTIONS), path.with_name(SAMPLES)
-        outcomes.append(
-            Outcome(
-                study=name,
-                record={**read_record(path), "trial": path.parent.name},
-                answers=partial(_stored_answers, predictions) if predictions.exists() else None,
-                samples=samples if samples.exists() else None,
-            )
-        )
+        predictions, samples = path.with_name("predictions.npz"), path.with_name("samples.png")
+        record = {**read_record(path), "trial": path.parent.name}
+        answers = partial(_stored_answers, predictions) if predictions.exists() else None
+        outcomes.append(Outcome(name, record, answers, samples if samples.exists() else None))
     return [{**launch, "study": launch.get("study") or name}], outcomes
 
 
 def read_answers(trials: pd.Series, outcomes: Mapping[str, Outcome]) -> pd.DataFrame:
-    """Read the answers of trials to the test images.
-
-    Args:
-        trials: Names of the trials, one or more, with the index of the result.
-        outcomes: Trial -> its outcome.
+    """Read the answers of trials, given by name, to the test images.
 
     Returns:
-        One row per trial, one column per image, by its number and class: 1 if the classifier is right, else 0.
+        One row per trial, with the index of `trials`, and one column per image, by its number and class: 1 if the
+        classifier is right, else 0.
 
     Raises:
         NoPredictionsError: If a trial has no answers, they cannot be read, or the trials have different test images.

@@ -9,55 +9,16 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from gan_augment.records.record import write_whole
+from gan_augment.report import comparison, tables, wording
 from gan_augment.report.archive import SUFFIX, write_archive
-from gan_augment.report.comparison import (
-    Configuration,
-    configurations,
-    generators,
-    metrics_to_compare,
-    named,
-    pair_unit,
-    warnings,
-)
+from gan_augment.report.comparison import Configuration
 from gan_augment.report.contrasts import FEW_IMAGES, contrasts
 from gan_augment.report.curves import budget_curves, dose_curves, worths
 from gan_augment.report.prediction import Point, predictions
-from gan_augment.report.tables import (
-    agreement_rows,
-    calibration_row,
-    class_rows,
-    contrast_rows,
-    cost_row,
-    facts,
-    generator_rows,
-    image_rows,
-    memory_rows,
-    metric_rows,
-    prediction_row,
-    price_rows,
-    saw_row,
-    spread_rows,
-    teacher_rows,
-    trial_row,
-)
-from gan_augment.report.trials import (
-    ACCURACY,
-    RESULT,
-    Study,
-    collect,
-    columns_of,
-)
-from gan_augment.report.wording import (
-    arm_row,
-    notes,
-    remarks,
-    results_in_words,
-    verdicts,
-    without_new_images,
-)
+from gan_augment.report.trials import ACCURACY, RESULT, Study, collect, columns_of, facts
 
 if TYPE_CHECKING:  # the heavy imports wait until there is something to compute, so that `--help` answers at once
     import pandas as pd
@@ -83,11 +44,7 @@ def write_report(sources: Sequence[Path | str], output: Path | str | None = None
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run `gan-augment-report STUDY... [--output DIR] [--keep FILE] [--detect POINTS]`.
-
-    Args:
-        argv: Arguments; by default those of the command line.
-    """
+    """Run `gan-augment-report STUDY... [--output DIR] [--keep FILE] [--detect POINTS]`."""
     parser = argparse.ArgumentParser(
         prog="gan-augment-report",
         description="Compare the arms of a study: verdicts with intervals, as a page, a table and a CSV file.",
@@ -143,16 +100,16 @@ def _write(study: Study, output: Path, detect: float = DETECT, keep: Path | None
 
     from gan_augment.report import figures
 
-    found, metrics = configurations(study), metrics_to_compare(study)
+    found, metrics = comparison.configurations(study), comparison.metrics_to_compare(study)
     compared = contrasts(study)
     output.mkdir(parents=True, exist_ok=True)
 
     images: dict[str, bytes] = {}
-    panels, unit = _panels([c for c in found if len(c.with_results)], [name for name, _ in study.against])
+    with_results = [c for c in found if len(c.with_results)]
+    panels, unit = _panels(with_results, [name for name, _ in study.against])
     if panels:
         images["arms"] = figures.arms_figure(panels, unit, study.part)
-    by_class = {c.title: c.per_class for c in compared if c.per_class}
-    if by_class:
+    if by_class := {c.title: c.per_class for c in compared if c.per_class}:
         images["classes"] = figures.classes_figure(by_class)
     if curves := budget_curves(found):
         lines = {setting: {c.arm: c.intervals for c in some} for setting, some in curves.items()}
@@ -160,8 +117,7 @@ def _write(study: Study, output: Path, detect: float = DETECT, keep: Path | None
     doses = dose_curves(compared)
     for number, (dose, gains) in enumerate(doses.items(), start=1):
         images[f"dose{number}"] = figures.curves_figure({"": gains}, dose, "gain in accuracy (points)")
-    predicted = predictions(found)
-    if predicted:
+    if predicted := predictions(found):
         points: dict[str, dict[str, list[Point]]] = {}
         for one in predicted:
             points.setdefault(one.title, {})[one.metric_in_words] = one.points
@@ -173,55 +129,50 @@ def _write(study: Study, output: Path, detect: float = DETECT, keep: Path | None
     for earlier in (output / "samples").glob("*.png") if samples else ():  # without samples the old ones stay
         earlier.unlink()
     pictures: dict[str, Path] = {}  # by trial
-    for number, sample in enumerate(samples, start=1):
+    for number, (arms, trial, picture) in enumerate(samples, start=1):
         (output / "samples").mkdir(exist_ok=True)
-        pictures[sample.trial] = output / "samples" / f"{number:02}-{sample.slug}.png"
-        write_whole(sample.picture, pictures[sample.trial])
+        slug = re.sub(r"[^A-Za-z0-9_.]+", "-", arms)[:80].strip("-")
+        pictures[trial] = output / "samples" / f"{number:02}-{slug}.png"
+        write_whole(picture, pictures[trial])
 
+    loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     page = environment.get_template("report.html.jinja").render(
         title=study.title,
-        verdicts=verdicts(study, compared),
-        without_new_images=without_new_images(compared),
-        results=results_in_words(study, metrics),
         part=study.part,
-        remarks=remarks(study, metrics, compared),
+        verdicts=wording.verdicts(study, compared),
+        without_new_images=wording.without_new_images(compared),
+        remarks=wording.remarks(study, metrics, compared),
+        notes=wording.notes(study),
+        warnings=comparison.warnings(study),
+        results=wording.results_in_words(study, metrics),
         explained=list(metrics.values()),
-        arms=[arm_row(c, metrics) for c in found],
-        generators=generator_rows(study, found),
-        metrics=metric_rows(study),
-        contrasts=contrast_rows(compared, detect),
-        few_images=FEW_IMAGES,
         detect=detect,
-        calibration=[calibration_row(c) for c in found if len(c.with_results)],
-        worths=[worth.sentence for worth in worths(found)],
-        doses=list(doses),
-        spreads=spread_rows(found),
-        agreements=agreement_rows(study, found),
-        prices=price_rows(compared),
-        disagreements=image_rows(compared),
-        images={name: _embedded(image) for name, image in images.items()},
-        predictions=[prediction_row(p) for p in predicted],
-        facts=facts(study),
-        saw=[saw_row(c) for c in found],
-        teachers=teacher_rows(study, found),
-        warnings=warnings(study),
-        notes=notes(study),
-        classes=class_rows(by_class),
+        few_images=FEW_IMAGES,
         num_classes=len({name for classes in by_class.values() for name in classes}),
-        samples=[{"image": _embedded(one.picture), "arms": one.arms, "trial": one.trial} for one in samples],
-        costs=[cost_row(c, study) for c in found],
-        memory=memory_rows(found, study),
-        trials=[
-            trial_row({str(k): v for k, v in row.items()}, study.outcomes[row["trial"]])
-            for row in study.trials.to_dict("records")
-        ],
+        doses=list(doses),
+        worths=[worth.sentence for worth in worths(found)],
+        images={name: _embedded(image) for name, image in images.items()},
+        samples=[{"image": _embedded(picture), "arms": arms, "trial": trial} for arms, trial, picture in samples],
+        facts=facts(study),
+        arms=[wording.arm_row(c, metrics) for c in found],
+        saw=[tables.saw_row(c) for c in found],
+        teachers=list(tables.teacher_rows(study, found)),
+        contrasts=tables.contrast_rows(compared, detect),
+        classes=tables.class_rows(by_class),
+        calibration=[tables.calibration_row(c) for c in with_results],
+        spreads=tables.spread_rows(found),
+        disagreements=list(tables.image_rows(compared)),
+        generators=list(tables.generator_rows(study, found)),
+        metrics=tables.metric_rows(study),
+        agreements=list(tables.agreement_rows(study, found)),
+        predictions=[tables.prediction_row(p) for p in predicted],
+        costs=[tables.cost_row(c, study) for c in found],
+        memory=tables.memory_rows(found, study),
+        prices=list(tables.price_rows(compared)),
+        trials=list(tables.trial_rows(study)),
     )
     records = study.trials.drop(columns=columns_of(study.trials, RESULT))
     write_whole(records.to_csv(index=False, lineterminator="\n").encode(), output / "results.csv")
@@ -239,37 +190,24 @@ def _panels(with_results: list[Configuration], compared: list[str]) -> tuple[dic
     shared = [name for name in first if name not in compared and all(name in c.setting for c in with_results)]
     groups: dict[str, list[Configuration]] = {}
     for c in with_results:
-        groups.setdefault(named("", {name: c.setting[name] for name in shared}), []).append(c)
-    units = sorted({pair_unit(group)[1] for group in groups.values()})
-    panels = {
-        title: {c.label(known=shared): c.points([ACCURACY], pair_unit(group)[0])[ACCURACY] for c in group}
-        for title, group in groups.items()
-    }
-    return panels, " or ".join(units)
+        groups.setdefault(comparison.named("", {name: c.setting[name] for name in shared}), []).append(c)
+    panels, units = {}, set()
+    for title, group in groups.items():
+        by, unit = comparison.pair_unit(group)
+        units.add(unit)
+        panels[title] = {c.label(known=shared): c.points([ACCURACY], by)[ACCURACY] for c in group}
+    return panels, " or ".join(sorted(units))
 
 
-class Sample(NamedTuple):
-    """A PNG of real and synthetic images side by side, the arms that share the generator, and the trial."""
-
-    picture: bytes
-    arms: str
-    trial: str
-
-    @property
-    def slug(self) -> str:
-        """The arms as part of a file name."""
-        return re.sub(r"[^A-Za-z0-9_.]+", "-", self.arms)[:80].strip("-")
-
-
-def _samples(study: Study, found: list[Configuration]) -> list[Sample]:
-    """Return the samples of the first trial of each generator that has them."""
+def _samples(study: Study, found: list[Configuration]) -> list[tuple[str, str, bytes]]:
+    """Return the samples of each generator's first trial that has them: the arms that share it, the trial, the PNG."""
     samples = []
-    for name, configuration in generators(found).items():
-        pictures = {trial: study.outcomes[trial].samples for trial in configuration.trials["trial"]}
-        first = next(((trial, path) for trial, path in pictures.items() if path and path.exists()), None)
-        if first:
-            trial, path = first
-            samples.append(Sample(path.read_bytes(), name, trial))
+    for arms, configuration in comparison.generators(found).items():
+        for trial in configuration.trials["trial"]:
+            path = study.outcomes[trial].samples
+            if path and path.exists():
+                samples.append((arms, trial, path.read_bytes()))
+                break
     return samples[:MAX_SAMPLES]
 
 

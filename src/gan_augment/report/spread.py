@@ -14,16 +14,10 @@ LEVELS = {"split": SPLIT, "GAN": f"{SEEDS}gan", "synthesis": f"{SEEDS}synthesis"
 
 @dataclass(frozen=True)
 class Spread:
-    """The sources of the differences between the trials of one configuration.
+    """The sources of the differences between the trials of one configuration, outermost first."""
 
-    Attributes:
-        deviations: Source -> standard deviation that it adds to the accuracy, in points; 0 if the estimate of the
-            variance is not above 0.
-        numbers: Source -> number of its draws within one draw of the source before it.
-    """
-
-    deviations: dict[str, float]
-    numbers: dict[str, int]
+    deviations: dict[str, float]  # that each adds to the accuracy, in points; 0 if its variance is not above 0
+    numbers: dict[str, int]  # of its draws within one draw of the source before it
 
 
 def spread(configuration: Configuration) -> Spread | None:
@@ -32,9 +26,6 @@ def spread(configuration: Configuration) -> Spread | None:
     The variance of a source's means, within one draw of the source before it, is its own variance plus that of the
     sources drawn anew within it, divided by their number of draws. From the innermost source outwards, the second part
     is known and subtracted.
-
-    Args:
-        configuration: An arm whose trials repeat at least two of the sources.
 
     Returns:
         The standard deviations of the sources that vary, outermost first; a source that changes only with the one

@@ -3,80 +3,70 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from gan_augment.records.metric_meanings import GENERATOR_METRICS
 from gan_augment.report.comparison import Configuration, generators, pair_unit
 from gan_augment.report.contrasts import Contrast
-from gan_augment.report.outcomes import Outcome
 from gan_augment.report.prediction import Prediction
 from gan_augment.report.spread import spread
 from gan_augment.report.statistics import Interval
-from gan_augment.report.trials import (
-    ACCURACY,
-    GAN_METRICS,
-    IMBALANCE,
-    LABELLED_IMAGES,
-    LABELLED_RATIO,
-    NUM_IMAGES,
-    RESULT,
-    SEEDS,
-    SPLIT,
-    VERSIONS,
-    Study,
-    columns_of,
-    values_of,
-)
+from gan_augment.report.trials import ACCURACY, GAN_METRICS, RESULT, SEEDS, Study, columns_of, values_of
 from gan_augment.report.verdict import in_words
-from gan_augment.report.wording import SECONDS, in_seconds, mean_cost, pairs_in_words
+from gan_augment.report.wording import SECONDS, in_digits, in_seconds, mean_cost, pairs_in_words
 
 if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `--help` answers at once
     import pandas as pd
 
-MEMORY = "costs.memory."
+Row = dict[str, str]
+
 LAST_STAGES = ("classifier", "total")
-NEW_IMAGES, BOOTSTRAP = MAY_BE_EMPTY = "95 %, new images", "bootstrap"  # columns
+MAY_BE_EMPTY = ("95 %, new images", "bootstrap")  # columns of contrasts
 MAX_CLASSES = 100  # classes in a table; results.csv has all
-MAX_NAMED = 20  # rare classes named
-REAL_METRICS = f"{GAN_METRICS}real."
+MAX_IMAGES = 8  # images named
+MAX_CONFUSED, LEAST_CONFUSED = 3, 1  # classes named at most, and the share of images, in per cent, that each needs
 PER_CLASS_OF_GAN, AGREEMENT = f"{GAN_METRICS}per_class.", ".label_agreement"
 TEACHER_LABELS = "metrics.pseudo_labels."
 IMAGES_SEEN = "factors.generator.images_seen"
-MAX_IMAGES = 8  # images named
-MAX_CONFUSED, LEAST_CONFUSED = 3, 1  # classes named at most, and the share of images, in per cent, that each needs
 CALIBRATION = {"nll": "negative log-likelihood (nats)", "brier": "Brier score", "ece": "expected calibration error"}
+SAW = {
+    "saw.labelled": "labelled images",
+    "saw.pool_images": "pool images",
+    "saw.pool_labels": "pool labels",
+    "saw.validation": "validation images",
+}
 
 
-def contrast_rows(compared: list[Contrast], detect: float) -> list[dict[str, str]]:
-    """Return one row per contrast, without columns that are empty in all of them."""
+def contrast_rows(compared: Sequence[Contrast], detect: float) -> list[Row]:
+    """Return one row per contrast, without columns that may be empty and are empty in all of them."""
     return _without_empty([_contrast_row(contrast, detect) for contrast in compared], MAY_BE_EMPTY)
 
 
-def _without_empty(rows: list[dict[str, str]], names: Iterable[str]) -> list[dict[str, str]]:
-    """Drop those of the named columns that are empty in all rows."""
-    empty = {name for name in names if all(row[name] == "-" for row in rows)}
-    return [{name: value for name, value in row.items() if name not in empty} for row in rows]
-
-
-def _contrast_row(contrast: Contrast, detect: float) -> dict[str, str]:
+def _contrast_row(contrast: Contrast, detect: float) -> Row:
     mean, bounds = in_words(contrast.interval)
-    new = in_words(contrast.new_images)[1] if contrast.new_images else ""
-    bootstrap, p = contrast.bootstrap, contrast.sign_flip_p
+    others = (contrast.new_images, contrast.bootstrap)
+    new_images, bootstrap = (in_words(interval)[1] if interval else "" for interval in others)
     return {
         "contrast": contrast.title,
         "difference (points)": mean or "-",
         f"95 %, these {contrast.part} images": bounds or "-",
-        NEW_IMAGES: new or "-",
-        BOOTSTRAP: in_words(bootstrap)[1] if bootstrap else "-",
-        "sign-flip p": f"{p:.2g}" if p == p else "-",
+        "95 %, new images": new_images or "-",
+        "bootstrap": bootstrap or "-",
+        "sign-flip p": in_digits(contrast.sign_flip_p, ".2g"),
         "pairs": str(contrast.estimate.num_pairs),
         f"pairs for {detect:g}": pairs_in_words(contrast.pairs_to_detect(detect)),
         "verdict": contrast.sentence,
     }
 
 
-def prediction_row(prediction: Prediction) -> dict[str, str]:
+def _without_empty(rows: list[Row], names: Iterable[str]) -> list[Row]:
+    """Drop those of the named columns that are empty in all rows."""
+    empty = {name for name in names if all(row[name] == "-" for row in rows)}
+    return [{name: value for name, value in row.items() if name not in empty} for row in rows]
+
+
+def prediction_row(prediction: Prediction) -> Row:
     """Return the row on how well a metric of the generators predicts the gain."""
     mean, bounds = in_words(prediction.interval, decimals=2)
     n, left_out = prediction.interval.num_pairs, prediction.left_out
@@ -90,54 +80,53 @@ def prediction_row(prediction: Prediction) -> dict[str, str]:
     }
 
 
-def class_rows(by_class: dict[str, dict[str, Interval]]) -> list[dict[str, str]]:
+def class_rows(by_class: dict[str, dict[str, Interval]]) -> list[Row]:
     """Return the differences in class accuracy, one column per contrast, for the classes with the largest ones."""
 
     def cell(interval: Interval | None) -> str:
         mean, bounds = in_words(interval) if interval else ("-", "")
         return f"{mean} ({bounds})" if bounds else mean
 
-    largest: dict[str, float] = {}
-    for classes in by_class.values():
-        for name, interval in classes.items():
-            largest[name] = max(largest.get(name, 0.0), abs(interval.mean))
-    kept = set(sorted(largest, key=lambda name: -largest[name])[:MAX_CLASSES])
-    return [
-        {"class": name, **{title: cell(classes.get(name)) for title, classes in by_class.items()}}
-        for name in largest
-        if name in kept
-    ]
+    def largest(name: str) -> float:
+        return max(abs(classes[name].mean) for classes in by_class.values() if name in classes)
+
+    names = list(dict.fromkeys(name for classes in by_class.values() for name in classes))
+    kept = sorted(sorted(names, key=largest, reverse=True)[:MAX_CLASSES], key=names.index)
+    return [{"class": name} | {title: cell(classes.get(name)) for title, classes in by_class.items()} for name in kept]
 
 
-def generator_rows(study: Study, found: list[Configuration]) -> list[dict[str, str]]:
-    """Return the mean of each metric, one column per generator, and one for as many real images if known."""
+def generator_rows(study: Study, found: list[Configuration]) -> Iterator[Row]:
+    """Yield the mean of each metric, one column per generator, and one for as many real images if known."""
     columns = [c for c in columns_of(study.trials, GAN_METRICS) if "." not in c.removeprefix(GAN_METRICS)]
     metrics = {name: one.trials[columns] for name, one in generators(_measured(found, columns)).items()}
-    real = study.trials.reindex(columns=[c.replace(GAN_METRICS, REAL_METRICS, 1) for c in columns])
+    real = study.trials.reindex(columns=[c.replace(GAN_METRICS, f"{GAN_METRICS}real.", 1) for c in columns])
     if real.notna().any(axis=None):
         metrics["real training images"] = real.set_axis(columns, axis="columns")
     means = {name: one.astype(float).mean() for name, one in metrics.items()}
-    return [{"metric": c.removeprefix(GAN_METRICS), **_cells(means, c, ".4g")} for c in columns if means]
+    for c in columns if means else ():
+        yield {"metric": c.removeprefix(GAN_METRICS)} | {name: in_digits(m[c], ".4g") for name, m in means.items()}
 
 
-def agreement_rows(study: Study, found: list[Configuration]) -> list[dict[str, str]]:
-    """Return the label agreement of each class in per cent and its confusions, one column per generator."""
+def agreement_rows(study: Study, found: list[Configuration]) -> Iterator[Row]:
+    """Yield the label agreement of each class in per cent and its confusions, one column per generator."""
     columns = [c for c in columns_of(study.trials, PER_CLASS_OF_GAN) if c.endswith(AGREEMENT)]
     judged = generators(_measured(found, columns))
     means = {name: 100 * one.trials[columns].astype(float).mean() for name, one in judged.items()}
-    classes = {c: c.removeprefix(PER_CLASS_OF_GAN).removesuffix(AGREEMENT) for c in columns[:MAX_CLASSES]}
-    rows = [{"class": name, **_cells(means, c, ".0f")} for c, name in classes.items() if means]
-    for row in rows:
-        for name, one in judged.items():
-            row[name] += _confusions(study, one, row["class"])
-    return rows
+    for column in columns[:MAX_CLASSES] if judged else ():
+        intended = column.removeprefix(PER_CLASS_OF_GAN).removesuffix(AGREEMENT)
+        shares = {name: in_digits(mean[column], ".0f") for name, mean in means.items()}
+        cells = {name: share + _confusions(study, judged[name], intended) for name, share in shares.items()}
+        yield {"class": intended, **cells}
 
 
 def _confusions(study: Study, configuration: Configuration, intended: str) -> str:
     """Return the other classes that the judge sees in images, with shares in per cent, such as ` (8: 12, 9: 6)`."""
     seen: Counter[str] = Counter()
     for trial in configuration.trials["trial"]:
-        seen.update(study.seen_as[trial].get(intended, {}))
+        metrics = study.outcomes[trial].record["metrics"].get("gan") or {}
+        counts, classes = metrics.get("confusion_matrix") or [], metrics.get("per_class") or {}
+        rows = dict(zip(classes, counts, strict=False))
+        seen.update(dict(zip(classes, rows.get(intended, ()), strict=False)))
     shares = {name: 100 * number / seen.total() for name, number in seen.most_common() if name != intended and number}
     named = [f"{name}: {share:.0f}" for name, share in shares.items() if share >= LEAST_CONFUSED]
     return f" ({', '.join(named[:MAX_CONFUSED])})" if named else ""
@@ -147,140 +136,108 @@ def _measured(found: list[Configuration], columns: list[str]) -> list[Configurat
     return [c for c in found if c.trials[columns].notna().any(axis=None)]
 
 
-def _cells(means: dict[str, pd.Series], column: str, digits: str) -> dict[str, str]:
-    return {name: f"{mean[column]:{digits}}" if mean[column] == mean[column] else "-" for name, mean in means.items()}
-
-
-def metric_rows(study: Study) -> list[dict[str, str]]:
+def metric_rows(study: Study) -> list[Row]:
     """Return the meaning of each metric of the generators."""
-    shown = {column.removeprefix(GAN_METRICS) for column in columns_of(study.trials, GAN_METRICS)}
+    shown = set(columns_of(study.trials, GAN_METRICS))
     return [
-        {
-            "metric": metric.name,
-            "better": metric.better,
-            "range": metric.range,
-            "meaning": metric.meaning,
-            "source": metric.source,
-        }
-        for metric in GENERATOR_METRICS.values()
-        if metric.name in shown
+        {"metric": name, "better": one.better, "range": one.range, "meaning": one.meaning, "source": one.source}
+        for name, one in GENERATOR_METRICS.items()
+        if GAN_METRICS + name in shown
     ]
 
 
-def calibration_row(configuration: Configuration) -> dict[str, str]:
+def calibration_row(configuration: Configuration) -> Row:
     """Return the row on how reliable a classifier's probabilities are."""
     by, _ = pair_unit([configuration])
     means = configuration.points([RESULT + name for name in CALIBRATION], by).mean() / 100
-    written = {heading: means[RESULT + name] for name, heading in CALIBRATION.items()}
-    return {
-        "arm": configuration.label(),
-        **{heading: f"{mean:.3f}" if mean == mean else "-" for heading, mean in written.items()},
-    }
+    cells = {heading: in_digits(means[RESULT + name], ".3f") for name, heading in CALIBRATION.items()}
+    return {"arm": configuration.label(), **cells}
 
 
-def spread_rows(found: list[Configuration]) -> list[dict[str, str]]:
+def spread_rows(found: list[Configuration]) -> list[Row]:
     """Return the standard deviations from split, GAN, synthesis and classifier, one row per arm of nested studies."""
     known = {c.label(): some for c in found if (some := spread(c))}
-    sources = list(dict.fromkeys(name for some in known.values() for name in some.deviations))
-    rows = []
-    for label, some in known.items():
-        cells = {name: f"{some.deviations[name]:.2f} ({some.numbers[name]})" for name in some.deviations}
-        rows.append({"arm": label, **{name: cells.get(name, "-") for name in sources}})
-    return rows
+    cells = {
+        label: {name: f"{deviation:.2f} ({some.numbers[name]})" for name, deviation in some.deviations.items()}
+        for label, some in known.items()
+    }
+    sources = dict.fromkeys(name for some in cells.values() for name in some)
+    return [{"arm": label, **{name: some.get(name, "-") for name in sources}} for label, some in cells.items()]
 
 
-def price_rows(compared: list[Contrast]) -> list[dict[str, str]]:
-    """Return the cost of a gain: extra seconds per trial, and per point if the arm is better."""
-    rows = []
+def price_rows(compared: list[Contrast]) -> Iterator[Row]:
+    """Yield the cost of a gain: extra seconds per trial, and per point if the arm is better."""
     for c in compared:
         cost, base_cost = (mean_cost(one.ended, "total") for one in (c.one, c.base))
         if c.metric == ACCURACY and cost is not None and base_cost is not None:
-            more, gain = cost - base_cost, c.estimate.mean
-            rows.append(
-                {
-                    "contrast": c.title,
-                    "extra seconds per trial": in_seconds(more) if more >= 0 else f"-{in_seconds(-more)}",
-                    "seconds per point": in_seconds(more / gain) if c.is_better and more > 0 else "-",
-                }
-            )
-    return rows
+            more = cost - base_cost
+            per_point = in_seconds(more / c.estimate.mean) if c.is_better and more > 0 else "-"
+            extra = in_seconds(more) if more >= 0 else f"-{in_seconds(-more)}"
+            yield {"contrast": c.title, "extra seconds per trial": extra, "seconds per point": per_point}
 
 
-def image_rows(compared: list[Contrast]) -> list[dict[str, str]]:
-    """Return the test images that most trainings of one arm get right and most of the other get wrong."""
+def image_rows(compared: list[Contrast]) -> Iterator[Row]:
+    """Yield the test images that most trainings of one arm get right and most of the other get wrong."""
 
     def name_them(differences: pd.Series) -> str:
         named = [f"{number} ({label})" for number, label in differences.index[:MAX_IMAGES]]
-        return ", ".join(named) + (f" and {more} more" if (more := len(differences) - MAX_IMAGES) > 0 else "")
+        return (", ".join(named) or "-") + (f" and {more} more" if (more := len(differences) - MAX_IMAGES) > 0 else "")
 
-    rows = []
     for c in compared:
         if c.metric == ACCURACY and c.by_image is not None:
             gained = c.by_image[c.by_image > 50].sort_values(ascending=False, kind="stable")
             lost = c.by_image[c.by_image < -50].sort_values(kind="stable")
-            rows.append(
-                {
-                    "contrast": c.title,
-                    "right only with the first": str(len(gained)),
-                    "right only with the second": str(len(lost)),
-                    "images of the first": name_them(gained) or "-",
-                    "images of the second": name_them(lost) or "-",
-                }
-            )
-    return rows
+            yield {
+                "contrast": c.title,
+                "right only with the first": str(len(gained)),
+                "right only with the second": str(len(lost)),
+                "images of the first": name_them(gained),
+                "images of the second": name_them(lost),
+            }
 
 
-def saw_row(configuration: Configuration) -> dict[str, str]:
+def saw_row(configuration: Configuration) -> Row:
     """Return the row on the images and labels that an arm's training saw."""
-    columns = {"labelled": "labelled images", "pool_images": "pool images", "pool_labels": "pool labels"}
-    columns["validation"] = "validation images"
-    seen = {what: values_of(configuration.ended, f"saw.{name}") for name, what in columns.items()}
-    part = "semi_supervised" if configuration.has_other_method else "classifier"
-    seen["steps"] = values_of(configuration.ended, f"factors.{part}.num_steps")
-    cells = {what: ", ".join(values) or "-" for what, values in seen.items()}
-    cells["steps"] += " (not step-matched)" if configuration.has_other_method else ""
-    return {"arm": configuration.label(), **cells}
+    part, note = ("semi_supervised", " (not step-matched)") if configuration.has_other_method else ("classifier", "")
+    columns = {**SAW, f"factors.{part}.num_steps": "steps"}
+    cells = {what: ", ".join(values_of(configuration.ended, c)) or "-" for c, what in columns.items()}
+    return {"arm": configuration.label(), **cells, "steps": cells["steps"] + note}
 
 
-def teacher_rows(study: Study, found: list[Configuration]) -> list[dict[str, str]]:
-    """Return the numbers of pool images that teachers labelled, one row per arm, and the share of right labels."""
-    rows = []
+def teacher_rows(study: Study, found: list[Configuration]) -> Iterator[Row]:
+    """Yield the numbers of pool images that teachers labelled, one row per arm, and the share of right labels."""
     for c in _measured(found, columns_of(study.trials, TEACHER_LABELS)):
         means = c.ended.reindex(columns=[TEACHER_LABELS + name for name in ("images", "share", "accuracy")])
         images, share, accuracy = means.astype(float).mean()
-        rows.append(
-            {
-                "arm": c.label(),
-                "teacher": ", ".join(values_of(c.ended, "factors.augmentation.teacher")),
-                "images": f"{images:.0f}",
-                "of the pool (%)": f"{100 * share:.1f}",
-                "right (%)": f"{100 * accuracy:.2f}" if accuracy == accuracy else "-",
-            }
-        )
-    return rows
+        yield {
+            "arm": c.label(),
+            "teacher": ", ".join(values_of(c.ended, "factors.augmentation.teacher")),
+            "images": f"{images:.0f}",
+            "of the pool (%)": f"{100 * share:.1f}",
+            "right (%)": in_digits(100 * accuracy, ".2f"),
+        }
 
 
-def cost_row(configuration: Configuration, study: Study) -> dict[str, str]:
-    """Return the mean cost of an arm's trials, stage by stage."""
+def cost_row(configuration: Configuration, study: Study) -> Row:
+    """Return the mean cost of an arm's trials, stage by stage, and the real images per second of its GAN, if known."""
     trials = configuration.ended
-    return {
-        "arm": configuration.label(),
-        **{f"{stage} (s)": in_seconds(mean_cost(trials, stage)) for stage in _stages(study)},
-        **_speed(trials),
-    }
+    row = {"arm": configuration.label()}
+    row |= {f"{stage} (s)": in_seconds(mean_cost(trials, stage)) for stage in _stages(study)}
+    if IMAGES_SEEN in trials:
+        seen, seconds = trials[IMAGES_SEEN].astype(float).mean(), mean_cost(trials, "gan")
+        row["GAN images/s"] = in_digits(seen / seconds if seconds else None, ".0f")
+    return row
 
 
-def memory_rows(found: list[Configuration], study: Study) -> list[dict[str, str]]:
+def memory_rows(found: list[Configuration], study: Study) -> list[Row]:
     """Return the largest memory of each arm's trials, stage by stage, without columns that no record has."""
-
-    def peak(configuration: Configuration, column: str) -> str:
-        known = configuration.ended.reindex(columns=[column])[column].dropna()
-        return f"{known.max():.0f}" if len(known) else "-"
-
-    stages = {stage: f"{MEMORY}{stage}." for stage in _stages(study)} | {"total": "costs."}
+    stages = {stage: f"costs.memory.{stage}." for stage in _stages(study)} | {"total": "costs."}
     columns = {f"{stage} (MiB)": f"{prefix}peak_memory_mib" for stage, prefix in stages.items()}
     columns |= {f"{stage}, GPU (MiB)": f"{prefix}peak_gpu_memory_mib" for stage, prefix in stages.items()}
-    rows = [{"arm": c.label()} | {name: peak(c, column) for name, column in columns.items()} for c in found]
+    rows = []
+    for c in found:
+        peaks = c.ended.reindex(columns=list(columns.values())).astype(float).max()
+        rows.append({"arm": c.label(), **{name: in_digits(peaks[column], ".0f") for name, column in columns.items()}})
     return _without_empty(rows, columns)
 
 
@@ -290,74 +247,16 @@ def _stages(study: Study) -> list[str]:
     return sorted(stages, key=lambda stage: LAST_STAGES.index(stage) if stage in LAST_STAGES else -1)
 
 
-def _speed(trials: pd.DataFrame) -> dict[str, str]:
-    """Return the real images per second of a GAN's discriminator; nothing if no trial recorded their number."""
-    if IMAGES_SEEN not in trials:
-        return {}
-    seen, seconds = trials[IMAGES_SEEN].astype(float).mean(), mean_cost(trials, "gan")
-    return {"GAN images/s": f"{seen / seconds:.0f}" if seconds and seen == seen else "-"}
-
-
-def trial_row(row: dict[str, Any], outcome: Outcome) -> dict[str, str]:
-    """Return the row of one trial, with its folder relative to the studies."""
-    seeds = {k.removeprefix(SEEDS): v for k, v in row.items() if k.startswith(SEEDS) and v == v and v is not None}
-    distinct = {str(seed) for seed in seeds.values()}
-    accuracy = row[ACCURACY]
-    return {
-        "folder": f"{outcome.study}/trials/{outcome.trial}",
-        "status": str(row["status"]),
-        "seeds": ", ".join(distinct) if len(distinct) < 2 else ", ".join(f"{k} {v}" for k, v in seeds.items()),
-        "accuracy (points)": f"{100 * accuracy:.1f}" if accuracy is not None and accuracy == accuracy else "-",
-        "error": str(row["error"]) if row["error"] and row["error"] == row["error"] else "",
-    }
-
-
-def facts(study: Study) -> dict[str, str]:
-    """Return facts about the study: name -> values in words."""
-    trials = study.trials
-    versions = {c.removeprefix(VERSIONS): values_of(trials, c) for c in columns_of(trials, VERSIONS)}
-    facts = {
-        "data": values_of(trials, "factors.data"),
-        "labels per class": [value.replace("%", " % of each class") for value in values_of(trials, "factors.labels")],
-        "labelled images": _amounts(trials, LABELLED_IMAGES, LABELLED_RATIO) if LABELLED_RATIO in trials else [],
-        "rare classes": _rare_classes(study),
-        "pool images": values_of(trials, "provenance.pool_images"),
-        "validation images": values_of(trials, "provenance.validation_images"),
-        f"{study.part} images": _amounts(trials, NUM_IMAGES, IMBALANCE),
-        "splits": [value[:8] for value in values_of(trials, SPLIT)],
-        "seeds": _seeds(trials),
-        "classifier": values_of(trials, "factors.classifier"),
-        "versions": [f"{name} {' or '.join(values)}" for name, values in versions.items() if values],
-        "commit": [value[:12] for value in values_of(trials, "provenance.commit")],
-        "device": values_of(trials, "costs.device"),
-        "threads": values_of(trials, "costs.threads"),
-        "command": study.commands,
-    }
-    return {name: ", ".join(values) for name, values in facts.items() if values}
-
-
-def _seeds(trials: pd.DataFrame) -> list[str]:
-    """Return the seeds, or those of each part if they differ between parts."""
-    seeds = {c.removeprefix(SEEDS): values for c in columns_of(trials, SEEDS) if (values := values_of(trials, c))}
-    parts = [f"{', '.join(values)} of {part}" for part, values in seeds.items()]
-    return next(iter(seeds.values()), []) if len(set(map(tuple, seeds.values()))) < 2 else ["; ".join(parts)]
-
-
-def _amounts(trials: pd.DataFrame, images: str, ratio: str) -> list[str]:
-    """Return the numbers of images, and how unequal the classes are, if the records contain that."""
-    numbers = values_of(trials, images)
-    ratios = [f"{round(float(value), 2):g}" for value in values_of(trials, ratio)]
-    if not ratios:
-        return numbers
-    times = " to ".join(dict.fromkeys([ratios[0], ratios[-1]]))
-    spread = "all classes equal" if times == "1" else f"the largest class has {times} times as many as the smallest"
-    return [f"{', '.join(numbers)} ({spread})"]
-
-
-def _rare_classes(study: Study) -> list[str]:
-    """Name the rare classes, and whether they differ between trials."""
-    names = list(dict.fromkeys(name for names in study.rare_classes for name in names))
-    listed = ", ".join(names[:MAX_NAMED])
-    listed += f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    listed += " (not the same in all trials)" if len(study.rare_classes) > 1 else ""
-    return [listed] if names else []
+def trial_rows(study: Study) -> Iterator[Row]:
+    """Yield one row per trial, with its folder relative to the studies."""
+    for record, outcome in zip(study.trials.to_dict("records"), study.outcomes.values(), strict=True):
+        row = {str(column): value for column, value in record.items() if value == value and value is not None}
+        seeds = {column.removeprefix(SEEDS): str(seed) for column, seed in row.items() if column.startswith(SEEDS)}
+        distinct = set(seeds.values())
+        yield {
+            "folder": f"{outcome.study}/trials/{outcome.trial}",
+            "status": str(record["status"]),
+            "seeds": ", ".join(distinct if len(distinct) < 2 else (f"{k} {seed}" for k, seed in seeds.items())),
+            "accuracy (points)": f"{100 * row[ACCURACY]:.1f}" if ACCURACY in row else "-",
+            "error": str(row.get("error", "")),
+        }

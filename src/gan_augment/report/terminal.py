@@ -16,27 +16,15 @@ if TYPE_CHECKING:
 
 
 def print_report(study: Study, console: Console, path: Path | None = None, detect: float | None = None) -> None:
-    """Print the arms and the verdicts.
-
-    Args:
-        study: The study.
-        console: The console to print to.
-        path: The page to refer to.
-        detect: A gain in points, to print how many splits would detect it.
-    """
+    """Print the arms, the verdicts, how many splits would detect a gain of `detect` points, and the page's path."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table
 
     found, metrics = configurations(study), metrics_to_compare(study)
-    title = f"{study.title}: {results_in_words(study, metrics)} (points) and seconds per trial"
+    title = escape(f"{study.title}: {results_in_words(study, metrics)} (points) and seconds per trial")
     table = Table(
-        title=escape(title),
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        collapse_padding=True,
+        title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True
     )
     rows = [{heading: value for heading, value in arm_row(c, metrics).items() if heading != "trials"} for c in found]
     for heading in rows[0]:

@@ -1,4 +1,4 @@
-"""The trials of a study as one table, with one flattened record per row."""
+"""The trials of a study as one table, with one flattened record per row, and facts about them."""
 
 from __future__ import annotations
 
@@ -35,12 +35,11 @@ FINGERPRINT = "provenance.fingerprint"
 CONTENT = "factors.images"  # made here
 SPLIT_SEED = "factors.seeds.split"
 TRAINING_SEED = "factors.seeds.classifier"
-LABELLED_IMAGES = "saw.labelled"
 LABELLED_RATIO = "saw.imbalance_ratio"
 VERSIONS = "provenance.versions."
 SEEDS = "factors.seeds."
-METRICS = "metrics."
 GAN_METRICS = "metrics.gan."
+MAX_NAMED = 20  # rare classes named
 CLASSES = re.compile(r"\d+ of \d+ classes(?: \([^)]*\))?")
 # Columns that the report reads by name; they are empty in a study without them, for example of generators alone.
 NEEDED = ("status", "error", ARM, SPLIT_SEED, TRAINING_SEED, ACCURACY, SPLIT, NUM_IMAGES)
@@ -48,37 +47,19 @@ NEEDED = ("status", "error", ARM, SPLIT_SEED, TRAINING_SEED, ACCURACY, SPLIT, NU
 
 @dataclass(frozen=True)
 class Study:
-    """The trials that a report covers.
+    """The trials that a report covers."""
 
-    Attributes:
-        title: Names of the studies.
-        trials: One flattened record per row, sorted by trial.
-        missing: Requested trials without a record.
-        launches: The `study.json` of each launch.
-        outcomes: Trial -> its outcome, in the order of `trials`.
-        part: The images of its results: `test`, or `validation` if no trial opened the test images.
-        commands: The commands that launched the studies.
-        against: Settings with their baseline values, with which all other values are compared.
-        notes: Note about images or classifier -> number of trials with it.
-        rare_classes: The distinct lists of rare classes in the trials.
-        seen_as: Trial -> class that generated images are meant to show -> class that the judge sees -> number.
-        reads: Role of a stage -> the configuration nodes that it depends on.
-        compared: Column of a metric that its measure wants compared like accuracy -> its words.
-    """
-
-    title: str
-    trials: pd.DataFrame
-    missing: list[str]
-    launches: list[dict[str, Any]]
-    outcomes: dict[str, Outcome]
-    part: str
-    commands: list[str]
-    against: list[tuple[str, Any]]
-    notes: dict[str, int]
-    rare_classes: list[list[str]]
-    seen_as: dict[str, dict[str, dict[str, int]]]
-    reads: dict[str, frozenset[str]]
-    compared: dict[str, str]
+    title: str  # names of the studies
+    trials: pd.DataFrame  # one flattened record per row, sorted by trial
+    missing: list[str]  # requested trials without a record
+    launches: list[dict[str, Any]]  # the `study.json` of each launch
+    outcomes: dict[str, Outcome]  # by trial, in the order of `trials`
+    part: str  # the images of its results: `test`, or `validation` if no trial opened the test images
+    commands: list[str]  # the commands that launched the studies
+    against: list[tuple[str, Any]]  # settings with their baseline values, with which all other values are compared
+    notes: dict[str, int]  # note about images or classifier -> number of trials with it
+    reads: dict[str, frozenset[str]]  # role of a stage -> the configuration nodes that it depends on
+    compared: dict[str, str]  # column of a metric that its measure wants compared like accuracy -> its words
 
 
 def collect(sources: Sequence[Path | str]) -> Study:
@@ -88,8 +69,7 @@ def collect(sources: Sequence[Path | str]) -> Study:
     answers to the test images.
 
     Args:
-        sources: Study folders, each with `trials/<name>/record.json` and optionally a `study.json`, and `.jsonl` files
-            that keep a study.
+        sources: Study folders, and `.jsonl` files that keep a study.
 
     Returns:
         The study. If a launch names the requested trials, others in that folder are not covered.
@@ -107,23 +87,24 @@ def collect(sources: Sequence[Path | str]) -> Study:
         for launch in launched:
             requested = launch.get("requested")
             wanted |= {outcome.trial for outcome in outcomes} if requested is None else set(requested)
-        launched = [launch | {"against": renewed(launch.get("against") or {})} for launch in launched]
-        launches += [launch for launch in launched if launch not in launches]
-        outcomes = [replace(one, record=one.record | {"factors": renewed(one.record["factors"])}) for one in outcomes]
+            launch["against"] = renewed(launch.get("against") or {})
+            if launch not in launches:
+                launches.append(launch)
         for outcome in outcomes:
-            if outcome.trial not in found or _rank(outcome) < _rank(found[outcome.trial]):
-                found[outcome.trial] = outcome
+            one = replace(outcome, record=outcome.record | {"factors": renewed(outcome.record["factors"])})
+            if one.trial not in found or _rank(one) < _rank(found[one.trial]):
+                found[one.trial] = one
     covered = sorted(wanted & set(found))
     if not covered:
         raise ValueError(f"none of the {len(wanted)} requested trials has a record yet: run the study first")
     records = [found[name].record for name in covered]
-    rows = [flatten(record) for record in records]
-    rare = [record["saw"]["rare_classes"] for record in records if "rare_classes" in record.get("saw", {})]
     parts = {part for record in records for part in ("test", "validation") if record["metrics"].get(part)}
     part = "validation" if parts == {"validation"} else "test"
-    rows = [row | _results(row, part) for row in rows]
-    columns = dict.fromkeys([column for row in rows for column in row] + list(NEEDED))
-    trials = pd.DataFrame(rows, columns=sorted(columns, key=_group), dtype=object)  # whole numbers stay whole
+    rows = [row | _results(row, part) for row in map(flatten, records)]
+    columns = dict.fromkeys([*chain.from_iterable(rows), *NEEDED])
+    groups = {column: group if (group := column.split(".")[0]) in GROUPS else "" for column in columns}
+    ordered = sorted(columns, key=lambda column: GROUPS.index(groups[column]))
+    trials = pd.DataFrame(rows, columns=ordered, dtype=object)  # whole numbers stay whole
     return Study(
         title=" + ".join(sorted({str(launch["study"]) for launch in launches})),
         trials=_with_contents(trials),
@@ -132,12 +113,10 @@ def collect(sources: Sequence[Path | str]) -> Study:
         outcomes={name: found[name] for name in covered},
         part=part,
         commands=sorted({str(launch["command"]) for launch in launches if launch.get("command")}),
-        against=list(dict.fromkeys(item for launch in launches for item in (launch.get("against") or {}).items())),
+        against=list(dict.fromkeys(item for launch in launches for item in launch["against"].items())),
         notes=_notes(records),
-        rare_classes=[names for position, names in enumerate(rare) if names not in rare[:position]],
         reads=_reads(records),
-        compared={METRICS + name: words for one in records for name, words in one.get("compared", {}).items()},
-        seen_as={name: _seen_as(found[name].record["metrics"].get("gan") or {}) for name in covered},
+        compared={f"metrics.{name}": words for one in records for name, words in one.get("compared", {}).items()},
     )
 
 
@@ -154,16 +133,9 @@ def _notes(records: Sequence[dict[str, Any]]) -> dict[str, int]:
 def _reads(records: Sequence[dict[str, Any]]) -> dict[str, frozenset[str]]:
     """Unite the nodes that the stages of several trials depended on, by role."""
     found: dict[str, frozenset[str]] = {}
-    for record in records:
-        for role, nodes in reads_of(record).items():
-            found[role] = found.get(role, frozenset()) | frozenset(nodes)
+    for role, nodes in chain.from_iterable(reads_of(record).items() for record in records):
+        found[role] = found.get(role, frozenset()).union(nodes)
     return found
-
-
-def _seen_as(metrics: dict[str, Any]) -> dict[str, dict[str, int]]:
-    """Name the rows and columns of the judge's confusion matrix of generated images, if there is one."""
-    counts, classes = metrics.get("confusion_matrix") or [], list(metrics.get("per_class") or {})
-    return {name: dict(zip(classes, row, strict=True)) for name, row in zip(classes, counts, strict=False)}
 
 
 def _results(row: dict[str, Any], part: str) -> dict[str, Any]:
@@ -175,9 +147,7 @@ def _results(row: dict[str, Any], part: str) -> dict[str, Any]:
 
 def _with_contents(trials: pd.DataFrame) -> pd.DataFrame:
     """Add a factor that distinguishes different images under the same settings: a changed folder, or two folders."""
-    settings = [
-        column for column in columns_of(trials, "factors.data") if not column.startswith("factors.data.classical")
-    ]
+    settings = [c for c in columns_of(trials, "factors.data") if not c.startswith("factors.data.classical")]
     if FINGERPRINT in trials and settings:
         fingerprints = trials.groupby(settings, dropna=False)[FINGERPRINT]
         if (fingerprints.nunique() > 1).any():
@@ -204,12 +174,61 @@ def _rank(outcome: Outcome) -> tuple[bool, bool, str]:
     return (failed, outcome.answers is None, json.dumps(outcome.record, sort_keys=True))
 
 
-def _group(column: str) -> int:
-    first = column.split(".")[0]
-    return GROUPS.index(first if first in GROUPS else "")
-
-
 def natural(value: Any) -> tuple[bool, float, str]:
     """Return a sort key: numbers by size, then words."""
     number = isinstance(value, int | float)
     return (not number, float(value) if number else 0.0, str(value))
+
+
+def facts(study: Study) -> dict[str, str]:
+    """Return facts about the study: name -> values in words."""
+    trials = study.trials
+    versions = {c.removeprefix(VERSIONS): values_of(trials, c) for c in columns_of(trials, VERSIONS)}
+    facts = {
+        "data": values_of(trials, "factors.data"),
+        "labels per class": [value.replace("%", " % of each class") for value in values_of(trials, "factors.labels")],
+        "labelled images": _amounts(trials, "saw.labelled", LABELLED_RATIO) if LABELLED_RATIO in trials else [],
+        "rare classes": _rare_classes(study),
+        "pool images": values_of(trials, "provenance.pool_images"),
+        "validation images": values_of(trials, "provenance.validation_images"),
+        f"{study.part} images": _amounts(trials, NUM_IMAGES, IMBALANCE),
+        "splits": [value[:8] for value in values_of(trials, SPLIT)],
+        "seeds": _seeds(trials),
+        "classifier": values_of(trials, "factors.classifier"),
+        "versions": [f"{name} {' or '.join(values)}" for name, values in versions.items() if values],
+        "commit": [value[:12] for value in values_of(trials, "provenance.commit")],
+        "device": values_of(trials, "costs.device"),
+        "threads": values_of(trials, "costs.threads"),
+        "command": study.commands,
+    }
+    return {name: ", ".join(values) for name, values in facts.items() if values}
+
+
+def _seeds(trials: pd.DataFrame) -> list[str]:
+    """Return the seeds, or those of each part if they differ between parts."""
+    seeds = {c.removeprefix(SEEDS): values for c in columns_of(trials, SEEDS) if (values := values_of(trials, c))}
+    if len(set(map(tuple, seeds.values()))) < 2:
+        return next(iter(seeds.values()), [])
+    return ["; ".join(f"{', '.join(values)} of {part}" for part, values in seeds.items())]
+
+
+def _amounts(trials: pd.DataFrame, images: str, ratio: str) -> list[str]:
+    """Return the numbers of images, and how unequal the classes are, if the records contain that."""
+    numbers = values_of(trials, images)
+    ratios = [f"{round(float(value), 2):g}" for value in values_of(trials, ratio)]
+    if not ratios:
+        return numbers
+    times = " to ".join(dict.fromkeys([ratios[0], ratios[-1]]))
+    spread = "all classes equal" if times == "1" else f"the largest class has {times} times as many as the smallest"
+    return [f"{', '.join(numbers)} ({spread})"]
+
+
+def _rare_classes(study: Study) -> list[str]:
+    """Name the rare classes, and whether they differ between trials."""
+    saw = [outcome.record.get("saw", {}) for outcome in study.outcomes.values()]
+    lists = [one["rare_classes"] for one in saw if "rare_classes" in one]
+    names = list(dict.fromkeys(chain.from_iterable(lists)))
+    listed = ", ".join(names[:MAX_NAMED])
+    listed += f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    listed += " (not the same in all trials)" if any(one != lists[0] for one in lists) else ""
+    return [listed] if names else []

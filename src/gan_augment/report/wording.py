@@ -28,12 +28,10 @@ def verdicts(study: Study, compared: list[Contrast]) -> list[str]:
     best = {(choice.best.label(), choice.base.label()): choice for choice in choices(compared)}
     said = []
     for c in _shown(compared):
-        choice = best.get((c.one.label(), c.base.label()))
         chosen = ""
-        if choice:
-            chosen = (
-                f", the best of {1 + len(choice.others)} settings on the validation images ({choice.gain:+.1f} points)"
-            )
+        if choice := best.get((c.one.label(), c.base.label())):
+            settings = f"{1 + len(choice.others)} settings on the validation images"
+            chosen = f", the best of {settings} ({choice.gain:+.1f} points)"
         said.append(f"{c.title}{chosen}: {c.sentence}")
     return said or [f"Nothing is compared: {reason}."]
 
@@ -61,16 +59,13 @@ def _shown(compared: list[Contrast]) -> list[Contrast]:
 
 def pairs_in_words(number: float) -> str:
     """Write a planned number of pairs."""
-    return "-" if math.isnan(number) else f"over {MAX_PAIRS:,}" if math.isinf(number) else f"{number:.0f}"
+    return f"over {MAX_PAIRS:,}" if math.isinf(number) else in_digits(number, ".0f")
 
 
 def notes(study: Study) -> list[str]:
     """Return the trials' notes on images and classifier, each with the number of trials if not all have it."""
-    num_trials = len(study.trials)
-    return [
-        note + (f" ({number} of {num_trials} trials)" if number < num_trials else "")
-        for note, number in study.notes.items()
-    ]
+    n = len(study.trials)
+    return [note + (f" ({number} of {n} trials)" if number < n else "") for note, number in study.notes.items()]
 
 
 def results_in_words(study: Study, metrics: Mapping[str, str]) -> str:
@@ -125,7 +120,7 @@ def arm_row(configuration: Configuration, metrics: Mapping[str, str]) -> dict[st
     means = configuration.points(metrics, pair_unit([configuration])[0]).mean()
     return {
         "arm": configuration.label(),
-        **{words: f"{means[m]:.1f}" if means[m] == means[m] else "-" for m, words in metrics.items()},
+        **{words: in_digits(means[metric], ".1f") for metric, words in metrics.items()},
         "splits": str(configuration.ended[SPLIT].nunique()),
         "trials": str(len(configuration.trials)),
         "diverged": str(configuration.count("diverged")),
@@ -143,4 +138,9 @@ def mean_cost(trials: pd.DataFrame, stage: str) -> float | None:
 
 def in_seconds(seconds: float | None) -> str:
     """Write seconds with one decimal below 100, and without decimals above."""
-    return "-" if seconds is None else f"{seconds:.1f}" if seconds < 100 else f"{seconds:.0f}"
+    return in_digits(seconds, ".1f" if seconds is not None and seconds < 100 else ".0f")
+
+
+def in_digits(value: float | None, digits: str) -> str:
+    """Write a number in a format such as `.2f`; None and nan as `-`."""
+    return "-" if value is None or value != value else f"{value:{digits}}"
