@@ -54,6 +54,7 @@ def record(arm, seed, accuracy, *, status="ok", split=None, per_class=None, prov
             "split": split or f"split{seed}",
             "fingerprint": "f",
             "test_images": 360,
+            "overlap": 0.0,
             "stages": {"gan": f"generator of {trial}"} if gan or factors.get("loss") else {},
             "versions": {"torch": "2.9"},
             "commit": "c" * 40,
@@ -771,7 +772,7 @@ def test_accuracy_over_labels_is_drawn_and_read_backwards(tmp_path):
         for seed in SEEDS
     ]
     page = write_report([study(tmp_path, records)]).read_text()
-    assert "gan with 5 labels per class does as well as none with 5 more, 95 % interval 5 to 5 (8 splits)" in page
+    assert "gan with 5 labels per class does as well as none with 5 more, 95 % interval 5 to 5, on these test images (8 splits)" in page
     assert (tmp_path / "report" / "labels.png").exists()
     assert 'alt="Mean test accuracy over labels per class' in page
 

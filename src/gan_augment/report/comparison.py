@@ -18,7 +18,6 @@ from gan_augment.report.trials import (
     BALANCED,
     CONTENT,
     IMBALANCE,
-    LABELLED_IMAGES,
     LABELLED_RATIO,
     RARE,
     SEEDS,
@@ -55,6 +54,7 @@ CONTRASTS = (
     *((arm, "none") for arm in ("synthetic_only", "more_real", "oversampling", "mixup", "cutmix")),
 )
 
+LABELLED = "saw.labelled"
 OVERLAP = "provenance.overlap"
 POOL_IMAGES = "provenance.pool_images"
 SEEN_POOL = ["saw.pool_images", "saw.pool_labels"]
@@ -99,14 +99,14 @@ class Configuration:
 
         Training that sees the pool sees all images in every split.
         """
-        counts = self.with_results.reindex(columns=[OVERLAP, LABELLED_IMAGES, POOL_IMAGES, *SEEN_POOL]).astype(float)
-        shares = counts[OVERLAP].fillna(counts[LABELLED_IMAGES] / (counts[LABELLED_IMAGES] + counts[POOL_IMAGES]))
+        counts = self.with_results.reindex(columns=[OVERLAP, LABELLED, POOL_IMAGES, *SEEN_POOL]).astype(float)
+        shares = counts[OVERLAP].fillna(counts[LABELLED] / (counts[LABELLED] + counts[POOL_IMAGES]))
         return float(shares.fillna(1).mask(counts[SEEN_POOL].gt(0).any(axis=1), 1).max())
 
     @property
     def num_training_images(self) -> float:
         """Number of images from which its labelled ones are drawn; nan if unknown."""
-        counts = self.with_results.reindex(columns=[LABELLED_IMAGES, POOL_IMAGES]).astype(float)
+        counts = self.with_results.reindex(columns=[LABELLED, POOL_IMAGES]).astype(float)
         return float(counts.sum(axis=1, skipna=False).max())
 
     def label(self, known: Iterable[str] = ()) -> str:

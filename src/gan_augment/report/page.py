@@ -15,7 +15,7 @@ from gan_augment.records.record import write_whole
 from gan_augment.report import comparison, tables, wording
 from gan_augment.report.archive import SUFFIX, write_archive
 from gan_augment.report.comparison import Configuration
-from gan_augment.report.contrasts import FEW_IMAGES, contrasts
+from gan_augment.report.contrasts import contrasts
 from gan_augment.report.curves import budget_curves, dose_curves, worths
 from gan_augment.report.prediction import Point, predictions
 from gan_augment.report.trials import ACCURACY, RESULT, Study, collect, columns_of, facts
@@ -150,7 +150,6 @@ def _write(study: Study, output: Path, detect: float = DETECT, keep: Path | None
         results=wording.results_in_words(study, metrics),
         explained=list(metrics.values()),
         detect=detect,
-        few_images=FEW_IMAGES,
         num_classes=len({name for classes in by_class.values() for name in classes}),
         doses=list(doses),
         worths=[worth.sentence for worth in worths(found)],
