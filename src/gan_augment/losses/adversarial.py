@@ -26,12 +26,7 @@ class AdversarialLoss(ABC):
 
     @abstractmethod
     def generator(self, fake: Tensor, real: Tensor) -> Tensor:
-        """Return the generator's loss, a scalar.
-
-        Args:
-            fake: The discriminator's logits `[B]` on the generator's images.
-            real: Its logits `[B]` on the real images of the step; empty unless `pairs`.
-        """
+        """Return the generator's loss, a scalar, from logits `[B]` on its images and, if `pairs`, on real ones."""
 
     def output(self, logits: Tensor) -> Tensor:
         """Turn logits into the outputs D that the curves show; by default the logits themselves."""
@@ -57,7 +52,6 @@ class _CrossEntropy(AdversarialLoss):
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse a target closer to generated than to real."""
         check_number("loss.label_smoothing", self.label_smoothing, 0, 0.5)
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -73,8 +67,8 @@ class _CrossEntropy(AdversarialLoss):
 class Minimax(_CrossEntropy):
     """The minimax loss, which saturates (Goodfellow et al. 2014, eq. 1).
 
-    With D = sigmoid(logit), the discriminator minimises -log D(x) - log(1 - D(G(z))) and the generator the negative of
-    its second term, log(1 - D(G(z))), whose slope in the logit is -D(G(z)): zero where the discriminator is confident.
+    The generator minimises log(1 - D(G(z))), whose slope in the logit is -D(G(z)): zero where the discriminator is
+    confident.
 
     Example:
         >>> import torch
@@ -92,8 +86,8 @@ class Minimax(_CrossEntropy):
 class NonSaturating(_CrossEntropy):
     """The non-saturating loss (Goodfellow et al. 2014, section 3).
 
-    With D = sigmoid(logit), the discriminator minimises -log D(x) - log(1 - D(G(z))) and the generator -log D(G(z)),
-    whose slope in the logit is D(G(z)) - 1: steepest where the discriminator is confident.
+    The generator minimises -log D(G(z)), whose slope in the logit is D(G(z)) - 1: steepest where the discriminator is
+    confident.
 
     Example:
         >>> import torch
@@ -161,7 +155,6 @@ class Wasserstein(AdversarialLoss):
     weight_clip: float | None = 0.01
 
     def __post_init__(self) -> None:
-        """Refuse a bound out of range."""
         if self.weight_clip is not None:
             check_number("loss.weight_clip", self.weight_clip, 0, 1, open_low=True)
 
@@ -181,6 +174,9 @@ class Relativistic(AdversarialLoss):
     -log sigmoid(C(x) - C(G(z))) and the generator -log sigmoid(C(G(z)) - C(x)). It has no minimum that drops modes (Sun
     et al. 2020), but without R1 and R2 it need not converge.
 
+    Raises:
+        ValueError: If there are not as many real images as generated ones.
+
     Example:
         >>> import torch
         >>> real, fake = torch.tensor([3.0, 2.0]), torch.tensor([2.0, 3.0])
@@ -192,19 +188,11 @@ class Relativistic(AdversarialLoss):
     pairs = True
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Return mean softplus(fake - real).
-
-        Raises:
-            ValueError: If there are not as many real images as generated ones.
-        """
+        """Return mean softplus(fake - real)."""
         return softplus(-_lead(real, fake)).mean()
 
     def generator(self, fake: Tensor, real: Tensor) -> Tensor:
-        """Return mean softplus(real - fake).
-
-        Raises:
-            ValueError: If there are not as many real images as generated ones.
-        """
+        """Return mean softplus(real - fake)."""
         return softplus(_lead(real, fake)).mean()
 
 
