@@ -35,17 +35,12 @@ class Conditioning(ABC):
 
 @dataclass(frozen=True)
 class _LabelBehindLatent(Conditioning):
-    """A generator whose latent vector is followed by an embedding of the label.
-
-    Attributes:
-        embedding_dim: Length of the embedding.
-    """
+    """A generator whose latent vector is followed by an embedding of the label, `embedding_dim` long."""
 
     embedding_dim: int = 32
     clusters: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse sizes below one."""
         check_integer("conditioning.embedding_dim", self.embedding_dim, low=1)
         check_integer("conditioning.clusters", self.clusters, low=1)
 
@@ -95,10 +90,7 @@ class Unconditional(Conditioning):
 
 
 class PerClass(Conditioning):
-    """One unconditional GAN per class, trained side by side.
-
-    Each sees only the images of its class, and does not change in a step without any.
-    """
+    """One unconditional GAN per class, side by side; a step without images of a class leaves its GAN unchanged."""
 
     def generator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
         """Return one body per class."""
@@ -121,14 +113,8 @@ class LabelEmbedding(nn.Module):
     So similar clusters share what is learned from their images. With an independent embedding for each cluster, many
     clusters make the images worse (Casanova et al. 2021, section 1).
 
-    Args:
-        num_classes: Number of classes.
-        dim: Length of the embedding.
-        clusters: Clusters of each class.
-        num_features: Length of a cluster's centre.
-
     Attributes:
-        centres: The clusters' centres, `[K x clusters, num_features]`; zeros until they are set.
+        centres: The clusters' centres, `[num_classes x clusters, num_features]`; zeros until they are set.
     """
 
     centres: Tensor
@@ -157,11 +143,7 @@ def set_centres(networks: nn.Module, centres: Tensor) -> None:
 
 
 class WithoutLabel(nn.Module):
-    """A network that ignores the labels.
-
-    Args:
-        network: Takes the inputs alone.
-    """
+    """A network that takes the inputs alone, without their labels."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -175,9 +157,7 @@ class WithoutLabel(nn.Module):
 class LabelBehind(nn.Module):
     """A network whose inputs are followed by a learned embedding of the label.
 
-    Args:
-        embedding: Of any length behind vectors; behind images, one number for each pixel.
-        network: Takes vectors longer by the embedding, or images with one more channel.
+    The embedding makes vectors longer; to images it adds one channel, with a number for each pixel.
     """
 
     def __init__(self, embedding: nn.Module, network: nn.Module) -> None:
@@ -192,14 +172,7 @@ class LabelBehind(nn.Module):
 
 
 class LabelProjection(nn.Module):
-    """The logit w . h + e_y . h + b of the features h of an image with label y (Miyato and Koyama 2018, eq. 3).
-
-    Args:
-        body: Images `[B, C, H, W]` -> features `[B, F]`.
-        num_classes: Number of classes.
-        clusters: Clusters of each class.
-        num_features: Length of a cluster's centre.
-    """
+    """The logit w . h + e_y . h + b of the features h of an image with label y (Miyato and Koyama 2018, eq. 3)."""
 
     def __init__(self, body: FeatureExtractor, num_classes: int, clusters: int = 1, num_features: int = 0) -> None:
         super().__init__()
@@ -217,11 +190,7 @@ class LabelProjection(nn.Module):
 
 
 class LabelRouted(nn.Module):
-    """One network per label; each takes only the inputs with its label.
-
-    Args:
-        networks: The networks in the order of the labels.
-    """
+    """One network per label, in the order of the labels; each takes only the inputs with its label."""
 
     def __init__(self, networks: list[nn.Module]) -> None:
         super().__init__()
