@@ -16,7 +16,7 @@ class Training(L.LightningModule):
     Args:
         seed: Seed of its streams.
         num_steps: Number of steps.
-        log_every_n_steps: Steps between two points of the curves.
+        log_every_n_steps: Most steps between two points of the curves.
 
     Attributes:
         STREAMS: Names of the streams that it draws from.
@@ -95,18 +95,10 @@ class Training(L.LightningModule):
     def update_average(
         self, average: nn.Module, current: nn.Module, images: int, images_seen: int, half_life: int, ramp_up: float
     ) -> None:
-        """Move a running average towards the current network.
+        """Move a running average in place, `images` after its last move, towards the current network.
 
-        After n images the average keeps 2^(-n / half-life) of what it was. Weights are averaged; the statistics of
-        batch norm are averages already and are copied.
-
-        Args:
-            average: The average, moved in place.
-            current: The current network, of the same architecture.
-            images: Images seen since the last move.
-            images_seen: Images seen in all.
-            half_life: Half-life of the average, in images.
-            ramp_up: The half-life is at most this share of the images seen so far, so that the start is forgotten.
+        After n images the average keeps 2^(-n / half-life) of what it was; the half-life is at most `ramp_up` times all
+        `images_seen`, so that the start is forgotten. The statistics of batch norm are averages already and are copied.
         """
         kept = 0.5 ** (images / min(half_life, ramp_up * images_seen))
         torch._foreach_lerp_(list(average.parameters()), list(current.parameters()), 1 - kept)
