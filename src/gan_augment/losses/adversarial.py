@@ -106,9 +106,8 @@ class NonSaturating(_CrossEntropy):
 class LeastSquares(AdversarialLoss):
     """The least squares loss (Mao et al. 2017, eq. 8).
 
-    With D(x) the logit, the discriminator minimises 1/2 (D(x) - 1)^2 + 1/2 (D(G(z)) + 1)^2 and the generator
-    1/2 D(G(z))^2. With these targets, the paper's a = -1, b = 1 and c = 0, the generator minimises a Pearson chi^2
-    divergence, and a logit above 0 means "real", as in the other losses; with 0, 1 and 1, its eq. 9, neither holds.
+    With the paper's a = -1, b = 1 and c = 0, the generator minimises a Pearson chi^2 divergence, and a logit above 0
+    means "real", as in the other losses; with 0, 1 and 1, its eq. 9, neither holds.
     """
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -121,11 +120,7 @@ class LeastSquares(AdversarialLoss):
 
 
 class Hinge(AdversarialLoss):
-    """The hinge loss (Lim and Ye 2017; Miyato et al. 2018, eqs. 16 and 17).
-
-    With D(x) the logit, the discriminator minimises max(0, 1 - D(x)) + max(0, 1 + D(G(z))), which ignores images beyond
-    the margin, and the generator -D(G(z)).
-    """
+    """The hinge loss, without a slope beyond the margin (Lim and Ye 2017; Miyato et al. 2018, eqs. 16 and 17)."""
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         """Return mean max(0, 1 - real) + mean max(0, 1 + fake)."""
@@ -140,10 +135,9 @@ class Hinge(AdversarialLoss):
 class Wasserstein(AdversarialLoss):
     """The Wasserstein loss (Arjovsky et al. 2017, eqs. 2 and 3).
 
-    With f(x) the logit, the discriminator, here a critic, minimises f(G(z)) - f(x) and the generator -f(G(z)). The
-    negative of the critic's loss is at most the earth mover's distance while the slope of f is at most 1, and equal to
-    it for the best f. Clipped weights hold the slope below some constant, a gradient penalty (Gulrajani et al. 2017)
-    holds it near 1; without either the loss has no lower bound.
+    The discriminator is a critic: the negative of its loss is at most the earth mover's distance while its slope is at
+    most 1, and equal to it for the best critic. Clipped weights hold the slope below some constant, a gradient penalty
+    (Gulrajani et al. 2017) holds it near 1; without either the loss has no lower bound.
 
     Attributes:
         weight_clip: Bound of the critic's weights, at most 1; None with a gradient penalty.
@@ -170,9 +164,8 @@ class Wasserstein(AdversarialLoss):
 class Relativistic(AdversarialLoss):
     """The relativistic pairing loss, RpGAN (Jolicoeur-Martineau 2018; Huang et al. 2024, eq. 2).
 
-    With C(x) the logit, and each real image x of a batch paired with a generated one, the discriminator minimises
-    -log sigmoid(C(x) - C(G(z))) and the generator -log sigmoid(C(G(z)) - C(x)). It has no minimum that drops modes (Sun
-    et al. 2020), but without R1 and R2 it need not converge.
+    Each real image of a batch is paired with a generated one. The loss has no minimum that drops modes (Sun et al.
+    2020), but without R1 and R2 it need not converge.
 
     Raises:
         ValueError: If there are not as many real images as generated ones.

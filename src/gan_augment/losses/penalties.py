@@ -85,12 +85,9 @@ class Penalties:
         return self.are_on and step % self.interval == 0
 
     def check(self, discriminator: nn.Module) -> None:
-        """Refuse a discriminator whose logits depend on the other images of the batch.
+        """Raise a ValueError if a penalty is on and the discriminator has batch norm.
 
         The batch-standard-deviation layer passes: Karras et al. 2018 and 2020 train it with such penalties.
-
-        Raises:
-            ValueError: If a penalty is on and the discriminator has batch norm.
         """
         if self.are_on and any(isinstance(module, _BatchNorm) for module in discriminator.modules()):
             raise ValueError(

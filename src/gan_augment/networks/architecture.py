@@ -54,11 +54,7 @@ class Architecture(ABC):
         return self.batch_norm or self.batch_std
 
     def check(self, shape: ImageShape) -> None:
-        """Refuse images that the family cannot make.
-
-        Raises:
-            ValueError: If they are not square, or the family has no images of their size or number of channels.
-        """
+        """Raise a ValueError for images that are not square, or of a size or a number of channels out of range."""
         name, (low, high) = type(self).__name__, self.image_sizes
         if shape.is_point:
             raise ValueError(f"architecture {name} makes images, but these are points: use architecture=points")
@@ -131,8 +127,7 @@ class Residual(nn.Module):
 
     def __init__(self, shortcut: nn.Module, residual: nn.Module) -> None:
         super().__init__()
-        self.shortcut = shortcut
-        self.residual = residual
+        self.shortcut, self.residual = shortcut, residual
 
     def forward(self, features: Tensor) -> Tensor:
         """Map feature maps `[B, C, H, W]` to the sum of both paths."""

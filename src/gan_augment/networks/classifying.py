@@ -44,8 +44,6 @@ class ClassifyingMLP(ClassifyingDiscriminator):
     """The fully connected discriminator of Salimans et al. 2016 for MNIST: five layers with noise before each.
 
     Args:
-        shape: Shape of the images.
-        num_classes: Number of classes.
         width: Units of the first layer; the second has half as many, the last three a quarter.
         input_noise: Standard deviation of the noise on the pixels, whose range is 2.
         noise: Standard deviation before every other layer, whose inputs start with about unit variance.
@@ -68,7 +66,6 @@ class ClassifyingCNN(ClassifyingDiscriminator):
 
     Args:
         shape: Shape of the images, at least 8x8 pixels.
-        num_classes: Number of classes.
         channels: Feature maps after the first halving; each further one doubles them, up to 8 times.
         num_features: Units of the fully connected layer: the features that a generator matches.
         input_noise: Standard deviation of the noise on the pixels, whose range is 2.

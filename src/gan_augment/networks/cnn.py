@@ -17,7 +17,6 @@ class CNN(nn.Module):
 
     Args:
         shape: Shape of the images, at least 8x8 pixels.
-        num_classes: Number of classes.
         channels: Feature maps at full size; each halving doubles them, up to 8 times.
     """
 

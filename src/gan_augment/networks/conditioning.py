@@ -51,10 +51,7 @@ class _LabelBehindLatent(Conditioning):
 
 
 class Projection(_LabelBehindLatent):
-    """The discriminator's logit includes how well the features fit the label (Miyato and Koyama 2018).
-
-    The generator takes an embedding of the label after its latent vector.
-    """
+    """The discriminator's logit includes how well the features fit the label (Miyato and Koyama 2018)."""
 
     def discriminator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
         """Return the architecture's body with a projection head."""
@@ -65,8 +62,8 @@ class Projection(_LabelBehindLatent):
 class Concat(_LabelBehindLatent):
     """Both networks take the label as a further input (Mirza and Osindero 2014).
 
-    The generator takes an embedding of it after its latent vector. The discriminator takes one the size of an image as
-    a further channel; spectral norm leaves it alone, since it is an input and not a layer.
+    The discriminator takes an embedding the size of an image as a further channel; spectral norm leaves it alone, since
+    it is an input and not a layer.
     """
 
     def discriminator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
@@ -162,8 +159,7 @@ class LabelBehind(nn.Module):
 
     def __init__(self, embedding: nn.Module, network: nn.Module) -> None:
         super().__init__()
-        self.embedding = embedding
-        self.network = network
+        self.embedding, self.network = embedding, network
 
     def forward(self, inputs: Tensor, labels: Tensor) -> Tensor:
         """Map inputs `[B, F]` or `[B, C, H, W]` and labels `[B]` to the network's outputs."""

@@ -12,7 +12,6 @@ class Judge(nn.Module):
 
     Args:
         shape: Shape of the images, at least 8x8 pixels.
-        num_classes: Number of classes.
         channels: Of the `CNN`.
         num_features: Features that metrics compare. A Frechet distance needs twice as many images.
     """

@@ -32,7 +32,6 @@ class TorchvisionClassifier(nn.Module):
 
     Args:
         shape: Shape of the images, of 1 or 3 channels.
-        num_classes: Number of classes.
         name: A classifier of `torchvision.models`, such as `resnet18`.
         weights: Name of pretrained weights, such as `IMAGENET1K_V1`, for all layers but the last, which is drawn anew;
             None to start from scratch.
