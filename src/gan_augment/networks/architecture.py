@@ -4,14 +4,17 @@ The bodies know nothing of labels: a `Conditioning` turns them into whole networ
 """
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from gan_augment.data.image_set import ImageShape
+from gan_augment.settings import check_integer
 
 
+@dataclass(frozen=True)
 class Architecture(ABC):
     """A family of generators and discriminators; each is one subclass and one YAML.
 
@@ -21,13 +24,22 @@ class Architecture(ABC):
         spectral_norm: Whether the discriminator's weights are divided by their largest singular values.
         batch_norm: Whether there is batch norm in the discriminator.
         batch_std: Whether the discriminator sees the standard deviation of its batch (`BatchStd`).
+
+    Raises:
+        ValueError: If a setting is out of range. Every whole number must be at least 1.
     """
 
-    latent_dim: int
-    image_sizes: tuple[int, int] = (8, 128)
-    spectral_norm: bool = False
-    batch_norm: bool = False
-    batch_std: bool = False
+    image_sizes = (8, 128)
+    spectral_norm = False  # these three are settings of the families that declare them
+    batch_norm = False
+    batch_std = False
+
+    latent_dim: int = 100
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            if one.type is int:
+                check_integer(f"architecture.{one.name}", getattr(self, one.name), low=1)
 
     @abstractmethod
     def generator(self, shape: ImageShape, num_inputs: int) -> nn.Module:

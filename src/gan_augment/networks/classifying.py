@@ -102,9 +102,8 @@ class ClassifyingCNN(ClassifyingDiscriminator):
         super().__init__(layers, num_features, num_classes, noise)
 
 
-def normed(layer: nn.Module) -> nn.Module:
+def normed(layer: nn.Linear | nn.Conv2d) -> nn.Module:
     """Split a layer's weights into lengths and directions (Salimans and Kingma 2016), after initialising them."""
-    assert isinstance(layer, nn.Linear | nn.Conv2d)
     nn.init.normal_(layer.weight, std=0.05)
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)

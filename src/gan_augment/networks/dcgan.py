@@ -34,7 +34,6 @@ class DCGAN(Architecture):
         ValueError: If a setting is out of range, or spectral norm is combined with batch norm.
     """
 
-    latent_dim: int = 100
     channels: int = 32
     spectral_norm: bool = True
     batch_norm: bool = False
@@ -43,9 +42,8 @@ class DCGAN(Architecture):
     full_size: bool = True
 
     def __post_init__(self) -> None:
-        check_integer("architecture.latent_dim", self.latent_dim, low=1)
-        check_integer("architecture.channels", self.channels, low=1)
         check_integer("architecture.kernel_size", self.kernel_size, low=4, high=5)
+        super().__post_init__()
         if self.spectral_norm and self.batch_norm:
             raise ValueError(
                 "architecture.batch_norm=True: batch norm undoes what spectral norm bounds: "

@@ -8,7 +8,6 @@ from torch import nn
 
 from gan_augment.data.image_set import ImageShape
 from gan_augment.networks.architecture import Architecture, FeatureExtractor
-from gan_augment.settings import check_integer
 
 
 @dataclass(frozen=True)
@@ -20,20 +19,12 @@ class MLP(Architecture):
             1 times.
         generator_batch_norm: Whether the generator has batch norm after each layer but the last, which helps it match
             features.
-
-    Raises:
-        ValueError: If a size is below one.
     """
 
-    latent_dim: int = 100
     width: int = 256
     spectral_norm: bool = True
     batch_std: bool = False
     generator_batch_norm: bool = False
-
-    def __post_init__(self) -> None:
-        check_integer("architecture.latent_dim", self.latent_dim, low=1)
-        check_integer("architecture.width", self.width, low=1)
 
     def generator(self, shape: ImageShape, num_inputs: int) -> nn.Module:
         """Return features `[B, num_inputs]` -> images `[B, C, H, W]` in [-1, 1]."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from gan_augment.data.image_set import ImageShape
 from gan_augment.networks.architecture import Architecture, FeatureExtractor
-from gan_augment.settings import check_integer, check_number
+from gan_augment.settings import check_number
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,6 @@ class Points(Architecture):
         width: Units of every hidden layer.
         num_frequencies: Number of sines, and of cosines, that the discriminator sees.
         bandwidth: Standard deviation of their frequencies, in cycles per unit; the range [-1, 1] is two units long.
-
-    Raises:
-        ValueError: If a setting is out of range.
     """
 
     latent_dim: int = 2
@@ -35,8 +32,7 @@ class Points(Architecture):
     batch_std: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("latent_dim", "width", "num_frequencies"):
-            check_integer(f"architecture.{name}", getattr(self, name), low=1)
+        super().__post_init__()
         check_number("architecture.bandwidth", self.bandwidth, 0, 1000, open_low=True)
 
     def generator(self, shape: ImageShape, num_inputs: int) -> nn.Module:

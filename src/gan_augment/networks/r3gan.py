@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from gan_augment.data.image_set import ImageShape
 from gan_augment.networks.architecture import Architecture, FeatureExtractor, Residual, doublings, halvings
-from gan_augment.settings import check_integer
 
 EXPANSION = 2  # width inside a block, relative to its ends
 GROUP = 16  # feature maps that a 3x3 convolution sees together
@@ -26,9 +25,6 @@ class R3GAN(Architecture):
     Attributes:
         channels: Feature maps at full size, a multiple of 8; each halving doubles them, up to 8 times.
         num_blocks: Residual blocks at each size; 2 in the paper.
-
-    Raises:
-        ValueError: If a setting is out of range.
     """
 
     latent_dim: int = 64
@@ -37,8 +33,7 @@ class R3GAN(Architecture):
     batch_std: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("latent_dim", "channels", "num_blocks"):
-            check_integer(f"architecture.{name}", getattr(self, name), low=1)
+        super().__post_init__()
         if EXPANSION * self.channels % GROUP:
             raise ValueError(f"architecture.channels={self.channels}: use a multiple of {GROUP // EXPANSION}")
 

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from gan_augment.data.image_set import ImageShape
 from gan_augment.networks.architecture import Architecture, FeatureExtractor, Residual, doublings, halvings
-from gan_augment.settings import check_integer
 
 
 @dataclass(frozen=True)
@@ -20,19 +19,11 @@ class ResNet(Architecture):
 
     Attributes:
         channels: Feature maps of the largest size; each halving doubles them, up to 8 times.
-
-    Raises:
-        ValueError: If a size is below one.
     """
 
-    latent_dim: int = 100
     channels: int = 16
     spectral_norm: bool = True
     batch_std: bool = False
-
-    def __post_init__(self) -> None:
-        check_integer("architecture.latent_dim", self.latent_dim, low=1)
-        check_integer("architecture.channels", self.channels, low=1)
 
     def generator(self, shape: ImageShape, num_inputs: int) -> nn.Module:
         """Return features `[B, num_inputs]` -> images `[B, C, H, W]` in [-1, 1]."""
