@@ -70,12 +70,7 @@ class GANDesign:
     """The parts of a GAN.
 
     Attributes:
-        architecture: Bodies of generator and discriminator.
-        conditioning: How labels reach them.
-        loss: The losses of both.
-        penalties: Gradient penalties of the discriminator.
-        augmentation: Augmentation of the discriminator's images, real and generated.
-        settings: How both are trained.
+        augmentation: Of the discriminator's images, real and generated.
         nodes: The configuration nodes of the parts above except the settings, for checkpoints and keys.
     """
 

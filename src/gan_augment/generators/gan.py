@@ -283,7 +283,6 @@ class TrainGAN(Stage):
 
     Attributes:
         labelled: The images it learns from.
-        design: The parts of the GAN.
         pool: Unlabelled images that it also learns from; None for none.
         pseudo_labels: The stage that labels the pool, for a GAN that knows classes; without one it sees all of them.
         watch: Measures it during training.

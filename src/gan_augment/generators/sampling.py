@@ -180,7 +180,6 @@ class Synthesis(Stage):
 
     Attributes:
         gan: The stage that trains the generator.
-        settings: How many images, and which.
         images: Images to make of each class.
         like: The labelled images that the quotas refer to, with the classes of the synthetic ones.
         teacher: The stage that trains the selecting classifier; None for no selection.
