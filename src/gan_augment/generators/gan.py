@@ -218,8 +218,8 @@ class GAN(Training):
 
     def _draw_curves(self, step: int) -> None:
         now = time.perf_counter()
-        speed = self.log_every_n_steps * self.settings.batch_size / (now - self._clock)
-        self.draw_curves(step, {"images_per_second": speed})
+        images = self.log_every_n_steps * self.settings.batch_size
+        self.draw_curves(step, images_per_second=images / (now - self._clock))
         self._clock = now
 
 

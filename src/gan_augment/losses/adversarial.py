@@ -38,15 +38,10 @@ class _CrossEntropy(AdversarialLoss):
     """A discriminator D = sigmoid(logit) that estimates the probability of "real" by cross-entropy.
 
     It minimises -log D(x) - log(1 - D(G(z))), written with softplus(a) = log(1 + exp(a)), which does not overflow.
-    With one-sided label smoothing s, its target on real images is 1 - s in place of 1, and the first term becomes
-    -(1 - s) log D(x) - s log(1 - D(x)) (Salimans et al. 2016, section 3.4), which keeps D from overconfidence on real
-    images. The target on generated ones stays 0: any other would reward the generator for staying where it is wrong.
-
-    Attributes:
-        label_smoothing: The s, at most 0.5.
-
-    Raises:
-        ValueError: If it is out of range.
+    With one-sided label smoothing s, at most 0.5, its target on real images is 1 - s in place of 1, and the first term
+    becomes -(1 - s) log D(x) - s log(1 - D(x)) (Salimans et al. 2016, section 3.4), which keeps D from overconfidence
+    on real images. The target on generated ones stays 0: any other would reward the generator for staying where it is
+    wrong.
     """
 
     label_smoothing: float = 0.0

@@ -17,9 +17,7 @@ from gan_augment.data.image_set import ImageShape
 from gan_augment.settings import check_choice, check_integer
 
 LIST = "https://docs.pytorch.org/vision/stable/models.html#classification"
-
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of red, green and blue in [0, 1]
-
 # No auxiliary heads: their outputs would be unused, and they fail on small images, but only in training.
 SCRATCH_OPTIONS = {key: {"aux_logits": False, "init_weights": True} for key in ("googlenet", "inception_v3")}
 
@@ -31,7 +29,7 @@ class TorchvisionClassifier(nn.Module):
     expect.
 
     Args:
-        shape: Shape of the images, of 1 or 3 channels.
+        shape: Of the images, with 1 or 3 channels.
         name: A classifier of `torchvision.models`, such as `resnet18`.
         weights: Name of pretrained weights, such as `IMAGENET1K_V1`, for all layers but the last, which is drawn anew;
             None to start from scratch.

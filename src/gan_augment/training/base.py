@@ -1,6 +1,5 @@
 """The base of all trainings: streams, learning rates, a flag of finite losses, curves and averages."""
 
-from collections.abc import Mapping
 from typing import Any, ClassVar, cast
 
 import lightning as L
@@ -14,8 +13,6 @@ class Training(L.LightningModule):
     """A training of a fixed number of steps, whose draws depend only on the seed and the step.
 
     Args:
-        seed: Seed of its streams.
-        num_steps: Number of steps.
         log_every_n_steps: Most steps between two points of the curves.
 
     Attributes:
@@ -30,8 +27,7 @@ class Training(L.LightningModule):
     CURVES: ClassVar[tuple[str, ...]] = ()
 
     finite: Tensor
-    sums: Tensor
-    counts: Tensor
+    points: Tensor
 
     def __init__(self, seed: int, num_steps: int, log_every_n_steps: int = 50) -> None:
         super().__init__()
@@ -40,8 +36,7 @@ class Training(L.LightningModule):
         self.draws: dict[str, Stream] = {}
         self.last_points: dict[str, float] = {}
         self.register_buffer("finite", torch.tensor(True))
-        self.register_buffer("sums", torch.zeros(len(self.CURVES)))
-        self.register_buffer("counts", torch.zeros(len(self.CURVES)))  # of the values in each sum
+        self.register_buffer("points", torch.zeros(2, len(self.CURVES)))  # the sums of values, and their numbers
 
     def axis(self, step: int) -> int:
         """Return the position of a step on the axis of the curves."""
@@ -79,17 +74,16 @@ class Training(L.LightningModule):
 
     def add_points(self, values: Tensor, counted: Tensor | float = 1.0) -> None:
         """Add a value for each curve, `[len(CURVES)]`, to its next point; `counted` is 0 for curves without a value."""
-        self.sums.add_(values)
-        self.counts.add_(counted)
+        self.points[0].add_(values)
+        self.points[1].add_(counted)
 
-    def draw_curves(self, step: int, further: Mapping[str, float] | None = None) -> None:
-        """Draw the mean of each curve since its last point, and `further` values, at the last step, `step`."""
-        totals = zip(self.CURVES, self.sums.tolist(), self.counts.tolist(), strict=True)
+    def draw_curves(self, step: int, **further: float) -> None:
+        """Draw the mean of each curve since its last point, and further values, at the last step, `step`."""
+        totals = zip(self.CURVES, *self.points.tolist(), strict=True)
         self.last_points |= {name: total / count for name, total, count in totals if count}
         assert self.logger is not None
-        self.logger.log_metrics({**self.last_points, **(further or {})}, step=self.axis(step))
-        self.sums.zero_()
-        self.counts.zero_()
+        self.logger.log_metrics({**self.last_points, **further}, step=self.axis(step))
+        self.points.zero_()
 
     @torch.no_grad()
     def update_average(

@@ -19,7 +19,7 @@ KEPT = 2  # the newest, and the one before it in case the newest is damaged
 
 
 class Checkpoints(Callback):
-    """Write `<step>.ckpt` into a folder `every` so many seconds: everything the following steps depend on.
+    """Write `<step>.ckpt` into a folder at intervals of `every` seconds: everything the following steps depend on.
 
     It is written before the step's batch is used. At the end of the previous step, validation and the last points of
     the curves would still be missing, and Lightning would omit them from the resumed training.
