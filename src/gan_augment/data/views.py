@@ -47,8 +47,8 @@ class Views:
         if not len(self.split.pool):
             raise ValueError(
                 "augmentation.sees=pool_images, but the pool is empty: every training image is labelled, so images "
-                "without labels have nothing to add. The pool is what the setting labels leaves: use a "
-                "smaller one, or an arm without a pool"
+                "without labels have nothing to add. The pool is what the setting labels leaves: use a smaller one, "
+                "or an arm without a pool"
             )
         return self.split.pool.without_labels()
 
@@ -62,8 +62,8 @@ class Views:
         counts = wanted.minimum(self.split.pool.class_counts)
         if not counts.any():
             raise ValueError(
-                "augmentation.extra=pool_labelled, but the pool has no labelled image to give: it is what "
-                "the setting labels leaves, so use a smaller one"
+                "augmentation.extra=pool_labelled, but the pool has no labelled image to give: it is what the setting "
+                "labels leaves, so use a smaller one"
             )
         return draw_from_pool(self.split.pool, counts, self.seed)
 
