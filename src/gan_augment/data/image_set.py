@@ -74,7 +74,7 @@ class MappedImages:
     def joined(self, other: "MappedImages") -> "MappedImages":
         """Return these images followed by others of the same file, without reading them."""
         assert self.path == other.path, "parts of one source lie in one file"
-        rows, hashes = (np.concatenate(pair) for pair in ((self.rows, other.rows), (self.hashes, other.hashes)))
+        rows, hashes = np.concatenate([self.rows, other.rows]), np.concatenate([self.hashes, other.hashes])
         return MappedImages(self.path, rows, hashes)
 
     def _open(self) -> np.ndarray:
@@ -84,9 +84,7 @@ class MappedImages:
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Images with their labels.
-
-    A whole data set is one, and so is each part of a split; code that gets one part can see no other.
+    """Images with their labels: a whole data set, or one part of a split, which shows nothing of the others.
 
     Attributes:
         images: uint8 `[N, C, H, W]`, in memory or in a file; `images[indices]` works for both. Points, `[N, D, 1, 1]`,
@@ -194,11 +192,7 @@ def rare_classes(images: ImageSet) -> list[str]:
 
 
 def first_of_each(images: ImageSet, counts: Tensor) -> ImageSet:
-    """Return the first images of each class: the given number, or all if there are fewer.
-
-    Args:
-        images: The set.
-        counts: Images per class, int64 `[K]`.
+    """Return the first images of each class: a number per class, int64 `[K]`, or all if there are fewer.
 
     Example:
         >>> images = ImageSet(torch.zeros(6, 1, 1, 1, dtype=torch.uint8), torch.tensor([0, 0, 0, 1, 1, 1]), ["a", "b"])
@@ -210,32 +204,20 @@ def first_of_each(images: ImageSet, counts: Tensor) -> ImageSet:
 
 
 def in_proportion(images: ImageSet, counts: Tensor) -> ImageSet:
-    """Return the first images of each class, as many as possible in the proportions of some counts.
-
-    Args:
-        images: The set.
-        counts: Images per class, int64 `[K]`; a class with a count of 0 is left out.
+    """Return the first images of each class, as many as possible in the proportions of some counts, int64 `[K]`.
 
     Example:
         >>> images = ImageSet(torch.zeros(6, 1, 1, 1, dtype=torch.uint8), torch.tensor([0, 0, 0, 1, 1, 1]), ["a", "b"])
         >>> in_proportion(images, torch.tensor([10, 20])).labels.tolist()
         [0, 1, 1, 1]
     """
-    pairs = [
-        (there, count) for there, count in zip(images.class_counts.tolist(), counts.tolist(), strict=True) if count
-    ]
-    if not pairs:
-        return first_of_each(images, counts)
-    there, count = min(pairs, key=lambda pair: Fraction(*pair))  # the scarcest class
-    return first_of_each(images, counts * there // count)
+    pairs = zip(images.class_counts.tolist(), counts.tolist(), strict=True)
+    share = min((Fraction(there, count) for there, count in pairs if count), default=Fraction(0))  # the scarcest class
+    return first_of_each(images, counts * share.numerator // share.denominator)
 
 
 def with_shuffled_labels(images: ImageSet, generator: torch.Generator) -> ImageSet:
-    """Return the same images with their labels permuted; each class keeps its number of images.
-
-    Args:
-        images: The set.
-        generator: Source of the draws, on the CPU.
+    """Return the same images with their labels permuted by draws on the CPU; each class keeps its number of images.
 
     Example:
         >>> images = ImageSet(torch.zeros(6, 1, 1, 1, dtype=torch.uint8), torch.tensor([0, 0, 0, 0, 1, 1]), ["a", "b"])
@@ -246,14 +228,7 @@ def with_shuffled_labels(images: ImageSet, generator: torch.Generator) -> ImageS
 
 
 def hash_images(images: Tensor) -> np.ndarray:
-    """Hash the pixels of each image.
-
-    Args:
-        images: `[N, C, H, W]`, uint8, or float32 for points.
-
-    Returns:
-        uint8 `[N, 16]`.
-    """
+    """Hash the pixels of each image `[N, C, H, W]` into uint8 `[N, 16]`."""
     hashes = b"".join(hash_image(image) for image in images.contiguous().numpy())
     return np.frombuffer(hashes, dtype=np.uint8).reshape(len(images), HASH_BYTES)
 
