@@ -14,13 +14,7 @@ NUM_BINS = 15  # of the calibration error (Guo et al. 2017)
 def classification_metrics(
     probabilities: Tensor, labels: Tensor, class_names: Sequence[str], rare: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Compare probabilities with labels.
-
-    Args:
-        probabilities: Float `[N, K]`, rows that sum to 1.
-        labels: int64 `[N]`.
-        class_names: K names.
-        rare: Names of the rare classes.
+    """Compare probabilities, float `[N, K]`, with labels, int64 `[N]`; the rare classes are given by name.
 
     Returns:
         Fractions in [0, 1], higher is better: `accuracy`, `balanced_accuracy` (mean recall of the classes),

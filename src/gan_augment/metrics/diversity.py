@@ -30,7 +30,7 @@ def class_diversity(images: ImageSet, num_classes: int | None = None) -> Tensor:
     """
     found = []
     for label in range(num_classes or images.num_classes):  # one at a time: they may lie in a file and be many
-        found.append(_mean_distance(images.images[(images.labels == label).nonzero().squeeze(1)[:MAX_IMAGES]]))
+        found.append(_mean_distance(images.images[(images.labels == label).nonzero()[:, 0][:MAX_IMAGES]]))
     return torch.stack(found)
 
 
@@ -49,14 +49,8 @@ def _mean_distance(images: Tensor) -> Tensor:
 def collapse_warning(real: Tensor, synthetic: Tensor, class_names: Sequence[str]) -> str | None:
     """Name the classes on which the generator has collapsed: less than .6 times as diverse as the real images.
 
-    Args:
-        real: `class_diversity` of real images, float `[K]`.
-        synthetic: `class_diversity` of generated images, float `[K]`.
-        class_names: K names.
-
-    Returns:
-        One sentence, or None if no class has collapsed. The check skips a class with fewer than two images of either
-        kind, or with real images that are all the same.
+    The arguments are the `class_diversity` of both, float `[K]`. The result is one sentence, or None if no class has
+    collapsed. The check skips a class with fewer than two images of either kind, or with equal real images.
     """
     collapsed = (synthetic < COLLAPSED * real).tolist()
     if not any(collapsed):

@@ -43,7 +43,7 @@ def leak_statistics(images: Tensor, cutout: float = 0.5) -> dict[str, Tensor]:
 
 
 def leaks(real: Tensor, synthetic: Tensor, cutout: float = 0.5) -> list[str]:
-    """Describe the traces of the discriminator's augmentation in generated images.
+    """Describe each trace of the discriminator's augmentation in generated images by a sentence.
 
     The augmentation widens the spread of brightness, contrast and saturation but keeps their means. So their spreads
     are compared (absolute deviations from the set's median: Brown and Forsythe 1974); a wrong mean is a poor generator,
@@ -58,14 +58,10 @@ def leaks(real: Tensor, synthetic: Tensor, cutout: float = 0.5) -> list[str]:
         real: uint8 `[N, C, H, W]`, at least 2, better 10 or more.
         synthetic: uint8 `[M, C, H, W]`, at least 2, the classes in the same proportions.
         cutout: Sides of the augmentation's hole, as a share of the image's.
-
-    Returns:
-        One sentence per trace; none if nothing leaks.
     """
-    found = []
-    real_statistics = leak_statistics(real, cutout)
+    found, of_real = [], leak_statistics(real, cutout)
     for name, made in leak_statistics(synthetic, cutout).items():
-        there = real_statistics[name]
+        there = of_real[name]
         if name in SHARES:
             if _exceeds(made, there):
                 found.append(SHARES[name].format(made=float(made.mean()), there=float(there.mean())))
