@@ -29,19 +29,11 @@ def arrays(
     image_size: int | None = None,
     allow_synthetic: bool = False,
 ) -> Source:
-    """Read images from a NumPy file.
+    """Read images from a NumPy file; `conf/data/arrays.yaml` describes the settings.
 
-    Args:
-        images: An npz with `images` and optionally `labels` and `split`, or an npy of the images alone. Images are
-            `[N, H, W]`, `[N, H, W, C]` or `[N, C, H, W]` with 1 or 3 channels, uint8 or floats of 16, 32 or 64 bits.
-            `split` holds one word per image: train, validation (or val), test or unlabelled; the labels of unlabelled
-            images are not used.
-        labels: An npy of the labels `[N]`, if they are not in the npz: whole numbers, with -1 for an image without a
-            label, or names, empty for an image without one.
-        layout: `NHW`, `NHWC` or `NCHW`; None if only one of them fits the shape.
-        value_range: For floats: the numbers that mean black and white. Each value becomes the nearest of 256 levels.
-        image_size: Side to resize to, in pixels; None keeps the original size.
-        allow_synthetic: Whether to accept files that are marked as synthetic, as those that gan-augment writes are.
+    Images are `[N, H, W]`, `[N, H, W, C]` or `[N, C, H, W]` with 1 or 3 channels, uint8 or floats of 16, 32 or 64 bits,
+    which become the nearest of 256 levels. Labels `[N]` are whole numbers, -1 for none, or names, empty for none. The
+    split has one word per image: train, validation (or val), test or unlabelled, where labels are not used.
 
     Returns:
         The images in the file's order, classes in the order of their numbers or names. If no image has a label, all

@@ -24,7 +24,7 @@ def divide_classes(images: ImageSet, num_clusters: int, seed: int) -> ImageSet:
 
     clusters = torch.zeros(len(images), dtype=torch.int64)
     for label in range(images.num_classes):
-        members = (images.labels == label).nonzero().squeeze(1)
+        members = (images.labels == label).nonzero()[:, 0]
         pixels = _shrunken(images, members).numpy()
         number = min(num_clusters, len(np.unique(pixels, axis=0)))
         if number > 1:
@@ -41,7 +41,7 @@ def num_features(shape: ImageShape) -> int:
 
 
 def cluster_centres(images: ImageSet) -> Tensor:
-    """Return the centre of each cluster, which are the images' labels: the mean of its shrunken images.
+    """Return the centre of each cluster, the mean of its shrunken images; the images' labels are their clusters.
 
     Returns:
         Float32 `[K, F]`, centred on the mean over all images and scaled so that an image's centre has a squared norm
@@ -61,11 +61,8 @@ def cluster_centres(images: ImageSet) -> Tensor:
 def draw_clusters(labels: Tensor, counts: Tensor, num_clusters: int, random: torch.Generator) -> Tensor:
     """Draw a cluster, int64 `[N]`, of each label's class, in proportion to the clusters' numbers of images.
 
-    Args:
-        labels: Classes, int64 `[N]` in [0, K), each of which has images.
-        counts: Images per cluster, int64 `[K x num_clusters]`.
-        num_clusters: Clusters per class.
-        random: Source of the draws, on the CPU.
+    The labels, int64 `[N]` in [0, K), are classes with images; the counts are int64 `[K x num_clusters]`. The draws are
+    made on the CPU.
     """
     if num_clusters == 1:
         return labels

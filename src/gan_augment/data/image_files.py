@@ -64,10 +64,9 @@ def decode(path: Path, image_size: int, fit: str, channels: int, white: int | No
     with Image.open(path) as image:
         if image.format == "EPS":
             raise ValueError("EPS would need another program, Ghostscript, to run it: save as PNG")
-        if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS:
-            raise ValueError(
-                f"{image.width}x{image.height} pixels, more than {Image.MAX_IMAGE_PIXELS}: save it smaller"
-            )
+        most = Image.MAX_IMAGE_PIXELS
+        if most is not None and image.width * image.height > most:
+            raise ValueError(f"{image.width}x{image.height} pixels, more than {most}: save it smaller")
         image.load()  # before reading the mark: a PNG may have texts after its pixels
         is_synthetic = read_mark(image) is not None
         picture = _to_rgb(_to_8_bit(_upright(image), white))
@@ -89,13 +88,12 @@ def _to_8_bit(image: Image.Image, white: int | None) -> Image.Image:
     if not image.mode.startswith("I"):
         return image
     pixels = np.asarray(image).astype(np.int64)  # Pillow's own conversion clips at 255
-    low, high = int(pixels.min()), int(pixels.max())
-    if low < 0 or high > (white or DEEP_WHITE):
-        raise ValueError(f"pixels from {low} to {high}, not from 0 to {white or DEEP_WHITE}: see data.white")
+    low, high, most = int(pixels.min()), int(pixels.max()), white or DEEP_WHITE
+    if low < 0 or high > most:
+        raise ValueError(f"pixels from {low} to {high}, not from 0 to {most}: see data.white")
     if white is None and 0 < high <= DEEP_WHITE // 16:  # values of 12 bits or fewer would all be dark
         raise ValueError(f"16 bits, but no pixel above {high}: set white, such as data.white=4095 or 65535")
-    white = white or DEEP_WHITE
-    return Image.fromarray(((255 * pixels + white // 2) // white).astype(np.uint8))
+    return Image.fromarray(((255 * pixels + most // 2) // most).astype(np.uint8))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -33,23 +33,12 @@ def image_folder(
     allow_synthetic: bool,
     cache: str,
 ) -> Source:
-    """Read a folder of labelled images.
+    """Read a folder of labelled images; `conf/data/image_folder.yaml` describes the settings.
 
-    Args:
-        root: The folder. Without a table its sub-folders are the classes, each searched at any depth; or they are
-            `train`, `validation` (or `val`) and `test`, with the classes as sub-folders. In both cases a folder
-            `unlabelled` may hold images without labels, at any depth.
-        table: CSV file in UTF-8 with the columns `file` (relative to `root`), `label` and, if images are set apart,
-            `split` (the same words). The label of an unlabelled image may be empty and is not used. With a table,
-            folder names do not matter.
-        image_size: Side to resize to, in pixels.
-        fit: How to make images square: `letterbox` (black bars), `crop` (the middle) or `stretch`.
-        channels: 3 for RGB, 1 for greyscale.
-        white: The value of white in 16-bit files; None for 65535, and to refuse files that would then be all dark.
-        skip_broken: Whether to go on without files that cannot be read.
-        follow_links: Whether files and symbolic links may lead out of `root`.
-        allow_synthetic: Whether to accept files that are marked as synthetic, as those that gan-augment writes are.
-        cache: Folder for decoded images, made when absent.
+    Without a table the folder's sub-folders are the classes, each searched at any depth; or they are `train`,
+    `validation` (or `val`) and `test`, with the classes as sub-folders. In both cases a folder `unlabelled` may hold
+    images without labels, at any depth. In a table the column `split` has the same words, and the label of an
+    unlabelled image may be empty and is not used.
 
     Returns:
         The images in the order of their file names, classes in the order of their names; an unlabelled image has the

@@ -31,17 +31,10 @@ def read_mark(image: Image.Image) -> str | None:
 
 
 def check_marked(setting: str, num_marked: int, num_images: int, example: str, allow_synthetic: bool) -> list[str]:
-    """Return a note if images are marked as synthetic, or none.
-
-    Args:
-        setting: The setting that names the images, with its value.
-        num_marked: Number of marked images.
-        num_images: Number of all images.
-        example: Name of a marked image.
-        allow_synthetic: Whether marked images are accepted.
+    """Return a note if images are marked as synthetic, or none; the setting, with its value, says which images.
 
     Raises:
-        ValueError: If there are marked images that are not accepted.
+        ValueError: If there are marked images that are not allowed.
     """
     if not num_marked:
         return []

@@ -68,9 +68,7 @@ def abridged(names: Sequence[str], separator: str = ", ", most: int = 5) -> str:
 def unknown_class_notes(found: Iterable[str], class_names: Collection[str]) -> list[str]:
     """Return a note, or nothing, on unlabelled images that seem to show classes that no labelled image shows.
 
-    Args:
-        found: The folder's name or the label of each unlabelled image; empty for none.
-        class_names: The classes that have labelled images.
+    Found are the folder's name or the label of each unlabelled image, empty for none.
 
     Example:
         >>> print(unknown_class_notes(["", "cats", "emus", "emus"], ["cats", "dogs"])[0].split(":")[0])
@@ -96,8 +94,8 @@ def resize(images: Tensor, image_size: int | None) -> Tensor:
     if image_size is None:
         return images
     check_integer("data.image_size", image_size, low=1)
-    resized = [
-        interpolate(chunk.float(), size=(image_size, image_size), mode="bilinear", antialias=True)
-        for chunk in images.split(4096)
-    ]
-    return torch.cat([chunk.round().clamp(0, 255).to(torch.uint8) for chunk in resized])
+    resized = []
+    for chunk in images.split(4096):
+        chunk = interpolate(chunk.float(), size=(image_size, image_size), mode="bilinear", antialias=True)
+        resized.append(chunk.round().clamp(0, 255).to(torch.uint8))
+    return torch.cat(resized)

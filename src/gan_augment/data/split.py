@@ -153,7 +153,7 @@ def draw_split(source: Source, settings: SplitSettings) -> Split:
     def assign(part: str, members: Tensor) -> None:
         part_of[first[members]] = PARTS.index(part)
 
-    train = _where(free & has_label)
+    train = (free & has_label).nonzero()[:, 0]
     _, positions = np.unique(first[train].numpy(), return_index=True)
     train = train[torch.from_numpy(np.sort(positions))]  # one of each group of copies
     if source.test is None:
@@ -176,39 +176,23 @@ def draw_split(source: Source, settings: SplitSettings) -> Split:
         labelled, pool = settings.divide(name, members[torch.randperm(len(members), generator=seeded.at(label))])
         assign("labelled", labelled)
         assign("pool", pool)
-    without_label = _where(free & ~has_label)
+    without_label = (free & ~has_label).nonzero()[:, 0]
     assign("pool", without_label[part_of[first[without_label]] < 0])
 
     found = {part: free & (part_of[first] == number) for number, part in enumerate(PARTS)}
     training = free & has_label & ~found["validation"] & ~found["test"]
     # A copy without a label can only be in the pool: the other parts need labels.
-    parts = {part: _where(members if part == "pool" else members & has_label) for part, members in found.items()}
-    parts |= given
+    fitting = {part: members if part == "pool" else members & has_label for part, members in found.items()}
+    parts = {part: members.nonzero()[:, 0] for part, members in fitting.items()} | given
     digest = hashlib.blake2b(digest_size=16)
     for part in sorted(parts):
         digest.update(part.encode() + parts[part].numpy().tobytes())
     return Split(
         **{part: images.subset(indices) for part, indices in parts.items()},
-        training=images.subset(_where(training)),
+        training=images.subset(training.nonzero()[:, 0]),
         test_indices=parts["test"],
         hash=digest.hexdigest(),
     )
-
-
-def draw_from_pool(pool: ImageSet, counts: Tensor, seed: int) -> ImageSet:
-    """Draw so many images of each class of the pool, int64 `[K]`, with their labels; a smaller draw is in a larger one.
-
-    The seed is that of the split.
-    """
-    stream, drawn = Stream(seed, "pool"), []
-    for label, count in enumerate(counts.tolist()):
-        members = _where(pool.labels == label)
-        drawn.append(members[torch.randperm(len(members), generator=stream.at(label))][:count])
-    return pool.subset(torch.cat(drawn))
-
-
-def _where(chosen: Tensor) -> Tensor:
-    return chosen.nonzero().squeeze(1)
 
 
 def _hold_out_test(members: Tensor, images: ImageSet, share: float) -> tuple[Tensor, Tensor]:
