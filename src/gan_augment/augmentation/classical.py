@@ -27,7 +27,6 @@ class ClassicalTransform:
     flip: bool
 
     def __post_init__(self) -> None:
-        """Refuse strengths out of range."""
         check_number("data.classical.shift", self.shift, 0, 1)
         check_number("data.classical.rotation", self.rotation, 0, 180)
         check_number("data.classical.scale", self.scale, 0, 0.9)

@@ -38,7 +38,6 @@ class DiffAugment:
     cutout: float
 
     def __post_init__(self) -> None:
-        """Refuse strengths out of range."""
         for name, highest in HIGHEST.items():
             check_number(f"discriminator_augmentation.{name}", getattr(self, name), 0, highest)
 

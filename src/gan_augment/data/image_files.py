@@ -44,13 +44,8 @@ Shape = tuple[int, ...]
 def decode(path: Path, image_size: int, fit: str, channels: int, white: int | None = None) -> tuple[np.ndarray, bool]:
     """Read the first frame of an image file, turned upright, with black behind transparent pixels. Pillow may warn.
 
-    Args:
-        path: A file of any type that Pillow reads by itself; its extension does not matter.
-        image_size: Side to resize to, antialiased, in pixels.
-        fit: How to make an image square: `letterbox` (black bars), `crop` (the middle) or `stretch`.
-        channels: 3 for RGB, 1 for greyscale.
-        white: The value of white in a 16-bit file, which becomes round(255 value / white); None for 65535, if that is
-            plausible.
+    The file may be of any type that Pillow reads by itself; its extension does not matter. Resizing is antialiased, and
+    16 bits become 8 as round(255 value / white). `conf/data/image_folder.yaml` describes the settings.
 
     Returns:
         uint8 `[C, H, W]`, and whether the file is marked as synthetic.

@@ -163,7 +163,7 @@ def _read_table(root: Path, table: str, follow_links: bool) -> dict[str, Place]:
     """Return the place of each image file in a table."""
     try:
         with Path(str(table)).expanduser().open(newline="", encoding="utf-8-sig") as text:
-            reader = csv.DictReader(text)
+            reader = csv.DictReader(text, restval="")
             columns = list(reader.fieldnames or [])
             rows = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -178,11 +178,10 @@ def _read_table(root: Path, table: str, follow_links: bool) -> dict[str, Place]:
     outside: list[str] = []
     problems: list[str] = []
     for line, row in rows:
-        path = os.path.join(root, row["file"] or "")
-        file, label = os.path.relpath(path, root), (row["label"] or "").strip()
-        part = (row["split"] or "").strip().lower() if "split" in columns else ""
+        path, label, part = os.path.join(root, row["file"]), row["label"].strip(), row.get("split", "").strip().lower()
+        file = os.path.relpath(path, root)
         if not os.path.isfile(path):
-            problems.append(f"line {line}: no file {_shown(row['file'] or '')!r} in {root}")
+            problems.append(f"line {line}: no file {_shown(row['file'])!r} in {root}")
         elif file in lines:
             problems.append(f"line {line}: {_shown(file)} is in line {lines[file]} too")
         elif not label and PART_BY_WORD.get(part) != UNLABELLED:

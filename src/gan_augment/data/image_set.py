@@ -98,7 +98,6 @@ class ImageSet:
     class_names: Sequence[str]
 
     def __post_init__(self) -> None:
-        """Refuse types and shapes that the rest of the code does not expect."""
         if isinstance(self.images, Tensor):
             points = self.images.shape[2:] == (1, 1) and self.images.dtype == torch.float32
             if self.images.ndim != 4 or not (points or self.images.dtype == torch.uint8):
@@ -243,16 +242,11 @@ def to_float(images: Tensor) -> Tensor:
     return images if images.is_floating_point() else images.float().div_(127.5).sub_(1.0)
 
 
-def to_uint8(images: Tensor) -> Tensor:
-    """Turn floats in [-1, 1] into uint8 pixels in [0, 255]: the inverse of `to_float`.
+def from_float(images: Tensor, dtype: torch.dtype = torch.uint8) -> Tensor:
+    """Turn floats in [-1, 1] into pixel values of an image set's type: the inverse of `to_float`.
 
     Example:
-        >>> to_uint8(to_float(torch.tensor([0, 1, 128, 255], dtype=torch.uint8))).tolist()
+        >>> from_float(to_float(torch.tensor([0, 1, 128, 255], dtype=torch.uint8))).tolist()
         [0, 1, 128, 255]
     """
-    return images.add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8)
-
-
-def from_float(images: Tensor, dtype: torch.dtype) -> Tensor:
-    """Turn a network's floats in [-1, 1] into pixel values of an image set's type."""
-    return to_uint8(images) if dtype == torch.uint8 else images
+    return images.add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8) if dtype == torch.uint8 else images

@@ -22,12 +22,7 @@ PART_BY_WORD = {
 
 @dataclass(frozen=True, eq=False)
 class Modes:
-    """A known density: equally likely Gaussians with one standard deviation in every direction.
-
-    Attributes:
-        centres: Their means, float `[M, D]`.
-        std: Their standard deviation.
-    """
+    """A known density: equally likely Gaussians with means `[M, D]` and one standard deviation in every direction."""
 
     centres: Tensor
     std: float

@@ -52,7 +52,6 @@ class SplitSettings:
     test_share: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what is out of range."""
         check_integer("seeds.split", self.seed, low=0)
         if self.validation_per_class is not None:
             check_integer("validation_per_class", self.validation_per_class, low=0)

@@ -44,9 +44,8 @@ def judge_metrics(real: Features, generated: Features, class_names: Sequence[str
     """Compare generated images with real ones from which neither the generator nor the judge has learned.
 
     Class proportions are not corrected: if those of the generated images differ from the real ones, all metrics over
-    all images get worse.
-
-    A single class name stands for images without classes: then labels are ignored and there are no metrics by class.
+    all images get worse. A single class name stands for images without classes: then labels are ignored and there are
+    no metrics by class.
 
     Returns:
         Metrics: those that need only the judge, over all images and in `per_class` by name, None for a refused one;
@@ -56,22 +55,20 @@ def judge_metrics(real: Features, generated: Features, class_names: Sequence[str
         not finite.
     """
     metrics: dict[str, Any] = _measure(real, generated)
-    whole = len(real), len(generated)
-    metrics["judged_real"], metrics["judged_generated"] = whole
-    sizes: list[tuple[int, int]] = []  # numbers of real and generated images of each class
-    if len(class_names) == 1:
-        del metrics["label_agreement"]
-    else:
-        classes = [(real.of_class(label), generated.of_class(label)) for label in range(len(class_names))]
-        sizes = [(len(there), len(made)) for there, made in classes]
-        metrics["per_class"] = {name: _measure(*pair) for name, pair in zip(class_names, classes, strict=True)}
-        confusion = multiclass_confusion_matrix(generated.predicted, generated.labels, len(class_names))
+    metrics |= {"judged_real": len(real), "judged_generated": len(generated)}
+    known = class_names if len(class_names) > 1 else ()
+    classes = [(real.of_class(label), generated.of_class(label)) for label in range(len(known))]
+    if known:
+        metrics["per_class"] = {name: _measure(*pair) for name, pair in zip(known, classes, strict=True)}
+        confusion = multiclass_confusion_matrix(generated.predicted, generated.labels, len(known))
         metrics["confusion_matrix"] = confusion.tolist()
+    else:
+        del metrics["label_agreement"]
 
     refusals, needs = [], fewest_images(real.features.shape[1])
     for fewest in dict.fromkeys(needs.values()):
         names = [name for name, needed in needs.items() if needed == fewest]
-        refusals += _refusal(names, fewest, [whole]) or _refusal(names, fewest, sizes)
+        refusals += _refusal(names, fewest, [(real, generated)]) or _refusal(names, fewest, classes)
     broken_real, broken_generated = (int((~kind.features.isfinite()).any(1).sum()) for kind in (real, generated))
     if broken_real or broken_generated:
         refusals.append(
@@ -215,17 +212,17 @@ def _measure(real: Features, generated: Features) -> dict[str, float | None]:
     return metrics
 
 
-def _refusal(names: list[str], fewest: int, counts: list[tuple[int, int]]) -> list[str]:
-    """Return a sentence on the metrics that need more (real, generated) images than all or those of a class, if any."""
-    refused = [pair for pair in counts if min(pair) < fewest]
+def _refusal(names: list[str], fewest: int, pairs: Sequence[tuple[Features, Features]]) -> list[str]:
+    """Return a sentence, or none, on metrics that need more real and generated images than all, or those of a class."""
+    refused = [(len(there), len(made)) for there, made in pairs if min(len(there), len(made)) < fewest]
     if not refused:
         return []
     real, generated = zip(*refused, strict=True)
     settings = {"validation_per_class": real, "synthesis.per_class": generated}
     be, need = ("are", "they need") if len(names) > 1 else ("is", "it needs")
     scope, among, have = "", "", "there are"
-    if len(counts) > 1:
-        scope, among, have = " by class", f" for {len(refused)} of {len(counts)} classes", "the classes have"
+    if len(pairs) > 1:
+        scope, among, have = " by class", f" for {len(refused)} of {len(pairs)} classes", "the classes have"
     return [
         f"{_listed(names)}{scope} {be} refused{among}: {need} {fewest} images of each kind, {have} {_range(real)} real "
         f"and {_range(generated)} generated ones; raise "
