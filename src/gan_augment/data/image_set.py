@@ -215,17 +215,6 @@ def in_proportion(images: ImageSet, counts: Tensor) -> ImageSet:
     return first_of_each(images, counts * share.numerator // share.denominator)
 
 
-def with_shuffled_labels(images: ImageSet, generator: torch.Generator) -> ImageSet:
-    """Return the same images with their labels permuted by draws on the CPU; each class keeps its number of images.
-
-    Example:
-        >>> images = ImageSet(torch.zeros(6, 1, 1, 1, dtype=torch.uint8), torch.tensor([0, 0, 0, 0, 1, 1]), ["a", "b"])
-        >>> with_shuffled_labels(images, torch.Generator().manual_seed(0)).class_counts.tolist()
-        [4, 2]
-    """
-    return replace(images, labels=images.labels[torch.randperm(len(images), generator=generator)])
-
-
 def hash_images(images: Tensor) -> np.ndarray:
     """Hash the pixels of each image `[N, C, H, W]` into uint8 `[N, 16]`."""
     hashes = b"".join(hash_image(image) for image in images.contiguous().numpy())
