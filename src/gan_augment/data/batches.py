@@ -151,7 +151,8 @@ class ImageBatches(L.LightningDataModule):
     """Training batches as a function of the step, and validation batches, as uint8 tensors on the device.
 
     The loaders yield indices. Images in memory are kept on the device and selected there; images in a file are read on
-    the host, one batch at a time. All are normalised on the device. An empty validation set, or None, is not loaded.
+    the host, one batch at a time. All are normalised on the device. With an empty validation set, or None, there are no
+    validation batches.
     """
 
     def __init__(

@@ -63,7 +63,7 @@ def abridged(names: Sequence[str], separator: str = ", ", most: int = 5) -> str:
 def unknown_class_notes(found: Iterable[str], class_names: Collection[str]) -> list[str]:
     """Return a note, or nothing, on unlabelled images that seem to show classes that no labelled image shows.
 
-    Found are the folder's name or the label of each unlabelled image, empty for none.
+    `found` has the folder's name or the label of each unlabelled image, empty for none.
 
     Example:
         >>> print(unknown_class_notes(["", "cats", "emus", "emus"], ["cats", "dogs"])[0].split(":")[0])

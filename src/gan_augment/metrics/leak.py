@@ -43,7 +43,7 @@ def leak_statistics(images: Tensor, cutout: float = 0.5) -> dict[str, Tensor]:
 
 
 def leaks(real: Tensor, synthetic: Tensor, cutout: float = 0.5) -> list[str]:
-    """Describe each trace of the discriminator's augmentation in generated images by a sentence.
+    """Describe each trace of the discriminator's augmentation in generated images in one sentence.
 
     The augmentation widens the spread of brightness, contrast and saturation but keeps their means. So their spreads
     are compared (absolute deviations from the set's median: Brown and Forsythe 1974); a wrong mean is a poor generator,
