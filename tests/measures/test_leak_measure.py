@@ -6,7 +6,7 @@ import torch
 
 from conftest import GAN_NODES, gan_stage
 from gan_augment.augmentation.discriminator import DiffAugment
-from gan_augment.data.image_set import to_float, to_uint8
+from gan_augment.data.image_set import from_float, to_float
 from gan_augment.data.standard_sets import digits
 from gan_augment.measures.leak import FEWEST_REAL, AugmentationLeak, leak_warnings
 from gan_augment.records.findings import Findings
@@ -22,7 +22,7 @@ def halves():
 def with_holes(images):
     """Return images with the holes of a leaking augmentation."""
     augment = DiffAugment(brightness=0, saturation=0, contrast=0, translation=0, cutout=0.5)
-    pixels = to_uint8(augment(to_float(images.images), torch.Generator().manual_seed(0)))
+    pixels = from_float(augment(to_float(images.images), torch.Generator().manual_seed(0)))
     return dataclasses.replace(images, images=pixels)
 
 

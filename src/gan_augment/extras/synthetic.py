@@ -1,12 +1,14 @@
 """Extras from a generator: its images with their labels or with shuffled labels."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
+import torch
+
 from gan_augment.contracts import Extra, GeneratorSettings, Plan
-from gan_augment.data.image_set import ImageSet, with_shuffled_labels
+from gan_augment.data.image_set import ImageSet
 from gan_augment.extras.pseudo_labelling import plan_pseudo_labels
 from gan_augment.generators.sampling import Synthesis, SynthesisSettings
 from gan_augment.randomness import Stream
@@ -75,5 +77,7 @@ class ShuffledSynthetic(Synthetic):
     name = "shuffled_synthetic"
 
     def images(self, labelled: ImageSet, made: Mapping[str, Path], seed: int) -> ImageSet:
-        """Return the images with shuffled labels."""
-        return with_shuffled_labels(super().images(labelled, made, seed), Stream(seed, "labels").at(0))
+        """Return the images with shuffled labels; each class keeps its number of images."""
+        images = super().images(labelled, made, seed)
+        order = torch.randperm(len(images), generator=Stream(seed, "labels").at(0))
+        return replace(images, labels=images.labels[order])
