@@ -1,4 +1,3 @@
-from dataclasses import dataclass
 from functools import partial
 
 import pytest
@@ -6,13 +5,7 @@ import pytest
 from gan_augment.networks.architecture import Architecture
 from gan_augment.networks.conditioning import Conditioning
 from gan_augment.networks.mlp import MLP
-from gan_augment.settings import build, check_choice, check_integer, check_number, settings_from
-
-
-@dataclass(frozen=True)
-class Oven:
-    degrees: int
-    minutes: int
+from gan_augment.settings import build, check_choice, check_integer, check_names, check_number, errors_of
 
 
 def test_build_makes_the_object_that_a_node_names():
@@ -59,8 +52,9 @@ def test_build_may_leave_a_call_to_its_user():
         build(node | {"depth": 3}, "classifier.network", partial)
 
 
-def test_settings_from_fills_a_dataclass():
-    assert settings_from(Oven, "oven", {"degrees": 200, "minutes": 30}) == Oven(200, 30)
+def test_check_names_takes_known_settings_of_which_some_may_be_missing():
+    check_names("oven", {"degrees": 200, "minutes": 30}, ("degrees", "minutes"))
+    check_names("oven", {"degrees": 200}, ("degrees", "minutes"), needed=("degrees",))
 
 
 @pytest.mark.parametrize(
@@ -71,9 +65,15 @@ def test_settings_from_fills_a_dataclass():
         ({"degrees": 200, "minute": 30}, "has no setting minute: use degrees, minutes"),
     ],
 )
-def test_settings_from_refuses_unknown_and_missing_settings(node, wrong):
+def test_check_names_refuses_unknown_and_missing_settings(node, wrong):
     with pytest.raises(ValueError, match=f"^oven {wrong}$"):
-        settings_from(Oven, "oven", node)
+        check_names("oven", node, ("degrees", "minutes"))
+
+
+@pytest.mark.parametrize("said", ["width=0 is too small", "oven: width=0 is too small"])
+def test_errors_of_a_node_start_with_its_name(said):
+    with pytest.raises(ValueError, match=r"^oven: width=0 is too small$"), errors_of("oven"):
+        raise ValueError(said)
 
 
 @pytest.mark.parametrize("value", [2, 5, 9])

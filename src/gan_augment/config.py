@@ -1,14 +1,14 @@
 """The configuration of a trial: every node parsed once into the object that it describes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 from gan_augment.arm import Arm
 from gan_augment.augmentation.classical import ClassicalTransform
 from gan_augment.data.split import SplitSettings
 from gan_augment.records.factors import OF_THE_LAUNCH
-from gan_augment.settings import build, build_chosen, check_boolean, check_integer, check_names, settings_from
+from gan_augment.settings import build, build_chosen, check_boolean, check_integer, check_names
 from gan_augment.training.hardware import Hardware
 
 Kind = TypeVar("Kind")
@@ -83,7 +83,8 @@ class Config:
         test_share, classical = source.pop("test_share"), source.pop("classical")
         if classical is not None:
             build(classical, "data.classical", ClassicalTransform)
-        seeds, rare = settings_from(Seeds, "seeds", settings["seeds"]), settings["imbalance"]
+        check_names("seeds", settings["seeds"], [seed.name for seed in fields(Seeds)])
+        seeds, rare = Seeds(**settings["seeds"]), settings["imbalance"]
         held_out = settings["validation_per_class"], test_share
         return cls(
             settings=settings,
