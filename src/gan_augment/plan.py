@@ -29,7 +29,8 @@ class Trial:
         split: Their parts.
         last: The stage that trains the classifier or, without one, makes the synthetic images.
         measures: Its measures, by name.
-        stages: All stages by role, each after its inputs: those of `last`, then those of the measures.
+        needed: `last` and all that it is made from, by role, each after its inputs.
+        stages: These, then the stages of the measures.
         notes: Sentences that a reader of the results must know.
     """
 
@@ -40,13 +41,9 @@ class Trial:
     split: Split
     last: Stage
     measures: Mapping[str, Measure]
+    needed: Mapping[str, Stage]
     stages: Mapping[str, Stage]
     notes: tuple[str, ...]
-
-    @cached_property
-    def needed(self) -> dict[str, Stage]:
-        """The stages that the result needs, by role: `last` and everything it is made from."""
-        return in_order(**{role_of(self.last): self.last})
 
     @cached_property
     def factors(self) -> dict[str, Any]:
@@ -62,11 +59,6 @@ class Trial:
         keys, measures = [stage.key for stage in self.stages.values()], sorted(self.measures)
         key = digest([factors, self.source.images.fingerprint, self.split.hash, keys, measures])
         return f"{self.factors['augmentation'] or 'generator'}-seed{self.factors['seeds.split']}-{key[:8]}"
-
-
-def role_of(last: Stage) -> str:
-    """Return the role of a trial's last stage in the record."""
-    return "classifier" if isinstance(last, MethodStage) else last.name
 
 
 def plan_trial(settings: Mapping[str, Any]) -> Trial:
@@ -89,11 +81,14 @@ def plan_trial(settings: Mapping[str, Any]) -> Trial:
         raise ValueError("several measures follow the generator while it trains: set every of all but one to null")
     plan = Plan(config, Views(split, config.arm.sees, config.split.seed), *watches)
     last = plan_last(plan)
-    stages = in_order(**{role_of(last): last})
-    wanted = {name: one.stages(plan, split, stages) for name, one in config.measures.items()}
-    measures = {name: config.measures[name] for name, needs in wanted.items() if needs is not None}
-    further = {role: stage for needs in wanted.values() for role, stage in (needs or {}).items()}
-    stages = in_order(**{role_of(last): last}, **further)
+    lasts = {"classifier" if isinstance(last, MethodStage) else last.name: last}
+    needed = in_order(**lasts)
+    measures = {}
+    for name, one in config.measures.items():
+        if (further := one.stages(plan, split, needed)) is not None:
+            measures[name] = one
+            lasts |= further
+    stages = in_order(**lasts)
     for stage in stages.values():
         stage.check()
     if not config.open_test and "classifier" in stages and not len(split.validation):
@@ -101,7 +96,7 @@ def plan_trial(settings: Mapping[str, Any]) -> Trial:
             "open_test=false, but there are no validation images: the classifier would not be evaluated at all"
         )
     notes = (*source.notes, *(note for one in config.measures.values() for note in one.notes(split, stages)))
-    return Trial(config, source, split, last, measures, stages, (*notes, *last.notes))
+    return Trial(config, source, split, last, measures, needed, stages, (*notes, *last.notes))
 
 
 def plan_last(plan: Plan) -> Stage:

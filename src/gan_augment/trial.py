@@ -26,16 +26,9 @@ log = logging.getLogger(__name__)
 
 
 def run_trial(trial: Trial, folder: Path, store: StageStore, title: str) -> dict[str, Any]:
-    """Run a trial's stages, open the test set once unless it stays closed, and measure.
+    """Run a trial's stages, open the test set once unless it stays closed, and measure; return the record.
 
-    Args:
-        trial: The trial.
-        folder: The trial's folder, for everything but the record.
-        store: The store of stages.
-        title: Title of the trial on the screen.
-
-    Returns:
-        The record.
+    Everything else goes into `folder`. `title` names the trial on the screen.
     """
     trial.config.hardware.use_threads()
     reset_peak_memory()
