@@ -35,8 +35,8 @@ def make_record(
         role: {"spent": 0.0 if one.reused else one.seconds, "reused": one.seconds if one.reused else 0.0}
         for role, one in outputs.items()
     }
-    memory = {role: one.memory for role, one in outputs.items() if one.memory}
     seconds["total"] = {kind: sum(one[kind] for one in seconds.values()) for kind in ("spent", "reused")}
+    memory = {role: one.memory for role, one in outputs.items() if one.memory}
     return {
         "schema": SCHEMA,
         "trial": trial.name,

@@ -76,7 +76,7 @@ class Stage(ABC):
     seed: int
     hardware: Any = merged()
 
-    def check(self) -> None:  # noqa: B027: a stage may have nothing to check
+    def check(self) -> None:  # noqa: B027  # many have nothing to check
         """Raise a ValueError if it cannot be made, before anything trains."""
 
     @abstractmethod

@@ -32,11 +32,8 @@ def plan_extra(plan: Plan) -> Extra:
     if arm.sees not in sees:
         raise ValueError(f"{row}: {name} is for augmentation.sees={' or '.join(sees)}")
     if (arm.teacher is not None) != (arm.sees == "pool_images" and kind is not NoExtra):
-        needed = arm.teacher is None
-        raise ValueError(
-            f"{row} and augmentation.teacher={arm.teacher}: "
-            + ("name the method that labels the pool" if needed else "leave teacher null")
-        )
+        advice = "name the method that labels the pool" if arm.teacher is None else "leave teacher null"
+        raise ValueError(f"{row} and augmentation.teacher={arm.teacher}: {advice}")
     return kind.plan(plan)
 
 

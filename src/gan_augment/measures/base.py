@@ -81,12 +81,9 @@ class Measure(ABC):
     """
 
     def stages(self, plan: Plan, split: Split, stages: Mapping[str, Stage]) -> Mapping[str, Stage] | None:
-        """Plan its additional stages, by role; None if it does not apply to the trial.
+        """Plan its additional stages, by role; None if it does not apply to the trial with these stages.
 
-        Args:
-            plan: The plan of the trial.
-            split: All images: a measure may use those that training must not see.
-            stages: The trial's stages, by role.
+        The split holds all images: a measure may use those that training must not see.
 
         Raises:
             ValueError: If it applies and a setting does not fit.

@@ -190,15 +190,9 @@ def train_classifier(
     folder: Path,
     mixing: MixUp | CutMix | None = None,
 ) -> None:
-    """Train a classifier and write its weights into a stage's folder.
+    """Train a classifier on batches of these parts and write its weights into a stage's folder.
 
-    Args:
-        stage: Its validation images, transform, seed and hardware.
-        parts: What its batches are made of.
-        labelled: Their real images, for the shape and the classes.
-        settings: How it is trained.
-        folder: Where to write.
-        mixing: Mixes the images of a batch and their labels; None to mix nothing.
+    The labelled images decide its shape and classes; the stage its validation images, transform, seed and hardware.
 
     Raises:
         DivergedError: If a loss or a weight stops being finite.
