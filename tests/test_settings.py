@@ -1,3 +1,4 @@
+import re
 from functools import partial
 
 import pytest
@@ -5,7 +6,16 @@ import pytest
 from gan_augment.networks.architecture import Architecture
 from gan_augment.networks.conditioning import Conditioning
 from gan_augment.networks.mlp import MLP
-from gan_augment.settings import build, check_choice, check_integer, check_names, check_number, errors_of
+from gan_augment.settings import (
+    build,
+    check_betas,
+    check_boolean,
+    check_choice,
+    check_integer,
+    check_names,
+    check_number,
+    errors_of,
+)
 
 
 def test_build_makes_the_object_that_a_node_names():
@@ -97,6 +107,20 @@ def test_check_number_may_leave_out_the_lower_end():
     check_number("x", 0, 0, 1)
     with pytest.raises(ValueError, match=r"^x=0: use a number above 0 and at most 1$"):
         check_number("x", 0, 0, 1, open_low=True)
+
+
+@pytest.mark.parametrize("value", [[0.5], [0.5, 0.9, 0.99], "ab", None])
+def test_check_betas_refuses_anything_but_two(value):
+    check_betas("betas", (0.5, 0.999))
+    with pytest.raises(ValueError, match=rf"^betas={re.escape(str(value))}: use a list of two numbers$"):
+        check_betas("betas", value)
+
+
+@pytest.mark.parametrize("value", ["yes", 1, None])
+def test_check_boolean_refuses_everything_else(value):
+    check_boolean("x", False)
+    with pytest.raises(ValueError, match=f"^x={value}: use true or false$"):
+        check_boolean("x", value)
 
 
 def test_check_choice_lists_what_is_allowed():

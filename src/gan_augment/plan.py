@@ -13,7 +13,6 @@ from gan_augment.data.split import Split, draw_split
 from gan_augment.data.views import Views
 from gan_augment.extras import plan_extra
 from gan_augment.measures.base import Measure
-from gan_augment.methods.base import MethodStage
 from gan_augment.records.factors import NULL, trial_factors
 from gan_augment.records.record import digest
 from gan_augment.stages import Stage, in_order
@@ -80,8 +79,14 @@ def plan_trial(settings: Mapping[str, Any]) -> Trial:
     if len(watches) > 1:
         raise ValueError("several measures follow the generator while it trains: set every of all but one to null")
     plan = Plan(config, Views(split, config.arm.sees, config.split.seed), *watches)
-    last = plan_last(plan)
-    lasts = {"classifier" if isinstance(last, MethodStage) else last.name: last}
+    extra = plan_extra(plan)
+    if has_classifier := config.parts["classifier"] is not None:
+        last = plan.method(config.arm, extra)
+    elif extra.generated is not None:
+        last = extra.generated
+    else:
+        raise ValueError("classifier=none trains a generator alone, but this arm has none: use augmentation=gan")
+    lasts = {"classifier" if has_classifier else last.name: last}
     needed = in_order(**lasts)
     measures = {}
     for name, one in config.measures.items():
@@ -91,23 +96,9 @@ def plan_trial(settings: Mapping[str, Any]) -> Trial:
     stages = in_order(**lasts)
     for stage in stages.values():
         stage.check()
-    if not config.open_test and "classifier" in stages and not len(split.validation):
+    if not config.open_test and has_classifier and not len(split.validation):
         raise ValueError(
             "open_test=false, but there are no validation images: the classifier would not be evaluated at all"
         )
     notes = (*source.notes, *(note for one in config.measures.values() for note in one.notes(split, stages)))
     return Trial(config, source, split, last, measures, needed, stages, (*notes, *last.notes))
-
-
-def plan_last(plan: Plan) -> Stage:
-    """Plan the stage of the arm's method or, with `classifier=none`, of its generated images.
-
-    Raises:
-        ValueError: If there is neither.
-    """
-    extra = plan_extra(plan)
-    if plan.config.parts["classifier"] is not None:
-        return plan.method(plan.config.arm, extra)
-    if extra.generated is None:
-        raise ValueError("classifier=none trains a generator alone, but this arm has none: use augmentation=gan")
-    return extra.generated

@@ -13,26 +13,14 @@ Built = TypeVar("Built")
 
 
 def check_integer(name: str, value: Any, low: int, high: int | None = None) -> None:
-    """Raise a ValueError unless a setting is a whole number in [low, high].
-
-    Example:
-        >>> check_integer("generator.batch_size", 0, low=1)
-        Traceback (most recent call last):
-        ValueError: generator.batch_size=0: use a whole number of at least 1
-    """
+    """Raise a ValueError unless a setting is a whole number in [low, high]."""
     if not isinstance(value, int) or isinstance(value, bool) or value < low or (high is not None and value > high):
         allowed = f"of at least {low}" if high is None else f"from {low} to {high}"
         raise ValueError(f"{name}={value}: use a whole number {allowed}")
 
 
 def check_number(name: str, value: Any, low: float, high: float, open_low: bool = False) -> None:
-    """Raise a ValueError unless a setting is a number in [low, high], or in (low, high] with `open_low`.
-
-    Example:
-        >>> check_number("augmentation.share", 1.5, 0, 1, open_low=True)
-        Traceback (most recent call last):
-        ValueError: augmentation.share=1.5: use a number above 0 and at most 1
-    """
+    """Raise a ValueError unless a setting is a number in [low, high], or in (low, high] with `open_low`."""
     inside = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
     if not inside or (open_low and value == low):
         allowed = f"above {low} and at most {high}" if open_low else f"from {low} to {high}"
@@ -40,13 +28,7 @@ def check_number(name: str, value: Any, low: float, high: float, open_low: bool 
 
 
 def check_betas(name: str, value: Any) -> None:
-    """Raise a ValueError unless a setting holds the two decay rates of Adam, each in [0, 1).
-
-    Example:
-        >>> check_betas("generator.betas", [0.5])
-        Traceback (most recent call last):
-        ValueError: generator.betas=[0.5]: use a list of two numbers
-    """
+    """Raise a ValueError unless a setting holds the two decay rates of Adam, each in [0, 1)."""
     if not isinstance(value, list | tuple) or len(value) != 2:
         raise ValueError(f"{name}={value}: use a list of two numbers")
     for beta in value:
@@ -54,31 +36,19 @@ def check_betas(name: str, value: Any) -> None:
 
 
 def check_boolean(name: str, value: Any) -> None:
-    """Raise a ValueError unless a setting is true or false.
-
-    Example:
-        >>> check_boolean("data.skip_broken", "yes")
-        Traceback (most recent call last):
-        ValueError: data.skip_broken=yes: use true or false
-    """
+    """Raise a ValueError unless a setting is true or false."""
     if not isinstance(value, bool):
         raise ValueError(f"{name}={value}: use true or false")
 
 
 def check_choice(name: str, value: Any, allowed: Collection[str]) -> None:
-    """Raise a ValueError unless a setting is one of the allowed words.
-
-    Example:
-        >>> check_choice("augmentation.transform", "flip", ("none", "classical"))
-        Traceback (most recent call last):
-        ValueError: augmentation.transform=flip: use one of none, classical
-    """
+    """Raise a ValueError unless a setting is one of the allowed words."""
     if value not in allowed:
         raise ValueError(f"{name}={value}: use one of {', '.join(allowed)}")
 
 
 def build(node: Mapping[str, Any], name: str, kind: type[Built]) -> Built:
-    """Turn a configuration node, which stands under some name, into the object that its `_target_` names.
+    """Turn the configuration node of this name into the object that its `_target_` names.
 
     Raises:
         ValueError: If the target is unknown or another kind of thing, does not have exactly these settings, or refuses
@@ -149,11 +119,6 @@ def check_names(
     """Raise a ValueError unless a configuration node has known settings only, and all that are needed.
 
     `needed` is None where all known settings are.
-
-    Example:
-        >>> check_names("seeds", {"split": 0, "luck": 7}, ("split",))
-        Traceback (most recent call last):
-        ValueError: seeds has no setting luck: use split
     """
     if unknown := sorted(set(node) - set(known)):
         raise ValueError(f"{name} has no setting {', '.join(unknown)}: use {', '.join(known)}")

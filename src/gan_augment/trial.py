@@ -12,7 +12,7 @@ import numpy as np
 
 from gan_augment.artefacts.classifier import TrainedClassifier
 from gan_augment.data.image_set import ImageSet, rare_classes
-from gan_augment.measures.base import Finished, Measure
+from gan_augment.measures.base import Finished
 from gan_augment.memory import reset_peak_memory
 from gan_augment.methods.base import MethodStage
 from gan_augment.metrics.classification import classification_metrics, confusion_matrix
@@ -59,7 +59,10 @@ def run_trial(trial: Trial, folder: Path, store: StageStore, title: str) -> dict
     part = "test" if test_opened else "validation"
     finished = Finished(trial.config, trial.split, trial.source.modes, trial.stages, outputs, folder, classifier, part)
     for name, measure in trial.measures.items():
-        found |= find(name, measure, finished)
+        try:
+            found |= measure.find(finished)
+        except Exception as error:
+            found |= failed(f"measure {name}", error)
     for role, stage in trial.needed.items():
         found |= stage.findings(outputs[role].folder)
     return make_record(trial, "ok", outputs, found=found, test_opened=test_opened)
@@ -82,14 +85,6 @@ def examine(
         )
     rare = rare_classes(trial.split.labelled)
     return Findings({part: classification_metrics(probabilities, images.labels, images.class_names, rare)})
-
-
-def find(name: str, measure: Measure, finished: Finished) -> Findings:
-    """Measure; a measure that fails leaves a warning."""
-    try:
-        return measure.find(finished)
-    except Exception as error:
-        return failed(f"measure {name}", error)
 
 
 def failed(what: str, error: Exception) -> Findings:
