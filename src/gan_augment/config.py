@@ -108,17 +108,11 @@ class Config:
         return self.part("trainer", Hardware)
 
     def part(self, name: str, kind: type[Kind]) -> Kind:
-        """Return the object of a node.
-
-        Raises:
-            ValueError: If there is none, or it has another type.
-        """
+        """Return the object of a node; raise a ValueError if there is none, or it has another type."""
         found = self.parts.get(name)
         if not isinstance(found, kind):
-            is_now = "nothing" if found is None else f"of type {type(found).__name__}"
-            raise ValueError(
-                f"{name} is {is_now}, but one of type {kind.__name__} is needed: choose one of conf/{name}/"
-            )
+            now = "nothing" if found is None else f"of type {type(found).__name__}"
+            raise ValueError(f"{name} is {now}, but one of type {kind.__name__} is needed: choose one of conf/{name}/")
         return found
 
     def names(self, kind: type[Any]) -> list[str]:

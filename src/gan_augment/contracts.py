@@ -78,12 +78,9 @@ class GeneratorSettings(ABC):
 
     @abstractmethod
     def stage(self, plan: Plan, labelled: ImageSet, pseudo_labels: Stage | None) -> Stage:
-        """Plan the stage that trains the generator.
+        """Plan the stage that trains the generator on labelled images, all of one class if it knows no classes.
 
-        Args:
-            plan: The plan of the trial, with the pool and the watch.
-            labelled: The images it learns from; all of one class if it knows no classes.
-            pseudo_labels: The stage that labels the pool, for a generator that knows classes.
+        It also learns from the pool of the plan, which `pseudo_labels` labels for a generator that knows classes.
         """
 
 

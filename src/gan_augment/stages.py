@@ -81,11 +81,7 @@ class Stage(ABC):
 
     @abstractmethod
     def run(self, folder: Path, made: Mapping[str, Path]) -> None:
-        """Write the output.
-
-        Args:
-            folder: Where to write.
-            made: The folders of the earlier stages, by the names of the fields that hold them.
+        """Write the output; `made` has the folders of the inputs, by the names of the fields that hold them.
 
         Raises:
             DivergedError: If a training stops being finite.
@@ -119,17 +115,17 @@ class Stage(ABC):
         settings: dict[str, Any] = {}
         inputs: dict[str, str] = {}
         for one, value in self._fields():
-            if one.metadata.get("implied"):
+            if "implied" in one.metadata or one.name == "seed":
                 continue
             if isinstance(value, Stage):
                 inputs[one.name] = value.key
             elif isinstance(value, ImageSet):
                 inputs[one.name] = value.fingerprint
-            elif one.metadata.get("merged"):
+            elif "merged" in one.metadata:
                 settings |= plain(value)
-            elif one.metadata.get("made_from"):
+            elif "made_from" in one.metadata:
                 assert value is None, f"{one.name} is an input: an image set, a stage or a bundle"
-            elif one.name != "seed":
+            else:
                 settings[one.name] = plain(value)
         named = {"stage": self.name, "version": self.version}
         return {**named, "settings": settings, "inputs": inputs, "seed": self.seed}
@@ -213,6 +209,7 @@ class Output:
     diverged: str | None
 
 
+@dataclass(frozen=True)
 class StageStore:
     """Stage outputs under `<root>/<stage>/<key>/`, each made once and shared by all trials.
 
@@ -220,8 +217,7 @@ class StageStore:
     What a killed process left there is cleared, unless it holds checkpoints that a training can go on from.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    root: Path
 
     def folder(self, stage: Stage) -> Path:
         """Return where a stage's output lies, or will lie."""
@@ -230,7 +226,7 @@ class StageStore:
     def fetch(self, stage: Stage, events: Path | None = None) -> Output:
         """Return a stage's output; make it, and its inputs, first if it is not there.
 
-        Its TensorBoard events are linked at `events` from the moment they are being written.
+        `events` links to its TensorBoard events from the moment they are being written.
 
         Raises:
             DivergedError: If an input of the stage diverged.

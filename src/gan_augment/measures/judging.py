@@ -41,11 +41,7 @@ class JudgeStage(ClassifierStage):
 
     @cached_property
     def num_features(self) -> int:
-        """The number of features it compares images by.
-
-        Raises:
-            ValueError: If its network cannot take such images, or is not a judge's network.
-        """
+        """The number of features; raises a ValueError if the network cannot take such images or is no judge's."""
         with errors_of("measures.judge"):
             network = self.judge.build(self.training.shape, self.training.num_classes)
         if not isinstance(network, JudgeNetwork):

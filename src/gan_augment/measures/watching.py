@@ -102,8 +102,7 @@ class Measurements(Callback):
 
     def measure(self, system: Any) -> dict[str, float]:
         """Return those of the judge's metrics of the averaged generator that can be computed."""
-        validation = self._watch.judge.validation
-        knows_classes = system.design.conditioning.knows_classes
+        knows_classes, validation = system.design.conditioning.knows_classes, self._watch.judge.validation
         if not knows_classes:
             validation = validation.as_one_class()
         generated = self._sample(system, validation.labels, validation.class_names)

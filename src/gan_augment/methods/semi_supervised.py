@@ -89,11 +89,7 @@ class SemiSupervisedSettings(Method):
 
     @cached_property
     def architecture(self) -> Architecture:
-        """The architecture of the generator.
-
-        Raises:
-            ValueError: If the node is not an architecture, or a setting is out of range.
-        """
+        """The generator's; raises a ValueError if the node is no architecture, or a setting is out of range."""
         with errors_of("semi_supervised.generator"):
             return build(self.generator, "semi_supervised.generator", Architecture)
 
@@ -105,10 +101,8 @@ class SemiSupervisedSettings(Method):
         """
         network = build(self.network, "semi_supervised.network", partial)(shape, num_classes)
         if not isinstance(network, ClassifyingDiscriminator):
-            raise ValueError(
-                f"semi_supervised.network is of type {type(network).__name__}: use one of "
-                "gan_augment.networks.classifying"
-            )
+            kind = type(network).__name__
+            raise ValueError(f"semi_supervised.network is of type {kind}: use one of gan_augment.networks.classifying")
         return network
 
     def stage(self, plan: Plan, arm: Arm, extra: Extra) -> "SemiSupervisedStage":
@@ -134,7 +128,6 @@ class SemiSupervised(Training):
         settings: How both are trained.
         transform: Applied to every real image; None for none.
         seed: Seed of all draws.
-        log_every_n_steps: Steps between two points of the curves.
     """
 
     CURVES = (
@@ -142,7 +135,6 @@ class SemiSupervised(Training):
         *("loss/entropy", "loss/virtual_adversarial", "loss/pull_away"),
         *("pool/confidence", "output/pool", "output/fake"),
     )
-
     STREAMS = ("transform", "discriminator", "generator", "virtual_adversarial")
 
     def __init__(
@@ -152,15 +144,12 @@ class SemiSupervised(Training):
         settings: SemiSupervisedSettings,
         transform: ClassicalTransform | None,
         seed: int,
-        log_every_n_steps: int = 50,
     ) -> None:
-        super().__init__(seed, settings.num_steps, log_every_n_steps)
+        super().__init__(seed, settings.num_steps)
         self.automatic_optimization = False
-        self.network = network
-        self.generator = generator
+        self.network, self.generator = network, generator
         self.ema = copy.deepcopy(network).requires_grad_(False).eval()
-        self.settings = settings
-        self.transform = transform
+        self.settings, self.transform = settings, transform
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Return one Adam for the discriminator and one for the generator."""

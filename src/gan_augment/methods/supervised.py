@@ -150,10 +150,8 @@ class Classifier(Training):
         seed: int,
     ) -> None:
         super().__init__(seed, settings.num_steps)
-        self.network = network
-        self.settings = settings
-        self.transform = transform
-        self.mixing = mixing
+        self.network, self.settings = network, settings
+        self.transform, self.mixing = transform, mixing
 
     def configure_optimizers(self) -> Any:
         """Return AdamW, with a half cosine down to 0 over the steps."""
