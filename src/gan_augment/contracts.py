@@ -47,19 +47,12 @@ class Extra(Bundle):
         return cls()
 
     def check(self, labelled: ImageSet, num_extra: int, batch_size: int) -> None:
-        """Check that this arm differs from every other, with `num_extra` of a batch's images from this source.
-
-        Raises:
-            ValueError: If it does not.
-        """
+        """Raise a ValueError unless an arm with `num_extra` of these images in a batch differs from every other."""
 
     def images(self, labelled: ImageSet, made: Mapping[str, Path], seed: int) -> ImageSet | None:
-        """Return the images; None for none, which makes the batch smaller.
+        """Return the images when the training, with this seed, starts; None for none, which makes the batch smaller.
 
-        Args:
-            labelled: The labelled images.
-            made: The folders of the stages, by the names of the fields that hold them.
-            seed: Seed of the training.
+        `made` has the folders of the stages, by the names of the fields that hold them.
         """
         return None
 
@@ -127,11 +120,7 @@ class Plan:
         return self.views.pool if self.config.arm.sees == "pool_images" else None
 
     def teacher(self) -> Stage:
-        """Plan the method that labels images: the arm's teacher, or the arm itself without a generator.
-
-        Raises:
-            ValueError: If there is no such method.
-        """
+        """Plan the method that labels images: the arm's teacher, or the arm itself without a generator."""
         arm = self.config.arm
         if arm.teacher is None:
             return self.method(replace(arm, extra="none", share=None), NoExtra())

@@ -20,15 +20,15 @@ from gan_augment.stages import Stage, in_order
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """A trial that is checked and ready to run: its last stage and its measures.
+    """A trial that is checked and ready to run.
 
     Attributes:
         config: Its configuration.
         source: Its images.
         split: Their parts.
-        last: The stage that trains the classifier or, without one, makes the synthetic images.
         measures: Its measures, by name.
-        needed: `last` and all that it is made from, by role, each after its inputs.
+        needed: The stages of its result by role, each after its inputs: the last trains the classifier or, without one,
+            makes the synthetic images.
         stages: These, then the stages of the measures.
         notes: Sentences that a reader of the results must know.
     """
@@ -38,7 +38,6 @@ class Trial:
     config: Config
     source: Source
     split: Split
-    last: Stage
     measures: Mapping[str, Measure]
     needed: Mapping[str, Stage]
     stages: Mapping[str, Stage]
@@ -61,10 +60,7 @@ class Trial:
 
 
 def plan_trial(settings: Mapping[str, Any]) -> Trial:
-    """Check a trial's settings and plan its stages. Nothing is trained.
-
-    Args:
-        settings: The plain configuration; `choices` names the chosen member of each group.
+    """Check a trial's settings, the plain configuration, and plan its stages. Nothing is trained.
 
     Raises:
         ValueError: If a setting is out of range, or does not fit the images or the machine.
@@ -101,4 +97,4 @@ def plan_trial(settings: Mapping[str, Any]) -> Trial:
             "open_test=false, but there are no validation images: the classifier would not be evaluated at all"
         )
     notes = (*source.notes, *(note for one in config.measures.values() for note in one.notes(split, stages)))
-    return Trial(config, source, split, last, measures, needed, stages, (*notes, *last.notes))
+    return Trial(config, source, split, measures, needed, stages, (*notes, *last.notes))

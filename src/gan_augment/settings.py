@@ -85,8 +85,7 @@ def class_from(node: Any, kind: type) -> tuple[Any, dict[str, Any]]:
     """Find the class that a node from an untrusted file names, and the keywords for its call.
 
     Raises:
-        ValueError: If the node is anything but a mapping with plain numbers and words and a `_target_`: a class of this
-            package's networks that derives from `kind`.
+        ValueError: Unless the class is one of this package's networks, of this kind, and the keywords are plain values.
     """
     settings = {**node} if isinstance(node, Mapping) else {}
     settings.pop("_partial_", None)

@@ -14,7 +14,6 @@ from gan_augment.artefacts.classifier import TrainedClassifier
 from gan_augment.data.image_set import ImageSet, rare_classes
 from gan_augment.measures.base import Finished
 from gan_augment.memory import reset_peak_memory
-from gan_augment.methods.base import MethodStage
 from gan_augment.metrics.classification import classification_metrics, confusion_matrix
 from gan_augment.plan import Trial
 from gan_augment.recording import log_summary, make_record
@@ -49,8 +48,8 @@ def run_trial(trial: Trial, folder: Path, store: StageStore, title: str) -> dict
             return make_record(trial, "diverged", outputs, error=f"{role}: {output.diverged}")
 
     classifier, test_opened = None, None
-    if isinstance(trial.last, MethodStage):
-        classifier = trial.last.load(outputs["classifier"].folder)
+    if "classifier" in trial.stages:
+        classifier = trial.stages["classifier"].load(outputs["classifier"].folder)
         found |= examine(trial, classifier, "validation", trial.split.validation)
         if trial.config.open_test:
             test_opened = datetime.now(UTC).isoformat(timespec="seconds")

@@ -93,7 +93,7 @@ def judge_images(
     teacher: TrainedClassifier | None = None,
     inception: bool = False,
 ) -> tuple[dict[str, Any], list[str]]:
-    """Compare generated images with real ones that no training has seen.
+    """Compare generated images with validation images, which no training has seen.
 
     Args:
         judge: The judge.

@@ -1,13 +1,9 @@
 """The measure `pseudo_labels`: the accuracy of a teacher's labels, by labels of the pool that no training sees."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gan_augment.contracts import Plan
-from gan_augment.data.split import Split
 from gan_augment.measures.base import Finished, Measure
 from gan_augment.records.findings import Findings
-from gan_augment.stages import Stage
 
 MOST_NAMED = 10  # classes in a warning
 
@@ -20,9 +16,7 @@ class PseudoLabelAccuracy(Measure):
     known; and `per_class`, the number of images for each class. And a warning of classes without any.
     """
 
-    def stages(self, plan: Plan, split: Split, stages: Mapping[str, Stage]) -> Mapping[str, Stage] | None:
-        """Apply if a teacher labels the pool."""
-        return {} if "pseudo_labels" in stages else None
+    needs = "pseudo_labels"
 
     def find(self, finished: Finished) -> Findings:
         """Measure pseudo-labels by the labels of the pool."""

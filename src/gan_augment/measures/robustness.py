@@ -140,14 +140,9 @@ def drawn(draw: Callable[..., Tensor], size: Sequence[int], numbers: Tensor, str
 
 
 def corrupted(images: Tensor, numbers: Tensor, name: str, severity: int, seed: int) -> Tensor:
-    """Corrupt images by draws that depend only on the seed, the corruption, its severity and the image's number.
+    """Corrupt images `[B, C, H, W]` in [-1, 1] with a severity of 1, 2 or 3.
 
-    Args:
-        images: `[B, C, H, W]` in [-1, 1], as is the result.
-        numbers: The number of each image in its set, int64 `[B]`.
-        name: One of `CORRUPTIONS`.
-        severity: 1, 2 or 3.
-        seed: The seed.
+    The draws depend only on the seed, the corruption, its severity and the numbers of the images in their set, `[B]`.
     """
     one, draws = CORRUPTIONS[name], []
     if one.draw is not None:

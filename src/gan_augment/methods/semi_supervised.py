@@ -94,11 +94,7 @@ class SemiSupervisedSettings(Method):
             return build(self.generator, "semi_supervised.generator", Architecture)
 
     def discriminator(self, shape: ImageShape, num_classes: int) -> ClassifyingDiscriminator:
-        """Build the discriminator: images `[B, C, H, W]` in [-1, 1] -> logits `[B, K]`.
-
-        Raises:
-            ValueError: If the network is of another type.
-        """
+        """Build the discriminator: images `[B, C, H, W]` in [-1, 1] -> logits `[B, K]`."""
         network = build(self.network, "semi_supervised.network", partial)(shape, num_classes)
         if not isinstance(network, ClassifyingDiscriminator):
             kind = type(network).__name__
@@ -106,11 +102,7 @@ class SemiSupervisedSettings(Method):
         return network
 
     def stage(self, plan: Plan, arm: Arm, extra: Extra) -> "SemiSupervisedStage":
-        """Plan the stage that trains the GAN in an arm.
-
-        Raises:
-            ValueError: If the arm has anything that the GAN does not learn from.
-        """
+        """Plan the stage that trains the GAN; raise a ValueError if it cannot learn from all that the arm has."""
         if not isinstance(extra, NoExtra) or arm.transform not in ("none", "classical") or arm.teacher is not None:
             raise ValueError(
                 "augmentation.method=semi_supervised learns only from labelled images and images of the pool: "
@@ -120,7 +112,7 @@ class SemiSupervisedSettings(Method):
 
 
 class SemiSupervised(Training):
-    """A discriminator of K logits and a generator that matches its features, under manual optimisation.
+    """A discriminator and a generator that matches its features, under manual optimisation.
 
     Args:
         network: The discriminator: images `[B, C, H, W]` in [-1, 1] -> logits `[B, K]`.
@@ -131,9 +123,8 @@ class SemiSupervised(Training):
     """
 
     CURVES = (
-        *("loss/labelled", "loss/pool", "loss/fake", "loss/generator"),
-        *("loss/entropy", "loss/virtual_adversarial", "loss/pull_away"),
-        *("pool/confidence", "output/pool", "output/fake"),
+        *("loss/labelled", "loss/pool", "loss/fake", "loss/generator", "loss/entropy", "loss/virtual_adversarial"),
+        *("loss/pull_away", "pool/confidence", "output/pool", "output/fake"),
     )
     STREAMS = ("transform", "discriminator", "generator", "virtual_adversarial")
 

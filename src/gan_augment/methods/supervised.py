@@ -191,9 +191,6 @@ def train_classifier(
     """Train a classifier on batches of these parts and write its weights into a stage's folder.
 
     The labelled images decide its shape and classes; the stage its validation images, transform, seed and hardware.
-
-    Raises:
-        DivergedError: If a loss or a weight stops being finite.
     """
     network = initialised(lambda: settings.build(labelled.shape, labelled.num_classes), stage.seed)
     system = Classifier(network, settings, stage.transform, mixing, stage.seed)
