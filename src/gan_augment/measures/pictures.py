@@ -35,24 +35,22 @@ class Pictures(GeneratorMeasure):
 
 def draw_interpolation(generator: Generator, path: Path) -> None:
     """Go from one latent vector to another along a great circle (White 2016), one row per class."""
-    names, latents, labels = generator.class_names[:MOST_CLASSES], [], []
+    names, drawn = generator.class_names[:MOST_CLASSES], []
     for label in range(len(names)):
         (start, shown), (end, _) = (generator.draw(label, number, SEED) for number in (0, 1))
-        latents += [slerp(start, end, float(share)) for share in torch.linspace(0, 1, NUM_COLUMNS)]
-        labels += [shown] * NUM_COLUMNS
-    images = generator.show(torch.stack(latents), torch.stack(labels))
-    draw_rows(images, NUM_COLUMNS, names, "from one latent to another", path)
+        drawn += [(slerp(start, end, float(share)), shown) for share in torch.linspace(0, 1, NUM_COLUMNS)]
+    latents, labels = map(torch.stack, zip(*drawn, strict=True))
+    draw_rows(generator.show(latents, labels), NUM_COLUMNS, names, "from one latent to another", path)
 
 
 def draw_class_walk(generator: Generator, path: Path) -> None:
     """Draw one latent vector per row through all classes."""
-    num_classes, latents, labels = min(len(generator.class_names), MOST_CLASSES), [], []
+    num_classes, drawn = min(len(generator.class_names), MOST_CLASSES), []
     for number in range(NUM_COLUMNS):
-        drawn = [generator.draw(label, number, SEED) for label in range(num_classes)]
-        latents += [drawn[0][0]] * num_classes
-        labels += [shown for _, shown in drawn]
-    images = generator.show(torch.stack(latents), torch.stack(labels))
-    draw_rows(images, num_classes, (), "the same latent in every class, a row a latent", path)
+        row = [generator.draw(label, number, SEED) for label in range(num_classes)]
+        drawn += [(row[0][0], shown) for _, shown in row]
+    latents, labels = map(torch.stack, zip(*drawn, strict=True))
+    draw_rows(generator.show(latents, labels), num_classes, (), "the same latent in every class, a row a latent", path)
 
 
 def draw_nearest(synthetic: ImageSet, real: ImageSet, path: Path) -> None:
