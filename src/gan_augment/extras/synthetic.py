@@ -45,12 +45,11 @@ class Synthetic(Extra):
                 "classifier=none"
             )
         seen = labelled if knows_classes else labelled.as_one_class()
-        pool = plan.views.pool if config.arm.sees == "pool_images" else None
-        labels = plan_pseudo_labels(plan) if pool is not None and knows_classes else None
+        labels = plan_pseudo_labels(plan) if plan.pool is not None and knows_classes else None
         like = labelled if settings.asks_teacher else seen
         return cls(
             Synthesis(
-                gan=generator.stage(config, seen, pool, labels, plan.watch),
+                gan=generator.stage(plan, seen, labels),
                 teacher=plan.teacher() if settings.asks_teacher else None,
                 settings=settings,
                 images=settings.count(like.class_counts).tolist(),

@@ -17,7 +17,7 @@ from gan_augment.artefacts.generator import Generator, chosen_checkpoint
 from gan_augment.artefacts.weights import FILE, save_weights
 from gan_augment.augmentation.discriminator import DiffAugment
 from gan_augment.config import Config
-from gan_augment.contracts import GeneratorSettings, Watch
+from gan_augment.contracts import GeneratorSettings, Plan, Watch
 from gan_augment.data.batches import Batch, ImageBatches, Part
 from gan_augment.data.clusters import cluster_centres, divide_classes, draw_clusters
 from gan_augment.data.image_set import ImageSet, from_float
@@ -248,15 +248,9 @@ class GANGenerator(GANSettings, GeneratorSettings):
         """Whether the generator is conditioned on classes."""
         return config.part("conditioning", Conditioning).knows_classes
 
-    def stage(
-        self,
-        config: Config,
-        labelled: ImageSet,
-        pool: ImageSet | None,
-        pseudo_labels: Stage | None,
-        watch: Watch | None,
-    ) -> "TrainGAN":
+    def stage(self, plan: Plan, labelled: ImageSet, pseudo_labels: Stage | None) -> "TrainGAN":
         """Plan the stage that trains the GAN."""
+        config = plan.config
         design = GANDesign(
             config.part("architecture", Architecture),
             config.part("conditioning", Conditioning),
@@ -269,9 +263,9 @@ class GANGenerator(GANSettings, GeneratorSettings):
         return TrainGAN(
             labelled=labelled,
             design=design,
-            pool=pool,
+            pool=plan.pool,
             pseudo_labels=pseudo_labels,
-            watch=watch,
+            watch=plan.watch,
             seed=config.seeds.gan,
             hardware=config.hardware,
         )
