@@ -1,4 +1,4 @@
-from dataclasses import dataclass
+import re
 from functools import partial
 
 import pytest
@@ -6,13 +6,16 @@ import pytest
 from gan_augment.networks.architecture import Architecture
 from gan_augment.networks.conditioning import Conditioning
 from gan_augment.networks.mlp import MLP
-from gan_augment.settings import build, check_choice, check_integer, check_number, settings_from
-
-
-@dataclass(frozen=True)
-class Oven:
-    degrees: int
-    minutes: int
+from gan_augment.settings import (
+    build,
+    check_betas,
+    check_boolean,
+    check_choice,
+    check_integer,
+    check_names,
+    check_number,
+    errors_of,
+)
 
 
 def test_build_makes_the_object_that_a_node_names():
@@ -59,8 +62,9 @@ def test_build_may_leave_a_call_to_its_user():
         build(node | {"depth": 3}, "classifier.network", partial)
 
 
-def test_settings_from_fills_a_dataclass():
-    assert settings_from(Oven, "oven", {"degrees": 200, "minutes": 30}) == Oven(200, 30)
+def test_check_names_takes_known_settings_of_which_some_may_be_missing():
+    check_names("oven", {"degrees": 200, "minutes": 30}, ("degrees", "minutes"))
+    check_names("oven", {"degrees": 200}, ("degrees", "minutes"), needed=("degrees",))
 
 
 @pytest.mark.parametrize(
@@ -71,9 +75,15 @@ def test_settings_from_fills_a_dataclass():
         ({"degrees": 200, "minute": 30}, "has no setting minute: use degrees, minutes"),
     ],
 )
-def test_settings_from_refuses_unknown_and_missing_settings(node, wrong):
+def test_check_names_refuses_unknown_and_missing_settings(node, wrong):
     with pytest.raises(ValueError, match=f"^oven {wrong}$"):
-        settings_from(Oven, "oven", node)
+        check_names("oven", node, ("degrees", "minutes"))
+
+
+@pytest.mark.parametrize("said", ["width=0 is too small", "oven: width=0 is too small"])
+def test_errors_of_a_node_start_with_its_name(said):
+    with pytest.raises(ValueError, match=r"^oven: width=0 is too small$"), errors_of("oven"):
+        raise ValueError(said)
 
 
 @pytest.mark.parametrize("value", [2, 5, 9])
@@ -97,6 +107,20 @@ def test_check_number_may_leave_out_the_lower_end():
     check_number("x", 0, 0, 1)
     with pytest.raises(ValueError, match=r"^x=0: use a number above 0 and at most 1$"):
         check_number("x", 0, 0, 1, open_low=True)
+
+
+@pytest.mark.parametrize("value", [[0.5], [0.5, 0.9, 0.99], "ab", None])
+def test_check_betas_refuses_anything_but_two(value):
+    check_betas("betas", (0.5, 0.999))
+    with pytest.raises(ValueError, match=rf"^betas={re.escape(str(value))}: use a list of two numbers$"):
+        check_betas("betas", value)
+
+
+@pytest.mark.parametrize("value", ["yes", 1, None])
+def test_check_boolean_refuses_everything_else(value):
+    check_boolean("x", False)
+    with pytest.raises(ValueError, match=f"^x={value}: use true or false$"):
+        check_boolean("x", value)
 
 
 def test_check_choice_lists_what_is_allowed():

@@ -1,14 +1,14 @@
 """The configuration of a trial: every node parsed once into the object that it describes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 from gan_augment.arm import Arm
 from gan_augment.augmentation.classical import ClassicalTransform
 from gan_augment.data.split import SplitSettings
 from gan_augment.records.factors import OF_THE_LAUNCH
-from gan_augment.settings import build, build_chosen, check_boolean, check_integer, check_names, settings_from
+from gan_augment.settings import build, build_chosen, check_boolean, check_integer, check_names
 from gan_augment.training.hardware import Hardware
 
 Kind = TypeVar("Kind")
@@ -83,7 +83,8 @@ class Config:
         test_share, classical = source.pop("test_share"), source.pop("classical")
         if classical is not None:
             build(classical, "data.classical", ClassicalTransform)
-        seeds, rare = settings_from(Seeds, "seeds", settings["seeds"]), settings["imbalance"]
+        check_names("seeds", settings["seeds"], [seed.name for seed in fields(Seeds)])
+        seeds, rare = Seeds(**settings["seeds"]), settings["imbalance"]
         held_out = settings["validation_per_class"], test_share
         return cls(
             settings=settings,
@@ -107,17 +108,11 @@ class Config:
         return self.part("trainer", Hardware)
 
     def part(self, name: str, kind: type[Kind]) -> Kind:
-        """Return the object of a node.
-
-        Raises:
-            ValueError: If there is none, or it has another type.
-        """
+        """Return the object of a node; raise a ValueError if there is none, or it has another type."""
         found = self.parts.get(name)
         if not isinstance(found, kind):
-            is_now = "nothing" if found is None else f"of type {type(found).__name__}"
-            raise ValueError(
-                f"{name} is {is_now}, but one of type {kind.__name__} is needed: choose one of conf/{name}/"
-            )
+            now = "nothing" if found is None else f"of type {type(found).__name__}"
+            raise ValueError(f"{name} is {now}, but one of type {kind.__name__} is needed: choose one of conf/{name}/")
         return found
 
     def names(self, kind: type[Any]) -> list[str]:

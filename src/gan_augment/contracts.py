@@ -25,13 +25,7 @@ class Method(ABC):
 
     @abstractmethod
     def stage(self, plan: Plan, arm: Arm, extra: Extra) -> Stage:
-        """Plan the stage that trains the classifier.
-
-        Args:
-            plan: The plan of the trial.
-            arm: The arm's settings.
-            extra: The source of further images in a batch.
-        """
+        """Plan the stage that trains the classifier in an arm, with the further images of its extra."""
 
 
 class Extra(Bundle):
@@ -53,24 +47,12 @@ class Extra(Bundle):
         return cls()
 
     def check(self, labelled: ImageSet, num_extra: int, batch_size: int) -> None:
-        """Check that the share of the batch and the images do not make this arm equal to another.
-
-        Args:
-            labelled: The labelled images.
-            num_extra: Images from this source in each batch.
-            batch_size: Images in a batch.
-
-        Raises:
-            ValueError: If they do.
-        """
+        """Raise a ValueError unless an arm with `num_extra` of these images in a batch differs from every other."""
 
     def images(self, labelled: ImageSet, made: Mapping[str, Path], seed: int) -> ImageSet | None:
-        """Return the images; None for none, which makes the batch smaller.
+        """Return the images when the training, with this seed, starts; None for none, which makes the batch smaller.
 
-        Args:
-            labelled: The labelled images.
-            made: The folders of the stages, by the names of the fields that hold them.
-            seed: Seed of the training.
+        `made` has the folders of the stages, by the names of the fields that hold them.
         """
         return None
 
@@ -88,22 +70,10 @@ class GeneratorSettings(ABC):
         """Whether the generator can make images of a given class."""
 
     @abstractmethod
-    def stage(
-        self,
-        config: Config,
-        labelled: ImageSet,
-        pool: ImageSet | None,
-        pseudo_labels: Stage | None,
-        watch: Watch | None,
-    ) -> Stage:
-        """Plan the stage that trains the generator.
+    def stage(self, plan: Plan, labelled: ImageSet, pseudo_labels: Stage | None) -> Stage:
+        """Plan the stage that trains the generator on labelled images, all of one class if it knows no classes.
 
-        Args:
-            config: The configuration.
-            labelled: The images it learns from; all of one class if it knows no classes.
-            pool: Unlabelled images that it also learns from; None for none.
-            pseudo_labels: The stage that labels the pool, for a generator that knows classes.
-            watch: Measures it during training, and may keep the best one.
+        It also learns from the pool of the plan, which `pseudo_labels` labels for a generator that knows classes.
         """
 
 
@@ -123,21 +93,11 @@ class Watch(Bundle, ABC):
 
     @abstractmethod
     def check(self, knows_classes: bool) -> None:
-        """Check that the choosing metric will be available.
-
-        Raises:
-            ValueError: If not.
-        """
+        """Raise a ValueError unless the choosing metric will be available."""
 
     @abstractmethod
     def callback(self, made: Mapping[str, Path], seed: int, output: Path) -> Callback:
-        """Return the Lightning callback for the generator's training.
-
-        Args:
-            made: The folders of the stages, by the names of the fields that hold them.
-            seed: Seed of the latents.
-            output: Where the generator's stage writes.
-        """
+        """Return the Lightning callback for the training of the generator, whose stage writes into `output`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,12 +114,13 @@ class Plan:
     views: Views
     watch: Watch | None = None
 
-    def teacher(self) -> Stage:
-        """Plan the method that labels images: the arm's teacher, or the arm itself without a generator.
+    @property
+    def pool(self) -> ImageSet | None:
+        """The images of the pool, without their labels, if the arm sees them."""
+        return self.views.pool if self.config.arm.sees == "pool_images" else None
 
-        Raises:
-            ValueError: If there is no such method.
-        """
+    def teacher(self) -> Stage:
+        """Plan the method that labels images: the arm's teacher, or the arm itself without a generator."""
         arm = self.config.arm
         if arm.teacher is None:
             return self.method(replace(arm, extra="none", share=None), NoExtra())

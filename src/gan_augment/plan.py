@@ -13,7 +13,6 @@ from gan_augment.data.split import Split, draw_split
 from gan_augment.data.views import Views
 from gan_augment.extras import plan_extra
 from gan_augment.measures.base import Measure
-from gan_augment.methods.base import MethodStage
 from gan_augment.records.factors import NULL, trial_factors
 from gan_augment.records.record import digest
 from gan_augment.stages import Stage, in_order
@@ -21,15 +20,16 @@ from gan_augment.stages import Stage, in_order
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """A trial that is checked and ready to run: its last stage and its measures.
+    """A trial that is checked and ready to run.
 
     Attributes:
         config: Its configuration.
         source: Its images.
         split: Their parts.
-        last: The stage that trains the classifier or, without one, makes the synthetic images.
         measures: Its measures, by name.
-        stages: All stages by role, each after its inputs: those of `last`, then those of the measures.
+        needed: The stages of its result by role, each after its inputs: the last trains the classifier or, without one,
+            makes the synthetic images.
+        stages: These, then the stages of the measures.
         notes: Sentences that a reader of the results must know.
     """
 
@@ -38,15 +38,10 @@ class Trial:
     config: Config
     source: Source
     split: Split
-    last: Stage
     measures: Mapping[str, Measure]
+    needed: Mapping[str, Stage]
     stages: Mapping[str, Stage]
     notes: tuple[str, ...]
-
-    @cached_property
-    def needed(self) -> dict[str, Stage]:
-        """The stages that the result needs, by role: `last` and everything it is made from."""
-        return in_order(**{role_of(self.last): self.last})
 
     @cached_property
     def factors(self) -> dict[str, Any]:
@@ -64,16 +59,8 @@ class Trial:
         return f"{self.factors['augmentation'] or 'generator'}-seed{self.factors['seeds.split']}-{key[:8]}"
 
 
-def role_of(last: Stage) -> str:
-    """Return the role of a trial's last stage in the record."""
-    return "classifier" if isinstance(last, MethodStage) else last.name
-
-
 def plan_trial(settings: Mapping[str, Any]) -> Trial:
-    """Check a trial's settings and plan its stages. Nothing is trained.
-
-    Args:
-        settings: The plain configuration; `choices` names the chosen member of each group.
+    """Check a trial's settings, the plain configuration, and plan its stages. Nothing is trained.
 
     Raises:
         ValueError: If a setting is out of range, or does not fit the images or the machine.
@@ -88,31 +75,26 @@ def plan_trial(settings: Mapping[str, Any]) -> Trial:
     if len(watches) > 1:
         raise ValueError("several measures follow the generator while it trains: set every of all but one to null")
     plan = Plan(config, Views(split, config.arm.sees, config.split.seed), *watches)
-    last = plan_last(plan)
-    stages = in_order(**{role_of(last): last})
-    wanted = {name: one.stages(plan, split, stages) for name, one in config.measures.items()}
-    measures = {name: config.measures[name] for name, needs in wanted.items() if needs is not None}
-    further = {role: stage for needs in wanted.values() for role, stage in (needs or {}).items()}
-    stages = in_order(**{role_of(last): last}, **further)
+    extra = plan_extra(plan)
+    if has_classifier := config.parts["classifier"] is not None:
+        last = plan.method(config.arm, extra)
+    elif extra.generated is not None:
+        last = extra.generated
+    else:
+        raise ValueError("classifier=none trains a generator alone, but this arm has none: use augmentation=gan")
+    lasts = {"classifier" if has_classifier else last.name: last}
+    needed = in_order(**lasts)
+    measures = {}
+    for name, one in config.measures.items():
+        if (further := one.stages(plan, split, needed)) is not None:
+            measures[name] = one
+            lasts |= further
+    stages = in_order(**lasts)
     for stage in stages.values():
         stage.check()
-    if not config.open_test and "classifier" in stages and not len(split.validation):
+    if not config.open_test and has_classifier and not len(split.validation):
         raise ValueError(
             "open_test=false, but there are no validation images: the classifier would not be evaluated at all"
         )
     notes = (*source.notes, *(note for one in config.measures.values() for note in one.notes(split, stages)))
-    return Trial(config, source, split, last, measures, stages, (*notes, *last.notes))
-
-
-def plan_last(plan: Plan) -> Stage:
-    """Plan the stage of the arm's method or, with `classifier=none`, of its generated images.
-
-    Raises:
-        ValueError: If there is neither.
-    """
-    extra = plan_extra(plan)
-    if plan.config.parts["classifier"] is not None:
-        return plan.method(plan.config.arm, extra)
-    if extra.generated is None:
-        raise ValueError("classifier=none trains a generator alone, but this arm has none: use augmentation=gan")
-    return extra.generated
+    return Trial(config, source, split, measures, needed, stages, (*notes, *last.notes))

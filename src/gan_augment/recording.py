@@ -30,13 +30,13 @@ def make_record(
     test_opened: str | None = None,
 ) -> dict[str, Any]:
     """Return the record of a trial: its settings, results, costs and provenance."""
-    found, split, hardware = found or Findings(), trial.split, trial.config.hardware
+    found, split = found or Findings(), trial.split
     seconds = {
         role: {"spent": 0.0 if one.reused else one.seconds, "reused": one.seconds if one.reused else 0.0}
         for role, one in outputs.items()
     }
-    memory = {role: one.memory for role, one in outputs.items() if one.memory}
     seconds["total"] = {kind: sum(one[kind] for one in seconds.values()) for kind in ("spent", "reused")}
+    memory = {role: one.memory for role, one in outputs.items() if one.memory}
     return {
         "schema": SCHEMA,
         "trial": trial.name,
@@ -49,7 +49,7 @@ def make_record(
             "seconds": seconds,
             "memory": memory,
             **largest(peak_memory(), *memory.values()),
-            "device": hardware.device.type,
+            "device": trial.config.hardware.device.type,
             "threads": torch.get_num_threads(),
         },
         "saw": {
@@ -86,9 +86,9 @@ def saw_further(trial: Trial) -> dict[str, int]:
     images; any metric but the classification accuracy score also uses the judge, which knows the labels of the pool.
     """
     stages, split = trial.needed.values(), trial.split
-    pool = [images for stage in stages for role, images in stage.image_sets.items() if role == "pool"]
-    seen = max((len(images) for images in pool), default=0)
-    labels = max((int(images.class_counts.sum()) for images in pool), default=0)
+    pools = [stage.image_sets["pool"] for stage in stages if "pool" in stage.image_sets]
+    seen = max((len(pool) for pool in pools), default=0)
+    labels = max((int(pool.class_counts.sum()) for pool in pools), default=0)
     chosen_by = [stage.chosen_by for stage in stages if stage.chosen_by is not None]
     if set(chosen_by) - {"cas_validation"}:
         others = len(split.training) - len(split.labelled)

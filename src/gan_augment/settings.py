@@ -1,48 +1,26 @@
 """From configuration nodes to objects. Each error names the bad value, the allowed ones and what to do."""
 
-from collections.abc import Collection, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
 from importlib import import_module
 from inspect import signature
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from hydra.utils import get_object, instantiate
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-Settings = TypeVar("Settings", bound="DataclassInstance")
 Built = TypeVar("Built")
 
 
 def check_integer(name: str, value: Any, low: int, high: int | None = None) -> None:
-    """Raise unless a setting is a whole number in [low, high].
-
-    Raises:
-        ValueError: If it is not.
-
-    Example:
-        >>> check_integer("generator.batch_size", 0, low=1)
-        Traceback (most recent call last):
-        ValueError: generator.batch_size=0: use a whole number of at least 1
-    """
+    """Raise a ValueError unless a setting is a whole number in [low, high]."""
     if not isinstance(value, int) or isinstance(value, bool) or value < low or (high is not None and value > high):
         allowed = f"of at least {low}" if high is None else f"from {low} to {high}"
         raise ValueError(f"{name}={value}: use a whole number {allowed}")
 
 
 def check_number(name: str, value: Any, low: float, high: float, open_low: bool = False) -> None:
-    """Raise unless a setting is a number in [low, high], or in (low, high] with `open_low`.
-
-    Raises:
-        ValueError: If it is not.
-
-    Example:
-        >>> check_number("augmentation.share", 1.5, 0, 1, open_low=True)
-        Traceback (most recent call last):
-        ValueError: augmentation.share=1.5: use a number above 0 and at most 1
-    """
+    """Raise a ValueError unless a setting is a number in [low, high], or in (low, high] with `open_low`."""
     inside = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
     if not inside or (open_low and value == low):
         allowed = f"above {low} and at most {high}" if open_low else f"from {low} to {high}"
@@ -50,16 +28,7 @@ def check_number(name: str, value: Any, low: float, high: float, open_low: bool 
 
 
 def check_betas(name: str, value: Any) -> None:
-    """Raise unless a setting holds the two decay rates of Adam, each in [0, 1).
-
-    Raises:
-        ValueError: If it is not.
-
-    Example:
-        >>> check_betas("generator.betas", [0.5])
-        Traceback (most recent call last):
-        ValueError: generator.betas=[0.5]: use a list of two numbers
-    """
+    """Raise a ValueError unless a setting holds the two decay rates of Adam, each in [0, 1)."""
     if not isinstance(value, list | tuple) or len(value) != 2:
         raise ValueError(f"{name}={value}: use a list of two numbers")
     for beta in value:
@@ -67,42 +36,19 @@ def check_betas(name: str, value: Any) -> None:
 
 
 def check_boolean(name: str, value: Any) -> None:
-    """Raise unless a setting is true or false.
-
-    Raises:
-        ValueError: If it is not.
-
-    Example:
-        >>> check_boolean("data.skip_broken", "yes")
-        Traceback (most recent call last):
-        ValueError: data.skip_broken=yes: use true or false
-    """
+    """Raise a ValueError unless a setting is true or false."""
     if not isinstance(value, bool):
         raise ValueError(f"{name}={value}: use true or false")
 
 
 def check_choice(name: str, value: Any, allowed: Collection[str]) -> None:
-    """Raise unless a setting is one of the allowed words.
-
-    Raises:
-        ValueError: If it is not.
-
-    Example:
-        >>> check_choice("augmentation.transform", "flip", ("none", "classical"))
-        Traceback (most recent call last):
-        ValueError: augmentation.transform=flip: use one of none, classical
-    """
+    """Raise a ValueError unless a setting is one of the allowed words."""
     if value not in allowed:
         raise ValueError(f"{name}={value}: use one of {', '.join(allowed)}")
 
 
 def build(node: Mapping[str, Any], name: str, kind: type[Built]) -> Built:
-    """Turn a configuration node into the object that its `_target_` names.
-
-    Args:
-        node: A mapping with a `_target_` of this package, and the settings that it is called with.
-        name: Where the node stands in the configuration.
-        kind: What the object must be.
+    """Turn the configuration node of this name into the object that its `_target_` names.
 
     Raises:
         ValueError: If the target is unknown or another kind of thing, does not have exactly these settings, or refuses
@@ -128,11 +74,7 @@ def build(node: Mapping[str, Any], name: str, kind: type[Built]) -> Built:
 
 
 def build_chosen(name: str, node: Mapping[str, Any]) -> Any:
-    """Build the object of a node; None where its `_target_` is null, because nothing is chosen.
-
-    Raises:
-        ValueError: As `build` does.
-    """
+    """Build the object of a node as `build` does; None where its `_target_` is null, because nothing is chosen."""
     if node.get("_target_") is not None:
         return build(node, name, object)
     check_names(name, node, ("_target_",))
@@ -140,17 +82,10 @@ def build_chosen(name: str, node: Mapping[str, Any]) -> Any:
 
 
 def class_from(node: Any, kind: type) -> tuple[Any, dict[str, Any]]:
-    """Find the class and the settings that a node from an untrusted file names.
-
-    Args:
-        node: A mapping with a `_target_`, and plain numbers and words.
-        kind: Base class that the class must have; it must be one of this package's networks.
-
-    Returns:
-        The class, and the keywords for its call.
+    """Find the class that a node from an untrusted file names, and the keywords for its call.
 
     Raises:
-        ValueError: If the node is anything else.
+        ValueError: Unless the class is one of this package's networks, of this kind, and the keywords are plain values.
     """
     settings = {**node} if isinstance(node, Mapping) else {}
     settings.pop("_partial_", None)
@@ -166,41 +101,25 @@ def class_from(node: Any, kind: type) -> tuple[Any, dict[str, Any]]:
     return found, settings
 
 
+@contextmanager
+def errors_of(name: str) -> Iterator[None]:
+    """Start each ValueError in this context with the name of the node that it is about."""
+    try:
+        yield
+    except ValueError as error:
+        if str(error).startswith(name):
+            raise
+        raise ValueError(f"{name}: {error}") from error
+
+
 def check_names(
     name: str, node: Mapping[str, Any], known: Collection[str], needed: Collection[str] | None = None
 ) -> None:
-    """Raise unless a configuration node has known settings only, and all that are needed, so that none is ignored.
+    """Raise a ValueError unless a configuration node has known settings only, and all that are needed.
 
-    Args:
-        name: Where the node stands in the configuration.
-        node: Its settings.
-        known: The names that it may have.
-        needed: Those that it must have; None for all of them.
-
-    Raises:
-        ValueError: If settings are unknown or missing.
-
-    Example:
-        >>> check_names("seeds", {"split": 0, "luck": 7}, ("split",))
-        Traceback (most recent call last):
-        ValueError: seeds has no setting luck: use split
+    `needed` is None where all known settings are.
     """
     if unknown := sorted(set(node) - set(known)):
         raise ValueError(f"{name} has no setting {', '.join(unknown)}: use {', '.join(known)}")
     if missing := sorted(set(known if needed is None else needed) - set(node)):
         raise ValueError(f"{name} lacks {', '.join(missing)}")
-
-
-def settings_from(kind: type[Settings], name: str, node: Mapping[str, Any]) -> Settings:
-    """Turn a configuration node into a dataclass of settings.
-
-    Args:
-        kind: A dataclass, which checks its own values.
-        name: Where the node stands in the configuration.
-        node: The plain configuration node.
-
-    Raises:
-        ValueError: If the node does not have exactly the dataclass's settings, or one is out of range.
-    """
-    check_names(name, node, [field.name for field in fields(kind)])
-    return kind(**node)

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields, is_dataclass
 from functools import cached_property
@@ -42,6 +43,7 @@ def implied() -> Any:
     return field(metadata={"implied": True})
 
 
+@dataclass(frozen=True, eq=False)
 class Bundle:
     """Some fields of a stage that come and go together: a dataclass whose fields count as the stage's own.
 
@@ -53,7 +55,7 @@ class Bundle:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Stage:
+class Stage(ABC):
     """A step of a trial whose output is worth keeping. Its fields are everything that the output depends on.
 
     The key follows from the fields: an image set counts by its fingerprint, an earlier stage by its key, anything else
@@ -74,28 +76,20 @@ class Stage:
     seed: int
     hardware: Any = merged()
 
-    def check(self) -> None:
-        """Refuse what cannot be made, before anything trains.
+    def check(self) -> None:  # noqa: B027  # many have nothing to check
+        """Raise a ValueError if it cannot be made, before anything trains."""
 
-        Raises:
-            ValueError: If the fields do not go together.
-        """
-
+    @abstractmethod
     def run(self, folder: Path, made: Mapping[str, Path]) -> None:
-        """Write the output.
-
-        Args:
-            folder: Where to write.
-            made: The folders of the earlier stages, by the names of the fields that hold them.
+        """Write the output; `made` has the folders of the inputs, by the names of the fields that hold them.
 
         Raises:
             DivergedError: If a training stops being finite.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def load(self, folder: Path) -> Any:
         """Read the output."""
-        raise NotImplementedError
 
     def checkpoint(self, folder: Path) -> Path | None:
         """Return the file of its weights, if it leaves some: the trial's folder links to it."""
@@ -121,25 +115,20 @@ class Stage:
         settings: dict[str, Any] = {}
         inputs: dict[str, str] = {}
         for one, value in self._fields():
-            if one.metadata.get("implied"):
+            if "implied" in one.metadata or one.name == "seed":
                 continue
             if isinstance(value, Stage):
                 inputs[one.name] = value.key
             elif isinstance(value, ImageSet):
                 inputs[one.name] = value.fingerprint
-            elif one.metadata.get("merged"):
+            elif "merged" in one.metadata:
                 settings |= plain(value)
-            elif one.metadata.get("made_from"):
+            elif "made_from" in one.metadata:
                 assert value is None, f"{one.name} is an input: an image set, a stage or a bundle"
-            elif one.name != "seed":
+            else:
                 settings[one.name] = plain(value)
-        return {
-            "stage": self.name,
-            "version": self.version,
-            "settings": settings,
-            "inputs": inputs,
-            "seed": self.seed,
-        }
+        named = {"stage": self.name, "version": self.version}
+        return {**named, "settings": settings, "inputs": inputs, "seed": self.seed}
 
     @cached_property
     def key(self) -> str:
@@ -167,7 +156,6 @@ class Stage:
         for one in fields(self):
             value = getattr(self, one.name)
             if isinstance(value, Bundle):
-                assert is_dataclass(value)
                 yield from ((inner, getattr(value, inner.name)) for inner in fields(value))
             else:
                 yield one, value
@@ -181,13 +169,9 @@ def plain(value: Any) -> Any:
 
 
 def in_order(**lasts: Stage) -> dict[str, Stage]:
-    """Put stages and all that they are made from in an order in which they can be made.
+    """Return stages, and all that they are made from, once each and after their inputs, by their roles in a trial.
 
-    Args:
-        lasts: Stages by their roles in a trial. The role of an earlier stage is the name of the field that holds it.
-
-    Returns:
-        Each stage once, by its role.
+    The role of an earlier stage is the name of the field that holds it.
     """
     found: dict[str, Stage] = {}
 
@@ -225,36 +209,30 @@ class Output:
     diverged: str | None
 
 
+@dataclass(frozen=True)
 class StageStore:
     """Stage outputs under `<root>/<stage>/<key>/`, each made once and shared by all trials.
 
     An output is written to `<key>.partial` under a lock and then renamed, so a folder without that ending is whole.
     What a killed process left there is cleared, unless it holds checkpoints that a training can go on from.
-
-    Args:
-        root: Folder of the store.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    root: Path
 
     def folder(self, stage: Stage) -> Path:
         """Return where a stage's output lies, or will lie."""
         return self.root / stage.name / stage.key
 
     def fetch(self, stage: Stage, events: Path | None = None) -> Output:
-        """Return a stage's output; make it first if it is not there.
+        """Return a stage's output; make it, and its inputs, first if it is not there.
 
-        Args:
-            stage: What to fetch; its inputs are fetched too.
-            events: Where to link the stage's TensorBoard events, from the moment they are being written.
+        `events` links to its TensorBoard events from the moment they are being written.
 
         Raises:
             DivergedError: If an input of the stage diverged.
         """
-        folder = self.folder(stage)
+        folder, reused = self.folder(stage), True
         partial = folder.with_suffix(".partial")
-        reused = True
         if not folder.exists():
             inputs = {name: self._input(one) for name, one in stage.inputs.items()}
             folder.parent.mkdir(parents=True, exist_ok=True)

@@ -12,9 +12,8 @@ import numpy as np
 
 from gan_augment.artefacts.classifier import TrainedClassifier
 from gan_augment.data.image_set import ImageSet, rare_classes
-from gan_augment.measures.base import Finished, Measure
+from gan_augment.measures.base import Finished
 from gan_augment.memory import reset_peak_memory
-from gan_augment.methods.base import MethodStage
 from gan_augment.metrics.classification import classification_metrics, confusion_matrix
 from gan_augment.plan import Trial
 from gan_augment.recording import log_summary, make_record
@@ -26,16 +25,9 @@ log = logging.getLogger(__name__)
 
 
 def run_trial(trial: Trial, folder: Path, store: StageStore, title: str) -> dict[str, Any]:
-    """Run a trial's stages, open the test set once unless it stays closed, and measure.
+    """Run a trial's stages, open the test set once unless it stays closed, and measure; return the record.
 
-    Args:
-        trial: The trial.
-        folder: The trial's folder, for everything but the record.
-        store: The store of stages.
-        title: Title of the trial on the screen.
-
-    Returns:
-        The record.
+    Everything else goes into `folder`. `title` names the trial on the screen.
     """
     trial.config.hardware.use_threads()
     reset_peak_memory()
@@ -56,8 +48,8 @@ def run_trial(trial: Trial, folder: Path, store: StageStore, title: str) -> dict
             return make_record(trial, "diverged", outputs, error=f"{role}: {output.diverged}")
 
     classifier, test_opened = None, None
-    if isinstance(trial.last, MethodStage):
-        classifier = trial.last.load(outputs["classifier"].folder)
+    if "classifier" in trial.stages:
+        classifier = trial.stages["classifier"].load(outputs["classifier"].folder)
         found |= examine(trial, classifier, "validation", trial.split.validation)
         if trial.config.open_test:
             test_opened = datetime.now(UTC).isoformat(timespec="seconds")
@@ -66,7 +58,10 @@ def run_trial(trial: Trial, folder: Path, store: StageStore, title: str) -> dict
     part = "test" if test_opened else "validation"
     finished = Finished(trial.config, trial.split, trial.source.modes, trial.stages, outputs, folder, classifier, part)
     for name, measure in trial.measures.items():
-        found |= find(name, measure, finished)
+        try:
+            found |= measure.find(finished)
+        except Exception as error:
+            found |= failed(f"measure {name}", error)
     for role, stage in trial.needed.items():
         found |= stage.findings(outputs[role].folder)
     return make_record(trial, "ok", outputs, found=found, test_opened=test_opened)
@@ -89,14 +84,6 @@ def examine(
         )
     rare = rare_classes(trial.split.labelled)
     return Findings({part: classification_metrics(probabilities, images.labels, images.class_names, rare)})
-
-
-def find(name: str, measure: Measure, finished: Finished) -> Findings:
-    """Measure; a measure that fails leaves a warning."""
-    try:
-        return measure.find(finished)
-    except Exception as error:
-        return failed(f"measure {name}", error)
 
 
 def failed(what: str, error: Exception) -> Findings:

@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 import torch
 
-from gan_augment.data.batches import BalancedIndices, ImageBatches, Part, ShuffledIndices, StepLoader, TrainingSteps
+from gan_augment.data.batches import BalancedIndices, ImageBatches, Part, ShuffledIndices, TrainingSteps
 from gan_augment.data.image_set import to_float
 
 
@@ -91,9 +91,8 @@ def test_the_real_images_do_not_move_when_others_are_mixed_in(parts):
 
 
 def test_a_loader_goes_on_with_the_step_that_was_not_taken(parts):
-    steps = TrainingSteps(parts, num_steps=20, seed=0)
-    whole = [flat(selection) for selection in StepLoader(steps)]
-    loader, resumed = StepLoader(steps), StepLoader(steps)
+    loader, resumed = (TrainingSteps(parts, num_steps=20, seed=0) for _ in range(2))
+    whole = [flat(selection) for selection in loader]
     for _, _ in zip(range(8), loader, strict=False):  # hands out 0 to 7, and the eighth is about to be taken
         pass
     assert loader.state_dict() == {"step": 7}

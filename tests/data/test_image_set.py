@@ -11,7 +11,6 @@ from gan_augment.data.image_set import (
     in_proportion,
     rare_classes,
     to_float,
-    to_uint8,
 )
 
 
@@ -20,11 +19,11 @@ def test_every_pixel_value_survives_the_way_to_float_and_back():
     floats = to_float(pixels)
     assert floats.dtype == torch.float32
     assert floats[[0, 255]].tolist() == [-1.0, 1.0]
-    assert torch.equal(to_uint8(floats), pixels)
+    assert torch.equal(from_float(floats), pixels)
 
 
-def test_to_uint8_rounds_to_the_nearest_level_and_cuts_off_what_is_out_of_range():
-    assert to_uint8(torch.tensor([-7.0, -1 + 0.4 / 127.5, -1 + 0.6 / 127.5, 3.0])).tolist() == [0, 0, 1, 255]
+def test_from_float_rounds_to_the_nearest_level_and_cuts_off_what_is_out_of_range():
+    assert from_float(torch.tensor([-7.0, -1 + 0.4 / 127.5, -1 + 0.6 / 127.5, 3.0])).tolist() == [0, 0, 1, 255]
 
 
 def test_to_float_leaves_the_images_as_they_are():

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -8,9 +10,10 @@ from sklearn.model_selection import train_test_split
 
 from gan_augment.data.image_set import ImageSet
 from gan_augment.data.source import Source
-from gan_augment.data.split import SplitSettings, draw_from_pool
+from gan_augment.data.split import SplitSettings
 from gan_augment.data.split import draw_split as draw
 from gan_augment.data.standard_sets import digits
+from gan_augment.data.views import Views
 
 PARTS = ("labelled", "pool", "validation", "test")
 
@@ -91,6 +94,10 @@ def test_a_split_can_be_drawn_again(sizes, seed):
     one, again = (draw_split(made_up(sizes), seed, 3) for _ in range(2))
     assert one.hash == again.hash
     assert [members(getattr(one, name)) for name in PARTS] == [members(getattr(again, name)) for name in PARTS]
+
+
+def draw_from_pool(pool, counts, seed):
+    return Views(SimpleNamespace(pool=pool), "pool_labels", seed).labelled_pool(counts)
 
 
 @given(class_sizes, seeds)

@@ -6,9 +6,9 @@ import torch
 
 from conftest import GAN_NODES, gan_stage
 from gan_augment.augmentation.discriminator import DiffAugment
-from gan_augment.data.image_set import to_float, to_uint8
+from gan_augment.data.image_set import from_float, to_float
 from gan_augment.data.standard_sets import digits
-from gan_augment.measures.leak import FEWEST_REAL, AugmentationLeak, leak_warnings
+from gan_augment.measures.leak import FEWEST_REAL, AugmentationLeak
 from gan_augment.records.findings import Findings
 
 
@@ -22,8 +22,16 @@ def halves():
 def with_holes(images):
     """Return images with the holes of a leaking augmentation."""
     augment = DiffAugment(brightness=0, saturation=0, contrast=0, translation=0, cutout=0.5)
-    pixels = to_uint8(augment(to_float(images.images), torch.Generator().manual_seed(0)))
+    pixels = from_float(augment(to_float(images.images), torch.Generator().manual_seed(0)))
     return dataclasses.replace(images, images=pixels)
+
+
+def leak_warnings(real, synthetic, cutout):
+    nodes = GAN_NODES | {
+        "discriminator_augmentation": GAN_NODES["discriminator_augmentation"] | {"cutout": cutout},
+    }
+    stages = {"gan": gan_stage(real, nodes)}
+    return AugmentationLeak().find(SimpleNamespace(real=real, synthetic=synthetic, stages=stages))
 
 
 def test_real_images_beside_real_ones_leave_no_trace(halves):
@@ -32,18 +40,9 @@ def test_real_images_beside_real_ones_leave_no_trace(halves):
 
 def test_traces_of_the_augmentation_are_warned_of_where_there_is_one(halves):
     real, other = halves
-
-    def found(cutout):
-        nodes = GAN_NODES | {
-            "discriminator_augmentation": GAN_NODES["discriminator_augmentation"] | {"cutout": cutout},
-        }
-        stages = {"gan": gan_stage(real, nodes)}
-        return AugmentationLeak().find(SimpleNamespace(real=real, synthetic=with_holes(other), stages=stages))
-
-    (warning,) = found(0.5).warnings
+    (warning,) = leak_warnings(real, with_holes(other), cutout=0.5).warnings
     assert warning.startswith("Leak of the discriminator's augmentation: cutout:")
-    assert found(0.5) == leak_warnings(real, with_holes(other), cutout=0.5)
-    assert found(0) == Findings()
+    assert leak_warnings(real, with_holes(other), cutout=0) == Findings()
 
 
 def test_unequal_classes_are_compared_in_the_same_proportions(halves):

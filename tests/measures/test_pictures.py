@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,7 @@ from PIL import Image
 
 from gan_augment.artefacts.generator import Generator
 from gan_augment.data.image_set import ImageSet, ImageShape
-from gan_augment.measures.pictures import draw_pictures, nearest, slerp
+from gan_augment.measures.pictures import Pictures, nearest, slerp
 
 
 class Painter(torch.nn.Module):
@@ -34,17 +36,23 @@ def sets(names):
     return ImageSet(images, labels, names)
 
 
+def draw_pictures(names, folder):
+    images, stages = sets(names), {"gan": SimpleNamespace(image_sets={})}
+    given = {"real": images, "synthetic": images, "split": SimpleNamespace(labelled=images), "stages": stages}
+    Pictures().find(SimpleNamespace(**given, generator=generator(names), folder=folder))
+
+
 def test_every_look_is_drawn(tmp_path):
-    names = ["a", "b", "c"]
-    draw_pictures(generator(names), sets(names), sets(names), tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["class_walk.png", "interpolation.png", "nearest.png"]
+    draw_pictures(["a", "b", "c"], tmp_path)
+    drawn = ["class_walk.png", "interpolation.png", "nearest.png", "samples.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == drawn
     for path in tmp_path.iterdir():
         assert np.unique(np.array(Image.open(path).convert("L"))).size > 10
 
 
 def test_a_generator_without_classes_walks_through_none(tmp_path):
-    draw_pictures(generator(["any"]), sets(["any"]), sets(["any"]), tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["interpolation.png", "nearest.png"]
+    draw_pictures(["any"], tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["interpolation.png", "nearest.png", "samples.png"]
 
 
 @pytest.mark.parametrize("number", [1, 5000])

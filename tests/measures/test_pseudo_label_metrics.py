@@ -1,8 +1,14 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from gan_augment.artefacts.pseudo_labels import PseudoLabels
-from gan_augment.measures.pseudo_labels import pseudo_label_metrics
+from gan_augment.measures.pseudo_labels import PseudoLabelAccuracy
+
+
+def pseudo_label_metrics(found, pool):
+    return PseudoLabelAccuracy().find(SimpleNamespace(load=lambda role: found, split=SimpleNamespace(pool=pool)))
 
 
 def test_pseudo_labels_are_measured_by_labels_that_are_known(image_set):

@@ -43,6 +43,10 @@ def classifier_of(network, images, batch_size=7):
     return TrainedClassifier(network, images.shape, images.class_names, counts, batch_size, torch.device("cpu"))
 
 
+def measured_by(measure, classifier, images):
+    return measure.find(SimpleNamespace(classifier=classifier, measured=images))
+
+
 def linear(shape, num_classes, weights=None, seed=0):
     """A network with one linear layer."""
     size = shape.channels * shape.height * shape.width
@@ -193,7 +197,7 @@ def test_two_classifiers_meet_the_same_corrupted_images(image_set):
     shown = []
     for batch_size in (4, 30):
         network = Recorder(linear(images.shape, 3, seed=batch_size))
-        measure.measure(classifier_of(network, images, batch_size), images)
+        measured_by(measure, classifier_of(network, images, batch_size), images)
         variants = 1 + 3 * len(CORRUPTIONS)
         shown.append(torch.stack([torch.cat(network.shown[number::variants]) for number in range(variants)]))
     assert shown[0] == pytest.approx(shown[1], abs=1e-5)
@@ -250,7 +254,7 @@ def test_an_attack_leaves_no_gradients_in_the_network():
 
 def test_a_trained_classifier_is_less_accurate_under_attack(image_set):
     images = image_set(per_class=20)
-    found = Robustness(**SETTINGS | {"radii": [3, 60]}).measure(trained(images), images)
+    found = measured_by(Robustness(**SETTINGS | {"radii": [3, 60]}), trained(images), images)
     metrics = found.metrics["robustness"]
     assert metrics["clean"] == 1
     assert metrics["pgd_60_of_255"] < metrics["pgd_3_of_255"] <= metrics["clean"]
@@ -260,7 +264,7 @@ def test_a_trained_classifier_is_less_accurate_under_attack(image_set):
 
 def test_means_and_the_names_of_what_is_compared(image_set):
     images = image_set()
-    found = Robustness(**SETTINGS).measure(trained(images), images)
+    found = measured_by(Robustness(**SETTINGS), trained(images), images)
     metrics = found.metrics["robustness"]
     of_corruptions = {f"{name}_{severity}" for name in CORRUPTIONS for severity in (1, 2, 3)}
     of_attacks = {f"{name}_{radius}_of_255" for name in ("fgsm", "pgd") for radius in (3, 30)}
@@ -277,7 +281,7 @@ def test_means_and_the_names_of_what_is_compared(image_set):
 def test_what_is_not_measured_is_not_compared(image_set):
     images = image_set()
     none = {"corruptions": []}, {"radii": []}
-    without, only = (Robustness(**SETTINGS | one).measure(trained(images), images) for one in none)
+    without, only = (measured_by(Robustness(**SETTINGS | one), trained(images), images) for one in none)
     assert list(without.compared) == ["robustness.attack"]
     assert list(only.compared) == ["robustness.corruption"]
     assert set(only.metrics["robustness"]) >= {"clean", "corruption"}
@@ -287,7 +291,7 @@ def test_what_is_not_measured_is_not_compared(image_set):
 def test_images_may_lie_in_a_file_and_nothing_global_is_drawn(image_set, mapped):
     images, measure = image_set(), Robustness(**SETTINGS)
     classifier, state = trained(images), torch.random.get_rng_state()
-    assert measure.measure(classifier, mapped(images)) == measure.measure(classifier, images)
+    assert measured_by(measure, classifier, mapped(images)) == measured_by(measure, classifier, images)
     assert torch.equal(torch.random.get_rng_state(), state)
 
 

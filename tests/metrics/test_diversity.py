@@ -4,7 +4,12 @@ import pytest
 import torch
 from scipy.spatial.distance import pdist
 
-from gan_augment.metrics.diversity import MAX_IMAGES, collapse_warning, pairwise_diversity
+from gan_augment.data.image_set import ImageSet
+from gan_augment.metrics.diversity import MAX_IMAGES, class_diversity, collapse_warning
+
+
+def diversity(images, labels, num_classes):
+    return class_diversity(ImageSet(images, labels, range(num_classes)))
 
 
 def noise(count, seed=0, shape=(3, 9, 9)):
@@ -18,33 +23,33 @@ def test_scipy_agrees(shape):
         pdist(images[labels == label].flatten(1).double().numpy() / 255).mean() / math.prod(shape) ** 0.5
         for label in range(3)
     ]
-    assert pairwise_diversity(images, labels, 3).tolist() == pytest.approx(reference, rel=1e-12)
+    assert diversity(images, labels, 3).tolist() == pytest.approx(reference, rel=1e-12)
 
 
 def test_black_and_white_are_at_distance_one_and_copies_at_none():
     images = torch.cat([torch.zeros(2, 1, 8, 8), torch.full((1, 1, 8, 8), 255)]).to(torch.uint8)
-    assert pairwise_diversity(images, torch.tensor([0, 0, 0]), 1).item() == pytest.approx(2 / 3)
-    assert pairwise_diversity(noise(1).repeat(20, 1, 1, 1), torch.zeros(20).long(), 1).item() == 0
+    assert diversity(images, torch.tensor([0, 0, 0]), 1).item() == pytest.approx(2 / 3)
+    assert diversity(noise(1).repeat(20, 1, 1, 1), torch.zeros(20).long(), 1).item() == 0
 
 
 def test_a_class_without_a_pair_has_no_diversity():
-    found = pairwise_diversity(noise(3), torch.tensor([0, 2, 2]), 3)
+    found = diversity(noise(3), torch.tensor([0, 2, 2]), 3)
     assert found.isnan().tolist() == [True, True, False]
 
 
 def test_the_first_images_of_a_large_class_are_compared():
     images = torch.cat([noise(MAX_IMAGES), noise(1).repeat(100, 1, 1, 1)])
     assert torch.equal(
-        pairwise_diversity(images, torch.zeros(len(images)).long(), 1),
-        pairwise_diversity(images[:MAX_IMAGES], torch.zeros(MAX_IMAGES).long(), 1),
+        diversity(images, torch.zeros(len(images)).long(), 1),
+        diversity(images[:MAX_IMAGES], torch.zeros(MAX_IMAGES).long(), 1),
     )
 
 
 @pytest.mark.parametrize(("prototypes", "collapsed"), [(1, True), (2, True), (3, False), (20, False)])
 def test_a_generator_of_m_images_has_one_mth_less_diversity_and_up_to_two_are_a_collapse(prototypes, collapsed):
     labels = torch.zeros(240).long()
-    real = pairwise_diversity(noise(240, shape=(1, 16, 16)), labels, 1)
-    few = pairwise_diversity(noise(prototypes, 1, (1, 16, 16)).repeat(240 // prototypes, 1, 1, 1), labels, 1)
+    real = diversity(noise(240, shape=(1, 16, 16)), labels, 1)
+    few = diversity(noise(prototypes, 1, (1, 16, 16)).repeat(240 // prototypes, 1, 1, 1), labels, 1)
     assert (few / real).item() == pytest.approx(1 - 1 / prototypes, abs=0.02)
     assert (collapse_warning(real, few, ["a"]) is not None) == collapsed
 
@@ -71,7 +76,7 @@ def test_the_real_digits_do_not_look_collapsed_beside_themselves():
     from gan_augment.data.standard_sets import digits
 
     images = digits().images
-    whole = pairwise_diversity(images.images, images.labels, 10)
+    whole = diversity(images.images, images.labels, 10)
     random, alarms = torch.Generator().manual_seed(0), 0
     for _ in range(100):  # ten images a class, drawn anew
         some = torch.cat(
@@ -81,7 +86,6 @@ def test_the_real_digits_do_not_look_collapsed_beside_themselves():
             ]
         )
         alarms += (
-            collapse_warning(whole, pairwise_diversity(images.images[some], images.labels[some], 10), range(10))
-            is not None
+            collapse_warning(whole, diversity(images.images[some], images.labels[some], 10), range(10)) is not None
         )
     assert alarms <= 5

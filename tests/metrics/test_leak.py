@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from gan_augment.augmentation.discriminator import DiffAugment
-from gan_augment.data.image_set import to_float, to_uint8
+from gan_augment.data.image_set import from_float, to_float
 from gan_augment.data.standard_sets import digits
 from gan_augment.metrics.leak import leak_statistics, leaks
 
@@ -21,11 +21,11 @@ def blots(count, channels=3, size=16, seed=0):
     shape = torch.exp(-((y - place[0]) ** 2 + (x - place[1]) ** 2) / 2 / width**2)[:, None]
     base = torch.tensor([0.9, 0.5, 0.3])[:channels].view(1, channels, 1, 1)
     colour = base + 0.1 * torch.rand(count, channels, 1, 1, generator=random)
-    return to_uint8(2 * colour * shape - 1)
+    return from_float(2 * colour * shape - 1)
 
 
 def augmented(images, **strengths):
-    return to_uint8(DiffAugment(**OFF | strengths)(to_float(images), torch.Generator().manual_seed(1)))
+    return from_float(DiffAugment(**OFF | strengths)(to_float(images), torch.Generator().manual_seed(1)))
 
 
 def picture(*rows):

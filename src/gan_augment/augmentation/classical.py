@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from gan_augment.settings import check_number
+from gan_augment.settings import check_boolean, check_number
 
 
 @dataclass(frozen=True)
@@ -27,20 +27,13 @@ class ClassicalTransform:
     flip: bool
 
     def __post_init__(self) -> None:
-        """Refuse strengths out of range."""
         check_number("data.classical.shift", self.shift, 0, 1)
         check_number("data.classical.rotation", self.rotation, 0, 180)
         check_number("data.classical.scale", self.scale, 0, 0.9)
-        if not isinstance(self.flip, bool):
-            raise ValueError(f"data.classical.flip={self.flip}: use true or false")
+        check_boolean("data.classical.flip", self.flip)
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Transform each image by its own random map.
-
-        Args:
-            images: Float `[B, C, H, W]` in [-1, 1].
-            generator: Source of the draws, on the images' device.
-        """
+        """Transform each image, float `[B, C, H, W]` in [-1, 1], by its own random map, drawn on the images' device."""
         draws = torch.rand(5, len(images), generator=generator, device=images.device).mul_(2).sub_(1)
         angle, zoom = draws[0] * math.radians(self.rotation), 1 + draws[1] * self.scale
         mirror = draws[4].sign() if self.flip else torch.ones_like(zoom)

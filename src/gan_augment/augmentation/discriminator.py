@@ -1,12 +1,13 @@
 """Augmentation of all images that the discriminator sees, real and generated, so that few real images suffice."""
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import torch
 from torch import Tensor
 
 from gan_augment.settings import check_number
 
+HIGHEST = {"brightness": 1, "saturation": 1, "contrast": 1, "translation": 0.5, "cutout": 0.9}  # strengths
 FILL = 0.0  # mid grey: fills holes and the edges that a shift uncovers
 
 
@@ -17,21 +18,14 @@ class DiffAugment:
     The discriminator sees T(x) and T(G(z)), never an original image, and the generator learns through T, so it gains
     nothing from drawing T's traces itself. The steps, in this order, with u uniform in [-1, 1] and drawn anew for each:
 
-    - brightness: x + brightness * u;
-    - saturation: m + (1 + saturation * u)(x - m), m the pixel's mean over the channels; no effect on a single channel;
-    - contrast: m + (1 + contrast * u)(x - m), m the image's mean;
-    - translation: down and right by whole pixels, filled with grey;
-    - cutout: a grey rectangle, its centre anywhere in the image.
+    - `brightness`: x + brightness * u;
+    - `saturation`: m + (1 + saturation * u)(x - m), m the pixel's mean over the channels; no effect on one channel;
+    - `contrast`: m + (1 + contrast * u)(x - m), m the image's mean;
+    - `translation`: down and right by whole pixels, up to this share of the side, filled with grey;
+    - `cutout`: a grey rectangle, its sides this share of the image's, its centre anywhere in the image.
 
     As in the paper, values may leave [-1, 1]. A strength of 0 turns its step off; if all are 0, images are returned
     unchanged. The smallest move and the smallest hole are one pixel.
-
-    Attributes:
-        brightness: Largest change, on the scale of [-1, 1].
-        saturation: Largest relative change: 1 draws factors from 0, grey, to 2.
-        contrast: Largest relative change: .5 draws factors from .5 to 1.5.
-        translation: Largest move in each direction, as a share of the side.
-        cutout: Sides of the hole, as a share of the image's.
 
     Raises:
         ValueError: If a strength is out of range.
@@ -44,28 +38,16 @@ class DiffAugment:
     cutout: float
 
     def __post_init__(self) -> None:
-        """Refuse strengths out of range."""
-        check_number("discriminator_augmentation.brightness", self.brightness, 0, 1)
-        check_number("discriminator_augmentation.saturation", self.saturation, 0, 1)
-        check_number("discriminator_augmentation.contrast", self.contrast, 0, 1)
-        check_number("discriminator_augmentation.translation", self.translation, 0, 0.5)
-        check_number("discriminator_augmentation.cutout", self.cutout, 0, 0.9)
+        for name, highest in HIGHEST.items():
+            check_number(f"discriminator_augmentation.{name}", getattr(self, name), 0, highest)
 
     @property
     def is_on(self) -> bool:
         """Whether any step has a strength above 0."""
-        return any((self.brightness, self.saturation, self.contrast, self.translation, self.cutout))
+        return any(astuple(self))
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Augment a batch.
-
-        Args:
-            images: Float `[B, C, H, W]` in [-1, 1].
-            generator: Source of the draws, on the images' device.
-
-        Returns:
-            Float `[B, C, H, W]`, differentiable in the images.
-        """
+        """Augment images, float `[B, C, H, W]` in [-1, 1], differentiably; the draws are made on their device."""
         # All seven are always drawn, so that one strength does not change the draws of the other steps.
         draws = torch.rand(7, len(images), 1, 1, 1, generator=generator, device=images.device)
         signed = 2 * draws - 1

@@ -29,19 +29,11 @@ def arrays(
     image_size: int | None = None,
     allow_synthetic: bool = False,
 ) -> Source:
-    """Read images from a NumPy file.
+    """Read images from a NumPy file; `conf/data/arrays.yaml` describes the settings.
 
-    Args:
-        images: An npz with `images` and optionally `labels` and `split`, or an npy of the images alone. Images are
-            `[N, H, W]`, `[N, H, W, C]` or `[N, C, H, W]` with 1 or 3 channels, uint8 or floats of 16, 32 or 64 bits.
-            `split` holds one word per image: train, validation (or val), test or unlabelled; the labels of unlabelled
-            images are not used.
-        labels: An npy of the labels `[N]`, if they are not in the npz: whole numbers, with -1 for an image without a
-            label, or names, empty for an image without one.
-        layout: `NHW`, `NHWC` or `NCHW`; None if only one of them fits the shape.
-        value_range: For floats: the numbers that mean black and white. Each value becomes the nearest of 256 levels.
-        image_size: Side to resize to, in pixels; None keeps the original size.
-        allow_synthetic: Whether to accept files that are marked as synthetic, as those that gan-augment writes are.
+    Images are `[N, H, W]`, `[N, H, W, C]` or `[N, C, H, W]` with 1 or 3 channels, uint8 or floats of 16, 32 or 64 bits,
+    which become the nearest of 256 levels. Labels `[N]` are whole numbers, -1 for none, or names, empty for none. The
+    split has one word per image: train, validation (or val), test or unlabelled, where labels are not used.
 
     Returns:
         The images in the file's order, classes in the order of their numbers or names. If no image has a label, all
@@ -61,15 +53,12 @@ def arrays(
         found |= _load("data.labels", labels, ("labels",))
     pixels = found["images"]
     layout = _find_layout(pixels.shape, layout)
-    for name in ("labels", "split"):
-        if name in found:
-            _check_one_an_image(name, found[name], len(pixels))
-    parts = _read_split(found["split"]) if "split" in found else {}
-    given = found.get("labels", np.full(len(pixels), -1))
-    indices, class_names, unlabelled_notes = _read_labels(given, parts.pop(UNLABELLED, torch.empty(0).long()))
+    said = {name: _one_per_image(name, found[name], len(pixels)) for name in ("labels", "split") if name in found}
+    parts = _read_split(said["split"]) if "split" in said else {}
+    unlabelled = parts.pop(UNLABELLED, torch.empty(0).long()).numpy()
+    indices, class_names, notes = _read_labels(said.get("labels", np.full(len(pixels), -1)), unlabelled)
     num_marked = len(pixels) if MEMBER in found else 0
-    notes = check_marked(f"data.images={images}", num_marked, len(pixels), "image 0", allow_synthetic)
-    notes = [*notes, *unlabelled_notes]
+    notes = check_marked(f"data.images={images}", num_marked, len(pixels), "image 0", allow_synthetic) + notes
     if not class_names:
         indices, class_names, notes = torch.zeros_like(indices), ["unlabelled"], [*notes, NO_LABELS]
     _check_labelled(parts, indices)
@@ -79,12 +68,7 @@ def arrays(
         kept: Tensor | MappedImages = _map(pixels)
     else:
         kept = _convert(pixels, layout, black, white, image_size)
-    return Source(
-        ImageSet(kept, indices, class_names),
-        test=parts.get("test"),
-        validation=parts.get("validation"),
-        notes=notes,
-    )
+    return Source(ImageSet(kept, indices, class_names), parts.get("test"), parts.get("validation"), notes=notes)
 
 
 def _load(setting: str, path: str, known: Sequence[str]) -> dict[str, np.ndarray]:
@@ -99,7 +83,7 @@ def _load(setting: str, path: str, known: Sequence[str]) -> dict[str, np.ndarray
             stream.seek(0)
             if magic == NPY:
                 found = {known[0]: np.load(file, mmap_mode="r", allow_pickle=False)}
-            elif magic in NPZ:
+            elif magic in NPZ:  # from the stream: NumPy leaves a damaged file open that it opens by name
                 with np.load(stream, allow_pickle=False) as members:
                     found = {name: np.asarray(members[name]) for name in members}  # other members are bytes
     except Exception as error:  # NumPy, zipfile and zlib raise many kinds
@@ -123,43 +107,38 @@ def _find_layout(shape: tuple[int, ...], layout: str | None) -> str:
     """Return the layout of the images' axes: the given one, or the only one that fits."""
     if layout is not None:
         check_choice("data.layout", layout, LAYOUTS)
+    have = f"the images have shape {list(shape)}"
     if 0 in shape:
-        raise ValueError(f"the images have shape {list(shape)}: there are no pixels in them")
-    fitting = [
-        name for name in LAYOUTS if len(name) == len(shape) and ("C" not in name or shape[name.index("C")] in (1, 3))
-    ]
+        raise ValueError(f"{have}: there are no pixels in them")
+    as_long = [name for name in LAYOUTS if len(name) == len(shape)]
+    fitting = [name for name in as_long if "C" not in name or shape[name.index("C")] in (1, 3)]
     if not fitting:
-        raise ValueError(
-            f"the images have shape {list(shape)}: use [N, H, W], [N, H, W, C] or [N, C, H, W] with 1 or 3 channels"
-        )
+        raise ValueError(f"{have}: use [N, H, W], [N, H, W, C] or [N, C, H, W] with 1 or 3 channels")
     if layout is None and len(fitting) > 1:
-        raise ValueError(
-            f"the images have shape {list(shape)}: either axis can be the channels; set data.layout to NHWC or NCHW"
-        )
+        raise ValueError(f"{have}: either axis can be the channels; set data.layout to NHWC or NCHW")
     if layout is not None and layout not in fitting:
-        raise ValueError(f"data.layout={layout}, but the images have shape {list(shape)}: use {' or '.join(fitting)}")
+        raise ValueError(f"data.layout={layout}, but {have}: use {' or '.join(fitting)}")
     return layout or fitting[0]
 
 
-def _check_one_an_image(name: str, values: np.ndarray, num_images: int) -> None:
+def _one_per_image(name: str, values: np.ndarray, num_images: int) -> np.ndarray:
+    """Return the values, bytes decoded to text, if there is one for each image."""
     if values.shape != (num_images,):
         remedy = "; for one-hot rows, numpy.argmax(labels, axis=1)" if values.ndim == 2 else ""
         raise ValueError(
             f"the shape of {name} is {list(values.shape)}, but there are {num_images} images: "
             f"use one value per image, [{num_images}]{remedy}"
         )
+    return np.strings.decode(values, "utf-8", "backslashreplace") if values.dtype.kind == "S" else values
 
 
-def _read_labels(given: np.ndarray, unlabelled: Tensor) -> tuple[Tensor, list[str], list[str]]:
+def _read_labels(given: np.ndarray, unlabelled: np.ndarray) -> tuple[Tensor, list[str], list[str]]:
     """Return the labels, int64 `[N]` with -1 for none, the names of the classes, and notes for the reader.
 
-    Args:
-        given: One label per image: a number, -1 for none, or a name, empty for none.
-        unlabelled: Indices of images whose label must not be used, int64 `[M]`.
+    The given labels are numbers, -1 for none, or names, empty for none; those at the unlabelled indices are not used.
     """
-    if given.dtype.kind not in "iuUS":
+    if given.dtype.kind not in "iuU":
         raise ValueError(f"labels are {given.dtype}: use whole numbers, such as int64, or names")
-    given = _as_text(given)
     is_text = given.dtype.kind == "U"
     if not is_text and (given < -1).any():
         first = int(np.argmax(given < -1))
@@ -167,21 +146,20 @@ def _read_labels(given: np.ndarray, unlabelled: Tensor) -> tuple[Tensor, list[st
             f"image {first} has the label {given[first]}: use -1 for no label, and no other negative number"
         )
     has_label = given != ("" if is_text else -1)
-    said = [str(name) for name in given[unlabelled.numpy()][has_label[unlabelled.numpy()]]]
-    has_label[unlabelled.numpy()] = False
+    unused = [str(name) for name in given[unlabelled][has_label[unlabelled]]]
+    has_label[unlabelled] = False
     labels = np.full(len(given), -1)
     class_names, labels[has_label] = np.unique(given[has_label], return_inverse=True)
     names = [str(name) for name in class_names]
     if odd := [name for name in names if not name.isprintable()]:
         raise ValueError(f"labels have the name {odd[0]!r}: rename it, it has characters that cannot be shown")
-    return torch.from_numpy(labels), names, unknown_class_notes(said, names)
+    return torch.from_numpy(labels), names, unknown_class_notes(unused, names)
 
 
-def _read_split(given: np.ndarray) -> dict[str, Tensor]:
+def _read_split(words: np.ndarray) -> dict[str, Tensor]:
     """Return the indices, int64 `[M]`, of the images of each part that occurs."""
-    if given.dtype.kind not in "US":
-        raise ValueError(f"split is {given.dtype}: use the words {', '.join(PART_BY_WORD)}")
-    words = _as_text(given)
+    if words.dtype.kind != "U":
+        raise ValueError(f"split is {words.dtype}: use the words {', '.join(PART_BY_WORD)}")
     if unknown := sorted(set(words.tolist()) - set(PART_BY_WORD)):
         raise ValueError(f"split has the word {unknown[0]!r}: use {', '.join(PART_BY_WORD)}")
     part_of = np.array([PART_BY_WORD[word] for word in words.tolist()])
@@ -196,11 +174,6 @@ def _check_labelled(parts: Mapping[str, Tensor], labels: Tensor) -> None:
                 f"{len(without)} {part} images have no label, the first is image {without[0]}: "
                 "label them, or make them training images"
             )
-
-
-def _as_text(values: np.ndarray) -> np.ndarray:
-    """Decode bytes to text; return other values unchanged."""
-    return np.strings.decode(values, "utf-8", "backslashreplace") if values.dtype.kind == "S" else values
 
 
 def _find_value_range(pixels: np.ndarray, value_range: Sequence[float] | None) -> tuple[float, float]:
@@ -227,16 +200,6 @@ def _find_value_range(pixels: np.ndarray, value_range: Sequence[float] | None) -
             f"the images are {pixels.dtype}, from {low:.6g} to {high:.6g}: set the numbers that mean black and white, "
             "such as data.value_range=[0,1]"
         )
-    black, white = _check_range(value_range)
-    if low < black or high > white:
-        raise ValueError(
-            f"data.value_range={value_range}, but the images go from {low!r} to {high!r}: "
-            "set a range that includes them, or clip them"
-        )
-    return black, white
-
-
-def _check_range(value_range: Sequence[float]) -> tuple[float, float]:
     try:
         black, white = map(float, value_range)
         is_range = -np.inf < black < white < np.inf
@@ -244,6 +207,11 @@ def _check_range(value_range: Sequence[float]) -> tuple[float, float]:
         is_range = False
     if not is_range:
         raise ValueError(f"data.value_range={value_range}: use two numbers, black before white, such as [0,1]")
+    if low < black or high > white:
+        raise ValueError(
+            f"data.value_range={value_range}, but the images go from {low!r} to {high!r}: "
+            "set a range that includes them, or clip them"
+        )
     return black, white
 
 

@@ -15,12 +15,9 @@ from gan_augment.randomness import Stream
 
 
 class Batch(NamedTuple):
-    """Images, float `[B, C, H, W]` in [-1, 1], and their labels, int64 `[B]`.
+    """Images, float `[B, C, H, W]` in [-1, 1], their labels, int64 `[B]`, and where the images of each part stand.
 
-    Attributes:
-        images: All images of the batch.
-        labels: Their labels; those of a pool are -1.
-        parts: Where the images of each part stand.
+    A pool's labels are -1.
     """
 
     images: Tensor
@@ -36,11 +33,6 @@ class Batch(NamedTuple):
     def pool(self) -> "Batch":
         """The images of the pool."""
         return self._part("pool")
-
-    @property
-    def extra(self) -> "Batch":
-        """The extra images, with their labels."""
-        return self._part("extra")
 
     def _part(self, name: str) -> "Batch":
         return Batch(self.images[self.parts[name]], self.labels[self.parts[name]])
@@ -68,13 +60,7 @@ class Part(NamedTuple):
 
 
 class ShuffledIndices:
-    """An endless sequence of indices, each epoch a new permutation.
-
-    Args:
-        length: Number of images in the set.
-        seed: The user's seed.
-        stream: Name of the random stream.
-    """
+    """An endless sequence of the indices of `length` images, each epoch a new permutation."""
 
     def __init__(self, length: int, seed: int, stream: str) -> None:
         self.length = length
@@ -98,13 +84,8 @@ class ShuffledIndices:
 class BalancedIndices:
     """An endless sequence of indices in which all classes are equally frequent, and so are the images of one class.
 
-    Each round contains every class once, in a new random order. The images of a class are in the order of
-    `ShuffledIndices`.
-
-    Args:
-        labels: int64 `[N]`; the classes are those that occur.
-        seed: The user's seed.
-        stream: Name of the random stream.
+    The classes are those that occur in the labels, int64 `[N]`. Each round contains every class once, in a new random
+    order. The images of a class are in the order of `ShuffledIndices`.
     """
 
     def __init__(self, labels: Tensor, seed: int, stream: str) -> None:
@@ -127,8 +108,11 @@ class BalancedIndices:
 Selection = dict[int, Tensor]
 
 
-class TrainingSteps(Dataset[Selection]):
-    """A data set whose item `step` selects that step's batch from the parts."""
+class TrainingSteps:
+    """Selects the batch of each step from the parts, and yields them in order.
+
+    Lightning saves its position, and a resumed training starts there.
+    """
 
     def __init__(self, parts: Sequence[Part], num_steps: int, seed: int) -> None:
         self.num_steps = num_steps
@@ -139,37 +123,20 @@ class TrainingSteps(Dataset[Selection]):
             for part in parts
         ]
         self._numbers = [part.num_per_batch for part in parts]
+        self._first = self._last = 0
 
     def __len__(self) -> int:
         return self.num_steps
 
     def __getitem__(self, step: int) -> Selection:
-        """Return the selection of one step's batch."""
-        if step >= self.num_steps:
-            raise IndexError(step)
         counted = enumerate(zip(self._orders, self._numbers, strict=True))
         return {part: order.between(step * number, (step + 1) * number) for part, (order, number) in counted}
-
-
-class StepLoader:
-    """Yields the steps in order; Lightning saves its position, and a resumed training starts there.
-
-    Args:
-        steps: The steps to yield.
-    """
-
-    def __init__(self, steps: TrainingSteps) -> None:
-        self._steps = steps
-        self._first = self._last = 0
-
-    def __len__(self) -> int:
-        return len(self._steps)
 
     def __iter__(self) -> Iterator[Selection]:
         first, self._first = self._first, 0
         for step in range(first, len(self)):
             self._last = step
-            yield self._steps[step]
+            yield self[step]
 
     def state_dict(self) -> dict[str, int]:
         """Return the last step that was yielded; its training has not begun when a checkpoint is written."""
@@ -184,14 +151,8 @@ class ImageBatches(L.LightningDataModule):
     """Training batches as a function of the step, and validation batches, as uint8 tensors on the device.
 
     The loaders yield indices. Images in memory are kept on the device and selected there; images in a file are read on
-    the host, one batch at a time. All are normalised on the device.
-
-    Args:
-        parts: The image sets that each training batch draws from.
-        num_steps: Number of training batches.
-        seed: Decides the order of the images.
-        validation: Images to validate on while training; None, or an empty set, for none.
-        validation_batch_size: Images per validation batch.
+    the host, one batch at a time. All are normalised on the device. With an empty validation set, or None, there are no
+    validation batches.
     """
 
     def __init__(
@@ -211,9 +172,9 @@ class ImageBatches(L.LightningDataModule):
         indices = torch.arange(0 if validation is None else len(validation)).split(validation_batch_size)
         self._validation = [{len(parts): chunk} for chunk in indices if len(chunk)]
 
-    def train_dataloader(self) -> StepLoader:
+    def train_dataloader(self) -> TrainingSteps:
         """Return the loader of training batches: one epoch is the whole training."""
-        return StepLoader(self._steps)
+        return self._steps
 
     def val_dataloader(self) -> DataLoader[Selection]:
         """Return the loader of validation batches, in the set's order."""

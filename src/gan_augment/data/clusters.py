@@ -14,22 +14,17 @@ CHUNK = 4096  # images at a time
 
 
 def divide_classes(images: ImageSet, num_clusters: int, seed: int) -> ImageSet:
-    """Divide each class into clusters by k-means over shrunken pixels (Lloyd 1982).
+    """Divide each class into clusters by k-means over shrunken pixels (Lloyd 1982), whose start the seed decides.
 
-    Args:
-        images: The images, each with a label.
-        num_clusters: Clusters per class; in a class with fewer different images some stay empty.
-        seed: Decides the start of k-means.
-
-    Returns:
-        The same images; the label of cluster j of class c is c times `num_clusters` plus j.
+    The label of cluster j of class c is c times `num_clusters` plus j. In a class with fewer different images some
+    clusters stay empty.
     """
     from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits
 
     clusters = torch.zeros(len(images), dtype=torch.int64)
     for label in range(images.num_classes):
-        members = (images.labels == label).nonzero().squeeze(1)
+        members = (images.labels == label).nonzero()[:, 0]
         pixels = _shrunken(images, members).numpy()
         number = min(num_clusters, len(np.unique(pixels, axis=0)))
         if number > 1:
@@ -46,10 +41,7 @@ def num_features(shape: ImageShape) -> int:
 
 
 def cluster_centres(images: ImageSet) -> Tensor:
-    """Return each cluster's centre: the mean of its shrunken images.
-
-    Args:
-        images: Images whose labels are clusters, each with a label.
+    """Return the centre of each cluster, the mean of its shrunken images; the images' labels are their clusters.
 
     Returns:
         Float32 `[K, F]`, centred on the mean over all images and scaled so that an image's centre has a squared norm
@@ -67,16 +59,10 @@ def cluster_centres(images: ImageSet) -> Tensor:
 
 
 def draw_clusters(labels: Tensor, counts: Tensor, num_clusters: int, random: torch.Generator) -> Tensor:
-    """Draw a cluster of each label's class, in proportion to the clusters' numbers of images.
+    """Draw a cluster, int64 `[N]`, of each label's class, in proportion to the clusters' numbers of images.
 
-    Args:
-        labels: Classes, int64 `[N]` in [0, K), each of which has images.
-        counts: Images per cluster, int64 `[K x num_clusters]`.
-        num_clusters: Clusters per class.
-        random: Source of the draws, on the CPU.
-
-    Returns:
-        Labels of clusters, int64 `[N]`.
+    The labels, int64 `[N]` in [0, K), are classes with images; the counts are int64 `[K x num_clusters]`. The draws are
+    made on the CPU.
     """
     if num_clusters == 1:
         return labels
@@ -90,7 +76,5 @@ def _side(shape: ImageShape) -> tuple[int, int]:
 
 def _shrunken(images: ImageSet, members: Tensor) -> Tensor:
     """Return the shrunken images at some indices as vectors, float32 `[M, C x S x S]`."""
-    pooled = [
-        adaptive_avg_pool2d(to_float(images.images[chunk]), _side(images.shape)) for chunk in members.split(CHUNK)
-    ]
-    return torch.cat(pooled).flatten(1)
+    side, chunks = _side(images.shape), (images.images[some] for some in members.split(CHUNK))
+    return torch.cat([adaptive_avg_pool2d(to_float(chunk), side) for chunk in chunks]).flatten(1)

@@ -4,20 +4,13 @@ from collections.abc import Sequence
 
 import torch
 
-from gan_augment.data.source import Source
-
-MOST_NAMED = 5  # groups named in a sentence; the record lists all
+from gan_augment.data.source import Source, abridged
 
 
 def find_copies(source: Source) -> list[list[int]]:
-    """Find the groups of identical images that matter to a result.
+    """Find the groups of identical images that matter to a result, as their indices.
 
-    Args:
-        source: Where the images come from.
-
-    Returns:
-        Groups of indices of identical images. For a source with parts of its own, only the groups that span more than
-        one part, which make results too good.
+    For a source with parts of its own these are the groups that span several parts, which make results too good.
     """
     first = source.images.first_copy
     copied = (torch.bincount(first, minlength=len(first)) > 1)[first].nonzero().squeeze(1)
@@ -33,19 +26,14 @@ def find_copies(source: Source) -> list[list[int]]:
 
 
 def copy_notes(source: Source, groups: Sequence[Sequence[int]]) -> list[str]:
-    """Return notes, one sentence each, on what the copies in a source mean for a result.
-
-    Args:
-        source: Where the images come from.
-        groups: The groups from `find_copies`.
-    """
+    """Return notes, one sentence each, on what the groups from `find_copies` mean for a result."""
     notes = []
 
     def say(what: str, some: Sequence[Sequence[int]]) -> None:
         if some:
             number = f"{len(some)} group{'s' if len(some) > 1 else ''}"
-            named = "; ".join(" = ".join(source.name(index) for index in group) for group in some[:MOST_NAMED])
-            notes.append(f"identical images {what} ({number}): {named}{'; ...' if len(some) > MOST_NAMED else ''}")
+            named = [" = ".join(source.name(index) for index in group) for group in some]
+            notes.append(f"identical images {what} ({number}): {abridged(named, '; ')}")  # the record names all
 
     if source.test is None and source.validation is None:
         say("stay in one part of every split", groups)

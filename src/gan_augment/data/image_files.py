@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from hashlib import blake2b, file_digest
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -41,16 +42,10 @@ Shape = tuple[int, ...]
 
 
 def decode(path: Path, image_size: int, fit: str, channels: int, white: int | None = None) -> tuple[np.ndarray, bool]:
-    """Read the first frame of an image file, turned upright, with black behind transparent pixels.
+    """Read the first frame of an image file, turned upright, with black behind transparent pixels. Pillow may warn.
 
-    16 bits become 8 as round(255 value / white). Pillow may warn.
-
-    Args:
-        path: A file of any type that Pillow reads by itself; its extension does not matter.
-        image_size: Side to resize to, antialiased, in pixels.
-        fit: How to make an image square: `letterbox` (black bars), `crop` (the middle) or `stretch`.
-        channels: 3 for RGB, 1 for greyscale.
-        white: The value of white in a 16-bit file; None for 65535, if that is plausible.
+    The file may be of any type that Pillow reads by itself; its extension does not matter. Resizing is antialiased, and
+    16 bits become 8 as round(255 value / white). `conf/data/image_folder.yaml` describes the settings.
 
     Returns:
         uint8 `[C, H, W]`, and whether the file is marked as synthetic.
@@ -64,10 +59,9 @@ def decode(path: Path, image_size: int, fit: str, channels: int, white: int | No
     with Image.open(path) as image:
         if image.format == "EPS":
             raise ValueError("EPS would need another program, Ghostscript, to run it: save as PNG")
-        if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS:
-            raise ValueError(
-                f"{image.width}x{image.height} pixels, more than {Image.MAX_IMAGE_PIXELS}: save it smaller"
-            )
+        most = Image.MAX_IMAGE_PIXELS
+        if most is not None and image.width * image.height > most:
+            raise ValueError(f"{image.width}x{image.height} pixels, more than {most}: save it smaller")
         image.load()  # before reading the mark: a PNG may have texts after its pixels
         is_synthetic = read_mark(image) is not None
         picture = _to_rgb(_to_8_bit(_upright(image), white))
@@ -89,13 +83,12 @@ def _to_8_bit(image: Image.Image, white: int | None) -> Image.Image:
     if not image.mode.startswith("I"):
         return image
     pixels = np.asarray(image).astype(np.int64)  # Pillow's own conversion clips at 255
-    low, high = int(pixels.min()), int(pixels.max())
-    if low < 0 or high > (white or DEEP_WHITE):
-        raise ValueError(f"pixels from {low} to {high}, not from 0 to {white or DEEP_WHITE}: see data.white")
+    low, high, most = int(pixels.min()), int(pixels.max()), white or DEEP_WHITE
+    if low < 0 or high > most:
+        raise ValueError(f"pixels from {low} to {high}, not from 0 to {most}: see data.white")
     if white is None and 0 < high <= DEEP_WHITE // 16:  # values of 12 bits or fewer would all be dark
         raise ValueError(f"16 bits, but no pixel above {high}: set white, such as data.white=4095 or 65535")
-    white = white or DEEP_WHITE
-    return Image.fromarray(((255 * pixels + white // 2) // white).astype(np.uint8))
+    return Image.fromarray(((255 * pixels + most // 2) // most).astype(np.uint8))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -120,16 +113,7 @@ def _resize(image: Image.Image, side: int, fit: str) -> Image.Image:
 def decode_files(
     root: Path, files: list[str], image_size: int, fit: str, channels: int, white: int | None, cache: Path
 ) -> tuple[MappedImages, dict[str, str], list[str]]:
-    """Read many image files, from the cache if it has them.
-
-    Args:
-        root: Folder of the files.
-        files: Their paths relative to `root`.
-        image_size: As in `decode`.
-        fit: As in `decode`.
-        channels: As in `decode`.
-        white: As in `decode`.
-        cache: Folder of images decoded before, made when absent.
+    """Read many image files, given relative to `root`, as `decode` does, or from the cache if it has them.
 
     Returns:
         The images that can be read, in the order of their files; the reason for each file that cannot be read; and the
@@ -195,10 +179,8 @@ def _fill(
     unfinished = folder.with_suffix(".partial")
     shutil.rmtree(unfinished, ignore_errors=True)  # of a killed process
     unfinished.mkdir()
-    good: list[str] = []
-    synthetic: list[str] = []
+    good: dict[str, tuple[bytes, bool]] = {}  # hash, and whether the file is marked as synthetic
     broken: dict[str, str] = {}
-    hashes: list[bytes] = []
     try:
         # Warning filters are shared by all threads, so they are set once, outside the threads.
         with warnings.catch_warnings(), (unfinished / "images.npy").open("wb") as out:
@@ -207,16 +189,16 @@ def _fill(
             for file, result in _each(read_or_reason, root, files, "reading images"):
                 if isinstance(result, str):
                     broken[file] = result
-                    continue
-                good.append(file)
-                out.write(result[0].data)
-                hashes.append(result[1])
-                if result[2]:
-                    synthetic.append(file)
+                else:
+                    pixels, hashed, is_synthetic = result
+                    out.write(pixels.data)
+                    good[file] = hashed, is_synthetic
             out.seek(0)
             _write_header(out, (len(good), *shape))
-        np.save(unfinished / "hashes.npy", np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, HASH_BYTES))
-        write_json({"files": good, "broken": broken, "synthetic": synthetic}, unfinished / "files.json")
+        hashes = b"".join(one for one, _ in good.values())
+        np.save(unfinished / "hashes.npy", np.frombuffer(hashes, np.uint8).reshape(-1, HASH_BYTES))
+        synthetic = [file for file, (_, is_marked) in good.items() if is_marked]
+        write_json({"files": [*good], "broken": broken, "synthetic": synthetic}, unfinished / "files.json")
     except (OSError, ValueError):
         shutil.rmtree(unfinished, ignore_errors=True)  # it may be filling the disk
         raise
@@ -232,8 +214,7 @@ def _reason(error: Exception) -> str:
     """Return in a few words why a file cannot be read."""
     if isinstance(error, UnidentifiedImageError):
         return "not an image that Pillow can read"
-    strerror = error.strerror if isinstance(error, OSError) else None
-    return strerror or str(error).strip().split("\n")[0] or type(error).__name__
+    return getattr(error, "strerror", None) or str(error).strip().split("\n")[0] or type(error).__name__
 
 
 def _each(work: Callable[[Path], Result], root: Path, files: list[str], title: str) -> Iterator[tuple[str, Result]]:
@@ -241,17 +222,10 @@ def _each(work: Callable[[Path], Result], root: Path, files: list[str], title: s
 
     Threads suffice: Pillow and hashlib release the interpreter's lock.
     """
-    in_flight: deque[tuple[str, Future[Result]]] = deque()
+    in_flight: deque[Future[Result]] = deque()
     with Meter(title, len(files), "files") as meter, ThreadPoolExecutor(cpu_count()) as pool:
-
-        def finish() -> tuple[str, Result]:
-            file, future = in_flight.popleft()
-            meter.advance()
-            return file, future.result()
-
+        waiting = iter(files)
         for file in files:
-            in_flight.append((file, pool.submit(work, root / file)))
-            if len(in_flight) > IN_FLIGHT:
-                yield finish()
-        while in_flight:
-            yield finish()
+            in_flight.extend(pool.submit(work, root / one) for one in islice(waiting, IN_FLIGHT - len(in_flight)))
+            meter.advance()
+            yield file, in_flight.popleft().result()

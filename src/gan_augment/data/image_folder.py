@@ -11,12 +11,11 @@ from PIL import Image
 from gan_augment.data.image_files import DEEP_WHITE, FITS, decode_files
 from gan_augment.data.image_set import ImageSet
 from gan_augment.data.marks import check_marked
-from gan_augment.data.source import PART_BY_WORD, UNLABELLED, Source, unknown_class_notes
+from gan_augment.data.source import PART_BY_WORD, UNLABELLED, Source, abridged, unknown_class_notes
 from gan_augment.settings import check_boolean, check_choice, check_integer
 
 NOT_IMAGES = ("Thumbs.db", "desktop.ini")  # left by file managers; hidden files are skipped too
 IN_MEMORY = 256 * 2**20  # images of up to this many bytes are kept in memory
-MOST_NAMED = 5  # files named in a note
 MOST_LINES = 20  # problems of a table listed in an error
 
 Place = tuple[str, str]  # part and class; the part is "" if the user set no parts apart
@@ -34,24 +33,12 @@ def image_folder(
     allow_synthetic: bool,
     cache: str,
 ) -> Source:
-    """Read a folder of labelled images.
+    """Read a folder of labelled images; `conf/data/image_folder.yaml` describes the settings.
 
-    Args:
-        root: The folder. Without a table its sub-folders are the classes, each searched at any depth; or they are
-            `train`, `validation` (or `val`) and `test`, with the classes as sub-folders. In both cases a folder
-            `unlabelled` may hold images without labels, at any depth; names of folders within it are not used as
-            labels.
-        table: CSV file in UTF-8 with the columns `file` (relative to `root`), `label` and, if images are set apart,
-            `split` (the same words). The label of an unlabelled image may be empty and is not used. With a table,
-            folder names do not matter.
-        image_size: Side to resize to, in pixels.
-        fit: How to make images square: `letterbox` (black bars), `crop` (the middle) or `stretch`.
-        channels: 3 for RGB, 1 for greyscale.
-        white: The value of white in 16-bit files; None for 65535, and to refuse files that would then be all dark.
-        skip_broken: Whether to go on without files that cannot be read.
-        follow_links: Whether files and symbolic links may lead out of `root`.
-        allow_synthetic: Whether to accept files that are marked as synthetic, as those that gan-augment writes are.
-        cache: Folder for decoded images, made when absent.
+    Without a table the folder's sub-folders are the classes, each searched at any depth; or they are `train`,
+    `validation` (or `val`) and `test`, with the classes as sub-folders. In both cases a folder `unlabelled` may hold
+    images without labels, at any depth. In a table the column `split` has the same words, and the label of an
+    unlabelled image may be empty and is not used.
 
     Returns:
         The images in the order of their file names, classes in the order of their names; an unlabelled image has the
@@ -69,7 +56,7 @@ def image_folder(
     check_boolean("data.skip_broken", skip_broken)
     check_boolean("data.follow_links", follow_links)
     check_boolean("data.allow_synthetic", allow_synthetic)
-    folder = Path(str(root)).expanduser().resolve()
+    folder, store = (Path(str(path)).expanduser().resolve() for path in (root, cache))
     if not folder.is_dir():
         raise ValueError(f"data.root={root}: {'this is a file' if folder.exists() else 'not found'}: name a folder")
 
@@ -79,33 +66,26 @@ def image_folder(
         places = _read_table(folder, table, follow_links)
         expected = set(places.values())
     _check_classes(places, expected)
-    store = Path(str(cache)).expanduser().resolve()
     images, broken, synthetic = decode_files(folder, sorted(places), image_size, fit, channels, white, store)
     notes, reasons = [], [f"{_shown(file)} ({reason})" for file, reason in broken.items()]
     if broken and not skip_broken:
         head = f"{_count(broken, 'file')} cannot be read; set data.skip_broken=true to go on without:"
         raise ValueError("\n".join([head, *reasons]))
     if broken:
-        some = reasons if len(reasons) <= MOST_NAMED else [*reasons[:MOST_NAMED], "..."]
         verb = "was" if len(broken) == 1 else "were"
-        notes.append(f"{_count(broken, 'file')} could not be read and {verb} left out: {', '.join(some)}")
+        notes.append(f"{_count(broken, 'file')} could not be read and {verb} left out: {abridged(reasons)}")
     example = _shown(synthetic[0]) if synthetic else ""
     notes += check_marked(f"data.root={root}", len(synthetic), len(images), example, allow_synthetic)
     places = {file: places[file] for file in sorted(places) if file not in broken}
     _check_classes(places, expected)
 
     class_names = sorted({name for part, name in places.values() if part != UNLABELLED})
-    index = {(part, name): class_names.index(name) for part, name in set(places.values()) if part != UNLABELLED}
-    labels = torch.tensor([index.get(place, -1) for place in places.values()])
+    label_of = {name: label for label, name in enumerate(class_names)}
+    labels = torch.tensor([-1 if part == UNLABELLED else label_of[name] for part, name in places.values()])
     notes += unknown_class_notes((name for part, name in places.values() if part == UNLABELLED), class_names)
     is_small = len(images) * channels * image_size**2 <= IN_MEMORY
-    return Source(
-        ImageSet(images[torch.arange(len(images))] if is_small else images, labels, class_names),
-        test=_indices(places, "test"),
-        validation=_indices(places, "validation"),
-        names=list(places),
-        notes=notes,
-    )
+    kept = ImageSet(images[torch.arange(len(images))] if is_small else images, labels, class_names)
+    return Source(kept, _indices(places, "test"), _indices(places, "validation"), names=list(places), notes=notes)
 
 
 def _indices(places: Mapping[str, Place], part: str) -> torch.Tensor | None:
@@ -117,40 +97,40 @@ def _read_folders(root: Path, follow_links: bool) -> tuple[dict[str, Place], set
     """Return the place of each image file below a folder, and all places that have a folder."""
     files, folders = _list(root, follow_links)
     top = [name for name in folders if "/" not in name]
+    nested = {name.split("/")[0] for name in folders if "/" in name}  # top folders with folders of their own
     without = [name for name in top if PART_BY_WORD.get(name.lower()) == UNLABELLED]
     labelled = [name for name in top if name not in without]
     words = [name for name in labelled if name.lower() in PART_BY_WORD]
-    are_parts = bool(words) and len(words) == len(labelled)
-    if words and not are_parts and any(name.split("/")[0] in words for name in folders if "/" in name):
+    are_parts = bool(words) and words == labelled
+    if words and not are_parts and nested.intersection(words):
         raise ValueError(
             f"data.root={root}: of its folders {', '.join(words)} look like parts of a split, the others do not: "
             f"leave only {', '.join(PART_BY_WORD)} there, or only classes"
         )
-    if are_parts and not any(PART_BY_WORD[name.lower()] == "train" for name in words):
+    if are_parts and "train" not in [PART_BY_WORD[name.lower()] for name in words]:
         raise ValueError(f"data.root={root}: there is {' and '.join(top)}, but no train: add it")
 
-    def depth(path: str) -> int:
-        """Return how many folders in a path decide its place."""
-        return 2 if are_parts and path.split("/")[0] not in without else 1
-
-    def place(folder: str) -> Place:
-        first, *others = folder.split("/")
+    def place(first: str = "", second: str = "", *deeper: str) -> Place | None:
+        """Return the place of what is in these folders, None above the class folders."""
         if first in without:
-            return UNLABELLED, others[0] if others else ""
-        return (PART_BY_WORD[first.lower()], others[0]) if are_parts else ("", first)
+            return UNLABELLED, second
+        if are_parts:
+            return (PART_BY_WORD[first.lower()], second) if second else None
+        return ("", first) if first else None
 
-    expected = {place(name) for name in folders if name.count("/") == depth(name) - 1}
+    places = {name: place(*name.split("/")[:-1]) for name in files}
     extensions = {extension for extension, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    stray = [name for name in files if name.count("/") < depth(name) and Path(name).suffix.lower() in extensions]
+    stray = [name for name, where in places.items() if where is None and Path(name).suffix.lower() in extensions]
     if stray:
         raise ValueError(
             f"data.root={root}: {_count(stray, 'image')} outside the class folders, for example {_shown(stray[0])}: "
             "move them into the folders of their classes, or write a table (data.table)"
         )
-    for prefix in [f"{name}/" for name in words] if are_parts else [""]:
-        if not any(name.startswith(prefix) for name in folders if name.split("/")[0] not in without):
-            raise ValueError(f"data.root={root}: no class folder in {root / prefix}: make one for each class")
-    return {name: place(name.rpartition("/")[0]) for name in files if name.count("/") >= depth(name)}, expected
+    bare = [root / name for name in words if are_parts and name not in nested]
+    if bare or not labelled:
+        raise ValueError(f"data.root={root}: no class folder in {bare[0] if bare else root}: make one for each class")
+    expected = {where for name in folders if (where := place(*name.split("/"))) is not None}
+    return {name: where for name, where in places.items() if where is not None}, expected
 
 
 def _list(root: Path, follow_links: bool) -> tuple[list[str], list[str]]:
@@ -183,7 +163,7 @@ def _read_table(root: Path, table: str, follow_links: bool) -> dict[str, Place]:
     """Return the place of each image file in a table."""
     try:
         with Path(str(table)).expanduser().open(newline="", encoding="utf-8-sig") as text:
-            reader = csv.DictReader(text)
+            reader = csv.DictReader(text, restval="")
             columns = list(reader.fieldnames or [])
             rows = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -198,11 +178,10 @@ def _read_table(root: Path, table: str, follow_links: bool) -> dict[str, Place]:
     outside: list[str] = []
     problems: list[str] = []
     for line, row in rows:
-        path = os.path.join(root, row["file"] or "")
-        file, label = os.path.relpath(path, root), (row["label"] or "").strip()
-        part = (row["split"] or "").strip().lower() if "split" in columns else ""
+        path, label, part = os.path.join(root, row["file"]), row["label"].strip(), row.get("split", "").strip().lower()
+        file = os.path.relpath(path, root)
         if not os.path.isfile(path):
-            problems.append(f"line {line}: no file {_shown(row['file'] or '')!r} in {root}")
+            problems.append(f"line {line}: no file {_shown(row['file'])!r} in {root}")
         elif file in lines:
             problems.append(f"line {line}: {_shown(file)} is in line {lines[file]} too")
         elif not label and PART_BY_WORD.get(part) != UNLABELLED:

@@ -74,7 +74,7 @@ class MappedImages:
     def joined(self, other: "MappedImages") -> "MappedImages":
         """Return these images followed by others of the same file, without reading them."""
         assert self.path == other.path, "parts of one source lie in one file"
-        rows, hashes = (np.concatenate(pair) for pair in ((self.rows, other.rows), (self.hashes, other.hashes)))
+        rows, hashes = np.concatenate([self.rows, other.rows]), np.concatenate([self.hashes, other.hashes])
         return MappedImages(self.path, rows, hashes)
 
     def _open(self) -> np.ndarray:
@@ -84,9 +84,7 @@ class MappedImages:
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Images with their labels.
-
-    A whole data set is one, and so is each part of a split; code that gets one part can see no other.
+    """Images with their labels: a whole data set, or one part of a split, which shows nothing of the others.
 
     Attributes:
         images: uint8 `[N, C, H, W]`, in memory or in a file; `images[indices]` works for both. Points, `[N, D, 1, 1]`,
@@ -100,7 +98,6 @@ class ImageSet:
     class_names: Sequence[str]
 
     def __post_init__(self) -> None:
-        """Refuse types and shapes that the rest of the code does not expect."""
         if isinstance(self.images, Tensor):
             points = self.images.shape[2:] == (1, 1) and self.images.dtype == torch.float32
             if self.images.ndim != 4 or not (points or self.images.dtype == torch.uint8):
@@ -194,11 +191,7 @@ def rare_classes(images: ImageSet) -> list[str]:
 
 
 def first_of_each(images: ImageSet, counts: Tensor) -> ImageSet:
-    """Return the first images of each class: the given number, or all if there are fewer.
-
-    Args:
-        images: The set.
-        counts: Images per class, int64 `[K]`.
+    """Return the first images of each class: a number per class, int64 `[K]`, or all if there are fewer.
 
     Example:
         >>> images = ImageSet(torch.zeros(6, 1, 1, 1, dtype=torch.uint8), torch.tensor([0, 0, 0, 1, 1, 1]), ["a", "b"])
@@ -210,50 +203,20 @@ def first_of_each(images: ImageSet, counts: Tensor) -> ImageSet:
 
 
 def in_proportion(images: ImageSet, counts: Tensor) -> ImageSet:
-    """Return the first images of each class, as many as possible in the proportions of some counts.
-
-    Args:
-        images: The set.
-        counts: Images per class, int64 `[K]`; a class with a count of 0 is left out.
+    """Return the first images of each class, as many as possible in the proportions of some counts, int64 `[K]`.
 
     Example:
         >>> images = ImageSet(torch.zeros(6, 1, 1, 1, dtype=torch.uint8), torch.tensor([0, 0, 0, 1, 1, 1]), ["a", "b"])
         >>> in_proportion(images, torch.tensor([10, 20])).labels.tolist()
         [0, 1, 1, 1]
     """
-    pairs = [
-        (there, count) for there, count in zip(images.class_counts.tolist(), counts.tolist(), strict=True) if count
-    ]
-    if not pairs:
-        return first_of_each(images, counts)
-    there, count = min(pairs, key=lambda pair: Fraction(*pair))  # the scarcest class
-    return first_of_each(images, counts * there // count)
-
-
-def with_shuffled_labels(images: ImageSet, generator: torch.Generator) -> ImageSet:
-    """Return the same images with their labels permuted; each class keeps its number of images.
-
-    Args:
-        images: The set.
-        generator: Source of the draws, on the CPU.
-
-    Example:
-        >>> images = ImageSet(torch.zeros(6, 1, 1, 1, dtype=torch.uint8), torch.tensor([0, 0, 0, 0, 1, 1]), ["a", "b"])
-        >>> with_shuffled_labels(images, torch.Generator().manual_seed(0)).class_counts.tolist()
-        [4, 2]
-    """
-    return replace(images, labels=images.labels[torch.randperm(len(images), generator=generator)])
+    pairs = zip(images.class_counts.tolist(), counts.tolist(), strict=True)
+    share = min((Fraction(there, count) for there, count in pairs if count), default=Fraction(0))  # the scarcest class
+    return first_of_each(images, counts * share.numerator // share.denominator)
 
 
 def hash_images(images: Tensor) -> np.ndarray:
-    """Hash the pixels of each image.
-
-    Args:
-        images: `[N, C, H, W]`, uint8, or float32 for points.
-
-    Returns:
-        uint8 `[N, 16]`.
-    """
+    """Hash the pixels of each image `[N, C, H, W]` into uint8 `[N, 16]`."""
     hashes = b"".join(hash_image(image) for image in images.contiguous().numpy())
     return np.frombuffer(hashes, dtype=np.uint8).reshape(len(images), HASH_BYTES)
 
@@ -268,16 +231,11 @@ def to_float(images: Tensor) -> Tensor:
     return images if images.is_floating_point() else images.float().div_(127.5).sub_(1.0)
 
 
-def to_uint8(images: Tensor) -> Tensor:
-    """Turn floats in [-1, 1] into uint8 pixels in [0, 255]: the inverse of `to_float`.
+def from_float(images: Tensor, dtype: torch.dtype = torch.uint8) -> Tensor:
+    """Turn floats in [-1, 1] into pixel values of an image set's type: the inverse of `to_float`.
 
     Example:
-        >>> to_uint8(to_float(torch.tensor([0, 1, 128, 255], dtype=torch.uint8))).tolist()
+        >>> from_float(to_float(torch.tensor([0, 1, 128, 255], dtype=torch.uint8))).tolist()
         [0, 1, 128, 255]
     """
-    return images.add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8)
-
-
-def from_float(images: Tensor, dtype: torch.dtype) -> Tensor:
-    """Turn a network's floats in [-1, 1] into pixel values of an image set's type."""
-    return to_uint8(images) if dtype == torch.uint8 else images
+    return images.add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8) if dtype == torch.uint8 else images

@@ -17,12 +17,7 @@ MAKER = f"gan-augment {version('gan-augment')}"
 
 
 def png_mark(label: str, provenance: Mapping[str, Any]) -> PngInfo:
-    """Return the texts that mark a PNG as synthetic.
-
-    Args:
-        label: Name of the class that the image is meant to show.
-        provenance: Where it comes from, as plain values.
-    """
+    """Return the texts that mark a PNG as synthetic: its class, and where it comes from, as plain values."""
     texts = PngInfo()
     texts.add_text(KEY, json.dumps({"label": label, **provenance}))
     texts.add_text("Software", MAKER)
@@ -36,20 +31,10 @@ def read_mark(image: Image.Image) -> str | None:
 
 
 def check_marked(setting: str, num_marked: int, num_images: int, example: str, allow_synthetic: bool) -> list[str]:
-    """Raise if images are marked as synthetic and none may be.
-
-    Args:
-        setting: The setting that names the images, with its value.
-        num_marked: Number of marked images.
-        num_images: Number of all images.
-        example: Name of a marked image.
-        allow_synthetic: Whether marked images are accepted.
-
-    Returns:
-        Notes for the reader of a result: one sentence if there are marked images.
+    """Return a note if images are marked as synthetic, or none; the setting, with its value, says which images.
 
     Raises:
-        ValueError: If there are marked images that are not accepted.
+        ValueError: If there are marked images that are not allowed.
     """
     if not num_marked:
         return []

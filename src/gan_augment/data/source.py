@@ -18,17 +18,11 @@ PART_BY_WORD = {
     **{"validation": "validation", "val": "validation", "valid": "validation"},
     **{"unlabelled": UNLABELLED, "unlabeled": UNLABELLED},
 }
-MOST_NAMED = 5  # class names in a note
 
 
 @dataclass(frozen=True, eq=False)
 class Modes:
-    """A known density: equally likely Gaussians with one standard deviation in every direction.
-
-    Attributes:
-        centres: Their means, float `[M, D]`.
-        std: Their standard deviation.
-    """
+    """A known density: equally likely Gaussians with means `[M, D]` and one standard deviation in every direction."""
 
     centres: Tensor
     std: float
@@ -61,15 +55,15 @@ class Source:
         return self.names[index] if self.names is not None else f"image {index}"
 
 
+def abridged(names: Sequence[str], separator: str = ", ", most: int = 5) -> str:
+    """Join names, or the first few of many, with dots for the others."""
+    return separator.join([*names[:most], "..."] if len(names) > most else names)
+
+
 def unknown_class_notes(found: Iterable[str], class_names: Collection[str]) -> list[str]:
-    """Return a note if unlabelled images seem to show classes that no labelled image shows.
+    """Return a note, or nothing, on unlabelled images that seem to show classes that no labelled image shows.
 
-    Args:
-        found: The folder's name or the label of each unlabelled image; empty for none.
-        class_names: The classes that have labelled images.
-
-    Returns:
-        One sentence, or nothing.
+    `found` has the folder's name or the label of each unlabelled image, empty for none.
 
     Example:
         >>> print(unknown_class_notes(["", "cats", "emus", "emus"], ["cats", "dogs"])[0].split(":")[0])
@@ -79,10 +73,10 @@ def unknown_class_notes(found: Iterable[str], class_names: Collection[str]) -> l
     if not counts:
         return []
     named = [f"{name!r}, {number} image{'s' * (number > 1)}" for name, number in sorted(counts.items())]
-    shown = "; ".join(named[:MOST_NAMED]) + ("; ..." if len(named) > MOST_NAMED else "")
     return [
-        f"unlabelled images have names that are no class of the labelled ones ({shown}): if these are classes, "
-        "a model that learns from the pool takes each such image for another class; label some, or leave them out"
+        f"unlabelled images have names that are no class of the labelled ones ({abridged(named, '; ')}): if these are "
+        "classes, a model that learns from the pool takes each such image for another class; label some, or leave "
+        "them out"
     ]
 
 
@@ -95,8 +89,8 @@ def resize(images: Tensor, image_size: int | None) -> Tensor:
     if image_size is None:
         return images
     check_integer("data.image_size", image_size, low=1)
-    resized = [
-        interpolate(chunk.float(), size=(image_size, image_size), mode="bilinear", antialias=True)
-        for chunk in images.split(4096)
-    ]
-    return torch.cat([chunk.round().clamp(0, 255).to(torch.uint8) for chunk in resized])
+    resized = []
+    for chunk in images.split(4096):
+        chunk = interpolate(chunk.float(), size=(image_size, image_size), mode="bilinear", antialias=True)
+        resized.append(chunk.round().clamp(0, 255).to(torch.uint8))
+    return torch.cat(resized)

@@ -19,7 +19,7 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 
 from gan_augment.data.image_set import ImageSet
-from gan_augment.data.source import Source
+from gan_augment.data.source import Source, abridged
 from gan_augment.randomness import Stream
 from gan_augment.settings import check_integer, check_number
 
@@ -52,7 +52,6 @@ class SplitSettings:
     test_share: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what is out of range."""
         check_integer("seeds.split", self.seed, low=0)
         if self.validation_per_class is not None:
             check_integer("validation_per_class", self.validation_per_class, low=0)
@@ -70,7 +69,7 @@ class SplitSettings:
 
     @property
     def share(self) -> float | None:
-        """The share of each class's training images that is labelled; None where a number is asked for.
+        """The share of each class's training images that is labelled; None if `labels` is no percentage.
 
         Example:
             >>> SplitSettings(0, "10%").share, SplitSettings(0, 5).share
@@ -84,24 +83,8 @@ class SplitSettings:
             return None
         return share if 0 < share <= 1 else None
 
-    def check_classes(self, class_names: Sequence[str]) -> None:
-        """Raise unless the rare classes are among the classes.
-
-        Raises:
-            ValueError: If one is not.
-        """
-        if unknown := [str(name) for name in self.rare_classes if str(name) not in class_names]:
-            raise ValueError(f"imbalance.classes names {', '.join(unknown)}: use some of {', '.join(class_names)}")
-
     def divide(self, name: str, members: Tensor) -> tuple[Tensor, Tensor]:
-        """Divide the training images of a class, in the order of their permutation.
-
-        Args:
-            name: The class.
-            members: Its images, int64 `[N]`.
-
-        Returns:
-            The labelled images, and those of the pool.
+        """Divide the permuted training images of a class, int64 `[N]`, into labelled ones and the pool.
 
         Raises:
             ValueError: If there are fewer images than the budget needs.
@@ -111,10 +94,8 @@ class SplitSettings:
         else:
             number = len(members) if self.labels == "all" else int(self.labels)
         if number > len(members):
-            raise ValueError(
-                f"labels={number}, but class {name!r} has {len(members)} training images; "
-                f"use at most {len(members)}, or all"
-            )
+            have = f"class {name!r} has {len(members)} training images; use at most {len(members)}, or all"
+            raise ValueError(f"labels={number}, but {have}")
         labelled, pool = members[:number], members[number:]
         if name not in map(str, self.rare_classes):
             return labelled, pool
@@ -146,37 +127,34 @@ class Split:
 
 
 def draw_split(source: Source, settings: SplitSettings) -> Split:
-    """Draw a split.
-
-    Args:
-        source: Where the images come from. Its own validation and test images, if any, keep their role.
-        settings: How they are divided.
+    """Draw a split; the source's own validation and test images, if any, keep their role.
 
     Raises:
-        ValueError: If a class has too few images for these settings.
+        ValueError: If the settings do not fit the source, or a class has too few images for them.
     """
-    settings.check_classes(source.images.class_names)
-    validation_per_class, test_share = settings.validation_per_class, settings.test_share
-    if test_share is not None and source.test is not None:
-        raise ValueError(f"data.test_share={test_share}, but these images have a test set of their own: leave it null")
-    if validation_per_class is not None and source.validation is not None:
-        raise ValueError(
-            f"validation_per_class={validation_per_class}, but these images have a validation set of their own: "
-            "leave it null"
-        )
-
     images, labels, first = source.images, source.images.labels, source.images.first_copy
-    free = torch.ones(len(images), dtype=torch.bool)  # not in a part that the source sets apart
-    for given in (source.test, source.validation):
-        if given is not None:
-            free[given] = False
+    if unknown := [str(name) for name in settings.rare_classes if str(name) not in images.class_names]:
+        raise ValueError(f"imbalance.classes names {', '.join(unknown)}: use some of {', '.join(images.class_names)}")
+    validation_per_class, test_share = settings.validation_per_class, settings.test_share
+    given, free = {}, torch.ones(len(images), dtype=torch.bool)  # parts that the source sets apart; all else
+    for part, setting, value, own in (
+        ("test", "data.test_share", test_share, source.test),
+        ("validation", "validation_per_class", validation_per_class, source.validation),
+    ):
+        if own is not None:
+            if value is not None:
+                raise ValueError(f"{setting}={value}, but these images have a {part} set of their own: leave it null")
+            given[part], free[own] = own, False
+    has_label = labels >= 0
     # The part of an image and all its copies, at the index of the first of them.
     part_of = torch.full((len(images),), -1)
 
     def assign(part: str, members: Tensor) -> None:
         part_of[first[members]] = PARTS.index(part)
 
-    train = _distinct((free & (labels >= 0)).nonzero().squeeze(1), first)
+    train = (free & has_label).nonzero()[:, 0]
+    _, positions = np.unique(first[train].numpy(), return_index=True)
+    train = train[torch.from_numpy(np.sort(positions))]  # one of each group of copies
     if source.test is None:
         train, test = _hold_out_test(train, images, DEFAULT_TEST_SHARE if test_share is None else test_share)
         assign("test", test)
@@ -189,64 +167,41 @@ def draw_split(source: Source, settings: SplitSettings) -> Split:
             members = members[torch.randperm(len(members), generator=fixed.at(label))]
             num_validation = min(20, len(members) // 5) if validation_per_class is None else validation_per_class
             if num_validation >= len(members):
-                raise ValueError(
-                    f"validation_per_class={num_validation}, but class {name!r} has {len(members)} training images; "
-                    f"use at most {len(members) - 1}"
-                )
+                have = f"class {name!r} has {len(members)} training images; use at most {len(members) - 1}"
+                raise ValueError(f"validation_per_class={num_validation}, but {have}")
             assign("validation", members[:num_validation])
             members = members[num_validation:].sort().values
         part_of[first[members]] = LEFT_OUT
         labelled, pool = settings.divide(name, members[torch.randperm(len(members), generator=seeded.at(label))])
         assign("labelled", labelled)
         assign("pool", pool)
-    without_label = (free & (labels < 0)).nonzero().squeeze(1)
+    without_label = (free & ~has_label).nonzero()[:, 0]
     assign("pool", without_label[part_of[first[without_label]] < 0])
 
-    indices = {part: (free & (part_of[first] == number)).nonzero().squeeze(1) for number, part in enumerate(PARTS)}
+    found = {part: free & (part_of[first] == number) for number, part in enumerate(PARTS)}
+    training = free & has_label & ~found["validation"] & ~found["test"]
     # A copy without a label can only be in the pool: the other parts need labels.
-    indices |= {part: indices[part][labels[indices[part]] >= 0] for part in PARTS if part != "pool"}
-    indices |= {} if source.test is None else {"test": source.test}
-    indices |= {} if source.validation is None else {"validation": source.validation}
-    held_out = torch.isin(part_of[first], torch.tensor([PARTS.index(part) for part in ("validation", "test")]))
-    training = (free & (labels >= 0) & ~held_out).nonzero().squeeze(1)
+    fitting = {part: members if part == "pool" else members & has_label for part, members in found.items()}
+    parts = {part: members.nonzero()[:, 0] for part, members in fitting.items()} | given
     digest = hashlib.blake2b(digest_size=16)
-    for part in sorted(indices):
-        digest.update(part.encode() + indices[part].numpy().tobytes())
+    for part in sorted(parts):
+        digest.update(part.encode() + parts[part].numpy().tobytes())
     return Split(
-        **{part: images.subset(index) for part, index in indices.items()},
-        training=images.subset(training),
-        test_indices=indices["test"],
+        **{part: images.subset(indices) for part, indices in parts.items()},
+        training=images.subset(training.nonzero()[:, 0]),
+        test_indices=parts["test"],
         hash=digest.hexdigest(),
     )
-
-
-def draw_from_pool(pool: ImageSet, counts: Tensor, seed: int) -> ImageSet:
-    """Draw images of the pool with their labels; a smaller draw lies inside a larger one.
-
-    Args:
-        pool: The pool.
-        counts: Images per class, int64 `[K]`, at most as many as there are.
-        seed: The seed of the split.
-    """
-    stream, drawn = Stream(seed, "pool"), []
-    for label, count in enumerate(counts.tolist()):
-        members = (pool.labels == label).nonzero().squeeze(1)
-        drawn.append(members[torch.randperm(len(members), generator=stream.at(label))][:count])
-    return pool.subset(torch.cat(drawn))
-
-
-def _distinct(members: Tensor, first: Tensor) -> Tensor:
-    """Return the first member of each group of copies, in the order of the members."""
-    _, positions = np.unique(first[members].numpy(), return_index=True)
-    return members[torch.from_numpy(np.sort(positions))]
 
 
 def _hold_out_test(members: Tensor, images: ImageSet, share: float) -> tuple[Tensor, Tensor]:
     labels = images.labels[members]
     counts = torch.bincount(labels, minlength=images.num_classes)
     if few := [name for name, count in zip(images.class_names, counts.tolist(), strict=True) if count < 2]:
+        named = abridged([repr(name) for name in few])
+        classes = f"class {named} has" if len(few) == 1 else f"{len(few)} classes ({named}) have"
         raise ValueError(
-            f"{_classes(few)} fewer than 2 different images: one is needed to train on and one to test on; "
+            f"{classes} fewer than 2 different images: one is needed to train on and one to test on; "
             "add images, leave the class out, or set test images apart yourself"
         )
     num_test, num_classes = int(np.ceil(share * len(members))), images.num_classes
@@ -264,8 +219,3 @@ def _hold_out_test(members: Tensor, images: ImageSet, share: float) -> tuple[Ten
         if len(is_test[own].unique()) == 1:
             is_test[own[torch.randperm(len(own), generator=order.at(label))[0]]] ^= True
     return members[~is_test[members]], members[is_test[members]]
-
-
-def _classes(names: Sequence[str]) -> str:
-    shown = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
-    return f"class {shown} has" if len(names) == 1 else f"{len(names)} classes ({shown}) have"

@@ -1,8 +1,12 @@
-"""Standard data sets: sources without files of the user. Each is one function and one YAML under `conf/data/`."""
+"""Standard data sets: sources without files of the user. Each is one function and one YAML under `conf/data/`.
+
+`image_size` is the side to resize to, in pixels; None keeps the original. `root` is the folder that holds, or will
+hold, the data set's own folder; it is downloaded when absent, with a progress bar. A `ValueError` says that the files
+cannot be downloaded, or cannot be read.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -20,11 +24,7 @@ LENGTHS = {
 
 
 def digits(image_size: int | None = None) -> Source:
-    """Load the 1,797 handwritten digits of 8x8 pixels that come with scikit-learn (Alpaydin and Kaynak 1998).
-
-    Args:
-        image_size: Side to resize to, in pixels; None keeps 8.
-    """
+    """Load the 1,797 handwritten digits of 8x8 pixels that come with scikit-learn (Alpaydin and Kaynak 1998)."""
     from sklearn.datasets import load_digits
 
     data = load_digits()
@@ -33,90 +33,38 @@ def digits(image_size: int | None = None) -> Source:
 
 
 def mnist(root: str, image_size: int | None = None) -> Source:
-    """Load MNIST (LeCun et al. 1998): 60,000 training and 10,000 test images of 28x28 pixels, digits.
-
-    Args:
-        root: Folder that holds, or will hold, `MNIST/raw`; downloaded when absent, with a progress bar.
-        image_size: Side to resize to, in pixels; None keeps 28.
-
-    Raises:
-        ValueError: If the files cannot be downloaded, or cannot be read.
-    """
-    from torchvision.datasets import MNIST
-
-    return _published(MNIST, root, "MNIST/raw", "four", image_size, DIGITS)
+    """Load MNIST (LeCun et al. 1998): 60,000 training and 10,000 test images of 28x28 pixels, digits."""
+    return _published("MNIST", root, "MNIST/raw", "four", image_size, DIGITS)
 
 
 def fashion_mnist(root: str, image_size: int | None = None) -> Source:
-    """Load Fashion-MNIST (Xiao et al. 2017): 60,000 training and 10,000 test images of 28x28 pixels, clothes.
-
-    Args:
-        root: Folder that holds, or will hold, `FashionMNIST/raw`; downloaded when absent, with a progress bar.
-        image_size: Side to resize to, in pixels; None keeps 28.
-
-    Raises:
-        ValueError: If the files cannot be downloaded, or cannot be read.
-    """
-    from torchvision.datasets import FashionMNIST
-
-    return _published(FashionMNIST, root, "FashionMNIST/raw", "four", image_size)
+    """Load Fashion-MNIST (Xiao et al. 2017): 60,000 training and 10,000 test images of 28x28 pixels, clothes."""
+    return _published("FashionMNIST", root, "FashionMNIST/raw", "four", image_size)
 
 
 def usps(root: str, image_size: int | None = None) -> Source:
-    """Load USPS (Hull 1994): 7,291 training and 2,007 test images of 16x16 pixels, digits from envelopes.
-
-    Args:
-        root: Folder that holds, or will hold, `USPS`; downloaded when absent, with a progress bar.
-        image_size: Side to resize to, in pixels; None keeps 16.
-
-    Raises:
-        ValueError: If the files cannot be downloaded, or cannot be read.
-    """
-    from torchvision.datasets import USPS
-
-    return _published(USPS, root, "USPS", "two", image_size, DIGITS, below="USPS")
+    """Load USPS (Hull 1994): 7,291 training and 2,007 test images of 16x16 pixels, digits from envelopes."""
+    return _published("USPS", root, "USPS", "two", image_size, DIGITS)
 
 
 def cifar10(root: str, image_size: int | None = None) -> Source:
     """Load CIFAR-10 (Krizhevsky 2009): 50,000 training and 10,000 test images of 32x32 pixels, in colour.
 
     Its files are pickles, which torchvision reads only if their checksums equal the published ones.
-
-    Args:
-        root: Folder that holds, or will hold, `cifar-10-batches-py`; downloaded when absent, with a progress bar.
-        image_size: Side to resize to, in pixels; None keeps 32.
-
-    Raises:
-        ValueError: If the files cannot be downloaded, or cannot be read.
     """
-    from torchvision.datasets import CIFAR10
-
-    return _published(CIFAR10, root, "cifar-10-batches-py", "seven", image_size)
+    return _published("CIFAR10", root, "cifar-10-batches-py", "seven", image_size)
 
 
 def _published(
-    kind: Any,
-    root: str,
-    folder: str,
-    num_files: str,
-    image_size: int | None,
-    class_names: Sequence[str] | None = None,
-    below: str = "",
+    name: str, root: str, folder: str, num_files: str, image_size: int | None, class_names: Sequence[str] | None = None
 ) -> Source:
-    """Read one of torchvision's data sets, downloaded when absent.
+    """Read a data set of torchvision, whose files are in a folder below the root; class names default to its own."""
+    from torchvision import datasets
 
-    Args:
-        kind: torchvision's class.
-        root: Folder of all data sets.
-        folder: Folder of its files, relative to `root`.
-        num_files: Number of its files, in words.
-        image_size: Side to resize to, in pixels; None keeps the original size.
-        class_names: One name per class; None takes torchvision's.
-        below: Folder that torchvision gets as its root, relative to `root`.
-    """
-    name, where = kind.__name__, Path(root).expanduser() / folder
+    where = Path(root).expanduser() / folder
+    home = where if name == "USPS" else Path(root).expanduser()  # torchvision makes a folder for each of the others
     try:
-        parts = [kind(str(Path(root).expanduser() / below), train=train, download=True) for train in (True, False)]
+        parts = [getattr(datasets, name)(str(home), train=train, download=True) for train in (True, False)]
     except Exception as error:  # of many kinds: from the network, the archive, or a broken file
         if any(where.glob("*")):
             remedy = "delete the broken files there, and they are downloaded again"

@@ -13,34 +13,19 @@ NUM_TEST = 2500  # points held out from the GAN
 
 
 def ring(num_points: int = 100_000) -> Source:
-    """Draw from 8 Gaussians on a circle of radius 1, of standard deviation .01 (Metz et al. 2017; Lin et al. 2018).
-
-    Args:
-        num_points: Points to train on.
-    """
+    """Draw from 8 Gaussians on a circle of radius 1, of standard deviation .01 (Metz et al. 2017; Lin et al. 2018)."""
     angles = torch.arange(8) * (2 * math.pi / 8)
     return _draw(torch.stack([angles.cos(), angles.sin()], dim=1), 0.01, half_width=1.1, num_points=num_points)
 
 
 def grid(num_points: int = 100_000) -> Source:
-    """Draw from 25 Gaussians at {-4, -2, 0, 2, 4}^2, of standard deviation .05 (Lin et al. 2018).
-
-    Args:
-        num_points: Points to train on.
-    """
+    """Draw from 25 Gaussians at {-4, -2, 0, 2, 4}^2, of standard deviation .05 (Lin et al. 2018)."""
     steps = torch.arange(-4.0, 5.0, 2.0)
     return _draw(torch.cartesian_prod(steps, steps), 0.05, half_width=4.5, num_points=num_points)
 
 
 def _draw(centres: torch.Tensor, std: float, half_width: float, num_points: int) -> Source:
-    """Draw training and test points of an equal mixture, float32 `[N, 2, 1, 1]` in [-1, 1], all of one class.
-
-    Args:
-        centres: Means, float `[M, 2]`.
-        std: Standard deviation of each.
-        half_width: The coordinate that is scaled to 1: the networks' range is [-1, 1].
-        num_points: Points to train on.
-    """
+    """Draw points, `[N, 2, 1, 1]`, all of one class; `half_width` becomes 1, as the networks' range is [-1, 1]."""
     check_integer("data.num_points", num_points, low=1)
     random, number = Stream(0, "toy").at(0), num_points + NUM_TEST
     which = torch.randint(len(centres), (number,), generator=random)

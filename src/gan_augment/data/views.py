@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from gan_augment.data.image_set import ImageSet
-from gan_augment.data.split import Split, draw_from_pool
+from gan_augment.data.split import Split
+from gan_augment.randomness import Stream
 
 SEES = ("labelled", "pool_images", "pool_labels")
 
@@ -47,25 +49,32 @@ class Views:
         if not len(self.split.pool):
             raise ValueError(
                 "augmentation.sees=pool_images, but the pool is empty: every training image is labelled, so images "
-                "without labels have nothing to add. The pool is what the setting labels leaves: use a "
-                "smaller one, or an arm without a pool"
+                "without labels have nothing to add. The pool is what the setting labels leaves: use a smaller one, "
+                "or an arm without a pool"
             )
         return self.split.pool.without_labels()
 
     def labelled_pool(self, wanted: Tensor) -> ImageSet:
         """Draw images of the pool with their labels: so many of each class, int64 `[K]`, or as many as there are.
 
+        A smaller draw lies inside a larger one.
+
         Raises:
             ValueError: If there is none to draw.
         """
         self._need("pool_labels")
-        counts = wanted.minimum(self.split.pool.class_counts)
+        pool, stream = self.split.pool, Stream(self.seed, "pool")
+        counts = wanted.minimum(pool.class_counts)
         if not counts.any():
             raise ValueError(
-                "augmentation.extra=pool_labelled, but the pool has no labelled image to give: it is what "
-                "the setting labels leaves, so use a smaller one"
+                "augmentation.extra=pool_labelled, but the pool has no labelled image to give: it is what the setting "
+                "labels leaves, so use a smaller one"
             )
-        return draw_from_pool(self.split.pool, counts, self.seed)
+        drawn = []
+        for label, count in enumerate(counts.tolist()):
+            members = (pool.labels == label).nonzero()[:, 0]
+            drawn.append(members[torch.randperm(len(members), generator=stream.at(label))][:count])
+        return pool.subset(torch.cat(drawn))
 
     def _need(self, sees: str) -> None:
         if self.sees != sees:

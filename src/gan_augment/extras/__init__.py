@@ -20,11 +20,11 @@ def plan_extra(plan: Plan) -> Extra:
     Raises:
         ValueError: If no extra has this name, or the arm sees too little or too much for it.
     """
-    arm, known = plan.config.arm, extras()
+    arm, known, methods = plan.config.arm, extras(), plan.config.names(Method)
     check_choice("augmentation.extra", arm.extra, known)
-    check_choice("augmentation.method", arm.method, plan.config.names(Method))
+    check_choice("augmentation.method", arm.method, methods)
     if arm.teacher is not None:
-        check_choice("augmentation.teacher", arm.teacher, plan.config.names(Method))
+        check_choice("augmentation.teacher", arm.teacher, methods)
     kind, row = known[arm.extra], f"augmentation.sees={arm.sees} with augmentation.extra={arm.extra}"
     method, sees, name = plan.config.parts[arm.method], kind.sees, arm.extra
     if kind is NoExtra and method is not None:
@@ -32,11 +32,8 @@ def plan_extra(plan: Plan) -> Extra:
     if arm.sees not in sees:
         raise ValueError(f"{row}: {name} is for augmentation.sees={' or '.join(sees)}")
     if (arm.teacher is not None) != (arm.sees == "pool_images" and kind is not NoExtra):
-        needed = arm.teacher is None
-        raise ValueError(
-            f"{row} and augmentation.teacher={arm.teacher}: "
-            + ("name the method that labels the pool" if needed else "leave teacher null")
-        )
+        advice = "name the method that labels the pool" if arm.teacher is None else "leave teacher null"
+        raise ValueError(f"{row} and augmentation.teacher={arm.teacher}: {advice}")
     return kind.plan(plan)
 
 

@@ -44,11 +44,7 @@ class PseudoLabelling(Stage):
     threshold: float
 
     def run(self, folder: Path, made: Mapping[str, Path]) -> None:
-        """Write the labels that the teacher is confident of.
-
-        Raises:
-            ValueError: If there are none.
-        """
+        """Write the labels that the teacher is confident of; raise a ValueError if there are none."""
         confidence, labels = self.teacher.load(made["teacher"]).probabilities(self.pool).max(dim=1)
         taken = (confidence >= self.threshold).nonzero().squeeze(1)
         if not len(taken):

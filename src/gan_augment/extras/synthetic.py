@@ -1,12 +1,14 @@
 """Extras from a generator: its images with their labels or with shuffled labels."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
+import torch
+
 from gan_augment.contracts import Extra, GeneratorSettings, Plan
-from gan_augment.data.image_set import ImageSet, with_shuffled_labels
+from gan_augment.data.image_set import ImageSet
 from gan_augment.extras.pseudo_labelling import plan_pseudo_labels
 from gan_augment.generators.sampling import Synthesis, SynthesisSettings
 from gan_augment.randomness import Stream
@@ -43,12 +45,11 @@ class Synthetic(Extra):
                 "classifier=none"
             )
         seen = labelled if knows_classes else labelled.as_one_class()
-        pool = plan.views.pool if config.arm.sees == "pool_images" else None
-        labels = plan_pseudo_labels(plan) if pool is not None and knows_classes else None
+        labels = plan_pseudo_labels(plan) if plan.pool is not None and knows_classes else None
         like = labelled if settings.asks_teacher else seen
         return cls(
             Synthesis(
-                gan=generator.stage(config, seen, pool, labels, plan.watch),
+                gan=generator.stage(plan, seen, labels),
                 teacher=plan.teacher() if settings.asks_teacher else None,
                 settings=settings,
                 images=settings.count(like.class_counts).tolist(),
@@ -75,5 +76,7 @@ class ShuffledSynthetic(Synthetic):
     name = "shuffled_synthetic"
 
     def images(self, labelled: ImageSet, made: Mapping[str, Path], seed: int) -> ImageSet:
-        """Return the images with shuffled labels."""
-        return with_shuffled_labels(super().images(labelled, made, seed), Stream(seed, "labels").at(0))
+        """Return the images with shuffled labels; each class keeps its number of images."""
+        images = super().images(labelled, made, seed)
+        order = torch.randperm(len(images), generator=Stream(seed, "labels").at(0))
+        return replace(images, labels=images.labels[order])

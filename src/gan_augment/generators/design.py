@@ -25,13 +25,16 @@ class GANSettings:
         discriminator_steps: Discriminator steps per generator step.
         reuse_fakes: Whether the generator learns from the images of the discriminator's last step, as in PyTorch's
             DCGAN tutorial, which is less work; otherwise new ones are generated.
-        generator_learning_rate: Of Adam.
-        discriminator_learning_rate: Of Adam.
+        generator_learning_rate: Of its Adam.
+        discriminator_learning_rate: Of its Adam.
         betas: Of both Adams.
         decay: Whether both learning rates fall to 0 along a half cosine; otherwise they are constant.
         ema_half_life: Half-life of the generator's running average, in images.
         ema_ramp_up: The half-life is at most this share of the images seen so far, so that the average forgets the
             random start.
+
+    Raises:
+        ValueError: If a value is out of range.
     """
 
     images_seen: int
@@ -46,18 +49,15 @@ class GANSettings:
     ema_ramp_up: float
 
     def __post_init__(self) -> None:
-        """Refuse values out of range."""
-        check_integer("generator.batch_size", self.batch_size, low=1)
-        check_integer("generator.discriminator_steps", self.discriminator_steps, low=1)
+        for name in ("batch_size", "discriminator_steps", "ema_half_life"):
+            check_integer(f"generator.{name}", getattr(self, name), low=1)
         # At least one generator step.
         check_integer("generator.images_seen", self.images_seen, low=self.batch_size * self.discriminator_steps)
-        check_number("generator.generator_learning_rate", self.generator_learning_rate, 0, 1, open_low=True)
-        check_number("generator.discriminator_learning_rate", self.discriminator_learning_rate, 0, 1, open_low=True)
+        for name in ("generator_learning_rate", "discriminator_learning_rate", "ema_ramp_up"):
+            check_number(f"generator.{name}", getattr(self, name), 0, 1, open_low=True)
+        for name in ("reuse_fakes", "decay"):
+            check_boolean(f"generator.{name}", getattr(self, name))
         check_betas("generator.betas", self.betas)
-        check_boolean("generator.reuse_fakes", self.reuse_fakes)
-        check_boolean("generator.decay", self.decay)
-        check_integer("generator.ema_half_life", self.ema_half_life, low=1)
-        check_number("generator.ema_ramp_up", self.ema_ramp_up, 0, 1, open_low=True)
 
     @property
     def num_steps(self) -> int:
@@ -70,12 +70,7 @@ class GANDesign:
     """The parts of a GAN.
 
     Attributes:
-        architecture: Bodies of generator and discriminator.
-        conditioning: How labels reach them.
-        loss: The losses of both.
-        penalties: Gradient penalties of the discriminator.
-        augmentation: Augmentation of the discriminator's images, real and generated.
-        settings: How both are trained.
+        augmentation: Of the discriminator's images, real and generated.
         nodes: The configuration nodes of the parts above except the settings, for checkpoints and keys.
     """
 
@@ -101,17 +96,8 @@ class GANDesign:
         return self.conditioning.discriminator(self.architecture, shape, num_classes)
 
     def check(self, shape: ImageShape, num_classes: int) -> None:
-        """Check that the architecture can make such images and that the parts fit together.
-
-        Raises:
-            ValueError: If not.
-        """
+        """Raise a ValueError unless the architecture can make such images and the parts fit together."""
         self.architecture.check(shape)
         if shape.is_point and self.augmentation.is_on:
             raise ValueError("discriminator_augmentation changes pictures, but these are points: leave it none")
         self.penalties.check(self.discriminator(shape, num_classes))
-
-    @property
-    def compares(self) -> bool:
-        """Whether real and generated images are compared pairwise and so need the same labels."""
-        return self.loss.pairs or self.penalties.are_on

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 
 from gan_augment.artefacts.generator import Generator, chosen_checkpoint
 from gan_augment.artefacts.weights import FILE, save_weights
 from gan_augment.augmentation.discriminator import DiffAugment
 from gan_augment.config import Config
-from gan_augment.contracts import GeneratorSettings, Watch
+from gan_augment.contracts import GeneratorSettings, Plan, Watch
 from gan_augment.data.batches import Batch, ImageBatches, Part
 from gan_augment.data.clusters import cluster_centres, divide_classes, draw_clusters
 from gan_augment.data.image_set import ImageSet, from_float
@@ -41,17 +40,13 @@ CURVES_END = "signals.json"  # the last point of each curve, in a stage's folder
 
 
 class GAN(Training):
-    """A GAN under manual optimisation: discriminator and generator take turns.
+    """A GAN under manual optimisation: the discriminator and the generator of a design take turns.
 
     Args:
-        generator: (latents `[B, latent_dim]`, labels `[B]`) -> images `[B, C, H, W]` in [-1, 1].
-        discriminator: (images `[B, C, H, W]`, labels `[B]`) -> logits `[B]`.
-        design: Their losses and settings.
         label_counts: Real images per label, int64 `[K]`; generated labels are drawn in the same proportions. Labels are
             classes, or their clusters if the conditioning has clusters.
-        seed: Seed of latents and labels of the generated images.
+        seed: Seed of all draws.
         about: Metadata of its checkpoints.
-        log_every_n_steps: Steps between two points of the curves.
     """
 
     CURVES = (
@@ -75,12 +70,10 @@ class GAN(Training):
         label_counts: Tensor,
         seed: int,
         about: Mapping[str, Any] | None = None,
-        log_every_n_steps: int = 50,
     ) -> None:
-        super().__init__(seed, design.settings.num_steps, log_every_n_steps)
+        super().__init__(seed, design.settings.num_steps)
         self.automatic_optimization = False
-        self.generator = generator
-        self.discriminator = discriminator
+        self.generator, self.discriminator = generator, discriminator
         self.ema = copy.deepcopy(generator).requires_grad_(False).eval()
         self.design = design
         self.loss, self.penalties, self.settings = design.loss, design.penalties, design.settings
@@ -91,22 +84,17 @@ class GAN(Training):
         of_generator = torch.tensor([name.endswith("/generator") for name in self.CURVES]).float()
         self.register_buffer("of_generator", of_generator, persistent=False)
 
-    def axis(self, step: int) -> int:
-        """Return the real images seen, the axis of all curves."""
-        return self.images_seen(step)
-
     def images_seen(self, step: int) -> int:
         """Return how many real images the discriminator has seen after a step."""
         return (step + 1) * self.settings.batch_size
 
+    axis = images_seen
+
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Return one Adam for the discriminator and one for the generator."""
         betas = (self.settings.betas[0], self.settings.betas[1])
-        rates = self.learning_rates(0)
-        return [
-            torch.optim.Adam(network.parameters(), lr=rate, betas=betas, fused=True)
-            for network, rate in zip((self.discriminator, self.generator), rates, strict=True)
-        ]
+        pairs = zip((self.discriminator, self.generator), self.learning_rates(0), strict=True)
+        return [torch.optim.Adam(network.parameters(), lr=rate, betas=betas, fused=True) for network, rate in pairs]
 
     def learning_rates(self, step: int) -> tuple[float, float]:
         """Return the discriminator's and the generator's learning rate in a step."""
@@ -119,25 +107,17 @@ class GAN(Training):
         self._clock = time.perf_counter()
 
     def generate(self, purpose: str, batch: Batch, step: int) -> tuple[Tensor, Tensor]:
-        """Generate one batch of images.
+        """Generate images `[B, C, H, W]` and the labels `[B]` they are meant to show, for a player's step.
 
         If real and generated images are compared pairwise, the labels are those of the real images. Otherwise they are
-        drawn in the proportions of the real ones: otherwise class frequencies alone would tell real from generated
-        images. The generator's batch norm takes its statistics from the batches of both players: their latents have
-        the same distribution, so both estimate the same mean and variance.
-
-        Args:
-            purpose: The player whose step it is: `discriminator` or `generator`.
-            batch: The real images of the step.
-            step: The training step.
-
-        Returns:
-            Images `[B, C, H, W]` and the labels `[B]` they are meant to show.
+        drawn in the same proportions, so that class frequencies alone do not tell real from generated images. The
+        generator's batch norm takes its statistics from the batches of both players: their latents have the same
+        distribution, so both estimate the same mean and variance.
         """
         random, batch_size = self.draws[purpose].at(step), self.settings.batch_size
         latents = torch.randn(batch_size, self.latent_dim, generator=random, device=self.device)
         labels = self.labels[torch.randint(len(self.labels), (batch_size,), generator=random, device=self.device)]
-        if self.design.compares:
+        if self.design.loss.pairs or self.design.penalties.are_on:
             labels = batch.labels
         return self.generator(latents, labels), labels
 
@@ -157,11 +137,8 @@ class GAN(Training):
         return self.design.augmentation(images, self.draws[f"augmentation/{whose}"].at(step))
 
     def discriminate(self, real: tuple[Tensor, Tensor], fake: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the discriminator's logits, float32 `[B]`, on real and on generated images with their labels.
-
-        In one forward pass, except when a logit depends on the rest of the batch: then separately.
-        """
-        if self.design.architecture.couples_images:
+        """Return the discriminator's logits, float32 `[B]`, on real and on generated images with their labels."""
+        if self.design.architecture.couples_images:  # a logit depends on the rest of its batch
             return self.discriminator(*real).float(), self.discriminator(*fake).float()
         images, labels = (torch.cat(tensors) for tensors in zip(real, fake, strict=True))
         on_real, on_fake = self.discriminator(images, labels).float().split([len(real[0]), len(fake[0])])
@@ -177,8 +154,7 @@ class GAN(Training):
 
         with torch.no_grad():
             fakes, fake_labels = shared or self.generate("discriminator", batch, step)
-            fakes = fakes.detach()
-            reals, fakes = self.augment(batch.images, "real", step), self.augment(fakes, "fake", step)
+            reals, fakes = self.augment(batch.images, "real", step), self.augment(fakes.detach(), "fake", step)
         on_real, on_fake = self.discriminate((reals, batch.labels), (fakes, fake_labels))
         discriminator_loss = self.loss.discriminator(on_real, on_fake)
         if self.penalties.are_due(step):
@@ -212,16 +188,15 @@ class GAN(Training):
 
     def average(self, step: int) -> None:
         """Move the averaged generator towards the current one."""
-        images = self.settings.batch_size * self.settings.discriminator_steps
-        half_life, ramp_up = self.settings.ema_half_life, self.settings.ema_ramp_up
-        self.update_average(self.ema, self.generator, images, self.images_seen(step), half_life, ramp_up)
+        settings, seen = self.settings, self.images_seen(step)
+        images = settings.batch_size * settings.discriminator_steps
+        self.update_average(self.ema, self.generator, images, seen, settings.ema_half_life, settings.ema_ramp_up)
 
     def _watch(
         self, step: int, discriminator_loss: Tensor, generator_loss: Tensor | None, on_real: Tensor, on_fake: Tensor
     ) -> None:
         """Record whether the losses of a step are finite and, every `WATCH_EVERY` steps, values for the curves."""
-        total = discriminator_loss if generator_loss is None else discriminator_loss + generator_loss
-        self.expect_finite(total)
+        self.expect_finite(discriminator_loss if generator_loss is None else discriminator_loss + generator_loss)
         turns = self.settings.discriminator_steps
         if step // turns % max(1, WATCH_EVERY // turns):
             return
@@ -230,10 +205,9 @@ class GAN(Training):
         accuracies = (on_real > boundary).float().mean(), (on_fake < boundary).float().mean()
         outputs = self.loss.output(on_real).mean(), self.loss.output(on_fake).mean()
         loss = norm = torch.zeros_like(discriminator_loss)
-        counted = 1 - self.of_generator  # no generator step yet in this turn
+        counted: Tensor | float = 1 - self.of_generator  # no generator step yet in this turn
         if generator_loss is not None:
-            loss, norm = generator_loss, gradient_norm(self.generator)
-            counted = torch.ones_like(counted)
+            loss, norm, counted = generator_loss, gradient_norm(self.generator), 1.0
         losses, norms = (discriminator_loss, loss), (gradient_norm(self.discriminator), norm)
         self.add_points(torch.stack([*losses, *outputs, *accuracies, *norms]), counted)
 
@@ -244,8 +218,8 @@ class GAN(Training):
 
     def _draw_curves(self, step: int) -> None:
         now = time.perf_counter()
-        speed = self.log_every_n_steps * self.settings.batch_size / (now - self._clock)
-        self.draw_curves(step, {"images_per_second": speed})
+        images = self.log_every_n_steps * self.settings.batch_size
+        self.draw_curves(step, images_per_second=images / (now - self._clock))
         self._clock = now
 
 
@@ -274,15 +248,9 @@ class GANGenerator(GANSettings, GeneratorSettings):
         """Whether the generator is conditioned on classes."""
         return config.part("conditioning", Conditioning).knows_classes
 
-    def stage(
-        self,
-        config: Config,
-        labelled: ImageSet,
-        pool: ImageSet | None,
-        pseudo_labels: Stage | None,
-        watch: Watch | None,
-    ) -> "TrainGAN":
+    def stage(self, plan: Plan, labelled: ImageSet, pseudo_labels: Stage | None) -> "TrainGAN":
         """Plan the stage that trains the GAN."""
+        config = plan.config
         design = GANDesign(
             config.part("architecture", Architecture),
             config.part("conditioning", Conditioning),
@@ -295,9 +263,9 @@ class GANGenerator(GANSettings, GeneratorSettings):
         return TrainGAN(
             labelled=labelled,
             design=design,
-            pool=pool,
+            pool=plan.pool,
             pseudo_labels=pseudo_labels,
-            watch=watch,
+            watch=plan.watch,
             seed=config.seeds.gan,
             hardware=config.hardware,
         )
@@ -309,7 +277,6 @@ class TrainGAN(Stage):
 
     Attributes:
         labelled: The images it learns from.
-        design: The parts of the GAN.
         pool: Unlabelled images that it also learns from; None for none.
         pseudo_labels: The stage that labels the pool, for a GAN that knows classes; without one it sees all of them.
         watch: Measures it during training.
@@ -326,7 +293,7 @@ class TrainGAN(Stage):
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """Everything the output depends on. The watch is among the settings, as in keys of stored stages."""
+        """Everything the output depends on, with the watch among the settings, as in keys of stored stages."""
         found = super().identity
         watched = {"judge_every": None, "best_by": None} if self.watch is None else self.watch.settings
         settings = found["settings"] | {"gan": found["settings"]["gan"] | watched}
@@ -358,21 +325,14 @@ class TrainGAN(Stage):
             "label_counts": seen.class_counts.tolist(),
             "pool_images": len(seen) - len(self.labelled),
         }
-        system = GAN(
-            initialised(lambda: design.generator(shape, num_classes), seed, "init/generator"),
-            initialised(lambda: design.discriminator(shape, num_classes), seed, "init/discriminator"),
-            design,
-            seen.class_counts,
-            seed,
-            about,
-        )
+        generator = initialised(lambda: design.generator(shape, num_classes), seed, "init/generator")
+        discriminator = initialised(lambda: design.discriminator(shape, num_classes), seed, "init/discriminator")
+        system = GAN(generator, discriminator, design, seen.class_counts, seed, about)
         if clusters > 1:
             set_centres(system, cluster_centres(seen))
         data = ImageBatches([Part(seen, settings.batch_size, "order")], settings.num_steps, seed)
-        watching: list[Callback] = [SampleGrid(images, seed)]
-        if self.watch is not None:
-            watching.append(self.watch.callback(made, seed, folder))
-        self.hardware.fit(system, data, folder, callbacks=tuple(watching))
+        watching = () if self.watch is None else (self.watch.callback(made, seed, folder),)
+        self.hardware.fit(system, data, folder, callbacks=(SampleGrid(images, seed), *watching))
         write_json({name.replace("/", "_"): value for name, value in system.last_points.items()}, folder / CURVES_END)
         system.save(folder / FILE, images_seen=settings.num_steps * settings.batch_size)
 

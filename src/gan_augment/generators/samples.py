@@ -27,9 +27,8 @@ class SampleGrid(Callback):
     """
 
     def __init__(self, real: ImageSet, seed: int, num_grids: int = 12) -> None:
-        self.num_grids = num_grids
+        self._real, self.num_grids = real, num_grids
         self._num_classes = min(real.num_classes, MOST_CLASSES)
-        self._real = real
         self._diversity = None if real.shape.is_point else class_diversity(real, self._num_classes)
         self._stream = Stream(seed, "grid")
 

@@ -33,6 +33,9 @@ class SynthesisSettings:
         truncation: Largest absolute value of a latent's numbers, above 0; None for no bound.
         selection: `all`; or `confident`, only images whose label the teacher is confident of.
         threshold: Smallest probability of the label for a confident teacher, in [0, 1); None without a teacher.
+
+    Raises:
+        ValueError: If a value is out of range, or there is a threshold without a teacher, or the reverse.
     """
 
     per_class: int
@@ -43,7 +46,6 @@ class SynthesisSettings:
     threshold: float | None
 
     def __post_init__(self) -> None:
-        """Refuse values out of range."""
         check_integer("synthesis.per_class", self.per_class, low=1)
         check_choice("synthesis.quotas", self.quotas, QUOTAS)
         check_number("synthesis.latent_scale", self.latent_scale, 0, 10, open_low=True)
@@ -73,10 +75,7 @@ class SynthesisSettings:
         return self.selection == "confident"
 
     def count(self, class_counts: Tensor) -> Tensor:
-        """Return how many images of each class to make, int64 `[K]`.
-
-        Args:
-            class_counts: Labelled images per class, int64 `[K]`.
+        """Return how many images of each class to make, from the labelled ones per class, both int64 `[K]`.
 
         Raises:
             ValueError: If there are none to make.
@@ -95,9 +94,10 @@ class SynthesisSettings:
                     "labelled images already: use a larger number"
                 )
             return wanted
-        exact = self.per_class * len(class_counts) * class_counts.double() / class_counts.sum()
+        total = self.per_class * len(class_counts)
+        exact = total * class_counts.double() / class_counts.sum()
         wanted = exact.floor().long()
-        left = self.per_class * len(class_counts) - int(wanted.sum())
+        left = total - int(wanted.sum())
         wanted[(wanted - exact).argsort(stable=True)[:left]] += 1  # the classes that lost most by rounding
         return wanted
 
@@ -109,15 +109,10 @@ def synthesize(
     seed: int,
     teacher: TrainedClassifier | None = None,
 ) -> SyntheticSet:
-    """Make a synthetic set.
+    """Make a synthetic set; `class_counts` are the labelled images per class, int64 `[K]`.
 
-    Args:
-        generator: Makes the images.
-        settings: How many images, and which.
-        class_counts: Labelled images per class, int64 `[K]`.
-        seed: Seed of the latents.
-        teacher: A classifier trained on labelled images, if the settings need one. It also labels the images of a
-            generator that knows no classes (Lee 2013, pseudo-labels).
+    A teacher, if the settings need one, also labels the images of a generator that knows no classes (Lee 2013,
+    pseudo-labels).
 
     Raises:
         ValueError: If the teacher knows other classes, or a class still lacks images after 50 times as many candidates.
@@ -127,16 +122,13 @@ def synthesize(
         images = first_images(generator, wanted, seed, settings.latents)
         numbers = torch.cat([torch.arange(count) for count in wanted.tolist()])
         return SyntheticSet(images, numbers, torch.full((len(images),), math.nan), len(images))
-    if generator.knows_classes:
-        if [*teacher.class_names] != [*class_names]:
-            raise ValueError(
-                f"the teacher knows the classes {', '.join(teacher.class_names[:MOST_NAMED])}, the generator "
-                f"{', '.join(class_names[:MOST_NAMED])}: use one trained on the same classes"
-            )
-        each = [wanted.where(torch.arange(len(wanted)) == label, 0) for label in range(len(wanted))]
-        parts = [_select(generator, label, one, settings, seed, teacher) for label, one in enumerate(each) if one.any()]
-    else:
-        parts = [_select(generator, 0, wanted, settings, seed, teacher)]
+    if generator.knows_classes and [*teacher.class_names] != [*class_names]:
+        raise ValueError(
+            f"the teacher knows the classes {', '.join(teacher.class_names[:MOST_NAMED])}, the generator "
+            f"{', '.join(class_names[:MOST_NAMED])}: use one trained on the same classes"
+        )
+    rows = wanted.diag() if generator.knows_classes else wanted[None]  # for each label of the generator
+    parts = [_select(generator, label, row, settings, seed, teacher) for label, row in enumerate(rows) if row.any()]
     pixels, labels, found, confidence = (torch.cat([part[column] for part, _ in parts]) for column in range(4))
     order = labels.argsort(stable=True)
     taken = ImageSet(pixels[order], labels[order], teacher.class_names)
@@ -145,11 +137,8 @@ def synthesize(
 
 def first_images(generator: Generator, wanted: Tensor, seed: int, latents: Latents = AS_IN_TRAINING) -> ImageSet:
     """Make the first `wanted` images of each class, int64 `[K]`."""
-    made = [
-        generator.images(label, torch.arange(count), seed, latents)
-        for label, count in enumerate(wanted.tolist())
-        if count
-    ]
+    counts = enumerate(wanted.tolist())
+    made = [generator.images(label, torch.arange(count), seed, latents) for label, count in counts if count]
     labels = torch.arange(len(wanted)).repeat_interleave(wanted)
     return ImageSet(torch.cat(made), labels, generator.class_names)
 
@@ -159,8 +148,7 @@ def _select(
 ) -> tuple[tuple[Tensor, ...], int]:
     """Select the first images of a generator's label that the teacher is confident of, `wanted` `[K]` per class.
 
-    Returns:
-        Pixels, the teacher's labels, numbers and the teacher's confidence; and the number of candidates.
+    Return pixels, the teacher's labels, numbers and the teacher's confidence; and the number of candidates.
     """
     missing, at_once = wanted.clone(), math.ceil(int(wanted.sum()) / BLOCK) * BLOCK  # whole blocks
     assert settings.threshold is not None
@@ -192,7 +180,6 @@ class Synthesis(Stage):
 
     Attributes:
         gan: The stage that trains the generator.
-        settings: How many images, and which.
         images: Images to make of each class.
         like: The labelled images that the quotas refer to, with the classes of the synthetic ones.
         teacher: The stage that trains the selecting classifier; None for no selection.

@@ -26,12 +26,7 @@ class AdversarialLoss(ABC):
 
     @abstractmethod
     def generator(self, fake: Tensor, real: Tensor) -> Tensor:
-        """Return the generator's loss, a scalar.
-
-        Args:
-            fake: The discriminator's logits `[B]` on the generator's images.
-            real: Its logits `[B]` on the real images of the step; empty unless `pairs`.
-        """
+        """Return the generator's loss, a scalar, from logits `[B]` on its images and, if `pairs`, on real ones."""
 
     def output(self, logits: Tensor) -> Tensor:
         """Turn logits into the outputs D that the curves show; by default the logits themselves."""
@@ -43,21 +38,15 @@ class _CrossEntropy(AdversarialLoss):
     """A discriminator D = sigmoid(logit) that estimates the probability of "real" by cross-entropy.
 
     It minimises -log D(x) - log(1 - D(G(z))), written with softplus(a) = log(1 + exp(a)), which does not overflow.
-    With one-sided label smoothing s, its target on real images is 1 - s in place of 1, and the first term becomes
-    -(1 - s) log D(x) - s log(1 - D(x)) (Salimans et al. 2016, section 3.4), which keeps D from overconfidence on real
-    images. The target on generated ones stays 0: any other would reward the generator for staying where it is wrong.
-
-    Attributes:
-        label_smoothing: The s, at most 0.5.
-
-    Raises:
-        ValueError: If it is out of range.
+    With one-sided label smoothing s, at most 0.5, its target on real images is 1 - s in place of 1, and the first term
+    becomes -(1 - s) log D(x) - s log(1 - D(x)) (Salimans et al. 2016, section 3.4), which keeps D from overconfidence
+    on real images. The target on generated ones stays 0: any other would reward the generator for staying where it is
+    wrong.
     """
 
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse a target closer to generated than to real."""
         check_number("loss.label_smoothing", self.label_smoothing, 0, 0.5)
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -73,8 +62,8 @@ class _CrossEntropy(AdversarialLoss):
 class Minimax(_CrossEntropy):
     """The minimax loss, which saturates (Goodfellow et al. 2014, eq. 1).
 
-    With D = sigmoid(logit), the discriminator minimises -log D(x) - log(1 - D(G(z))) and the generator the negative of
-    its second term, log(1 - D(G(z))), whose slope in the logit is -D(G(z)): zero where the discriminator is confident.
+    The generator minimises log(1 - D(G(z))), whose slope in the logit is -D(G(z)): zero where the discriminator is
+    confident.
 
     Example:
         >>> import torch
@@ -92,8 +81,8 @@ class Minimax(_CrossEntropy):
 class NonSaturating(_CrossEntropy):
     """The non-saturating loss (Goodfellow et al. 2014, section 3).
 
-    With D = sigmoid(logit), the discriminator minimises -log D(x) - log(1 - D(G(z))) and the generator -log D(G(z)),
-    whose slope in the logit is D(G(z)) - 1: steepest where the discriminator is confident.
+    The generator minimises -log D(G(z)), whose slope in the logit is D(G(z)) - 1: steepest where the discriminator is
+    confident.
 
     Example:
         >>> import torch
@@ -112,9 +101,8 @@ class NonSaturating(_CrossEntropy):
 class LeastSquares(AdversarialLoss):
     """The least squares loss (Mao et al. 2017, eq. 8).
 
-    With D(x) the logit, the discriminator minimises 1/2 (D(x) - 1)^2 + 1/2 (D(G(z)) + 1)^2 and the generator
-    1/2 D(G(z))^2. With these targets, the paper's a = -1, b = 1 and c = 0, the generator minimises a Pearson chi^2
-    divergence, and a logit above 0 means "real", as in the other losses; with 0, 1 and 1, its eq. 9, neither holds.
+    With the paper's a = -1, b = 1 and c = 0, the generator minimises a Pearson chi^2 divergence, and a logit above 0
+    means "real", as in the other losses; with 0, 1 and 1, its eq. 9, neither holds.
     """
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -127,11 +115,7 @@ class LeastSquares(AdversarialLoss):
 
 
 class Hinge(AdversarialLoss):
-    """The hinge loss (Lim and Ye 2017; Miyato et al. 2018, eqs. 16 and 17).
-
-    With D(x) the logit, the discriminator minimises max(0, 1 - D(x)) + max(0, 1 + D(G(z))), which ignores images beyond
-    the margin, and the generator -D(G(z)).
-    """
+    """The hinge loss, without a slope beyond the margin (Lim and Ye 2017; Miyato et al. 2018, eqs. 16 and 17)."""
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         """Return mean max(0, 1 - real) + mean max(0, 1 + fake)."""
@@ -146,10 +130,9 @@ class Hinge(AdversarialLoss):
 class Wasserstein(AdversarialLoss):
     """The Wasserstein loss (Arjovsky et al. 2017, eqs. 2 and 3).
 
-    With f(x) the logit, the discriminator, here a critic, minimises f(G(z)) - f(x) and the generator -f(G(z)). The
-    negative of the critic's loss is at most the earth mover's distance while the slope of f is at most 1, and equal to
-    it for the best f. Clipped weights hold the slope below some constant, a gradient penalty (Gulrajani et al. 2017)
-    holds it near 1; without either the loss has no lower bound.
+    The discriminator is a critic: the negative of its loss is at most the earth mover's distance while its slope is at
+    most 1, and equal to it for the best critic. Clipped weights hold the slope below some constant, a gradient penalty
+    (Gulrajani et al. 2017) holds it near 1; without either the loss has no lower bound.
 
     Attributes:
         weight_clip: Bound of the critic's weights, at most 1; None with a gradient penalty.
@@ -161,7 +144,6 @@ class Wasserstein(AdversarialLoss):
     weight_clip: float | None = 0.01
 
     def __post_init__(self) -> None:
-        """Refuse a bound out of range."""
         if self.weight_clip is not None:
             check_number("loss.weight_clip", self.weight_clip, 0, 1, open_low=True)
 
@@ -177,9 +159,11 @@ class Wasserstein(AdversarialLoss):
 class Relativistic(AdversarialLoss):
     """The relativistic pairing loss, RpGAN (Jolicoeur-Martineau 2018; Huang et al. 2024, eq. 2).
 
-    With C(x) the logit, and each real image x of a batch paired with a generated one, the discriminator minimises
-    -log sigmoid(C(x) - C(G(z))) and the generator -log sigmoid(C(G(z)) - C(x)). It has no minimum that drops modes (Sun
-    et al. 2020), but without R1 and R2 it need not converge.
+    Each real image of a batch is paired with a generated one. The loss has no minimum that drops modes (Sun et al.
+    2020), but without R1 and R2 it need not converge.
+
+    Raises:
+        ValueError: If there are not as many real images as generated ones.
 
     Example:
         >>> import torch
@@ -192,19 +176,11 @@ class Relativistic(AdversarialLoss):
     pairs = True
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Return mean softplus(fake - real).
-
-        Raises:
-            ValueError: If there are not as many real images as generated ones.
-        """
+        """Return mean softplus(fake - real)."""
         return softplus(-_lead(real, fake)).mean()
 
     def generator(self, fake: Tensor, real: Tensor) -> Tensor:
-        """Return mean softplus(real - fake).
-
-        Raises:
-            ValueError: If there are not as many real images as generated ones.
-        """
+        """Return mean softplus(real - fake)."""
         return softplus(_lead(real, fake)).mean()
 
 

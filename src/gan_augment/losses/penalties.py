@@ -9,23 +9,16 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from gan_augment.settings import check_integer, check_number
 
-Critic = Callable[[Tensor], Tensor]  # images [B, C, H, W] -> logits [B], each a function of its own image
+# Images [B, C, H, W] -> logits [B], each a function of its own image. If it takes labels, they are bound already: one
+# for each place in the batch, so the real and the generated image at the same place have the same label.
+Critic = Callable[[Tensor], Tensor]
 
 
 def gradient_penalty(critic: Critic, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
     """Hold the slope at 1 between real and generated images (Gulrajani et al. 2017, eq. 3).
 
-    The mean of (||grad D(x^)|| - 1)^2 at x^ = mix * x + (1 - mix) * G(z), with the Euclidean norm. It penalises a slope
-    below 1 too.
-
-    Args:
-        critic: D. If it takes labels, they are bound already, one for each place in the batch.
-        real: x, float `[B, C, H, W]`.
-        fake: G(z), float `[B, C, H, W]`.
-        mix: Draws `[B]`, uniform in [0, 1].
-
-    Returns:
-        A scalar, at least 0, differentiable in the critic's weights.
+    The mean of (||grad D(x^)|| - 1)^2 at x^ = mix * x + (1 - mix) * G(z), with the Euclidean norm and draws `mix`
+    `[B]`, uniform in [0, 1]. It penalises a slope below 1 too. Differentiable in the critic's weights.
 
     Example:
         >>> images = torch.zeros(2, 1, 1, 1)
@@ -38,14 +31,7 @@ def gradient_penalty(critic: Critic, real: Tensor, fake: Tensor, mix: Tensor) ->
 def zero_centred(critic: Critic, images: Tensor) -> Tensor:
     """Flatten the discriminator: R1 at real images, R2 at generated ones (Mescheder et al. 2018, eqs. 9 and 10).
 
-    The mean of 1/2 ||grad D(x)||^2, without the paper's weight gamma.
-
-    Args:
-        critic: D. If it takes labels, they are bound already, one for each place in the batch.
-        images: x, float `[B, C, H, W]`.
-
-    Returns:
-        A scalar, at least 0, differentiable in the critic's weights.
+    The mean of 1/2 ||grad D(x)||^2, without the paper's weight gamma. Differentiable in the critic's weights.
 
     Example:
         >>> zero_centred(lambda images: 3 * images.flatten(), torch.zeros(2, 1, 1, 1)).item()
@@ -85,10 +71,8 @@ class Penalties:
     interval: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse values out of range."""
-        check_number("penalty.gradient_penalty", self.gradient_penalty, 0, 10_000)
-        check_number("penalty.r1", self.r1, 0, 10_000)
-        check_number("penalty.r2", self.r2, 0, 10_000)
+        for name in ("gradient_penalty", "r1", "r2"):
+            check_number(f"penalty.{name}", getattr(self, name), 0, 10_000)
         check_integer("penalty.interval", self.interval, low=1)
 
     @property
@@ -101,12 +85,9 @@ class Penalties:
         return self.are_on and step % self.interval == 0
 
     def check(self, discriminator: nn.Module) -> None:
-        """Refuse a discriminator whose logits depend on the other images of the batch.
+        """Raise a ValueError if a penalty is on and the discriminator has batch norm.
 
         The batch-standard-deviation layer passes: Karras et al. 2018 and 2020 train it with such penalties.
-
-        Raises:
-            ValueError: If a penalty is on and the discriminator has batch norm.
         """
         if self.are_on and any(isinstance(module, _BatchNorm) for module in discriminator.modules()):
             raise ValueError(
@@ -115,19 +96,9 @@ class Penalties:
             )
 
     def __call__(self, critic: Critic, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
-        """Return the penalty to add to the discriminator's loss in a step in which it is due.
+        """Return the penalty, a scalar, to add to the discriminator's loss in a step in which it is due.
 
         Computed in float32 at any precision of the training: the gradient of a gradient loses too much in bfloat16.
-
-        Args:
-            critic: The discriminator. If it takes labels, they are bound already, one for each place in the batch, so
-                the real and the generated image at the same place have the same label.
-            real: The step's real images `[B, C, H, W]`.
-            fake: Its generated ones, `[B, C, H, W]`.
-            mix: Draws `[B]`, uniform in [0, 1], for the gradient penalty.
-
-        Returns:
-            A scalar, at least 0, differentiable in the critic's weights.
         """
         with torch.autocast(real.device.type, enabled=False):
             real, fake, mix = real.float(), fake.float(), mix.float()

@@ -1,4 +1,4 @@
-"""Losses of a discriminator that is a classifier: pure functions of its K logits.
+"""Losses of a discriminator that is a classifier: scalars from its logits `[B, K]` or its features.
 
 An image is real and of class k with probability exp(l_k) / (Z + 1), Z = sum_j exp(l_j), and generated with probability
 1 / (Z + 1): a softmax over K + 1 logits of which the last is fixed at 0. Adding a constant to all K + 1 logits changes
@@ -15,13 +15,7 @@ FIRST_STEP = 0.03  # size of the random step that starts the search for the wors
 
 
 def real_loss(logits: Tensor) -> Tensor:
-    """Classify images without labels as real: the mean of -log Z / (Z + 1) = softplus(log Z) - log Z.
-
-    Args:
-        logits: `[B, K]`, of real images.
-
-    Returns:
-        A scalar, at least 0.
+    """Classify images without labels as real: the mean of -log Z / (Z + 1) = softplus(log Z) - log Z, at least 0.
 
     Example:
         >>> round(real_loss(torch.zeros(1, 3)).item(), 4)  # Z = 3
@@ -31,13 +25,7 @@ def real_loss(logits: Tensor) -> Tensor:
 
 
 def fake_loss(logits: Tensor) -> Tensor:
-    """Classify images as generated: the mean of -log 1 / (Z + 1) = softplus(log Z).
-
-    Args:
-        logits: `[B, K]`, of generated images.
-
-    Returns:
-        A scalar, at least 0.
+    """Classify images as generated: the mean of -log 1 / (Z + 1) = softplus(log Z), at least 0.
 
     Example:
         >>> round(fake_loss(torch.zeros(1, 3)).item(), 4)  # Z = 3
@@ -49,12 +37,8 @@ def fake_loss(logits: Tensor) -> Tensor:
 def feature_matching(real: Tensor, fake: Tensor) -> Tensor:
     """Match the mean features of generated images to those of real ones (Salimans et al. 2016, section 3.1).
 
-    Args:
-        real: The discriminator's features `[B, F]` of real images: the target, through which no gradient flows.
-        fake: Its features `[B, F]` of generated images.
-
-    Returns:
-        The mean square of the F differences of means, a scalar.
+    The mean square of the F differences of means, from the discriminator's features `[B, F]`. No gradient flows through
+    those of real images, the target.
 
     Example:
         >>> feature_matching(torch.tensor([[1.0, 0.0], [3.0, 0.0]]), torch.tensor([[0.0, 0.0]])).item()
@@ -66,11 +50,7 @@ def feature_matching(real: Tensor, fake: Tensor) -> Tensor:
 def conditional_entropy(logits: Tensor) -> Tensor:
     """Reward confident predictions: the mean entropy of the K class probabilities (Dai et al. 2017, eq. 9).
 
-    Args:
-        logits: `[B, K]`, of real images without labels.
-
-    Returns:
-        A scalar in [0, log K], in nats.
+    In [0, log K], in nats, of real images without labels.
 
     Example:
         >>> round(conditional_entropy(torch.zeros(1, 2)).item(), 4)
@@ -82,13 +62,8 @@ def conditional_entropy(logits: Tensor) -> Tensor:
 def pull_away(features: Tensor) -> Tensor:
     """Make generated images differ: the mean squared cosine between the features of two (Zhao et al. 2017, eq. 4).
 
-    Dai et al. 2017, section 5, use it to spread the generator over the low-density regions between classes.
-
-    Args:
-        features: `[B, F]` of generated images, B at least 2.
-
-    Returns:
-        A scalar in [0, 1].
+    In [0, 1], from features `[B, F]`, B at least 2. Dai et al. 2017, section 5, use it to spread the generator over the
+    low-density regions between classes.
 
     Example:
         >>> pull_away(torch.tensor([[2.0, 0.0], [0.0, 1.0]])).item(), round(pull_away(torch.ones(2, 3)).item(), 4)
@@ -104,20 +79,17 @@ def virtual_adversarial(
 ) -> Tensor:
     """Keep predictions constant around each image, in the worst direction (Miyato et al. 2018, eqs. 5, 6 and 12).
 
-    The mean of KL(p || p(x + r)), where r has a length of `radius` and the direction of the divergence's gradient at a
-    small random step. If p is the network's own prediction at x, this is one power iteration towards the direction in
-    which the prediction changes most; otherwise it is the direction in which the two predictions diverge fastest.
+    The mean of KL(p || p(x + r)), in nats, where r has a length of `radius` and the direction of the divergence's
+    gradient at a small random step. If p is the network's own prediction at x, this is one power iteration towards the
+    direction in which the prediction changes most; otherwise it is the direction in which the two diverge fastest.
 
     Args:
         network: Images `[B, C, H, W]` -> logits `[B, K]`.
         images: x, float `[B, C, H, W]` in [-1, 1], without labels.
         logits: Logits of p, `[B, K]`, through which no gradient flows. In the paper they are the same network's on the
             same images; those of a better network, or on other views of the images, make predictions agree with them.
-        radius: Length of r, as the root mean square of its pixels.
+        radius: Root mean square of the pixels of r.
         random: Source of the random step, on the images' device.
-
-    Returns:
-        A scalar, at least 0, in nats.
     """
     target = logits.detach().log_softmax(dim=1)
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from gan_augment.artefacts.classifier import TrainedClassifier
 from gan_augment.artefacts.generator import Generator
@@ -78,20 +78,22 @@ class Measure(ABC):
     """An evaluation of a trial: a node in `measures`.
 
     A measure that fails leaves a warning in the record and never fails the trial.
+
+    Attributes:
+        needs: The role of a stage without which it does not apply; None if it always applies.
     """
 
-    def stages(self, plan: Plan, split: Split, stages: Mapping[str, Stage]) -> Mapping[str, Stage] | None:
-        """Plan its additional stages, by role; None if it does not apply to the trial.
+    needs: ClassVar[str | None] = None
 
-        Args:
-            plan: The plan of the trial.
-            split: All images: a measure may use those that training must not see.
-            stages: The trial's stages, by role.
+    def stages(self, plan: Plan, split: Split, stages: Mapping[str, Stage]) -> Mapping[str, Stage] | None:
+        """Plan its additional stages, by role; None if it does not apply to the trial with these stages.
+
+        The split holds all images: a measure may use those that training must not see.
 
         Raises:
             ValueError: If it applies and a setting does not fit.
         """
-        return {}
+        return {} if self.needs is None or self.needs in stages else None
 
     def notes(self, split: Split, stages: Mapping[str, Stage]) -> tuple[str, ...]:
         """Return, in a sentence, why it does not apply where a reader would expect it."""
@@ -109,6 +111,4 @@ class Measure(ABC):
 class GeneratorMeasure(Measure):
     """A measure of generated images: it applies to trials with a generator."""
 
-    def stages(self, plan: Plan, split: Split, stages: Mapping[str, Stage]) -> Mapping[str, Stage] | None:
-        """Apply if there are generated images."""
-        return {} if "synthesis" in stages else None
+    needs = "synthesis"

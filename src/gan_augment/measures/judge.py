@@ -72,11 +72,7 @@ class Judge(Measure):
         )
 
     def stage(self, config: Config, split: Split) -> JudgeStage:
-        """Plan the stage that trains the judge.
-
-        Raises:
-            ValueError: If Inception cannot be loaded.
-        """
+        """Plan the stage that trains the judge; raise a ValueError if Inception is needed and cannot be loaded."""
         if self.inception:
             inception_network()
         assert config.classical is not None, "points have no judge"
@@ -102,11 +98,7 @@ class Judge(Measure):
         return (reason,) if reason and "synthesis" in stages else ()
 
     def watch(self, config: Config, split: Split) -> "JudgeWatch | None":
-        """Plan the measurements while the generator trains.
-
-        Raises:
-            ValueError: If there is no judge, or no validation image.
-        """
+        """Plan the measurements while the generator trains; raise a ValueError without judge or validation images."""
         if self.every is None:
             return None
         if reason := why_no_judge(split.training):

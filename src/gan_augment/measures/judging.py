@@ -11,57 +11,42 @@ import torch
 from torch import Tensor
 
 from gan_augment.artefacts.classifier import TrainedClassifier
-from gan_augment.artefacts.weights import FILE
-from gan_augment.augmentation.classical import ClassicalTransform
-from gan_augment.data.batches import ImageBatches, Part
+from gan_augment.data.batches import Part
 from gan_augment.data.image_set import ImageSet, first_of_each
+from gan_augment.methods.base import ClassifierStage
 from gan_augment.methods.supervised import ClassifierSettings, train_classifier
 from gan_augment.metrics.fidelity import Features, judge_metrics
 from gan_augment.metrics.inception import inception_distances, inception_features
 from gan_augment.networks.judge import Judge as JudgeNetwork
 from gan_augment.records.metric_meanings import GENERATOR_METRICS
-from gan_augment.settings import build
-from gan_augment.stages import Stage
-from gan_augment.training.hardware import Hardware
+from gan_augment.settings import errors_of
 
 JUDGED = 2000  # least number of generated images to compare with validation images
 SEED = 0  # of every judge, so that all trials are measured alike
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class JudgeStage(Stage):
-    """Trains a judge.
+class JudgeStage(ClassifierStage):
+    """Trains a judge, which compares generated images with the validation images.
 
     Attributes:
         training: Its training images: all labelled images outside validation and test.
-        validation: The images it compares generated ones with.
         judge: How it is trained.
-        classical: The node of the data set's transforms, applied to its training images.
     """
 
     name, version = "judge", 2
 
     training: ImageSet
-    validation: ImageSet
     judge: ClassifierSettings
-    classical: Mapping[str, Any]
 
     @cached_property
     def num_features(self) -> int:
-        """The number of features it compares images by.
-
-        Raises:
-            ValueError: If its network cannot take such images, or is not a judge's network.
-        """
-        where = "measures.judge"
-        try:
+        """The number of features; raises a ValueError if the network cannot take such images or is no judge's."""
+        with errors_of("measures.judge"):
             network = self.judge.build(self.training.shape, self.training.num_classes)
-        except ValueError as error:
-            raise ValueError(str(error) if str(error).startswith(where) else f"{where}: {error}") from error
         if not isinstance(network, JudgeNetwork):
-            raise ValueError(
-                f"{where}.network is of type {type(network).__name__}: use gan_augment.networks.judge.Judge"
-            )
+            kind = type(network).__name__
+            raise ValueError(f"measures.judge.network is of type {kind}: use gan_augment.networks.judge.Judge")
         return network.num_features
 
     def check(self) -> None:
@@ -70,30 +55,8 @@ class JudgeStage(Stage):
 
     def run(self, folder: Path, made: Mapping[str, Path]) -> None:
         """Train the judge and write its weights."""
-        transform = build(self.classical, "data.classical", ClassicalTransform)
-        train(self.training, self.validation, self.judge, transform, self.hardware, folder)
-
-    def load(self, folder: Path) -> TrainedClassifier:
-        """Read the judge."""
-        return TrainedClassifier.load(self.checkpoint(folder), self.hardware.device)
-
-    def checkpoint(self, folder: Path) -> Path:
-        """Return the file of the judge's weights."""
-        return folder / FILE
-
-
-def train(
-    images: ImageSet,
-    validation: ImageSet,
-    settings: ClassifierSettings,
-    transform: ClassicalTransform | None,
-    hardware: Hardware,
-    folder: Path,
-) -> None:
-    """Train a judge's network on images and write its weights into a folder."""
-    parts = [Part(images, settings.batch_size, "order")]
-    data = ImageBatches(parts, settings.num_steps, SEED, validation, settings.batch_size)
-    train_classifier(data, images, validation, settings, SEED, hardware, folder, transform)
+        parts = [Part(self.training, self.judge.batch_size, "order")]
+        train_classifier(self, parts, self.training, self.judge, folder)
 
 
 def features_of(judge: TrainedClassifier, images: ImageSet) -> Features:
@@ -106,11 +69,16 @@ def features_of(judge: TrainedClassifier, images: ImageSet) -> Features:
     return Features(features, logits.argmax(dim=1), images.labels)
 
 
-def how_many_to_judge(validation: ImageSet) -> Tensor:
-    """Return how many images of each class the judge measures, int64 `[K]`.
+def share_right(predicted: Tensor, labels: Tensor) -> float:
+    """Return the share of right predictions, in [0, 1]."""
+    return float((predicted == labels).double().mean())
 
-    A multiple of the validation images, so that the classes have the same proportions: 2,000 images or a few more.
-    Without validation images it is as many of each class, since their labels can still be evaluated.
+
+def how_many_to_judge(validation: ImageSet) -> Tensor:
+    """Return how many images of each class the judge measures, int64 `[K]`: 2,000 or a few more in all.
+
+    A multiple of the validation images, so that the classes have the same proportions; without validation images as
+    many of each class, since their labels can still be evaluated.
     """
     if not len(validation):
         return torch.full((validation.num_classes,), math.ceil(JUDGED / validation.num_classes))
@@ -125,15 +93,14 @@ def judge_images(
     teacher: TrainedClassifier | None = None,
     inception: bool = False,
 ) -> tuple[dict[str, Any], list[str]]:
-    """Compare generated images with real ones that no training has seen.
+    """Compare generated images with validation images, which no training has seen.
 
     Args:
         judge: The judge.
         generated: Unselected images of the generator, in the proportions of the validation images.
         validation: Real images outside the training of judge, generator and teacher.
         training: The judge's training images.
-        teacher: The classifier trained only on the labelled images; None if there is none or if it labelled the
-            generator's training images.
+        teacher: A classifier trained only on the labelled images, which labelled none for the generator.
         inception: Whether to compare them by the features of Inception too.
 
     Returns:
@@ -149,10 +116,9 @@ def judge_images(
     copied, _ = judge_metrics(seen, features_of(judge, copies), validation.class_names)
     metrics["real"] = {name: copied[name] for name in GENERATOR_METRICS if name in copied}
     if teacher is not None:
-        predicted = teacher.probabilities(generated).argmax(dim=1)
-        metrics["gan_test"] = float((predicted == generated.labels).double().mean())
+        metrics["gan_test"] = share_right(teacher.probabilities(generated).argmax(dim=1), generated.labels)
     if generated.num_classes > 1 and len(seen):
-        metrics["judge_accuracy"] = float((seen.predicted == seen.labels).double().mean())
+        metrics["judge_accuracy"] = share_right(seen.predicted, seen.labels)
     if inception:
         reference = inception_features(validation, judge.device)
         metrics["real"] |= inception_distances(reference, inception_features(copies, judge.device))[0]

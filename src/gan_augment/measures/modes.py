@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 import torch
 
-from gan_augment.data.image_set import ImageSet
-from gan_augment.data.source import Modes
 from gan_augment.measures.base import Finished, GeneratorMeasure
 from gan_augment.metrics.modes import mode_metrics
 from gan_augment.records.findings import Findings
@@ -16,13 +14,11 @@ class FoundModes(GeneratorMeasure):
     """The metrics of `mode_metrics`, and a warning of modes without a sample."""
 
     def find(self, finished: Finished) -> Findings:
-        """Measure if the density is known."""
-        return Findings() if finished.modes is None else found_modes(finished.synthetic, finished.modes)
-
-
-def found_modes(synthetic: ImageSet, modes: Modes) -> Findings:
-    """Compare generated points `[N, D, 1, 1]` with the density of the real ones."""
-    metrics = mode_metrics(synthetic.images[torch.arange(len(synthetic))].flatten(1), modes)
-    dropped = len(modes.centres) - metrics["modes_found"]
-    warning = f"Mode collapse: {dropped} of {len(modes.centres)} modes have no sample near them"
-    return Findings({"gan": metrics}, (warning,) if dropped else ())
+        """Compare generated points with the density of the real ones, if it is known."""
+        synthetic, modes = finished.synthetic, finished.modes
+        if modes is None:
+            return Findings()
+        metrics = mode_metrics(synthetic.images[torch.arange(len(synthetic))].flatten(1), modes)
+        dropped = len(modes.centres) - metrics["modes_found"]
+        warning = f"Mode collapse: {dropped} of {len(modes.centres)} modes have no sample near them"
+        return Findings({"gan": metrics}, (warning,) if dropped else ())

@@ -22,49 +22,35 @@ class Pictures(GeneratorMeasure):
 
     def find(self, finished: Finished) -> Findings:
         """Draw into the trial's folder."""
-        draw_side_by_side(finished.real, finished.synthetic, finished.folder / "samples.png")
+        folder, synthetic = finished.folder, finished.synthetic
+        draw_side_by_side(finished.real, synthetic, folder / "samples.png")
         if not finished.real.shape.is_point:
             seen, pool = finished.split.labelled, finished.stages["gan"].image_sets.get("pool")
-            seen = seen if pool is None else seen.joined(pool)
-            draw_pictures(finished.generator, seen, finished.synthetic, finished.folder)
+            draw_nearest(synthetic, seen if pool is None else seen.joined(pool), folder / "nearest.png")
+            draw_interpolation(finished.generator, folder / "interpolation.png")
+            if finished.generator.knows_classes:
+                draw_class_walk(finished.generator, folder / "class_walk.png")
         return Findings()
-
-
-def draw_pictures(generator: Generator, real: ImageSet, synthetic: ImageSet, folder: Path) -> None:
-    """Draw `interpolation.png`, `nearest.png` and, if the generator knows classes, `class_walk.png`.
-
-    Args:
-        generator: A generator of pictures, not points.
-        real: Its training images.
-        synthetic: Some of its images.
-        folder: Where to write.
-    """
-    draw_interpolation(generator, folder / "interpolation.png")
-    draw_nearest(synthetic, real, folder / "nearest.png")
-    if generator.knows_classes:
-        draw_class_walk(generator, folder / "class_walk.png")
 
 
 def draw_interpolation(generator: Generator, path: Path) -> None:
     """Go from one latent vector to another along a great circle (White 2016), one row per class."""
-    names, latents, labels = generator.class_names[:MOST_CLASSES], [], []
+    names, drawn = generator.class_names[:MOST_CLASSES], []
     for label in range(len(names)):
         (start, shown), (end, _) = (generator.draw(label, number, SEED) for number in (0, 1))
-        latents += [slerp(start, end, float(share)) for share in torch.linspace(0, 1, NUM_COLUMNS)]
-        labels += [shown] * NUM_COLUMNS
-    images = generator.show(torch.stack(latents), torch.stack(labels))
-    draw_rows(images, NUM_COLUMNS, names, "from one latent to another", path)
+        drawn += [(slerp(start, end, float(share)), shown) for share in torch.linspace(0, 1, NUM_COLUMNS)]
+    latents, labels = map(torch.stack, zip(*drawn, strict=True))
+    draw_rows(generator.show(latents, labels), NUM_COLUMNS, names, "from one latent to another", path)
 
 
 def draw_class_walk(generator: Generator, path: Path) -> None:
     """Draw one latent vector per row through all classes."""
-    num_classes, latents, labels = min(len(generator.class_names), MOST_CLASSES), [], []
+    num_classes, drawn = min(len(generator.class_names), MOST_CLASSES), []
     for number in range(NUM_COLUMNS):
-        drawn = [generator.draw(label, number, SEED) for label in range(num_classes)]
-        latents += [drawn[0][0]] * num_classes
-        labels += [shown for _, shown in drawn]
-    images = generator.show(torch.stack(latents), torch.stack(labels))
-    draw_rows(images, num_classes, (), "the same latent in every class, a row a latent", path)
+        row = [generator.draw(label, number, SEED) for label in range(num_classes)]
+        drawn += [(row[0][0], shown) for _, shown in row]
+    latents, labels = map(torch.stack, zip(*drawn, strict=True))
+    draw_rows(generator.show(latents, labels), num_classes, (), "the same latent in every class, a row a latent", path)
 
 
 def draw_nearest(synthetic: ImageSet, real: ImageSet, path: Path) -> None:
@@ -82,12 +68,7 @@ def draw_nearest(synthetic: ImageSet, real: ImageSet, path: Path) -> None:
 
 
 def slerp(start: Tensor, end: Tensor, share: float) -> Tensor:
-    """Go some way from one vector to another along the great circle between them (Shoemake 1985).
-
-    Args:
-        start: `[D]`.
-        end: `[D]`.
-        share: How far to go, in [0, 1].
+    """Go a share of the way, in [0, 1], from one vector `[D]` to another along their great circle (Shoemake 1985).
 
     Example:
         >>> slerp(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]), 0.5)
@@ -100,11 +81,9 @@ def slerp(start: Tensor, end: Tensor, share: float) -> Tensor:
 
 
 def nearest(images: Tensor, among: ImageSet) -> Tensor:
-    """Return the index of the image nearest to each, pixel by pixel, int64 `[N]`.
+    """Return the index of the image nearest to each of `[N, C, H, W]`, pixel by pixel, int64 `[N]`.
 
-    Args:
-        images: uint8 `[N, C, H, W]`.
-        among: The images to search; they may be in a file.
+    The images to search may be in a file.
     """
     pixels = images.flatten(1).float()
     # Filled in place: small results kept between the chunks would fragment the memory, so that no later chunk could

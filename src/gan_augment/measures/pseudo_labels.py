@@ -1,57 +1,36 @@
 """The measure `pseudo_labels`: the accuracy of a teacher's labels, by labels of the pool that no training sees."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from gan_augment.artefacts.pseudo_labels import PseudoLabels
-from gan_augment.contracts import Plan
-from gan_augment.data.image_set import ImageSet
-from gan_augment.data.split import Split
 from gan_augment.measures.base import Finished, Measure
 from gan_augment.records.findings import Findings
-from gan_augment.stages import Stage
 
 MOST_NAMED = 10  # classes in a warning
 
 
 @dataclass(frozen=True)
 class PseudoLabelAccuracy(Measure):
-    """How many pool images a teacher labels, and how many of them correctly."""
+    """How many pool images a teacher labels, and how many of them correctly.
 
-    def stages(self, plan: Plan, split: Split, stages: Mapping[str, Stage]) -> Mapping[str, Stage] | None:
-        """Apply if a teacher labels the pool."""
-        return {} if "pseudo_labels" in stages else None
+    `images`, the number of pseudo-labels; `share`, of the pool, in [0, 1]; `accuracy`, over labels of the pool that are
+    known; and `per_class`, the number of images for each class. And a warning of classes without any.
+    """
+
+    needs = "pseudo_labels"
 
     def find(self, finished: Finished) -> Findings:
-        """Measure the labels."""
-        return pseudo_label_metrics(finished.load("pseudo_labels"), finished.split.pool)
-
-
-def pseudo_label_metrics(found: PseudoLabels, pool: ImageSet) -> Findings:
-    """Measure pseudo-labels by the labels of the pool.
-
-    Args:
-        found: The pseudo-labels.
-        pool: The pool; -1 for an unknown label.
-
-    Returns:
-        `images`, the number of pseudo-labels; `share`, of the pool, in [0, 1]; `accuracy`, over known labels; and
-        `per_class`, the number of images for each class. And a warning of classes without any.
-    """
-    taken, true = found.of(pool), pool.labels[found.indices]
-    known = true >= 0
-    counts = dict(zip(pool.class_names, taken.class_counts.tolist(), strict=True))
-    accuracy = (taken.labels == true)[known].double().mean() if known.any() else None
-    metrics: dict[str, Any] = {
-        "images": len(taken),
-        "share": len(taken) / len(pool),
-        "accuracy": None if accuracy is None else float(accuracy),
-        "per_class": counts,
-    }
-    without = [name for name, count in counts.items() if not count]
-    if not without:
-        return Findings({"pseudo_labels": metrics})
-    names = ", ".join(without[:MOST_NAMED]) + (", ..." if len(without) > MOST_NAMED else "")
-    warning = f"Of {len(without)} of {len(counts)} classes ({names}) the teacher finds no image in the pool"
-    return Findings({"pseudo_labels": metrics}, (warning,))
+        """Measure pseudo-labels by the labels of the pool."""
+        found, pool = finished.load("pseudo_labels"), finished.split.pool
+        taken, true = found.of(pool), pool.labels[found.indices]
+        known = true >= 0
+        counts = dict(zip(pool.class_names, taken.class_counts.tolist(), strict=True))
+        metrics = {
+            "images": len(taken),
+            "share": len(taken) / len(pool),
+            "accuracy": float((taken.labels == true)[known].double().mean()) if known.any() else None,
+            "per_class": counts,
+        }
+        without = [name for name, count in counts.items() if not count]
+        names = ", ".join(without[:MOST_NAMED]) + (", ..." if len(without) > MOST_NAMED else "")
+        warning = f"Of {len(without)} of {len(counts)} classes ({names}) the teacher finds no image in the pool"
+        return Findings({"pseudo_labels": metrics}, (warning,) if without else ())

@@ -1,6 +1,7 @@
 """The measure `robustness`: how accurate a classifier stays on corrupted images and under attacks on their pixels."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,9 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import affine_grid, conv2d, cross_entropy, grid_sample, pad
 
-from gan_augment.artefacts.classifier import TrainedClassifier
 from gan_augment.contracts import Plan
-from gan_augment.data.image_set import ImageSet, ImageShape, to_float
+from gan_augment.data.image_set import to_float
 from gan_augment.data.split import Split
 from gan_augment.measures.base import Finished, Measure
 from gan_augment.randomness import Stream
@@ -24,23 +24,19 @@ LEVELS = 255  # radii are in 255ths of the pixel range
 PGD_REACH = 2.5  # steps times their size, in radii (Madry et al. 2018): enough to cross the ball and to turn round
 
 
-def add_noise(pixels: Tensor, std: float, normals: Tensor) -> Tensor:
-    r"""Add Gaussian noise: $p + \sigma n$ (Hendrycks and Dietterich 2019).
+# Each corruption changes pixels `[B, C, H, W]` in [0, 1], the range that its result may leave, by a strength and, where
+# it is random, by draws `[B, ...]`.
 
-    Args:
-        pixels: `[B, C, H, W]` in [0, 1]; the result may leave that range.
-        std: $\sigma$, in units of the pixel range.
-        normals: $n$, standard normal numbers, `[B, C, H, W]`.
-    """
+
+def add_noise(pixels: Tensor, std: float, normals: Tensor) -> Tensor:
+    r"""Add Gaussian noise: $p + \sigma n$, $\sigma$ in units of the pixel range (Hendrycks and Dietterich 2019)."""
     return pixels + std * normals
 
 
 def blur(pixels: Tensor, share: float) -> Tensor:
     """Blur with a Gaussian, sampled at whole pixels; edges are repeated (Hendrycks and Dietterich 2019).
 
-    Args:
-        pixels: `[B, C, H, W]` in [0, 1].
-        share: Standard deviation, as a share of the shorter side, above 0.
+    Its standard deviation is a share of the shorter side, above 0.
     """
     channels, std = pixels.shape[1], share * min(pixels.shape[2:])
     reach = math.ceil(3 * std)
@@ -51,33 +47,20 @@ def blur(pixels: Tensor, share: float) -> Tensor:
 
 
 def brighten(pixels: Tensor, amount: float) -> Tensor:
-    """Add an amount to every pixel: $p + b$ (Hendrycks and Dietterich 2019, who add it to the value in HSV).
-
-    Args:
-        pixels: `[B, C, H, W]` in [0, 1]; the result may leave that range.
-        amount: $b$, in units of the pixel range.
-    """
+    """Add an amount to every pixel: $p + b$ (Hendrycks and Dietterich 2019, who add it to the value in HSV)."""
     return pixels + amount
 
 
 def lower_contrast(pixels: Tensor, factor: float) -> Tensor:
-    """Move every pixel towards the mean of its image and channel: $m + c (p - m)$ (Hendrycks and Dietterich 2019).
-
-    Args:
-        pixels: `[B, C, H, W]` in [0, 1].
-        factor: $c$, in [0, 1]; 1 changes nothing.
-    """
+    """Move every pixel towards the mean of its image and channel: $m + c (p - m)$ (Hendrycks and Dietterich 2019)."""
     mean = pixels.mean(dim=(2, 3), keepdim=True)
     return mean + factor * (pixels - mean)
 
 
 def shift(pixels: Tensor, share: float, draws: Tensor) -> Tensor:
-    """Move each image in a direction of its own, bilinear, black outside (Mu and Gilmer 2019, translate).
+    """Move each image by a share of its shorter side, bilinear, black outside (Mu and Gilmer 2019, translate).
 
-    Args:
-        pixels: `[B, C, H, W]` in [0, 1].
-        share: How far, as a share of the shorter side.
-        draws: Directions, `[B, 1]` in [0, 1): 0 to the right, a quarter downwards.
+    Directions are drawn, `[B, 1]` in [0, 1): 0 is to the right, a quarter downwards.
     """
     height, width = pixels.shape[2:]
     distance, angle = share * min(height, width), 2 * math.pi * draws[:, 0]
@@ -89,10 +72,7 @@ def shift(pixels: Tensor, share: float, draws: Tensor) -> Tensor:
 def rotate(pixels: Tensor, degrees: float, draws: Tensor) -> Tensor:
     """Rotate each image about its centre, bilinear, black outside (Mu and Gilmer 2019, rotate).
 
-    Args:
-        pixels: `[B, C, H, W]` in [0, 1].
-        degrees: How far.
-        draws: `[B, 1]` in [0, 1): counterclockwise below a half, else clockwise.
+    Senses are drawn, `[B, 1]` in [0, 1): counterclockwise below a half, else clockwise.
     """
     height, width = pixels.shape[2:]
     angle = math.radians(degrees) * (1 - 2 * (draws[:, 0] >= 0.5).float())
@@ -102,12 +82,10 @@ def rotate(pixels: Tensor, degrees: float, draws: Tensor) -> Tensor:
 
 
 def occlude(pixels: Tensor, share: float, draws: Tensor) -> Tensor:
-    """Cover a square of each image, which lies inside the image, in grey (DeVries and Taylor 2017).
+    """Cover a square inside each image in grey (DeVries and Taylor 2017).
 
-    Args:
-        pixels: `[B, C, H, W]` in [0, 1].
-        share: Side of the square, as a share of the shorter side, rounded to whole pixels, at least 1.
-        draws: Where, from the top and from the left, `[B, 2]` in [0, 1).
+    Its side is a share of the shorter side, rounded to whole pixels, at least 1. Its place is drawn, `[B, 2]` in
+    [0, 1), from the top and from the left.
     """
     height, width = pixels.shape[2:]
     side = max(1, math.floor(share * min(height, width) + 0.5))
@@ -126,95 +104,62 @@ def _warp(pixels: Tensor, rows: list[list[Tensor]]) -> Tensor:
     return grid_sample(pixels, affine_grid(maps, list(pixels.shape), align_corners=False), align_corners=False)
 
 
-Draw = Callable[[ImageShape, torch.Generator], Tensor]
-
-
-def _normals(shape: ImageShape, random: torch.Generator) -> Tensor:
-    return torch.randn(shape.channels, shape.height, shape.width, generator=random)
-
-
-def _start(shape: ImageShape, random: torch.Generator) -> Tensor:
-    return torch.rand(shape.channels, shape.height, shape.width, generator=random)
-
-
-def _uniform(number: int) -> Draw:
-    return lambda shape, random: torch.rand(number, generator=random)
-
-
-def drawn(draw: Draw, images: Tensor, numbers: Tensor, stream: Stream) -> Tensor:
-    """Draw for each image by its number, on the CPU, so that neither batches nor the device matter.
-
-    Args:
-        draw: Draws for one image.
-        images: `[B, C, H, W]`.
-        numbers: The number of each in its set, int64 `[B]`.
-        stream: Where to draw from.
-    """
-    shape = ImageShape(*images.shape[1:])
-    return torch.stack([draw(shape, stream.at(number)) for number in numbers.tolist()]).to(images.device)
-
-
 @dataclass(frozen=True)
 class Corruption:
     """A corruption of images.
 
     Attributes:
-        change: Pixels `[B, C, H, W]` in [0, 1], a strength and, where there are some, draws `[B, ...]` -> pixels.
+        change: Pixels, a strength and, where it is random, draws -> pixels.
         strengths: Those of the severities 1, 2 and 3.
-        draw: Draws what it needs for one image; None for nothing.
+        draw: The distribution of its draws; None for no draws.
+        num_draws: Draws for each image; None for one for each number in it.
     """
 
     change: Callable[..., Tensor]
     strengths: tuple[float, float, float]
-    draw: Draw | None = None
-
-    def apply(self, images: Tensor, severity: int, draws: Tensor | None = None) -> Tensor:
-        """Corrupt images `[B, C, H, W]` in [-1, 1]; the result is clipped to that range."""
-        given = () if draws is None else (draws,)
-        return self.change((images + 1) / 2, self.strengths[severity - 1], *given).clamp(0, 1) * 2 - 1
+    draw: Callable[..., Tensor] | None = None
+    num_draws: int | None = None
 
 
 # The strengths of noise, brightness and contrast are the first three of ImageNet-C. Those about size are relative to
 # the image, so that they mean the same for 8x8 digits and for photographs of 224x224.
 CORRUPTIONS: Mapping[str, Corruption] = {
-    "noise": Corruption(add_noise, (0.08, 0.12, 0.18), _normals),  # of the pixel range
+    "noise": Corruption(add_noise, (0.08, 0.12, 0.18), torch.randn),  # of the pixel range
     "blur": Corruption(blur, (0.04, 0.07, 0.10)),  # of the shorter side
     "brightness": Corruption(brighten, (0.1, 0.2, 0.3)),  # of the pixel range
     "contrast": Corruption(lower_contrast, (0.4, 0.3, 0.2)),  # of the contrast is left
-    "shift": Corruption(shift, (0.05, 0.10, 0.15), _uniform(1)),  # of the shorter side
-    "rotation": Corruption(rotate, (10, 20, 30), _uniform(1)),  # degrees
-    "occlusion": Corruption(occlude, (0.25, 0.375, 0.5), _uniform(2)),  # of the shorter side
+    "shift": Corruption(shift, (0.05, 0.10, 0.15), torch.rand, 1),  # of the shorter side
+    "rotation": Corruption(rotate, (10, 20, 30), torch.rand, 1),  # degrees
+    "occlusion": Corruption(occlude, (0.25, 0.375, 0.5), torch.rand, 2),  # of the shorter side
 }
 
 
+def drawn(draw: Callable[..., Tensor], size: Sequence[int], numbers: Tensor, stream: Stream) -> Tensor:
+    """Draw `[B, *size]` for images by their numbers, on the CPU, so that neither batches nor the device matter."""
+    return torch.stack([draw(size, generator=stream.at(number)) for number in numbers.tolist()])
+
+
 def corrupted(images: Tensor, numbers: Tensor, name: str, severity: int, seed: int) -> Tensor:
-    """Corrupt images by draws that depend only on the seed, the corruption, its severity and the image's number.
+    """Corrupt images `[B, C, H, W]` in [-1, 1] with a severity of 1, 2 or 3.
 
-    Args:
-        images: `[B, C, H, W]` in [-1, 1].
-        numbers: The number of each image in its set, int64 `[B]`.
-        name: One of `CORRUPTIONS`.
-        severity: 1, 2 or 3.
-        seed: The seed.
-
-    Returns:
-        `[B, C, H, W]` in [-1, 1].
+    The draws depend only on the seed, the corruption, its severity and the numbers of the images in their set, `[B]`.
     """
-    corruption, stream = CORRUPTIONS[name], Stream(seed, f"robustness/{name}/{severity}")
-    draws = None if corruption.draw is None else drawn(corruption.draw, images, numbers, stream)
-    return corruption.apply(images, severity, draws)
+    one, draws = CORRUPTIONS[name], []
+    if one.draw is not None:
+        size = images.shape[1:] if one.num_draws is None else (one.num_draws,)
+        stream = Stream(seed, f"robustness/{name}/{severity}")
+        draws = [drawn(one.draw, size, numbers, stream).to(images.device)]
+    return one.change((images + 1) / 2, one.strengths[severity - 1], *draws).clamp(0, 1) * 2 - 1
+
+
+# The attacks know the network, images `[B, C, H, W]` in [-1, 1] -> logits `[B, K]`, and the true labels, int64 `[B]`.
+# Their radius is how far a pixel may move, as a share of the pixel range.
 
 
 def fgsm(network: nn.Module, images: Tensor, labels: Tensor, radius: float) -> Tensor:
     r"""Attack with the fast gradient sign method (Goodfellow et al. 2015).
 
     $x' = x + r\,\mathrm{sign}\,\nabla_x \ell(f(x), y)$, with the cross-entropy $\ell$, clipped to the pixel range.
-
-    Args:
-        network: $f$: images `[B, C, H, W]` in [-1, 1] -> logits `[B, K]`; frozen.
-        images: $x$.
-        labels: $y$, the true ones, int64 `[B]`.
-        radius: $r$: how far each pixel moves, as a share of the pixel range.
     """
     return (images + 2 * radius * _ascent(network, images, labels)).clamp(-1, 1)
 
@@ -223,15 +168,8 @@ def pgd(network: nn.Module, images: Tensor, labels: Tensor, radius: float, steps
     r"""Attack by projected gradient descent from a random start, in the maximum norm (Madry et al. 2018).
 
     $x_{t+1} = \Pi(x_t + s\,\mathrm{sign}\,\nabla_x \ell(f(x_t), y))$, where $\Pi$ projects on the images that differ
-    from $x$ by at most $r$ in each pixel and lie in the pixel range, and $s = 2.5\,r / \mathrm{steps}$.
-
-    Args:
-        network: $f$: images `[B, C, H, W]` in [-1, 1] -> logits `[B, K]`; frozen.
-        images: $x$.
-        labels: $y$, the true ones, int64 `[B]`.
-        radius: $r$: how far each pixel may move, as a share of the pixel range.
-        steps: Number of steps.
-        draws: Where in the ball to start, `[B, C, H, W]` in [0, 1].
+    from $x$ by at most $r$ in each pixel and lie in the pixel range, and $s = 2.5\,r / \mathrm{steps}$. Draws,
+    `[B, C, H, W]` in [0, 1], say where in the ball to start.
     """
     low, high = (images - 2 * radius).clamp_min(-1), (images + 2 * radius).clamp_max(1)
     found = (images + 2 * radius * (2 * draws - 1)).clamp(low, high)
@@ -284,30 +222,22 @@ class Robustness(Measure):
         return {} if "classifier" in stages and not split.labelled.shape.is_point else None
 
     def find(self, finished: Finished) -> Findings:
-        """Measure."""
-        assert finished.classifier is not None, "it applies only to trials with a classifier"
-        return self.measure(finished.classifier, finished.measured)
-
-    def measure(self, classifier: TrainedClassifier, images: ImageSet) -> Findings:
         """Count right answers to changed images.
-
-        Args:
-            classifier: The classifier.
-            images: Images that it was not trained on, in memory or in a file.
 
         Returns:
             Accuracies in [0, 1] under `robustness`: `clean`; of each corruption, such as `noise`, those at its
             severities, `noise_1` and so on, and their mean, `noise`; `corruption`, the mean over all corruptions and
             severities; `fgsm_3_of_255` and `pgd_3_of_255` for each radius; and `attack`, the mean over all of these.
         """
-        right: dict[str, int] = {}
+        classifier, images, right = finished.classifier, finished.measured, Counter[str]()
+        assert classifier is not None, "it applies only to trials with a classifier"
         for numbers in torch.arange(len(images)).split(classifier.batch_size):
             clean = to_float(images.images[numbers].to(classifier.device))
             labels = images.labels[numbers].to(classifier.device)
             for name, changed in self._changed(classifier.network, clean, labels, numbers):
                 with torch.no_grad():
                     predicted = classifier.network(changed).argmax(dim=1)
-                right[name] = right.get(name, 0) + int((predicted == labels).sum())
+                right[name] += int((predicted == labels).sum())
         metrics: dict[str, Any] = {name: number / len(images) for name, number in right.items()}
         compared = {}
         if self.corruptions:
@@ -332,8 +262,9 @@ class Robustness(Measure):
         for radius in self.radii:
             share = radius / LEVELS
             yield f"fgsm_{radius}_of_{LEVELS}", fgsm(network, clean, labels, share)
-            starts = drawn(_start, clean, numbers, Stream(self.seed, f"robustness/pgd/{radius}"))
-            yield f"pgd_{radius}_of_{LEVELS}", pgd(network, clean, labels, share, self.pgd_steps, starts)
+            starts = drawn(torch.rand, clean.shape[1:], numbers, Stream(self.seed, f"robustness/pgd/{radius}"))
+            attacked = pgd(network, clean, labels, share, self.pgd_steps, starts.to(clean.device))
+            yield f"pgd_{radius}_of_{LEVELS}", attacked
 
 
 def _check_each(name: str, values: Any, check: Callable[[str, Any], None]) -> None:

@@ -16,7 +16,7 @@ from gan_augment.artefacts.classifier import TrainedClassifier
 from gan_augment.artefacts.weights import BEST
 from gan_augment.contracts import Watch
 from gan_augment.data.image_set import ImageSet
-from gan_augment.measures.judging import JudgeStage, features_of, train
+from gan_augment.measures.judging import JudgeStage, features_of, share_right
 from gan_augment.metrics.fidelity import fewest_images, judge_metrics
 from gan_augment.randomness import Stream
 from gan_augment.records.metric_meanings import GENERATOR_METRICS
@@ -46,11 +46,7 @@ class JudgeWatch(Watch):
         return {"judge_every": self.every, "best_by": self.best_by}
 
     def check(self, knows_classes: bool) -> None:
-        """Check that the choosing metric will be available.
-
-        Raises:
-            ValueError: If it needs a generator that knows classes, or more validation images.
-        """
+        """Refuse a choosing metric that needs a generator that knows classes, or more validation images."""
         metric, validation = self.best_by, self.judge.validation
         if metric in ("label_agreement", "cas_validation") and not knows_classes:
             raise ValueError(
@@ -69,16 +65,10 @@ class JudgeWatch(Watch):
 
 
 class Measurements(Callback):
-    """Measure the averaged generator at intervals, and keep the best one if a metric is to choose it.
+    """Measure the averaged generator at intervals and at the end, and keep the best one if a metric is to choose it.
 
     The curves `judge/<metric>` have the same axis as the other curves of the training. Latents come from a stream of
-    their own, so measuring does not change the training.
-
-    Args:
-        watch: The judge's settings and the interval; the last measurement is at the end.
-        judge: The judge.
-        seed: Seed of the latents, the same at every measurement.
-        output: Where the generator's stage writes.
+    their own, so measuring does not change the training; they are the same at every measurement.
     """
 
     def __init__(self, watch: JudgeWatch, judge: TrainedClassifier, seed: int, output: Path) -> None:
@@ -112,8 +102,7 @@ class Measurements(Callback):
 
     def measure(self, system: Any) -> dict[str, float]:
         """Return those of the judge's metrics of the averaged generator that can be computed."""
-        validation = self._watch.judge.validation
-        knows_classes = system.design.conditioning.knows_classes
+        knows_classes, validation = system.design.conditioning.knows_classes, self._watch.judge.validation
         if not knows_classes:
             validation = validation.as_one_class()
         generated = self._sample(system, validation.labels, validation.class_names)
@@ -137,11 +126,12 @@ def classification_accuracy_score(judge: JudgeStage, generated: ImageSet) -> flo
     global random state is unchanged.
     """
     hardware = replace(judge.hardware, checkpoint_every=None)  # short enough to repeat
-    with tempfile.TemporaryDirectory() as name, torch.random.fork_rng(devices=[]), titled(None):
-        folder, nothing = Path(name), judge.validation.subset(torch.empty(0, dtype=torch.int64))
+    nothing = judge.validation.subset(torch.empty(0, dtype=torch.int64))
+    alone = replace(judge, training=generated, validation=nothing, classical=None, hardware=hardware)
+    with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]), titled(None):
         try:
-            train(generated, nothing, judge.judge, None, hardware, folder)
+            alone.run(Path(folder), {})
         except DivergedError:  # only this classifier: the GAN goes on
             return math.nan
-        probabilities = judge.load(folder).probabilities(judge.validation)
-    return float((probabilities.argmax(dim=1) == judge.validation.labels).double().mean())
+        predicted = alone.load(Path(folder)).probabilities(judge.validation).argmax(dim=1)
+    return share_right(predicted, judge.validation.labels)

@@ -1,9 +1,9 @@
-"""The base of the stages of all methods."""
+"""The bases of stages that train a classifier."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import lightning as L
 from torch import Tensor
@@ -13,38 +13,38 @@ from torchmetrics.functional.classification import multiclass_accuracy
 from gan_augment.artefacts.classifier import TrainedClassifier
 from gan_augment.artefacts.weights import FILE
 from gan_augment.augmentation.classical import ClassicalTransform
+from gan_augment.contracts import Plan
+from gan_augment.data.batches import ImageBatches, Part
 from gan_augment.data.image_set import ImageSet
 from gan_augment.settings import build
 from gan_augment.stages import Stage
+from gan_augment.training.base import Training
 
 NUM_VALIDATIONS = 10  # over the whole training
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class MethodStage(Stage):
+class ClassifierStage(Stage):
     """A stage that trains a classifier.
 
     Attributes:
-        labelled: The labelled images it learns from.
         validation: Images to evaluate during training; they change no weight.
         classical: The node of its transforms; None for none.
     """
 
-    reads: ClassVar[tuple[str, ...]] = ("augmentation", "open_test", "seeds.classifier")
-
-    labelled: ImageSet
     validation: ImageSet
     classical: Mapping[str, Any] | None
-
-    @property
-    def all_reads(self) -> tuple[str, ...]:
-        """The configuration nodes that decide its fields, with that of the transforms only if it has some."""
-        return (*super().all_reads, *(("data.classical",) if self.classical is not None else ()))
 
     @property
     def transform(self) -> ClassicalTransform | None:
         """The transform of every training image; None for none."""
         return None if self.classical is None else build(self.classical, "data.classical", ClassicalTransform)
+
+    def fit(self, system: Training, parts: Sequence[Part], num_steps: int, batch_size: int, folder: Path) -> None:
+        """Train a system on batches of these parts; `batch_size` is that of the validation images."""
+        data = ImageBatches(parts, num_steps, self.seed, self.validation, batch_size)
+        every = max(1, num_steps // NUM_VALIDATIONS) if len(self.validation) else None
+        self.hardware.fit(system, data, folder, validate_every=every)
 
     def load(self, folder: Path) -> TrainedClassifier:
         """Read the classifier."""
@@ -55,19 +55,45 @@ class MethodStage(Stage):
         return folder / FILE
 
 
-def steps_between_validations(validation: ImageSet, num_steps: int) -> int | None:
-    """Return the steps between two passes over the validation images; None without such images."""
-    return max(1, num_steps // NUM_VALIDATIONS) if len(validation) else None
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MethodStage(ClassifierStage):
+    """A stage that trains a classifier on labelled images, as an arm says."""
+
+    reads: ClassVar[tuple[str, ...]] = ("augmentation", "open_test", "seeds.classifier")
+
+    labelled: ImageSet
+
+    @classmethod
+    def plan(cls, plan: Plan, transform: str, **fields: Any) -> Self:
+        """Plan the stage in an arm with this transform; `fields` are the method's own."""
+        return cls(
+            labelled=plan.views.labelled,
+            validation=plan.views.validation,
+            classical=plan.config.classical if transform == "classical" else None,
+            seed=plan.config.seeds.classifier,
+            hardware=plan.config.hardware,
+            **fields,
+        )
+
+    @property
+    def all_reads(self) -> tuple[str, ...]:
+        """The configuration nodes that decide its fields, with that of the transforms only if it has some."""
+        return (*super().all_reads, *(("data.classical",) if self.classical is not None else ()))
+
+
+def about_classifier(settings: Mapping[str, Any], labelled: ImageSet) -> dict[str, Any]:
+    """Return what `TrainedClassifier.load` needs to know: `settings` has `network` and `batch_size`."""
+    return {
+        "kind": "classifier",
+        "classifier": settings,
+        "shape": [*astuple(labelled.shape)],
+        "class_names": [*labelled.class_names],
+        "class_counts": labelled.class_counts.tolist(),
+    }
 
 
 def log_validation(system: L.LightningModule, logits: Tensor, labels: Tensor) -> None:
-    """Log a classifier's loss and accuracy on a batch of validation images.
-
-    Args:
-        system: Where to log.
-        logits: Float32 `[B, K]`.
-        labels: `[B]`.
-    """
+    """Log a classifier's loss and accuracy on validation images: float32 logits `[B, K]`, labels `[B]`."""
     accuracy = multiclass_accuracy(logits, labels, logits.shape[1], average="micro")
     system.log("validation/loss", cross_entropy(logits, labels), batch_size=len(logits))
     system.log("validation/accuracy", accuracy, batch_size=len(logits))

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from gan_augment.arm import Arm
 from gan_augment.artefacts.weights import FILE, save_weights
 from gan_augment.augmentation.classical import ClassicalTransform
 from gan_augment.contracts import Extra, Method, NoExtra, Plan
-from gan_augment.data.batches import Batch, ImageBatches, Part, ShuffledIndices
+from gan_augment.data.batches import Batch, Part, ShuffledIndices
 from gan_augment.data.image_set import ImageSet, ImageShape, to_float
 from gan_augment.losses.semi_supervised import (
     conditional_entropy,
@@ -25,11 +25,11 @@ from gan_augment.losses.semi_supervised import (
     real_loss,
     virtual_adversarial,
 )
-from gan_augment.methods.base import MethodStage, log_validation, steps_between_validations
+from gan_augment.methods.base import MethodStage, about_classifier, log_validation
 from gan_augment.networks.architecture import Architecture
 from gan_augment.networks.classifying import ClassifyingDiscriminator, initialise_from_data
 from gan_augment.randomness import initialised, seed_global, stream_seed
-from gan_augment.settings import build, check_betas, check_integer, check_number
+from gan_augment.settings import build, check_betas, check_integer, check_number, errors_of
 from gan_augment.training.base import Training
 
 FOR_START = 500  # pool images over which the layers' outputs are normalised at the start
@@ -76,72 +76,43 @@ class SemiSupervisedSettings(Method):
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
-        check_integer("semi_supervised.discriminator_steps", self.discriminator_steps, low=1)
-        check_integer("semi_supervised.num_steps", self.num_steps, low=self.discriminator_steps)
-        check_integer("semi_supervised.batch_size", self.batch_size, low=2)
-        check_integer("semi_supervised.labelled_batch_size", self.labelled_batch_size, low=1)
-        check_number("semi_supervised.learning_rate", self.learning_rate, 0, 1, open_low=True)
-        check_betas("semi_supervised.betas", self.betas)
-        check_integer("semi_supervised.ema_half_life", self.ema_half_life, low=1)
-        check_number("semi_supervised.ema_ramp_up", self.ema_ramp_up, 0, 1, open_low=True)
+        lows = {"discriminator_steps": 1, "num_steps": self.discriminator_steps, "batch_size": 2}
+        for name, low in {**lows, "labelled_batch_size": 1, "ema_half_life": 1}.items():
+            check_integer(f"semi_supervised.{name}", getattr(self, name), low)
+        for name, high in {"learning_rate": 1, "ema_ramp_up": 1, "radius": 100}.items():
+            check_number(f"semi_supervised.{name}", getattr(self, name), 0, high, open_low=True)
         for name in ("entropy", "virtual_adversarial", "pull_away"):
             check_number(f"semi_supervised.{name}", getattr(self, name), 0, 100)
-        check_number("semi_supervised.radius", self.radius, 0, 100, open_low=True)
+        check_betas("semi_supervised.betas", self.betas)
         build(self.network, "semi_supervised.network", partial)
         assert self.architecture is not None  # its settings are checked
 
     @cached_property
     def architecture(self) -> Architecture:
-        """The architecture of the generator.
-
-        Raises:
-            ValueError: If the node is not an architecture, or a setting is out of range.
-        """
-        where = "semi_supervised.generator"
-        try:
-            return build(self.generator, where, Architecture)
-        except ValueError as error:  # the architecture does not know its place in the configuration
-            raise ValueError(str(error) if str(error).startswith(where) else f"{where}: {error}") from error
+        """The generator's; raises a ValueError if the node is no architecture, or a setting is out of range."""
+        with errors_of("semi_supervised.generator"):
+            return build(self.generator, "semi_supervised.generator", Architecture)
 
     def discriminator(self, shape: ImageShape, num_classes: int) -> ClassifyingDiscriminator:
-        """Build the discriminator: images `[B, C, H, W]` in [-1, 1] -> logits `[B, K]`.
-
-        Raises:
-            ValueError: If the network is of another type.
-        """
+        """Build the discriminator: images `[B, C, H, W]` in [-1, 1] -> logits `[B, K]`."""
         network = build(self.network, "semi_supervised.network", partial)(shape, num_classes)
         if not isinstance(network, ClassifyingDiscriminator):
-            raise ValueError(
-                f"semi_supervised.network is of type {type(network).__name__}: use one of "
-                "gan_augment.networks.classifying"
-            )
+            kind = type(network).__name__
+            raise ValueError(f"semi_supervised.network is of type {kind}: use one of gan_augment.networks.classifying")
         return network
 
     def stage(self, plan: Plan, arm: Arm, extra: Extra) -> "SemiSupervisedStage":
-        """Plan the stage that trains the GAN in an arm.
-
-        Raises:
-            ValueError: If the arm has anything that the GAN does not learn from.
-        """
-        alone = isinstance(extra, NoExtra) and arm.transform in ("none", "classical") and arm.teacher is None
-        if not alone:
+        """Plan the stage that trains the GAN; raise a ValueError if it cannot learn from all that the arm has."""
+        if not isinstance(extra, NoExtra) or arm.transform not in ("none", "classical") or arm.teacher is not None:
             raise ValueError(
                 "augmentation.method=semi_supervised learns only from labelled images and images of the pool: "
                 "use sees=pool_images, extra=none, share=null, teacher=null and transform=none or classical"
             )
-        return SemiSupervisedStage(
-            labelled=plan.views.labelled,
-            pool=plan.views.pool,
-            validation=plan.views.validation,
-            classical=plan.config.classical if arm.transform == "classical" else None,
-            semi_supervised=self,
-            seed=plan.config.seeds.classifier,
-            hardware=plan.config.hardware,
-        )
+        return SemiSupervisedStage.plan(plan, arm.transform, pool=plan.views.pool, semi_supervised=self)
 
 
 class SemiSupervised(Training):
-    """A discriminator of K logits and a generator that matches its features, under manual optimisation.
+    """A discriminator and a generator that matches its features, under manual optimisation.
 
     Args:
         network: The discriminator: images `[B, C, H, W]` in [-1, 1] -> logits `[B, K]`.
@@ -149,15 +120,12 @@ class SemiSupervised(Training):
         settings: How both are trained.
         transform: Applied to every real image; None for none.
         seed: Seed of all draws.
-        log_every_n_steps: Steps between two points of the curves.
     """
 
     CURVES = (
-        *("loss/labelled", "loss/pool", "loss/fake", "loss/generator"),
-        *("loss/entropy", "loss/virtual_adversarial", "loss/pull_away"),
-        *("pool/confidence", "output/pool", "output/fake"),
+        *("loss/labelled", "loss/pool", "loss/fake", "loss/generator", "loss/entropy", "loss/virtual_adversarial"),
+        *("loss/pull_away", "pool/confidence", "output/pool", "output/fake"),
     )
-
     STREAMS = ("transform", "discriminator", "generator", "virtual_adversarial")
 
     def __init__(
@@ -167,23 +135,17 @@ class SemiSupervised(Training):
         settings: SemiSupervisedSettings,
         transform: ClassicalTransform | None,
         seed: int,
-        log_every_n_steps: int = 50,
     ) -> None:
-        super().__init__(seed, settings.num_steps, log_every_n_steps)
+        super().__init__(seed, settings.num_steps)
         self.automatic_optimization = False
-        self.network = network
-        self.generator = generator
+        self.network, self.generator = network, generator
         self.ema = copy.deepcopy(network).requires_grad_(False).eval()
-        self.settings = settings
-        self.transform = transform
+        self.settings, self.transform = settings, transform
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Return one Adam for the discriminator and one for the generator."""
-        betas = (self.settings.betas[0], self.settings.betas[1])
-        return [
-            torch.optim.Adam(network.parameters(), lr=self.learning_rate(0), betas=betas, fused=True)
-            for network in (self.network, self.generator)
-        ]
+        how: dict[str, Any] = {"lr": self.learning_rate(0), "betas": tuple(self.settings.betas), "fused": True}
+        return [torch.optim.Adam(one.parameters(), **how) for one in (self.network, self.generator)]
 
     def learning_rate(self, step: int) -> float:
         """Return the learning rate in a step: constant for half of the training, then falling to 0."""
@@ -191,47 +153,40 @@ class SemiSupervised(Training):
 
     def generate(self, purpose: str, step: int) -> Tensor:
         """Generate one batch of images `[B, C, H, W]` for a player's step."""
-        size = (self.settings.batch_size, self.settings.architecture.latent_dim)
+        size = self.settings.batch_size, self.settings.architecture.latent_dim
         return self.generator(torch.randn(size, generator=self.draws[purpose].at(step), device=self.device))
 
     def training_step(self, batch: Batch, step: int) -> None:
         """Train the discriminator for a step, and the generator when it is its turn."""
-        rate = self.learning_rate(step)
-        optimizers = self.optimizers_at(rate, rate)
+        settings, rate = self.settings, self.learning_rate(step)
+        of_discriminator, of_generator = self.optimizers_at(rate, rate)
         seed_global(stream_seed(self.seed, "noise", step), self.device)  # the discriminator's layers draw from it
         views = batch
         if self.transform is not None:
             views = batch._replace(images=self.transform(batch.images, self.draws["transform"].at(step)))
-        terms = self._discriminator_step(optimizers[0], batch, views, step)
-        terms |= self._generator_step(optimizers[1], views.pool.images, step)
-        self.update_average(
-            self.ema,
-            self.network,
-            self.settings.batch_size,
-            (step + 1) * self.settings.batch_size,
-            self.settings.ema_half_life,
-            self.settings.ema_ramp_up,
-        )
-        with torch.no_grad():
-            seen = torch.stack([terms[name].detach() for name in self.CURVES])
-            self.expect_finite(seen)
-            self.add_points(seen)
+        terms = dict.fromkeys(self.CURVES, views.images.new_zeros(()))
+        terms |= self._discriminator_step(of_discriminator, batch, views, step)
+        terms |= self._generator_step(of_generator, views.pool.images, step)
+        seen = settings.batch_size, (step + 1) * settings.batch_size
+        self.update_average(self.ema, self.network, *seen, settings.ema_half_life, settings.ema_ramp_up)
+        points = torch.stack([term.detach() for term in terms.values()])
+        self.expect_finite(points)
+        self.add_points(points)
         if (step + 1) % self.log_every_n_steps == 0:
             self.draw_curves(step)
 
     def _discriminator_step(
         self, optimizer: torch.optim.Optimizer, batch: Batch, views: Batch, step: int
     ) -> dict[str, Tensor]:
-        settings, nothing = self.settings, views.images.new_zeros(())
-        terms = {"loss/entropy": nothing, "loss/virtual_adversarial": nothing}
-        labels, pool = batch.labelled.labels, batch.pool.images
+        """Return the values of this step's curves."""
+        settings, labels, pool = self.settings, batch.labelled.labels, batch.pool.images
         with torch.no_grad():
             fakes = self.generate("discriminator", step)
         # No layer couples images, so all take one forward pass.
         sizes = [len(labels), len(pool), len(fakes)]
         on_labelled, on_pool, on_fake = self.network(torch.cat([views.images, fakes])).float().split(sizes)
-        terms["loss/labelled"] = cross_entropy(on_labelled, labels)
-        terms["loss/pool"], terms["loss/fake"] = real_loss(on_pool), fake_loss(on_fake)
+        terms = {"loss/labelled": cross_entropy(on_labelled, labels)}
+        terms |= {"loss/pool": real_loss(on_pool), "loss/fake": fake_loss(on_fake)}
         loss = terms["loss/labelled"] + (terms["loss/pool"] + terms["loss/fake"]) / 2
         if settings.entropy:
             terms["loss/entropy"] = conditional_entropy(on_pool)
@@ -240,29 +195,28 @@ class SemiSupervised(Training):
             with torch.no_grad():
                 target = self.ema(pool).float()  # the average is more accurate (Tarvainen and Valpola 2017)
             random = self.draws["virtual_adversarial"].at(step)
-            term = virtual_adversarial(self.network, views.pool.images, target, settings.radius, random)
-            terms["loss/virtual_adversarial"] = term
-            loss = loss + settings.virtual_adversarial * term
+            smooth = virtual_adversarial(self.network, views.pool.images, target, settings.radius, random)
+            terms["loss/virtual_adversarial"] = smooth
+            loss = loss + settings.virtual_adversarial * smooth
         self.minimise(loss, optimizer)
         with torch.no_grad():
             terms["pool/confidence"] = on_pool.softmax(dim=1).amax(dim=1).mean()
-            terms["output/pool"], terms["output/fake"] = (
-                on.logsumexp(dim=1).sigmoid().mean() for on in (on_pool, on_fake)
-            )
+            for name, logits in (("output/pool", on_pool), ("output/fake", on_fake)):
+                terms[name] = logits.logsumexp(dim=1).sigmoid().mean()
         return terms
 
     def _generator_step(self, optimizer: torch.optim.Optimizer, pool: Tensor, step: int) -> dict[str, Tensor]:
-        nothing, turns = pool.new_zeros(()), self.settings.discriminator_steps
+        """Return the values of this step's curves; none if it is not the generator's turn."""
+        turns, weight = self.settings.discriminator_steps, self.settings.pull_away
         if (step + 1) % turns:
-            return {"loss/generator": nothing, "loss/pull_away": nothing}
+            return {}
         self.network.requires_grad_(False)  # the gradients of its weights are not used
         fakes = self.generate("generator", step)
         features = self.network.body(torch.cat([pool, fakes])).float()
         on_pool, on_fake = features.split([len(pool), len(fakes)])
-        matching, away = feature_matching(on_pool, on_fake), nothing
-        if self.settings.pull_away:
-            away = pull_away(on_fake)
-        self.minimise(matching + self.settings.pull_away * away, optimizer)
+        matching = feature_matching(on_pool, on_fake)
+        away = pull_away(on_fake) if weight else matching.new_zeros(())
+        self.minimise(matching + weight * away, optimizer)
         self.network.requires_grad_(True)
         return {"loss/generator": turns * matching, "loss/pull_away": turns * away}  # no step in the others
 
@@ -288,10 +242,8 @@ class SemiSupervisedStage(MethodStage):
 
     def check(self) -> None:
         """Check that the networks can take the images."""
-        try:
+        with errors_of("semi_supervised.generator"):
             self.semi_supervised.architecture.check(self.labelled.shape)
-        except ValueError as error:  # it names the node `architecture`, which belongs to the other GAN
-            raise ValueError(f"semi_supervised.generator: {error}") from error
         self.semi_supervised.discriminator(self.labelled.shape, self.labelled.num_classes)
         assert not (self.pool.labels >= 0).any(), "views provide the pool without its labels"
 
@@ -303,19 +255,9 @@ class SemiSupervisedStage(MethodStage):
         first = ShuffledIndices(len(pool), seed, "init/data").between(0, min(FOR_START, len(pool)))
         initialise_from_data(network, to_float(pool.images[first]))
         generator = initialised(lambda: architecture.generator(shape, architecture.latent_dim), seed, "init/generator")
-        assert isinstance(network, ClassifyingDiscriminator)
         system = SemiSupervised(network, generator, settings, self.transform, seed)
         parts = [Part(labelled, settings.labelled_batch_size, "order"), Part(pool, settings.batch_size, "order/pool")]
-        data = ImageBatches(parts, settings.num_steps, seed, self.validation, settings.batch_size)
-        every = steps_between_validations(self.validation, settings.num_steps)
-        self.hardware.fit(system, data, folder, validate_every=every)
-        about = {
-            "kind": "classifier",
-            "classifier": {"network": settings.network, "batch_size": settings.batch_size},
-            "generator": settings.generator,
-            "shape": [*astuple(shape)],
-            "class_names": [*labelled.class_names],
-            "class_counts": labelled.class_counts.tolist(),
-            "pool_images": len(pool),
-        }
+        self.fit(system, parts, settings.num_steps, settings.batch_size, folder)
+        about = about_classifier({"network": settings.network, "batch_size": settings.batch_size}, labelled)
+        about |= {"generator": settings.generator, "pool_images": len(pool)}
         save_weights(folder / FILE, about, classifier=system.ema, generator=generator)

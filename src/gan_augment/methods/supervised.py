@@ -1,8 +1,8 @@
 """Supervised learning: a classifier trained on labelled images and the arm's extra images."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import InitVar, asdict, astuple, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import InitVar, asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,12 @@ from gan_augment.arm import Arm
 from gan_augment.artefacts.weights import FILE, save_weights
 from gan_augment.augmentation.classical import ClassicalTransform
 from gan_augment.contracts import Extra, Method, Plan
-from gan_augment.data.batches import Batch, ImageBatches, Part
+from gan_augment.data.batches import Batch, Part
 from gan_augment.data.image_set import ImageSet, ImageShape
-from gan_augment.methods.base import MethodStage, log_validation, steps_between_validations
+from gan_augment.methods.base import ClassifierStage, MethodStage, about_classifier, log_validation
 from gan_augment.randomness import initialised, seed_global, stream_seed
 from gan_augment.settings import build, check_integer, check_number
 from gan_augment.training.base import Training
-from gan_augment.training.hardware import Hardware
 
 LOG_EVERY = 50  # steps between two points of the loss's curve; Lightning draws every 50th too
 
@@ -64,17 +63,7 @@ class ClassifierSettings(Method):
 
     def stage(self, plan: Plan, arm: Arm, extra: Extra) -> "Supervised":
         """Plan the stage that trains the classifier in an arm."""
-        config, views = plan.config, plan.views
-        return Supervised(
-            labelled=views.labelled,
-            validation=views.validation,
-            classical=config.classical if arm.transform == "classical" else None,
-            arm=arm,
-            extra=extra,
-            classifier=self,
-            seed=config.seeds.classifier,
-            hardware=config.hardware,
-        )
+        return Supervised.plan(plan, arm.transform, arm=arm, extra=extra, classifier=self)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -107,13 +96,13 @@ class Supervised(MethodStage):
 
     def check(self) -> None:
         """Check that the network can take the images, and that the arm differs from every other."""
+        batch_size = self.classifier.batch_size
         if self.labelled.num_classes < 2:
             raise ValueError(
                 f"these images have one class, {self.labelled.class_names[0]!r}, but a classifier needs two: add a "
                 "class, or train the generator alone with classifier=none"
             )
         network_origin(json.dumps(self.classifier.network), self.labelled.shape, self.labelled.num_classes)
-        batch_size = self.classifier.batch_size
         if self.arm.share is not None and self.num_extra == 0:
             raise ValueError(
                 f"augmentation.share={self.arm.share} of classifier.batch_size={batch_size} rounds to no image: use a "
@@ -127,27 +116,16 @@ class Supervised(MethodStage):
 
     def run(self, folder: Path, made: Mapping[str, Path]) -> None:
         """Train the classifier and write its weights."""
-        batch_size = self.classifier.batch_size
-        parts = [Part(self.labelled, batch_size - self.num_extra, "order")]
-        extra = self.extra.images(self.labelled, made, self.seed)
+        settings, labelled = self.classifier, self.labelled
+        parts = [Part(labelled, settings.batch_size - self.num_extra, "order")]
+        extra = self.extra.images(labelled, made, self.seed)
         if extra is not None:
             parts.append(Part(extra, self.num_extra, "order/extra", balanced=self.extra.balanced))
+        parts = [part for part in parts if part.num_per_batch]
         mixing = None
         if self.arm.transform in MIXING:  # shares are uniform in [0, 1]
-            mixing = MIXING[self.arm.transform](alpha=1.0, num_classes=self.labelled.num_classes)
-        parts = [part for part in parts if part.num_per_batch]
-        data = ImageBatches(parts, self.classifier.num_steps, self.seed, self.validation, batch_size)
-        train_classifier(
-            data,
-            self.labelled,
-            self.validation,
-            self.classifier,
-            self.seed,
-            self.hardware,
-            folder,
-            self.transform,
-            mixing,
-        )
+            mixing = MIXING[self.arm.transform](alpha=1.0, num_classes=labelled.num_classes)
+        train_classifier(self, parts, labelled, settings, folder, mixing)
 
 
 class Classifier(Training):
@@ -172,19 +150,13 @@ class Classifier(Training):
         seed: int,
     ) -> None:
         super().__init__(seed, settings.num_steps)
-        self.network = network
-        self.settings = settings
-        self.transform = transform
-        self.mixing = mixing
+        self.network, self.settings = network, settings
+        self.transform, self.mixing = transform, mixing
 
     def configure_optimizers(self) -> Any:
         """Return AdamW, with a half cosine down to 0 over the steps."""
-        optimizer = torch.optim.AdamW(
-            self.network.parameters(),
-            lr=self.settings.learning_rate,
-            weight_decay=self.settings.weight_decay,
-            fused=True,
-        )
+        rate, decay = self.settings.learning_rate, self.settings.weight_decay
+        optimizer = torch.optim.AdamW(self.network.parameters(), lr=rate, weight_decay=decay, fused=True)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.settings.num_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -209,43 +181,21 @@ class Classifier(Training):
 
 
 def train_classifier(
-    data: ImageBatches,
+    stage: ClassifierStage,
+    parts: Sequence[Part],
     labelled: ImageSet,
-    validation: ImageSet,
     settings: ClassifierSettings,
-    seed: int,
-    hardware: Hardware,
     folder: Path,
-    transform: ClassicalTransform | None = None,
     mixing: MixUp | CutMix | None = None,
 ) -> None:
-    """Train a classifier and write its weights into a stage's folder.
+    """Train a classifier on batches of these parts and write its weights into a stage's folder.
 
-    Args:
-        data: Its batches.
-        labelled: Their real images, for the shape and the classes.
-        validation: Images to evaluate during training; they change no weight.
-        settings: How it is trained.
-        seed: Seed of all its streams.
-        hardware: Where it is trained.
-        folder: Where to write.
-        transform: Applied to every training image; None for none.
-        mixing: Mixes the images of a batch and their labels; None to mix nothing.
-
-    Raises:
-        DivergedError: If a loss or a weight stops being finite.
+    The labelled images decide its shape and classes; the stage its validation images, transform, seed and hardware.
     """
-    network = initialised(lambda: settings.build(labelled.shape, labelled.num_classes), seed)
-    system = Classifier(network, settings, transform, mixing, seed)
-    hardware.fit(system, data, folder, validate_every=steps_between_validations(validation, settings.num_steps))
-    about = {
-        "kind": "classifier",
-        "classifier": asdict(settings),
-        "shape": [*astuple(labelled.shape)],
-        "class_names": [*labelled.class_names],
-        "class_counts": labelled.class_counts.tolist(),
-    }
-    save_weights(folder / FILE, about, classifier=network)
+    network = initialised(lambda: settings.build(labelled.shape, labelled.num_classes), stage.seed)
+    system = Classifier(network, settings, stage.transform, mixing, stage.seed)
+    stage.fit(system, parts, settings.num_steps, settings.batch_size, folder)
+    save_weights(folder / FILE, about_classifier(asdict(settings), labelled), classifier=network)
 
 
 @lru_cache

@@ -14,13 +14,7 @@ NUM_BINS = 15  # of the calibration error (Guo et al. 2017)
 def classification_metrics(
     probabilities: Tensor, labels: Tensor, class_names: Sequence[str], rare: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Compare probabilities with labels.
-
-    Args:
-        probabilities: Float `[N, K]`, rows that sum to 1.
-        labels: int64 `[N]`.
-        class_names: K names.
-        rare: Names of the rare classes.
+    """Compare probabilities, float `[N, K]`, with labels, int64 `[N]`; the rare classes are given by name.
 
     Returns:
         Fractions in [0, 1], higher is better: `accuracy`, `balanced_accuracy` (mean recall of the classes),
@@ -33,6 +27,7 @@ def classification_metrics(
     right, true, predicted = counts.diagonal(), counts.sum(dim=1), counts.sum(dim=0)
     present = true > 0
     recall, f1 = right / true, 2 * right / (true + predicted)
+    by_class = zip(class_names, recall, present, strict=True)
     is_rare = present & torch.tensor([name in rare for name in class_names], device=present.device)
     return {
         "accuracy": float(right.sum() / counts.sum()),
@@ -43,10 +38,7 @@ def classification_metrics(
         "nll": float(nll_loss(probabilities.clamp_min(1e-12).log(), labels)),
         "brier": float((probabilities - one_hot(labels, num_classes)).square().sum(dim=1).mean()),
         "ece": float(multiclass_calibration_error(probabilities, labels, num_classes, n_bins=NUM_BINS)),
-        "per_class": {
-            name: float(value) if there else None
-            for name, value, there in zip(class_names, recall, present, strict=True)
-        },
+        "per_class": {name: float(value) if there else None for name, value, there in by_class},
     }
 
 

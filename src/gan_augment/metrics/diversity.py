@@ -6,32 +6,32 @@ import torch
 from torch import Tensor
 
 from gan_augment.data.image_set import ImageSet
+from gan_augment.data.source import abridged
 
 MAX_IMAGES = 500  # of a class: 125,000 pairs, whose matrix takes 2 MB
 # A generator that makes m images of a class equally often has (1 - 1/m) times the diversity of real images, since two
 # draws coincide with probability 1/m. Below .6 are m = 1 and m = 2; m = 3 has .67, and mere blur stays above.
 COLLAPSED = 0.6
-MOST_NAMED = 10  # classes named in a warning
 
 
-def pairwise_diversity(images: Tensor, labels: Tensor, num_classes: int) -> Tensor:
-    """Measure the mean distance between two images of a class.
+def class_diversity(images: ImageSet, num_classes: int | None = None) -> Tensor:
+    """Measure the mean distance between two images of a class, for all classes or for the first few.
 
-    For n images x_i of D values in [0, 1]: the mean over all pairs i < j of sqrt(|x_i - x_j|^2 / D).
-
-    Args:
-        images: uint8 `[N, C, H, W]`; the first 500 of each class are compared.
-        labels: int64 `[N]`, in [0, K).
-        num_classes: K.
+    For n images x_i of D values in [0, 1]: the mean over all pairs i < j of sqrt(|x_i - x_j|^2 / D). Compared are the
+    first 500 images of the class.
 
     Returns:
         Float64 `[K]` in [0, 1], 0 where all images are the same; NaN for a class with fewer than two images.
 
     Example:
-        >>> pairwise_diversity(torch.tensor([0, 0, 255], dtype=torch.uint8).view(3, 1, 1, 1), torch.zeros(3).long(), 1)
+        >>> images = torch.tensor([0, 0, 255], dtype=torch.uint8).view(3, 1, 1, 1)
+        >>> class_diversity(ImageSet(images, torch.zeros(3).long(), ["any"]))
         tensor([0.6667], dtype=torch.float64)
     """
-    return torch.stack([_mean_distance(images[labels == label][:MAX_IMAGES]) for label in range(num_classes)])
+    found = []
+    for label in range(num_classes or images.num_classes):  # one at a time: they may lie in a file and be many
+        found.append(_mean_distance(images.images[(images.labels == label).nonzero()[:, 0][:MAX_IMAGES]]))
+    return torch.stack(found)
 
 
 def _mean_distance(images: Tensor) -> Tensor:
@@ -49,36 +49,14 @@ def _mean_distance(images: Tensor) -> Tensor:
 def collapse_warning(real: Tensor, synthetic: Tensor, class_names: Sequence[str]) -> str | None:
     """Name the classes on which the generator has collapsed: less than .6 times as diverse as the real images.
 
-    A generator that makes two images of a class equally often has half the diversity of real ones, with three images
-    two thirds.
-
-    Args:
-        real: `pairwise_diversity` of real images, float `[K]`.
-        synthetic: `pairwise_diversity` of generated images, float `[K]`.
-        class_names: K names.
-
-    Returns:
-        One sentence, or None if no class has collapsed. The check skips a class with fewer than two images of either
-        kind, or with real images that are all the same.
+    The arguments are the `class_diversity` of both, float `[K]`. The result is one sentence, or None if no class has
+    collapsed. The check skips a class with fewer than two images of either kind, or with equal real images.
     """
     collapsed = (synthetic < COLLAPSED * real).tolist()
     if not any(collapsed):
         return None
     named = [name for name, has in zip(class_names, collapsed, strict=True) if has]
     return (
-        f"Mode collapse in {len(named)} of {len(class_names)} classes ({', '.join(named[:MOST_NAMED])}"
-        f"{', ...' if len(named) > MOST_NAMED else ''}): their generated images differ from each other less than "
-        f"{COLLAPSED} times as much as real ones"
+        f"Mode collapse in {len(named)} of {len(class_names)} classes ({abridged(named, most=10)}): their generated "
+        f"images differ from each other less than {COLLAPSED} times as much as real ones"
     )
-
-
-def class_diversity(images: ImageSet, num_classes: int | None = None) -> Tensor:
-    """Measure the pairwise diversity of the first images of each class, or of some classes, float64 `[K]`.
-
-    It is NaN for a class with fewer than two images.
-    """
-    found = []
-    for label in range(num_classes or images.num_classes):  # one at a time: they may lie in a file and be many
-        members = images.images[(images.labels == label).nonzero().squeeze(1)[:MAX_IMAGES]]
-        found.append(pairwise_diversity(members, torch.zeros(len(members)), 1))
-    return torch.cat(found)

@@ -44,13 +44,8 @@ def judge_metrics(real: Features, generated: Features, class_names: Sequence[str
     """Compare generated images with real ones from which neither the generator nor the judge has learned.
 
     Class proportions are not corrected: if those of the generated images differ from the real ones, all metrics over
-    all images get worse.
-
-    Args:
-        real: Real images.
-        generated: Generated images.
-        class_names: K names. A single name stands for images without classes: then labels are ignored and there are no
-            metrics by class.
+    all images get worse. A single class name stands for images without classes: then labels are ignored and there are
+    no metrics by class.
 
     Returns:
         Metrics: those that need only the judge, over all images and in `per_class` by name, None for a refused one;
@@ -59,24 +54,21 @@ def judge_metrics(real: Features, generated: Features, class_names: Sequence[str
         And the refusals, one sentence each: of metrics with too few images of either kind, or with features that are
         not finite.
     """
-    num_classes = len(class_names)
-    classes = [(real.of_class(label), generated.of_class(label)) for label in range(num_classes)]
     metrics: dict[str, Any] = _measure(real, generated)
-    metrics["judged_real"], metrics["judged_generated"] = len(real), len(generated)
-    if num_classes == 1:
-        del metrics["label_agreement"]
-    else:
-        metrics["per_class"] = {name: _measure(*pair) for name, pair in zip(class_names, classes, strict=True)}
-        confusion = multiclass_confusion_matrix(generated.predicted, generated.labels, num_classes)
+    metrics |= {"judged_real": len(real), "judged_generated": len(generated)}
+    known = class_names if len(class_names) > 1 else ()
+    classes = [(real.of_class(label), generated.of_class(label)) for label in range(len(known))]
+    if known:
+        metrics["per_class"] = {name: _measure(*pair) for name, pair in zip(known, classes, strict=True)}
+        confusion = multiclass_confusion_matrix(generated.predicted, generated.labels, len(known))
         metrics["confusion_matrix"] = confusion.tolist()
+    else:
+        del metrics["label_agreement"]
 
     refusals, needs = [], fewest_images(real.features.shape[1])
     for fewest in dict.fromkeys(needs.values()):
         names = [name for name, needed in needs.items() if needed == fewest]
-        refused = _refusal(names, fewest, [(len(real), len(generated))], by_class=False)
-        if not refused and num_classes > 1:
-            refused = _refusal(names, fewest, [(len(there), len(made)) for there, made in classes], by_class=True)
-        refusals += refused
+        refusals += _refusal(names, fewest, [(real, generated)]) or _refusal(names, fewest, classes)
     broken_real, broken_generated = (int((~kind.features.isfinite()).any(1).sum()) for kind in (real, generated))
     if broken_real or broken_generated:
         refusals.append(
@@ -89,11 +81,8 @@ def judge_metrics(real: Features, generated: Features, class_names: Sequence[str
 def frechet_distance(real: Tensor, generated: Tensor) -> float:
     """Measure the distance between two samples' means and covariances (Heusel et al. 2017, equation 6).
 
-    For normal distributions with means m, n and covariances C, D: |m - n|^2 + tr(C + D - 2 (C D)^(1/2)).
-
-    Args:
-        real: Float `[N, F]`; N at least 2, better 2 F, below which the covariance is mostly noise.
-        generated: Float `[M, F]`; M at least 2, better 2 F.
+    For normal distributions with means m, n and covariances C, D: |m - n|^2 + tr(C + D - 2 (C D)^(1/2)). The samples
+    are floats `[N, F]` and `[M, F]` of at least 2 rows, better 2 F, below which the covariance is mostly noise.
 
     Returns:
         The distance, at least 0, in squared units of the features; computed in float64.
@@ -116,12 +105,9 @@ def frechet_distance(real: Tensor, generated: Tensor) -> float:
 def kernel_distance(real: Tensor, generated: Tensor) -> float:
     """Estimate the squared maximum mean discrepancy without bias (Binkowski et al. 2018, section 4).
 
-    With k(x, y) = (xy / F + 1)^3 over different images: mean k(x, x') + mean k(y, y') - 2 mean k(x, y). With more than
-    1,000 images of a kind it is the mean over 10 fixed subsets of 1,000.
-
-    Args:
-        real: Float `[N, F]`, N at least 2.
-        generated: Float `[M, F]`, M at least 2.
+    With k(x, y) = (xy / F + 1)^3 over different images: mean k(x, x') + mean k(y, y') - 2 mean k(x, y). The samples are
+    floats `[N, F]` and `[M, F]` of at least 2 rows. With more than 1,000 of a kind it is the mean over 10 fixed subsets
+    of 1,000.
 
     Returns:
         The estimate, 0 on average for two samples of one distribution, so it can be negative; computed in float64.
@@ -145,13 +131,8 @@ def precision_recall(real: Tensor, generated: Tensor, k: int = NEIGHBOURS) -> di
     equations 1 and 2); density is the mean number of real balls that a generated image is in, over k, and coverage the
     share of real balls with a generated image (Naeem et al. 2020, section 3).
 
-    Both samples are cut to the smaller size, at most 5,000, because balls shrink as a sample grows. The images are
-    drawn with a fixed seed, because the first ones may all be of one class.
-
-    Args:
-        real: Float `[N, F]`.
-        generated: Float `[M, F]`.
-        k: Number of neighbours.
+    Both samples, floats `[N, F]` and `[M, F]`, are cut to the smaller size, at most 5,000, because balls shrink as a
+    sample grows. The images are drawn with a fixed seed, because the first ones may all be of one class.
 
     Returns:
         `precision`, `recall` and `coverage` in [0, 1]; `density`, at least 0. For two samples of one distribution the
@@ -231,19 +212,17 @@ def _measure(real: Features, generated: Features) -> dict[str, float | None]:
     return metrics
 
 
-def _refusal(names: list[str], fewest: int, counts: list[tuple[int, int]], by_class: bool) -> list[str]:
-    """Return a sentence on the metrics that need more than these (real, generated) images, if any."""
-    refused = [pair for pair in counts if min(pair) < fewest]
+def _refusal(names: list[str], fewest: int, pairs: Sequence[tuple[Features, Features]]) -> list[str]:
+    """Return a sentence, or none, on metrics that need more real and generated images than all, or those of a class."""
+    refused = [(len(there), len(made)) for there, made in pairs if min(len(there), len(made)) < fewest]
     if not refused:
         return []
     real, generated = zip(*refused, strict=True)
     settings = {"validation_per_class": real, "synthesis.per_class": generated}
     be, need = ("are", "they need") if len(names) > 1 else ("is", "it needs")
-    scope, among, have = (
-        (" by class", f" for {len(refused)} of {len(counts)} classes", "the classes have")
-        if by_class
-        else ("", "", "there are")
-    )
+    scope, among, have = "", "", "there are"
+    if len(pairs) > 1:
+        scope, among, have = " by class", f" for {len(refused)} of {len(pairs)} classes", "the classes have"
     return [
         f"{_listed(names)}{scope} {be} refused{among}: {need} {fewest} images of each kind, {have} {_range(real)} real "
         f"and {_range(generated)} generated ones; raise "

@@ -47,11 +47,7 @@ def inception_features(images: ImageSet, device: torch.device) -> Tensor:
 
 
 def inception_distances(real: Tensor, generated: Tensor) -> tuple[dict[str, float | None], list[str]]:
-    """Measure the Frechet and the kernel Inception distance between real and generated images.
-
-    Args:
-        real: Float `[N, 2048]`.
-        generated: Float `[M, 2048]`.
+    """Measure the Frechet and the kernel Inception distance between features, float `[N, 2048]` and `[M, 2048]`.
 
     Returns:
         `frechet_inception_distance`, which needs 4,096 images of each kind, and `kernel_inception_distance`, which

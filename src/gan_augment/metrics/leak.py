@@ -19,17 +19,13 @@ SHARES = {
 
 
 def leak_statistics(images: Tensor, cutout: float = 0.5) -> dict[str, Tensor]:
-    """Measure the properties of each image that `DiffAugment` changes.
-
-    Args:
-        images: uint8 `[N, C, H, W]`.
-        cutout: Sides of the augmentation's hole, as a share of the image's.
+    """Measure the properties of each image, uint8 `[N, C, H, W]`, that `DiffAugment` changes.
 
     Returns:
         Float64 `[N]` each. In [0, 1]: `brightness`, the mean; `contrast`, the standard deviation over all pixels and
         channels; `saturation`, the RMS deviation from a pixel's mean over the channels, for coloured images only.
         1 if true, else 0: `lifted`, every value is more than 16 levels above black; `hole`, there is a mid grey
-        rectangle of half the hole's sides, which is what remains of a hole at a corner; `strip`, one of the four edges
+        rectangle of half the cutout's sides, which remains of a hole at a corner; `strip`, one of the four edges
         is mid grey from end to end, as after a translation. Mid grey is within 16 levels of 128 in all channels.
     """
     pixels = images.double() / 255
@@ -47,7 +43,7 @@ def leak_statistics(images: Tensor, cutout: float = 0.5) -> dict[str, Tensor]:
 
 
 def leaks(real: Tensor, synthetic: Tensor, cutout: float = 0.5) -> list[str]:
-    """Describe the traces of the discriminator's augmentation in generated images.
+    """Describe each trace of the discriminator's augmentation in generated images in one sentence.
 
     The augmentation widens the spread of brightness, contrast and saturation but keeps their means. So their spreads
     are compared (absolute deviations from the set's median: Brown and Forsythe 1974); a wrong mean is a poor generator,
@@ -62,22 +58,16 @@ def leaks(real: Tensor, synthetic: Tensor, cutout: float = 0.5) -> list[str]:
         real: uint8 `[N, C, H, W]`, at least 2, better 10 or more.
         synthetic: uint8 `[M, C, H, W]`, at least 2, the classes in the same proportions.
         cutout: Sides of the augmentation's hole, as a share of the image's.
-
-    Returns:
-        One sentence per trace; none if nothing leaks.
     """
-    found = []
-    real_statistics = leak_statistics(real, cutout)
+    found, of_real = [], leak_statistics(real, cutout)
     for name, made in leak_statistics(synthetic, cutout).items():
-        there = real_statistics[name]
+        there = of_real[name]
         if name in SHARES:
             if _exceeds(made, there):
                 found.append(SHARES[name].format(made=float(made.mean()), there=float(there.mean())))
         elif _exceeds((made - made.median()).abs(), (there - there.median()).abs()):
-            spread = (
-                f"{name} varies by {made.std():.3f} between generated images, by {there.std():.3f} between real ones"
-            )
-            found.append(f"colour: {spread}")
+            varies = f"{made.std():.3f} between generated images, by {there.std():.3f} between real ones"
+            found.append(f"colour: {name} varies by {varies}")
     return found
 
 

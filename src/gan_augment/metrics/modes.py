@@ -12,11 +12,7 @@ NEAR = 3.0  # standard deviations from a mode within which a sample is of high q
 
 
 def mode_metrics(samples: Tensor, modes: Modes) -> dict[str, Any]:
-    """Count the modes that samples come from, and how evenly (Lin et al. 2018, section 4.1).
-
-    Args:
-        samples: Float `[N, D]`.
-        modes: The M modes of the density.
+    """Count the M modes that samples, float `[N, D]`, come from, and how evenly (Lin et al. 2018, section 4.1).
 
     Returns:
         `modes_found`: the modes, of M, with at least one high-quality sample, less than 3 standard deviations away.
@@ -38,10 +34,7 @@ def mode_metrics(samples: Tensor, modes: Modes) -> dict[str, Any]:
     shares = counts / counts.sum()
     divergence = math.log(len(counts)) + float(torch.special.xlogy(shares, shares).sum())
     # Of |x|^2 for a standard normal x in D dimensions with |x| < 3: D P(chi^2_(D+2) < 9) / P(chi^2_D < 9).
-    half, bound = (
-        torch.tensor(samples.shape[1] / 2, dtype=torch.float64),
-        torch.tensor(NEAR**2 / 2, dtype=torch.float64),
-    )
+    half, bound = torch.tensor([samples.shape[1] / 2, NEAR**2 / 2], dtype=torch.float64)
     expected = 2 * half * torch.special.gammainc(half + 1, bound) / torch.special.gammainc(half, bound)
     spread = (nearest[high] / modes.std).square().mean() / expected
     return {

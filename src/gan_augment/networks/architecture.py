@@ -4,14 +4,17 @@ The bodies know nothing of labels: a `Conditioning` turns them into whole networ
 """
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from gan_augment.data.image_set import ImageShape
+from gan_augment.settings import check_integer
 
 
+@dataclass(frozen=True)
 class Architecture(ABC):
     """A family of generators and discriminators; each is one subclass and one YAML.
 
@@ -21,13 +24,22 @@ class Architecture(ABC):
         spectral_norm: Whether the discriminator's weights are divided by their largest singular values.
         batch_norm: Whether there is batch norm in the discriminator.
         batch_std: Whether the discriminator sees the standard deviation of its batch (`BatchStd`).
+
+    Raises:
+        ValueError: If a setting is out of range. Every whole number must be at least 1.
     """
 
-    latent_dim: int
-    image_sizes: tuple[int, int] = (8, 128)
-    spectral_norm: bool = False
-    batch_norm: bool = False
-    batch_std: bool = False
+    image_sizes = (8, 128)
+    spectral_norm = False  # these three are settings of the families that declare them
+    batch_norm = False
+    batch_std = False
+
+    latent_dim: int = 100
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            if one.type is int:
+                check_integer(f"architecture.{one.name}", getattr(self, one.name), low=1)
 
     @abstractmethod
     def generator(self, shape: ImageShape, num_inputs: int) -> nn.Module:
@@ -35,11 +47,18 @@ class Architecture(ABC):
 
     @abstractmethod
     def discriminator(self, shape: ImageShape) -> "FeatureExtractor":
-        """Return a body that maps images `[B, C, H, W]` to features; label planes add to the images' channels C."""
+        """Return a body that maps images `[B, C, H, W]` to features; label planes add to the channels C."""
 
     def finish(self, discriminator: nn.Module) -> nn.Module:
-        """Apply what concerns the whole discriminator with its head: here spectral norm, if it is on."""
-        return with_spectral_norm(discriminator) if self.spectral_norm else discriminator
+        """Apply what concerns the whole discriminator with its head: here spectral norm (Miyato et al. 2018), if on.
+
+        It bounds the discriminator's slope, so with few images it cannot run away from the generator.
+        """
+        if self.spectral_norm:
+            for module in list(discriminator.modules()):
+                if isinstance(module, nn.Linear | nn.Conv2d | nn.Embedding):
+                    spectral_norm(module)
+        return discriminator
 
     @property
     def couples_images(self) -> bool:
@@ -47,11 +66,7 @@ class Architecture(ABC):
         return self.batch_norm or self.batch_std
 
     def check(self, shape: ImageShape) -> None:
-        """Refuse images that the family cannot make.
-
-        Raises:
-            ValueError: If they are not square, or the family has no images of their size or number of channels.
-        """
+        """Raise a ValueError for images that are not square, or of a size or a number of channels out of range."""
         name, (low, high) = type(self).__name__, self.image_sizes
         if shape.is_point:
             raise ValueError(f"architecture {name} makes images, but these are points: use architecture=points")
@@ -64,15 +79,13 @@ class Architecture(ABC):
             raise ValueError(f"architecture {name} makes images of 1 or 3 channels, not {shape.channels}")
 
 
-def halvings(size: int, smallest: int) -> list[int]:
-    """Return the sizes from the smallest feature map up to the image; each is half the next, rounded up.
+def halvings(size: int, smallest: int = 4) -> list[int]:
+    """Return the sides from the smallest feature map, of at most `smallest` pixels, up to the image.
 
-    Args:
-        size: Side of the image, in pixels.
-        smallest: Largest side, in pixels, that is not halved further.
+    Each is half the next, rounded up. With 4 pixels at the end, a discriminator sees the whole image at once.
 
     Example:
-        >>> halvings(8, 4), halvings(28, 4), halvings(64, 4), halvings(28, 7)
+        >>> halvings(8), halvings(28), halvings(64), halvings(28, 7)
         ([4, 8], [4, 7, 14, 28], [4, 8, 16, 32, 64], [7, 14, 28])
     """
     sizes = [size]
@@ -91,24 +104,10 @@ def doublings(channels: int, count: int) -> list[int]:
     return [channels * 2 ** min(level, 3) for level in range(count)]
 
 
-def with_spectral_norm(discriminator: nn.Module) -> nn.Module:
-    """Divide every weight of a discriminator by its largest singular value (Miyato et al. 2018).
-
-    This bounds the discriminator's slope, so with few images it cannot run away from the generator.
-    """
-    for module in list(discriminator.modules()):
-        if isinstance(module, nn.Linear | nn.Conv2d | nn.Embedding):
-            spectral_norm(module)
-    return discriminator
-
-
 class FeatureExtractor(nn.Sequential):
     """A discriminator without its head: images `[B, C, H, W]` -> features `[B, num_features]`.
 
-    Args:
-        layers: The last one returns `[B, num_features]`.
-        num_features: Length of the features.
-        batch_std: Whether a `BatchStd` follows, which makes them one longer.
+    With `batch_std`, a `BatchStd` follows the layers and makes the features one longer.
     """
 
     def __init__(self, *layers: nn.Module, num_features: int, batch_std: bool) -> None:
@@ -136,17 +135,11 @@ class BatchStd(nn.Module):
 
 
 class Residual(nn.Module):
-    """The sum of two paths through a block.
-
-    Args:
-        shortcut: The path around the layers, as short as the change of shape allows.
-        residual: The path through the layers.
-    """
+    """The sum of a path through the layers and a shortcut around them, as short as the change of shape allows."""
 
     def __init__(self, shortcut: nn.Module, residual: nn.Module) -> None:
         super().__init__()
-        self.shortcut = shortcut
-        self.residual = residual
+        self.shortcut, self.residual = shortcut, residual
 
     def forward(self, features: Tensor) -> Tensor:
         """Map feature maps `[B, C, H, W]` to the sum of both paths."""

@@ -1,6 +1,8 @@
 """Discriminators that are classifiers, for semi-supervised GANs: K logits from features that a generator can match."""
 
+from dataclasses import astuple
 from itertools import pairwise
+from math import prod
 from typing import Any
 
 import torch
@@ -9,16 +11,12 @@ from torch.nn.utils.parametrizations import weight_norm
 from torch.nn.utils.parametrize import is_parametrized
 
 from gan_augment.data.image_set import ImageShape
-from gan_augment.networks.architecture import halvings
+from gan_augment.networks.architecture import doublings, halvings
 from gan_augment.settings import check_integer, check_number
 
 
 class GaussianNoise(nn.Module):
-    """Adds noise to its input in training mode, and nothing otherwise.
-
-    Args:
-        std: Standard deviation of the noise.
-    """
+    """Adds noise of standard deviation `std` to its input, in training mode only."""
 
     def __init__(self, std: float) -> None:
         super().__init__()
@@ -30,14 +28,7 @@ class GaussianNoise(nn.Module):
 
 
 class ClassifyingDiscriminator(nn.Module):
-    """Images `[B, C, H, W]` in [-1, 1] -> features `[B, F]` -> logits `[B, K]`.
-
-    Args:
-        body: Images to features.
-        num_features: F.
-        num_classes: K.
-        noise: Standard deviation of the noise added to the features.
-    """
+    """Images `[B, C, H, W]` in [-1, 1] -> features `[B, F]` -> logits `[B, K]`; `noise` is added to the features."""
 
     def __init__(self, body: list[nn.Module], num_features: int, num_classes: int, noise: float) -> None:
         super().__init__()
@@ -53,8 +44,6 @@ class ClassifyingMLP(ClassifyingDiscriminator):
     """The fully connected discriminator of Salimans et al. 2016 for MNIST: five layers with noise before each.
 
     Args:
-        shape: Shape of the images.
-        num_classes: Number of classes.
         width: Units of the first layer; the second has half as many, the last three a quarter.
         input_noise: Standard deviation of the noise on the pixels, whose range is 2.
         noise: Standard deviation before every other layer, whose inputs start with about unit variance.
@@ -65,7 +54,7 @@ class ClassifyingMLP(ClassifyingDiscriminator):
     ) -> None:
         check_integer("semi_supervised.network.width", width, low=4)
         _check_noise(input_noise, noise)
-        widths = [shape.channels * shape.height * shape.width, width, width // 2, *[width // 4] * 3]
+        widths = [prod(astuple(shape)), width, width // 2, *[width // 4] * 3]
         layers: list[nn.Module] = [nn.Flatten()]
         for number, (inputs, outputs) in enumerate(pairwise(widths)):
             layers += [GaussianNoise(noise if number else input_noise), normed(nn.Linear(inputs, outputs)), nn.ReLU()]
@@ -77,7 +66,6 @@ class ClassifyingCNN(ClassifyingDiscriminator):
 
     Args:
         shape: Shape of the images, at least 8x8 pixels.
-        num_classes: Number of classes.
         channels: Feature maps after the first halving; each further one doubles them, up to 8 times.
         num_features: Units of the fully connected layer: the features that a generator matches.
         input_noise: Standard deviation of the noise on the pixels, whose range is 2.
@@ -101,8 +89,8 @@ class ClassifyingCNN(ClassifyingDiscriminator):
                 f"this network needs images of at least 8x8 pixels, not {shape.height}x{shape.width}: "
                 "use semi_supervised=mlp"
             )
-        count = len(halvings(max(shape.height, shape.width), smallest=4)) - 1
-        widths = [shape.channels, *(channels * 2 ** min(level, 3) for level in range(count))]
+        count = len(halvings(max(shape.height, shape.width))) - 1
+        widths = [shape.channels, *doublings(channels, count)]
         layers: list[nn.Module] = [GaussianNoise(input_noise)]
         for number, (inputs, outputs) in enumerate(pairwise(widths)):
             kernel = 3 if number else 5
@@ -114,9 +102,8 @@ class ClassifyingCNN(ClassifyingDiscriminator):
         super().__init__(layers, num_features, num_classes, noise)
 
 
-def normed(layer: nn.Module) -> nn.Module:
+def normed(layer: nn.Linear | nn.Conv2d) -> nn.Module:
     """Split a layer's weights into lengths and directions (Salimans and Kingma 2016), after initialising them."""
-    assert isinstance(layer, nn.Linear | nn.Conv2d)
     nn.init.normal_(layer.weight, std=0.05)
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)
@@ -127,11 +114,7 @@ def normed(layer: nn.Module) -> nn.Module:
 def initialise_from_data(network: nn.Module, images: Tensor) -> None:
     """Initialise each weight-normalised layer to outputs of mean 0 and variance 1 over some images.
 
-    Salimans and Kingma 2016, section 3, layer by layer, without noise.
-
-    Args:
-        network: A network with layers from `normed`.
-        images: Float `[B, C, H, W]` in [-1, 1].
+    Salimans and Kingma 2016, section 3, layer by layer, without noise, with images `[B, C, H, W]` in [-1, 1].
     """
 
     def normalise(layer: Any, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:

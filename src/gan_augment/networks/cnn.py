@@ -5,7 +5,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from gan_augment.data.image_set import ImageShape
-from gan_augment.networks.architecture import halvings
+from gan_augment.networks.architecture import doublings, halvings
 from gan_augment.settings import check_integer
 
 
@@ -17,7 +17,6 @@ class CNN(nn.Module):
 
     Args:
         shape: Shape of the images, at least 8x8 pixels.
-        num_classes: Number of classes.
         channels: Feature maps at full size; each halving doubles them, up to 8 times.
     """
 
@@ -27,7 +26,7 @@ class CNN(nn.Module):
         if min(shape.height, shape.width) < 8:
             raise ValueError(f"a CNN needs images of at least 8x8 pixels, not {shape.height}x{shape.width}")
         sizes = halvings(max(shape.height, shape.width), smallest=7)
-        widths = [channels * 2 ** min(level, 3) for level in range(len(sizes))]
+        widths = doublings(channels, len(sizes))
         layers: list[nn.Module] = [nn.Conv2d(shape.channels, channels, 3, padding=1), nn.ReLU()]
         for width, next_width in pairwise(widths):
             layers += [nn.MaxPool2d(2, ceil_mode=True), nn.Conv2d(width, next_width, 3, padding=1), nn.ReLU()]

@@ -35,17 +35,12 @@ class Conditioning(ABC):
 
 @dataclass(frozen=True)
 class _LabelBehindLatent(Conditioning):
-    """A generator whose latent vector is followed by an embedding of the label.
-
-    Attributes:
-        embedding_dim: Length of the embedding.
-    """
+    """A generator whose latent vector is followed by an embedding of the label, `embedding_dim` long."""
 
     embedding_dim: int = 32
     clusters: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse sizes below one."""
         check_integer("conditioning.embedding_dim", self.embedding_dim, low=1)
         check_integer("conditioning.clusters", self.clusters, low=1)
 
@@ -56,10 +51,7 @@ class _LabelBehindLatent(Conditioning):
 
 
 class Projection(_LabelBehindLatent):
-    """The discriminator's logit includes how well the features fit the label (Miyato and Koyama 2018).
-
-    The generator takes an embedding of the label after its latent vector.
-    """
+    """The discriminator's logit includes how well the features fit the label (Miyato and Koyama 2018)."""
 
     def discriminator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
         """Return the architecture's body with a projection head."""
@@ -70,8 +62,8 @@ class Projection(_LabelBehindLatent):
 class Concat(_LabelBehindLatent):
     """Both networks take the label as a further input (Mirza and Osindero 2014).
 
-    The generator takes an embedding of it after its latent vector. The discriminator takes one the size of an image as
-    a further channel; spectral norm leaves it alone, since it is an input and not a layer.
+    The discriminator takes an embedding the size of an image as a further channel; spectral norm leaves it alone, since
+    it is an input and not a layer.
     """
 
     def discriminator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
@@ -95,10 +87,7 @@ class Unconditional(Conditioning):
 
 
 class PerClass(Conditioning):
-    """One unconditional GAN per class, trained side by side.
-
-    Each sees only the images of its class, and does not change in a step without any.
-    """
+    """One unconditional GAN per class, side by side; a step without images of a class leaves its GAN unchanged."""
 
     def generator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
         """Return one body per class."""
@@ -121,14 +110,8 @@ class LabelEmbedding(nn.Module):
     So similar clusters share what is learned from their images. With an independent embedding for each cluster, many
     clusters make the images worse (Casanova et al. 2021, section 1).
 
-    Args:
-        num_classes: Number of classes.
-        dim: Length of the embedding.
-        clusters: Clusters of each class.
-        num_features: Length of a cluster's centre.
-
     Attributes:
-        centres: The clusters' centres, `[K x clusters, num_features]`; zeros until they are set.
+        centres: The clusters' centres, `[num_classes x clusters, num_features]`; zeros until they are set.
     """
 
     centres: Tensor
@@ -157,11 +140,7 @@ def set_centres(networks: nn.Module, centres: Tensor) -> None:
 
 
 class WithoutLabel(nn.Module):
-    """A network that ignores the labels.
-
-    Args:
-        network: Takes the inputs alone.
-    """
+    """A network that takes the inputs alone, without their labels."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -175,15 +154,12 @@ class WithoutLabel(nn.Module):
 class LabelBehind(nn.Module):
     """A network whose inputs are followed by a learned embedding of the label.
 
-    Args:
-        embedding: Of any length behind vectors; behind images, one number for each pixel.
-        network: Takes vectors longer by the embedding, or images with one more channel.
+    The embedding makes vectors longer; to images it adds one channel, with a number for each pixel.
     """
 
     def __init__(self, embedding: nn.Module, network: nn.Module) -> None:
         super().__init__()
-        self.embedding = embedding
-        self.network = network
+        self.embedding, self.network = embedding, network
 
     def forward(self, inputs: Tensor, labels: Tensor) -> Tensor:
         """Map inputs `[B, F]` or `[B, C, H, W]` and labels `[B]` to the network's outputs."""
@@ -192,14 +168,7 @@ class LabelBehind(nn.Module):
 
 
 class LabelProjection(nn.Module):
-    """The logit w . h + e_y . h + b of the features h of an image with label y (Miyato and Koyama 2018, eq. 3).
-
-    Args:
-        body: Images `[B, C, H, W]` -> features `[B, F]`.
-        num_classes: Number of classes.
-        clusters: Clusters of each class.
-        num_features: Length of a cluster's centre.
-    """
+    """The logit w . h + e_y . h + b of the features h of an image with label y (Miyato and Koyama 2018, eq. 3)."""
 
     def __init__(self, body: FeatureExtractor, num_classes: int, clusters: int = 1, num_features: int = 0) -> None:
         super().__init__()
@@ -217,11 +186,7 @@ class LabelProjection(nn.Module):
 
 
 class LabelRouted(nn.Module):
-    """One network per label; each takes only the inputs with its label.
-
-    Args:
-        networks: The networks in the order of the labels.
-    """
+    """One network per label, in the order of the labels; each takes only the inputs with its label."""
 
     def __init__(self, networks: list[nn.Module]) -> None:
         super().__init__()

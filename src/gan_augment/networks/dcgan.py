@@ -10,9 +10,6 @@ from gan_augment.data.image_set import ImageShape
 from gan_augment.networks.architecture import Architecture, FeatureExtractor, doublings, halvings
 from gan_augment.settings import check_integer
 
-# The discriminator must see the whole image at once.
-SMALLEST_SIDE = 4  # pixels of the smallest feature map
-
 
 @dataclass(frozen=True)
 class DCGAN(Architecture):
@@ -26,22 +23,17 @@ class DCGAN(Architecture):
     Sides are halved down to 4 or 3 pixels, rounded up, and restored exactly: 100 is made from 4, 7, 13, 25, 50.
 
     Attributes:
-        latent_dim: Length of a latent vector.
         channels: Feature maps at the largest size that has any; each halving doubles them, up to 8 times.
-        spectral_norm: Whether the discriminator's weights are divided by their largest singular values.
         batch_norm: Whether the discriminator has batch norm after each convolution but the first. The generator always
             has it after each layer but the last.
-        batch_std: Whether the discriminator sees the standard deviation of its batch.
         kernel_size: Side of the strided kernels, in pixels: 5; or 4, with 3 where a size is odd.
-        full_size: Whether there is a plain 3x3 convolution at full size: last in the generator, first in the
-            discriminator. Without it strided ones take these places, and the largest feature maps have half the
-            image's size.
+        full_size: Whether the generator's last convolution and the discriminator's first are plain 3x3 ones at full
+            size. Otherwise they are strided, and the largest feature maps have half the image's size.
 
     Raises:
         ValueError: If a setting is out of range, or spectral norm is combined with batch norm.
     """
 
-    latent_dim: int = 100
     channels: int = 32
     spectral_norm: bool = True
     batch_norm: bool = False
@@ -50,10 +42,8 @@ class DCGAN(Architecture):
     full_size: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse values out of range."""
-        check_integer("architecture.latent_dim", self.latent_dim, low=1)
-        check_integer("architecture.channels", self.channels, low=1)
         check_integer("architecture.kernel_size", self.kernel_size, low=4, high=5)
+        super().__post_init__()
         if self.spectral_norm and self.batch_norm:
             raise ValueError(
                 "architecture.batch_norm=True: batch norm undoes what spectral norm bounds: "
@@ -62,7 +52,7 @@ class DCGAN(Architecture):
 
     def generator(self, shape: ImageShape, num_inputs: int) -> nn.Module:
         """Return features `[B, num_inputs]` -> images `[B, C, H, W]` in [-1, 1]."""
-        sizes = halvings(shape.size, SMALLEST_SIDE)
+        sizes = halvings(shape.size)
         widths = self._widths(len(sizes), shape.channels)[::-1]
         layers: list[nn.Module] = [
             nn.Linear(num_inputs, widths[0] * sizes[0] ** 2, bias=False),
@@ -73,18 +63,15 @@ class DCGAN(Architecture):
             if self.kernel_size == 5:
                 kernel["output_padding"] = 1 - size % 2
             last = not self.full_size and size == sizes[-1]
-            layers += [
-                nn.BatchNorm2d(width),
-                nn.ReLU(),
-                nn.ConvTranspose2d(width, next_width, stride=2, bias=last, **kernel),
-            ]
+            growing = nn.ConvTranspose2d(width, next_width, stride=2, bias=last, **kernel)
+            layers += [nn.BatchNorm2d(width), nn.ReLU(), growing]
         if self.full_size:
             layers += [nn.BatchNorm2d(self.channels), nn.ReLU(), nn.Conv2d(self.channels, shape.channels, 3, padding=1)]
         return nn.Sequential(*layers, nn.Tanh()).apply(_initialise)
 
     def discriminator(self, shape: ImageShape) -> FeatureExtractor:
         """Return images `[B, C, H, W]` -> features: the last feature maps, flattened."""
-        sizes = halvings(shape.size, SMALLEST_SIDE)[::-1]
+        sizes = halvings(shape.size)[::-1]
         widths = self._widths(len(sizes), shape.channels)
         # Keywords of each convolution; those of a strided one follow from the size that it halves.
         kernels: list[dict[str, Any]] = [{"kernel_size": 3, "padding": 1}] if self.full_size else []
@@ -104,7 +91,7 @@ class DCGAN(Architecture):
         return super().finish(discriminator.apply(_initialise))
 
     def _widths(self, num_sizes: int, image_channels: int) -> list[int]:
-        """Return the image's channels, then the feature maps' from the largest size to the smallest."""
+        """Return the image's channels, then the numbers of feature maps from the largest size to the smallest."""
         return [image_channels, *doublings(self.channels, num_sizes if self.full_size else num_sizes - 1)]
 
     def _kernel(self, size: int) -> dict[str, Any]:

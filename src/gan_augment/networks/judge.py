@@ -12,8 +12,7 @@ class Judge(nn.Module):
 
     Args:
         shape: Shape of the images, at least 8x8 pixels.
-        num_classes: Number of classes.
-        channels: Feature maps at full size; each halving doubles them, up to 8 times.
+        channels: Of the `CNN`.
         num_features: Features that metrics compare. A Frechet distance needs twice as many images.
     """
 

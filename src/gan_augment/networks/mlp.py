@@ -1,13 +1,13 @@
 """The fully connected GAN of Goodfellow et al. 2014."""
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from itertools import pairwise
+from math import prod
 
 from torch import nn
 
 from gan_augment.data.image_set import ImageShape
 from gan_augment.networks.architecture import Architecture, FeatureExtractor
-from gan_augment.settings import check_integer
 
 
 @dataclass(frozen=True)
@@ -15,25 +15,16 @@ class MLP(Architecture):
     """Generator and discriminator of fully connected layers with leaky ReLU.
 
     Attributes:
-        latent_dim: Length of a latent vector.
-        width: Units of the generator's first layer; the next two have 2 and 4 times as many, and the
-            discriminator has 2 and 1 times as many.
-        spectral_norm: Whether the discriminator's weights are divided by their largest singular values.
-        batch_std: Whether the discriminator sees the standard deviation of its batch.
+        width: Units of the generator's first layer; the next two have 2 and 4 times as many, the discriminator's 2 and
+            1 times.
         generator_batch_norm: Whether the generator has batch norm after each layer but the last, which helps it match
             features.
     """
 
-    latent_dim: int = 100
     width: int = 256
     spectral_norm: bool = True
     batch_std: bool = False
     generator_batch_norm: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse sizes below one."""
-        check_integer("architecture.latent_dim", self.latent_dim, low=1)
-        check_integer("architecture.width", self.width, low=1)
 
     def generator(self, shape: ImageShape, num_inputs: int) -> nn.Module:
         """Return features `[B, num_inputs]` -> images `[B, C, H, W]` in [-1, 1]."""
@@ -42,18 +33,14 @@ class MLP(Architecture):
         for inputs, outputs in pairwise(widths):
             norm = [nn.BatchNorm1d(outputs)] if self.generator_batch_norm else []
             layers += [nn.Linear(inputs, outputs), *norm, nn.LeakyReLU(0.2)]
-        return nn.Sequential(
-            *layers,
-            nn.Linear(widths[-1], shape.channels * shape.height * shape.width),
-            nn.Tanh(),
-            nn.Unflatten(1, (shape.channels, shape.height, shape.width)),
-        )
+        pixels = astuple(shape)
+        return nn.Sequential(*layers, nn.Linear(widths[-1], prod(pixels)), nn.Tanh(), nn.Unflatten(1, pixels))
 
     def discriminator(self, shape: ImageShape) -> FeatureExtractor:
         """Return images `[B, C, H, W]` -> features `[B, width]`."""
         return FeatureExtractor(
             nn.Flatten(),
-            nn.Linear(shape.channels * shape.height * shape.width, 2 * self.width),
+            nn.Linear(prod(astuple(shape)), 2 * self.width),
             nn.LeakyReLU(0.2),
             nn.Linear(2 * self.width, self.width),
             nn.LeakyReLU(0.2),

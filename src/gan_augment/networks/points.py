@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from gan_augment.data.image_set import ImageShape
 from gan_augment.networks.architecture import Architecture, FeatureExtractor
-from gan_augment.settings import check_integer, check_number
+from gan_augment.settings import check_number
 
 
 @dataclass(frozen=True)
@@ -20,14 +20,9 @@ class Points(Architecture):
     last; sines and cosines of random frequencies fix that (Tancik et al. 2020).
 
     Attributes:
-        latent_dim: Length of a latent vector.
         width: Units of every hidden layer.
         num_frequencies: Number of sines, and of cosines, that the discriminator sees.
         bandwidth: Standard deviation of their frequencies, in cycles per unit; the range [-1, 1] is two units long.
-        batch_std: Whether the discriminator sees the standard deviation of its batch.
-
-    Raises:
-        ValueError: If a setting is out of range.
     """
 
     latent_dim: int = 2
@@ -37,10 +32,7 @@ class Points(Architecture):
     batch_std: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse values out of range."""
-        check_integer("architecture.latent_dim", self.latent_dim, low=1)
-        check_integer("architecture.width", self.width, low=1)
-        check_integer("architecture.num_frequencies", self.num_frequencies, low=1)
+        super().__post_init__()
         check_number("architecture.bandwidth", self.bandwidth, 0, 1000, open_low=True)
 
     def generator(self, shape: ImageShape, num_inputs: int) -> nn.Module:
@@ -60,11 +52,7 @@ class Points(Architecture):
         )
 
     def check(self, shape: ImageShape) -> None:
-        """Refuse images.
-
-        Raises:
-            ValueError: If they have more than one pixel.
-        """
+        """Refuse images of more than one pixel."""
         if not shape.is_point:
             raise ValueError(
                 f"architecture Points makes points, not images of {shape.height}x{shape.width} pixels: it is for "
@@ -79,10 +67,7 @@ class Points(Architecture):
 class FourierFeatures(nn.Module):
     """Coordinates x and their random Fourier features sin(2 pi W x) and cos(2 pi W x), W fixed (Tancik et al. 2020).
 
-    Args:
-        num_inputs: Number D of coordinates.
-        num_frequencies: Number F of rows of W.
-        bandwidth: Standard deviation of W's entries.
+    W has a row for each of `num_frequencies`; the standard deviation of its entries is `bandwidth`.
     """
 
     frequencies: Tensor
@@ -92,6 +77,6 @@ class FourierFeatures(nn.Module):
         self.register_buffer("frequencies", bandwidth * torch.randn(num_inputs, num_frequencies))
 
     def forward(self, points: Tensor) -> Tensor:
-        """Map `[B, D]` to `[B, D + 2 F]`."""
+        """Map `[B, num_inputs]` to `[B, num_inputs + 2 * num_frequencies]`."""
         angles = 2 * math.pi * points @ self.frequencies
         return torch.cat([points, angles.sin(), angles.cos()], dim=1)

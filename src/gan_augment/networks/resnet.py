@@ -7,9 +7,6 @@ from torch import Tensor, nn
 
 from gan_augment.data.image_set import ImageShape
 from gan_augment.networks.architecture import Architecture, FeatureExtractor, Residual, doublings, halvings
-from gan_augment.settings import check_integer
-
-SMALLEST_SIDE = 4  # pixels of the smallest feature map
 
 
 @dataclass(frozen=True)
@@ -21,28 +18,16 @@ class ResNet(Architecture):
     shrinks, which a CPU can afford.
 
     Attributes:
-        latent_dim: Length of a latent vector.
         channels: Feature maps of the largest size; each halving doubles them, up to 8 times.
-        spectral_norm: Whether the discriminator's weights are divided by their largest singular values.
-        batch_std: Whether the discriminator sees the standard deviation of its batch.
-
-    Raises:
-        ValueError: If a size is below one.
     """
 
-    latent_dim: int = 100
     channels: int = 16
     spectral_norm: bool = True
     batch_std: bool = False
 
-    def __post_init__(self) -> None:
-        """Refuse sizes below one."""
-        check_integer("architecture.latent_dim", self.latent_dim, low=1)
-        check_integer("architecture.channels", self.channels, low=1)
-
     def generator(self, shape: ImageShape, num_inputs: int) -> nn.Module:
         """Return features `[B, num_inputs]` -> images `[B, C, H, W]` in [-1, 1]."""
-        sizes = halvings(shape.size, SMALLEST_SIDE)
+        sizes = halvings(shape.size)
         widths = doublings(self.channels, len(sizes))[::-1]
         seed = nn.Linear(num_inputs, widths[0] * sizes[0] ** 2)
         nn.init.xavier_uniform_(seed.weight)
@@ -52,17 +37,17 @@ class ResNet(Architecture):
             *(_growing(*pair, size) for size, pair in zip(sizes[1:], pairwise(widths), strict=True)),
             nn.BatchNorm2d(self.channels),
             nn.ReLU(),
-            _convolution(self.channels, shape.channels, 3),
+            _convolution(self.channels, shape.channels, gain=1),
             nn.Tanh(),
         )
 
     def discriminator(self, shape: ImageShape) -> FeatureExtractor:
         """Return images `[B, C, H, W]` -> features: the last feature maps, each summed over its pixels."""
-        widths = doublings(self.channels, len(halvings(shape.size, SMALLEST_SIDE)) - 1)
+        widths = doublings(self.channels, len(halvings(shape.size)) - 1)
         return FeatureExtractor(
             _first(shape.channels, self.channels),
             *(_shrinking(*pair) for pair in pairwise(widths)),
-            Residual(nn.Identity(), _convolutions(widths[-1], widths[-1])),
+            Residual(nn.Identity(), nn.Sequential(*_convolutions(widths[-1], widths[-1]))),
             nn.ReLU(),
             SumOverPixels(),
             num_features=widths[-1],
@@ -78,57 +63,41 @@ class SumOverPixels(nn.Module):
         return maps.sum(dim=(2, 3))
 
 
-def _convolution(num_inputs: int, num_outputs: int, kernel_size: int, gain: float = 1) -> nn.Conv2d:
-    """Return a convolution that keeps the size, with Glorot weights; `gain` as in Miyato et al.'s own code."""
-    layer = nn.Conv2d(num_inputs, num_outputs, kernel_size, padding=kernel_size // 2)
+def _convolution(width: int, next_width: int, kernel_size: int = 3, gain: float = 2**0.5) -> nn.Conv2d:
+    """Return a convolution that keeps the size, with Glorot weights; the gain as in Miyato et al.'s own code."""
+    layer = nn.Conv2d(width, next_width, kernel_size, padding=kernel_size // 2)
     nn.init.xavier_uniform_(layer.weight, gain)
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)
     return layer
 
 
-def _convolutions(num_inputs: int, num_outputs: int) -> nn.Sequential:
+def _convolutions(width: int, next_width: int) -> list[nn.Module]:
     """Return the residual path of a discriminator's block."""
-    return nn.Sequential(
-        nn.ReLU(),
-        _convolution(num_inputs, num_inputs, 3, 2**0.5),
-        nn.ReLU(),
-        _convolution(num_inputs, num_outputs, 3, 2**0.5),
-    )
+    return [nn.ReLU(), _convolution(width, width), nn.ReLU(), _convolution(width, next_width)]
 
 
 def _halve() -> nn.Module:
     return nn.AvgPool2d(2, ceil_mode=True)  # at an odd size, the last averages are over fewer pixels
 
 
-def _growing(num_inputs: int, num_outputs: int, size: int) -> nn.Module:
+def _growing(width: int, next_width: int, size: int) -> nn.Module:
     """Return a block of the generator that grows to a size, in pixels."""
-    residual = nn.Sequential(
-        nn.BatchNorm2d(num_inputs),
-        nn.ReLU(),
-        nn.Upsample(size),
-        _convolution(num_inputs, num_outputs, 3, 2**0.5),
-        nn.BatchNorm2d(num_outputs),
-        nn.ReLU(),
-        _convolution(num_outputs, num_outputs, 3, 2**0.5),
-    )
+    start = nn.BatchNorm2d(width), nn.ReLU(), nn.Upsample(size), _convolution(width, next_width)
+    end = nn.BatchNorm2d(next_width), nn.ReLU(), _convolution(next_width, next_width)
     # A 1x1 convolution and the repetition of pixels commute: convolving first costs less.
-    return Residual(nn.Sequential(_convolution(num_inputs, num_outputs, 1), nn.Upsample(size)), residual)
+    shortcut = nn.Sequential(_convolution(width, next_width, 1, gain=1), nn.Upsample(size))
+    return Residual(shortcut, nn.Sequential(*start, *end))
 
 
-def _shrinking(num_inputs: int, num_outputs: int) -> nn.Module:
+def _shrinking(width: int, next_width: int) -> nn.Module:
     """Return a block of the discriminator that halves the size."""
     # A 1x1 convolution and the average of pixels commute: averaging first costs less.
-    shortcut = nn.Sequential(_halve(), _convolution(num_inputs, num_outputs, 1))
-    return Residual(shortcut, nn.Sequential(*_convolutions(num_inputs, num_outputs), _halve()))
+    shortcut = nn.Sequential(_halve(), _convolution(width, next_width, 1, gain=1))
+    return Residual(shortcut, nn.Sequential(*_convolutions(width, next_width), _halve()))
 
 
-def _first(num_inputs: int, num_outputs: int) -> nn.Module:
+def _first(width: int, next_width: int) -> nn.Module:
     """Return the discriminator's first block, without a ReLU on the image, which has negative values."""
-    residual = nn.Sequential(
-        _convolution(num_inputs, num_outputs, 3, 2**0.5),
-        nn.ReLU(),
-        _convolution(num_outputs, num_outputs, 3, 2**0.5),
-        _halve(),
-    )
-    return Residual(nn.Sequential(_halve(), _convolution(num_inputs, num_outputs, 1)), residual)
+    residual = nn.Sequential(_convolution(width, next_width), nn.ReLU(), _convolution(next_width, next_width), _halve())
+    return Residual(nn.Sequential(_halve(), _convolution(width, next_width, 1, gain=1)), residual)

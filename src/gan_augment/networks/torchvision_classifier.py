@@ -1,5 +1,6 @@
 """The classifiers of torchvision, from scratch or pretrained."""
 
+from dataclasses import astuple
 from difflib import get_close_matches
 from itertools import chain
 from pathlib import Path
@@ -16,9 +17,7 @@ from gan_augment.data.image_set import ImageShape
 from gan_augment.settings import check_choice, check_integer
 
 LIST = "https://docs.pytorch.org/vision/stable/models.html#classification"
-
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of red, green and blue in [0, 1]
-
 # No auxiliary heads: their outputs would be unused, and they fail on small images, but only in training.
 SCRATCH_OPTIONS = {key: {"aux_logits": False, "init_weights": True} for key in ("googlenet", "inception_v3")}
 
@@ -30,8 +29,7 @@ class TorchvisionClassifier(nn.Module):
     expect.
 
     Args:
-        shape: Shape of the images, of 1 or 3 channels.
-        num_classes: Number of classes.
+        shape: Of the images, with 1 or 3 channels.
         name: A classifier of `torchvision.models`, such as `resnet18`.
         weights: Name of pretrained weights, such as `IMAGENET1K_V1`, for all layers but the last, which is drawn anew;
             None to start from scratch.
@@ -49,12 +47,7 @@ class TorchvisionClassifier(nn.Module):
     std: Tensor
 
     def __init__(
-        self,
-        shape: ImageShape,
-        num_classes: int,
-        name: str,
-        weights: str | None = None,
-        input_size: int | None = None,
+        self, shape: ImageShape, num_classes: int, name: str, weights: str | None = None, input_size: int | None = None
     ) -> None:
         super().__init__()
         names = models.list_models(module=models)
@@ -99,10 +92,9 @@ class TorchvisionClassifier(nn.Module):
     def _check(self, shape: ImageShape, name: str, num_classes: int) -> None:
         """Pass an empty image through empty weights, on the meta device, so that only shapes are computed."""
         state = {key: tensor.to("meta") for key, tensor in chain(self.named_parameters(), self.named_buffers())}
-        image = torch.empty(1, shape.channels, shape.height, shape.width, device="meta")
         self.eval()
         try:
-            logits = functional_call(self, state, image)
+            logits = functional_call(self, state, torch.empty(1, *astuple(shape), device="meta"))
         except (AssertionError, RuntimeError, ValueError) as error:
             size = f"{shape.height}x{shape.width}" if self.input_size is None else self.input_size
             raise ValueError(
@@ -114,11 +106,7 @@ class TorchvisionClassifier(nn.Module):
 
 
 def _load_pretrained(name: str, weights: Any) -> nn.Module:
-    """Build a classifier with torchvision's weights, for the classes they were trained on.
-
-    Raises:
-        ValueError: If they can neither be found nor downloaded, or do not fit.
-    """
+    """Build a classifier with torchvision's weights, for the classes they were trained on."""
     try:
         # First read the file as tensors alone: torchvision would run any code in a file that was put there by hand.
         weights.get_state_dict(progress=True, check_hash=True, weights_only=True)

@@ -1,6 +1,5 @@
 """The base of all trainings: streams, learning rates, a flag of finite losses, curves and averages."""
 
-from collections.abc import Mapping
 from typing import Any, ClassVar, cast
 
 import lightning as L
@@ -14,9 +13,7 @@ class Training(L.LightningModule):
     """A training of a fixed number of steps, whose draws depend only on the seed and the step.
 
     Args:
-        seed: Seed of its streams.
-        num_steps: Number of steps.
-        log_every_n_steps: Steps between two points of the curves.
+        log_every_n_steps: Most steps between two points of the curves.
 
     Attributes:
         STREAMS: Names of the streams that it draws from.
@@ -30,8 +27,7 @@ class Training(L.LightningModule):
     CURVES: ClassVar[tuple[str, ...]] = ()
 
     finite: Tensor
-    sums: Tensor
-    counts: Tensor
+    points: Tensor
 
     def __init__(self, seed: int, num_steps: int, log_every_n_steps: int = 50) -> None:
         super().__init__()
@@ -40,8 +36,7 @@ class Training(L.LightningModule):
         self.draws: dict[str, Stream] = {}
         self.last_points: dict[str, float] = {}
         self.register_buffer("finite", torch.tensor(True))
-        self.register_buffer("sums", torch.zeros(len(self.CURVES)))
-        self.register_buffer("counts", torch.zeros(len(self.CURVES)))  # of the values in each sum
+        self.register_buffer("points", torch.zeros(2, len(self.CURVES)))  # the sums of values, and their numbers
 
     def axis(self, step: int) -> int:
         """Return the position of a step on the axis of the curves."""
@@ -79,34 +74,25 @@ class Training(L.LightningModule):
 
     def add_points(self, values: Tensor, counted: Tensor | float = 1.0) -> None:
         """Add a value for each curve, `[len(CURVES)]`, to its next point; `counted` is 0 for curves without a value."""
-        self.sums.add_(values)
-        self.counts.add_(counted)
+        self.points[0].add_(values)
+        self.points[1].add_(counted)
 
-    def draw_curves(self, step: int, further: Mapping[str, float] | None = None) -> None:
-        """Draw the mean of each curve since its last point, and `further` values, at the last step, `step`."""
-        totals = zip(self.CURVES, self.sums.tolist(), self.counts.tolist(), strict=True)
+    def draw_curves(self, step: int, **further: float) -> None:
+        """Draw the mean of each curve since its last point, and further values, at the last step, `step`."""
+        totals = zip(self.CURVES, *self.points.tolist(), strict=True)
         self.last_points |= {name: total / count for name, total, count in totals if count}
         assert self.logger is not None
-        self.logger.log_metrics({**self.last_points, **(further or {})}, step=self.axis(step))
-        self.sums.zero_()
-        self.counts.zero_()
+        self.logger.log_metrics({**self.last_points, **further}, step=self.axis(step))
+        self.points.zero_()
 
     @torch.no_grad()
     def update_average(
         self, average: nn.Module, current: nn.Module, images: int, images_seen: int, half_life: int, ramp_up: float
     ) -> None:
-        """Move a running average towards the current network.
+        """Move a running average in place, `images` after its last move, towards the current network.
 
-        After n images the average keeps 2^(-n / half-life) of what it was. Weights are averaged; the statistics of
-        batch norm are averages already and are copied.
-
-        Args:
-            average: The average, moved in place.
-            current: The current network, of the same architecture.
-            images: Images seen since the last move.
-            images_seen: Images seen in all.
-            half_life: Half-life of the average, in images.
-            ramp_up: The half-life is at most this share of the images seen so far, so that the start is forgotten.
+        After n images the average keeps 2^(-n / half-life) of what it was; the half-life is at most `ramp_up` times all
+        `images_seen`, so that the start is forgotten. The statistics of batch norm are averages already and are copied.
         """
         kept = 0.5 ** (images / min(half_life, ramp_up * images_seen))
         torch._foreach_lerp_(list(average.parameters()), list(current.parameters()), 1 - kept)

@@ -19,14 +19,10 @@ KEPT = 2  # the newest, and the one before it in case the newest is damaged
 
 
 class Checkpoints(Callback):
-    """Write `<step>.ckpt` at intervals: everything the following steps depend on.
+    """Write `<step>.ckpt` into a folder at intervals of `every` seconds: everything the following steps depend on.
 
     It is written before the step's batch is used. At the end of the previous step, validation and the last points of
     the curves would still be missing, and Lightning would omit them from the resumed training.
-
-    Args:
-        folder: Where to keep them during the training.
-        every: Seconds between two checkpoints: the most that an interruption costs, however long a step takes.
     """
 
     def __init__(self, folder: Path, every: float) -> None:
@@ -37,9 +33,7 @@ class Checkpoints(Callback):
         """Make the folder."""
         self._folder.mkdir(exist_ok=True)
 
-    def on_train_batch_start(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Write a checkpoint when one is due."""
         now = monotonic()
         if self._last is None:

@@ -3,7 +3,6 @@
 from typing import Any
 
 import lightning as L
-import torch
 from lightning.pytorch.callbacks import Callback
 
 from gan_augment.stages import DivergedError
@@ -13,23 +12,17 @@ class NotFiniteGuard(Callback):
     """Check the training's `finite` flag every `every_n_steps` steps, and its weights at the end.
 
     The flag stays on the device and is read rarely, because each reading makes the host wait for the device.
-
-    Args:
-        every_n_steps: Steps between two readings.
     """
 
     def __init__(self, every_n_steps: int = 50) -> None:
         self.every_n_steps = every_n_steps
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """End the training if a loss was not finite."""
         if (batch_idx + 1) % self.every_n_steps == 0 and not pl_module.finite:
             raise DivergedError(f"a loss was not finite within the first {batch_idx + 1} steps")
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """End the training if a loss or a weight was not finite."""
-        weights = [value for value in pl_module.state_dict().values() if value.is_floating_point()]
-        if not pl_module.finite or not all(bool(torch.isfinite(value).all()) for value in weights):
+        if not (pl_module.finite and all(value.isfinite().all() for value in pl_module.state_dict().values())):
             raise DivergedError("a loss or a weight was not finite at the end of the training")

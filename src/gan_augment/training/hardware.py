@@ -31,9 +31,7 @@ logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
 
 COMPILERS = ("g++", "clang++", "cl")
-
 DEFAULT_THREADS = torch.get_num_threads()
-
 EXPECTED_WARNINGS = (
     "does not have many workers",  # loaders hand out indices from memory: worker processes would only cost
     "but have no `validation_step`",  # a GAN has no validation by Lightning
@@ -57,9 +55,7 @@ class NoProfiler(PassThroughProfiler):
 class Events(TensorBoardLogger):
     """TensorBoard events in a stage's folder, without epoch numbers: a training here is one epoch.
 
-    Args:
-        folder: The stage's folder.
-        purge_from: Position on the axis from which a resumed training replaces earlier events; None to keep all.
+    A resumed training replaces earlier events from a position on the axis, `purge_from`; None keeps all.
     """
 
     def __init__(self, folder: Path, purge_from: int | None = None) -> None:
@@ -81,6 +77,9 @@ class Hardware:
         channels_last: Whether images and feature maps are stored in memory with their channels last.
         compile: Whether to compile networks for training, which takes a minute first.
         checkpoint_every: Seconds between two checkpoints of a training; None for none.
+
+    Raises:
+        ValueError: If a setting is out of range, or the machine lacks the GPU or the compiler.
     """
 
     accelerator: str
@@ -91,7 +90,6 @@ class Hardware:
     checkpoint_every: float | None = None
 
     def __post_init__(self) -> None:
-        """Check that the hardware is available."""
         check_choice("trainer.accelerator", self.accelerator, ("cpu", "gpu"))
         check_choice("trainer.precision", self.precision, ("32-true", "bf16-mixed"))
         if self.num_threads is not None:
@@ -135,16 +133,9 @@ class Hardware:
         validate_every: int | None = None,
         callbacks: tuple[Callback, ...] = (),
     ) -> None:
-        """Train a system once on every batch of its data, and log to `folder/tensorboard`.
+        """Train a system once on every batch of its data, and log to `tensorboard` in its stage's folder.
 
-        If the folder holds a checkpoint of this training, resume from it.
-
-        Args:
-            system: The training to run.
-            data: Its batches.
-            folder: The stage's folder.
-            validate_every: Steps between two validations; None for none.
-            callbacks: Further callbacks.
+        If the folder holds a checkpoint of this training, resume from it. Validate every so many steps, if at all.
 
         Raises:
             DivergedError: If the system's loss stops being finite.
@@ -152,13 +143,11 @@ class Hardware:
         self.use_threads()
         if self.channels_last:
             system.to(memory_format=torch.channels_last)
-        if self.compile:
-            for network in system.children():
-                if any(weight.requires_grad for weight in network.parameters()):  # not the averages
-                    network.compile()
+        for network in system.children():
+            if self.compile and any(weight.requires_grad for weight in network.parameters()):  # not the averages
+                network.compile()
         checkpoint = newest_checkpoint(folder / CHECKPOINTS)
-        first_step = 0 if checkpoint is None else int(checkpoint.stem)
-        logger = Events(folder, purge_from=system.axis(first_step))
+        logger = Events(folder, purge_from=system.axis(int(checkpoint.stem) if checkpoint else 0))
         writing = [] if self.checkpoint_every is None else [Checkpoints(folder / CHECKPOINTS, self.checkpoint_every)]
         trainer = L.Trainer(
             accelerator=self.accelerator,

@@ -36,9 +36,7 @@ class Progress(Callback):
             before = max(0, trainer.fit_loop.batch_idx)  # of a resumed training
             self._meter = self._shown.enter_context(Meter(title, int(trainer.num_training_batches), "steps", before))
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Move the meter."""
         if self._meter is not None:
             self._meter.update(batch_idx + 1)
