@@ -63,6 +63,7 @@ def make_record(
         "provenance": {
             "split": split.hash,
             "fingerprint": trial.source.images.fingerprint,
+            "overlap": split.overlap,
             "pool_images": len(split.pool),
             "validation_images": len(split.validation),
             "validation_imbalance_ratio": imbalance_ratio(split.validation),

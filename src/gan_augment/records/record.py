@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-SCHEMA = "1.6"
+SCHEMA = "1.7"
 STATUSES = ("ok", "diverged", "failed")
 
 # Words for a report, and what depends on when and how a trial was run: two runs of one study differ in it.
