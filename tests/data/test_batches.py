@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 import torch
 
-from gan_augment.data.batches import BalancedIndices, ImageBatches, Part, ShuffledIndices, TrainingSteps
+from gan_augment.data.batches import BalancedIndices, Batch, ImageBatches, Part, ShuffledIndices, TrainingSteps
 from gan_augment.data.image_set import to_float
 
 
@@ -141,3 +141,15 @@ def test_training_batches_hold_no_validation_image(parts, image_set):
     data = ImageBatches(parts, num_steps=50, seed=0, validation=image_set(per_class=5, seed=2))
     assert {number for selection in data.train_dataloader() for number in selection} == {0, 1}
     assert {number for selection in data.val_dataloader() for number in selection} == {2}
+
+
+def test_a_batch_names_the_images_of_its_parts():
+    images = torch.arange(6.0).reshape(6, 1, 1, 1)
+    parts = {"labelled": slice(0, 3), "extra": slice(3, 5), "pool": slice(5, 6)}
+    batch = Batch(images, torch.tensor([0, 1, 2, 0, 1, -1]), parts)
+    assert [part.images.flatten().tolist() for part in (batch.labelled, batch.extra, batch.pool)] == [
+        [0, 1, 2],
+        [3, 4],
+        [5],
+    ]
+    assert batch.extra.labels.tolist() == [0, 1]

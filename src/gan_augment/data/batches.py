@@ -34,6 +34,11 @@ class Batch(NamedTuple):
         """The images of the pool."""
         return self._part("pool")
 
+    @property
+    def extra(self) -> "Batch":
+        """The images that an arm mixes in, with their labels."""
+        return self._part("extra")
+
     def _part(self, name: str) -> "Batch":
         return Batch(self.images[self.parts[name]], self.labels[self.parts[name]])
 
