@@ -18,22 +18,22 @@ from typing import NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed
-from sklearn.linear_model import RidgeClassifier
+from sklearn.base import ClassifierMixin
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.naive_bayes import GaussianNB
 
 from gan_augment.report.comparison import configurations, pair_unit
 from gan_augment.report.outcomes import read_answers
-from gan_augment.report.statistics import Estimate, Interval, estimate, image_variance
+from gan_augment.report.statistics import Interval, estimate, image_variance
 from gan_augment.report.trials import Study, collect
 
 NUM_CLASSES, NUM_FEATURES = 4, 6
 NUM_TRAINING, NUM_TEST = 20_000, 40_000  # images of the population to train on, and to test on
-SEEN = 300  # images that the person of a study has to train on
+OWN = 300  # images that the person of a study has to train on
 SHARES = (0.04, 0.08, 0.16, 0.4, 0.8, 0.96)  # of them that are labelled
 SIZES = (6, 10, 20)  # splits of a study
 TEST_IMAGES = (60, 360, 2000, 10_000)
-PEOPLE = 20  # who have other images each
-TRUTHS = 200  # splits from which the truth for one person's images is computed
+PEOPLE, SPLITS = 25, 400  # persons, and splits of the images of each, from which the truth for these images is computed
 REAL_STUDIES = 200
 
 
@@ -58,30 +58,31 @@ TRAINING, TEST = Population.draw(NUM_TRAINING, 1), Population.draw(NUM_TEST, 2)
 BY_CLASS = [np.flatnonzero(TRAINING.classes == label) for label in range(NUM_CLASSES)]
 
 
-def with_copies(labelled: np.ndarray, random: np.random.Generator) -> GaussianNB:
+def with_copies(labelled: np.ndarray, random: np.random.Generator) -> LinearDiscriminantAnalysis:
     """Train on labelled images and noisy copies of them: as with synthetic images, training adds noise of its own."""
     features, classes = TRAINING.features[labelled], TRAINING.classes[labelled]
-    noisy = features + 0.3 * random.normal(size=features.shape)
-    return GaussianNB().fit(np.concatenate([features, noisy]), np.concatenate([classes, classes]))
+    noisy = features + random.normal(size=features.shape)
+    learner = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1)
+    return learner.fit(np.concatenate([features, noisy]), np.concatenate([classes, classes]))
 
 
-def linear(labelled: np.ndarray, random: np.random.Generator) -> RidgeClassifier:
-    """Train a linear classifier."""
-    return RidgeClassifier().fit(TRAINING.features[labelled], TRAINING.classes[labelled])
+def without(labelled: np.ndarray, random: np.random.Generator) -> GaussianNB:
+    """Train another learner on the labelled images alone."""
+    return GaussianNB().fit(TRAINING.features[labelled], TRAINING.classes[labelled])
 
 
-Learner = Callable[[np.ndarray, np.random.Generator], GaussianNB | RidgeClassifier]
-PAIRS: dict[str, tuple[Learner, Learner]] = {"different": (with_copies, linear), "same": (with_copies, with_copies)}
+Learner = Callable[[np.ndarray, np.random.Generator], ClassifierMixin]
+PAIRS: dict[str, tuple[Learner, Learner]] = {"different": (with_copies, without), "same": (with_copies, with_copies)}
 
 
 def own_images(random: np.random.Generator) -> list[np.ndarray]:
     """Draw the training images of a person, class by class."""
-    return [random.choice(members, SEEN // NUM_CLASSES, replace=False) for members in BY_CLASS]
+    return [random.choice(members, OWN // NUM_CLASSES, replace=False) for members in BY_CLASS]
 
 
-def split(seen: Sequence[np.ndarray], share: float, random: np.random.Generator) -> np.ndarray:
+def split(own: Sequence[np.ndarray], share: float, random: np.random.Generator) -> np.ndarray:
     """Draw the labelled images of a split, as `data/split.py` does: the first of a permutation of each class."""
-    return np.concatenate([random.permutation(members)[: round(share * len(members))] for members in seen])
+    return np.concatenate([random.permutation(members)[: round(share * len(members))] for members in own])
 
 
 def differences(pair: str, labelled: np.ndarray, tested: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -91,59 +92,57 @@ def differences(pair: str, labelled: np.ndarray, tested: np.ndarray, random: np.
     return 100.0 * (one.astype(float) - base)
 
 
-def truth(pair: str, share: float, random: np.random.Generator, seen: Sequence[np.ndarray] | None) -> float:
-    """Return the mean difference over splits of these images; None: over splits of everybody's."""
+def truth(pair: str, share: float, random: np.random.Generator, own: Sequence[np.ndarray] | None) -> float:
+    """Return the mean difference over splits of these images, or over splits of everybody's."""
     if pair == "same":
         return 0.0
-    number = TRUTHS if seen else PEOPLE * TRUTHS // 2
-    drawn = (split(seen or own_images(random), share, random) for _ in range(number))
-    return float(np.mean([differences(pair, one, random.choice(NUM_TEST, 5000), random).mean() for one in drawn]))
+    labelled = (split(own or own_images(random), share, random) for _ in range(SPLITS if own else 5 * SPLITS))
+    return float(np.mean([differences(pair, one, random.choice(NUM_TEST, 5000), random).mean() for one in labelled]))
 
 
-class Cell(NamedTuple):
-    """What was found for one kind of study: how often the interval held, by number of test images."""
-
-    pair: str
-    share: float
-    num_splits: int
-    beyond: bool  # whether the verdict speaks for other images of this kind
-    held: dict[int, float]
+def speaks_beyond(share: float, num_splits: int) -> bool:
+    """Whether the verdict of such a study speaks for other images, or only for other choices among the person's own."""
+    return estimate(np.zeros(num_splits), overlap=share).beyond_these_labels
 
 
-def cell(pair: str, share: float, num_splits: int, studies: int) -> Cell:
-    """Make studies of one kind."""
-    random = np.random.default_rng([list(PAIRS).index(pair), int(100 * share), num_splits])
-    overlap = round(share * SEEN / NUM_CLASSES) * NUM_CLASSES / SEEN
-    beyond = Estimate(0.0, num_splits, 1.0, overlap=overlap).beyond_these_labels
-    known = truth(pair, share, random, None) if beyond else np.nan
-    held: dict[int, list[bool]] = {number: [] for number in TEST_IMAGES}
-    for person in range(PEOPLE):
-        seen = own_images(random)
-        target = known if beyond else truth(pair, share, random, seen)
-        for _ in range(person * studies // PEOPLE, (person + 1) * studies // PEOPLE):
-            if beyond:
-                seen = own_images(random)
-            tested = random.choice(NUM_TEST, TEST_IMAGES[-1], replace=False)
-            rows = np.stack([differences(pair, split(seen, share, random), tested, random) for _ in range(num_splits)])
-            for number, answers in held.items():
-                x = rows[:, :number]
-                _, low, high, _ = estimate(x.mean(axis=1), image_variance(x), overlap).interval()
-                answers.append(bool(low <= target <= high))
-    return Cell(pair, share, num_splits, beyond, {number: float(np.mean(answers)) for number, answers in held.items()})
+def holds(pair: str, share: float, beyond: bool, studies: int) -> dict[tuple[int, int], float]:
+    """Make studies of one kind, and count the intervals that contain the truth that their verdict speaks for.
+
+    Returns:
+        Number of splits and of test images -> share of the studies whose interval holds.
+    """
+    sizes = [n for n in SIZES if speaks_beyond(share, n) == beyond]
+    random = np.random.default_rng([list(PAIRS).index(pair), int(100 * share), beyond])
+    found: dict[tuple[int, int], list[bool]] = {(n, m): [] for n in sizes for m in TEST_IMAGES}
+    own, target = None, truth(pair, share, random, None) if beyond else np.nan
+    for number in range(studies if sizes else 0):
+        if beyond or number % (studies // PEOPLE or 1) == 0:
+            own = own_images(random)
+            target = target if beyond else truth(pair, share, random, own)
+        assert own is not None
+        tested = random.choice(NUM_TEST, TEST_IMAGES[-1], replace=False)
+        labelled = [split(own, share, random) for _ in range(sizes[-1])]
+        rows = np.stack([differences(pair, one, tested, random) for one in labelled])
+        for n, m in found:
+            x = rows[:n, :m]
+            _, low, high, _ = estimate(x.mean(axis=1), image_variance(x), overlap=share).interval()
+            found[n, m].append(bool(low <= target <= high))
+    return {cell: float(np.mean(held)) for cell, held in found.items()}
 
 
 def print_table(studies: int, jobs: int) -> None:
     """Print how often the interval of the verdict contains the truth."""
     start = time.perf_counter()
-    kinds = [(pair, share, n) for n in SIZES for share in SHARES for pair in PAIRS]
-    found = Parallel(n_jobs=jobs)(delayed(cell)(*kind, studies) for kind in kinds)
-    _row("splits", "labelled", "the verdict speaks for", *(f"{m:,} test images" for m in TEST_IMAGES))
+    kinds = [(share, beyond) for share in SHARES for beyond in (True, False)]
+    tasks = (delayed(holds)(pair, *kind, studies) for kind in kinds for pair in PAIRS)
+    found = Parallel(n_jobs=jobs)(tasks)
+    _row("labelled", "splits", "the verdict speaks for", *(f"{m:,} test images" for m in TEST_IMAGES))
     _row(*["---"] * (3 + len(TEST_IMAGES)))
-    for different, same in zip(found[::2], found[1::2], strict=True):
-        scope = "other images" if different.beyond else "other choices"
-        both = (f"{100 * different.held[m]:.0f}, {100 * same.held[m]:.0f} %" for m in TEST_IMAGES)
-        _row(different.num_splits, f"{100 * different.share:.0f} %", scope, *both)
-    rates = [rate for one in found for rate in one.held.values()]
+    for (share, beyond), different, same in zip(kinds, found[::2], found[1::2], strict=True):
+        for n in dict.fromkeys(n for n, _ in different):
+            cells = (f"{100 * different[n, m]:.1f}, {100 * same[n, m]:.1f} %" for m in TEST_IMAGES)
+            _row(f"{100 * share:.0f} %", n, "other images" if beyond else "other choices", *cells)
+    rates = [rate for one in found for rate in one.values()]
     print(f"\n{len(rates)} cells of {studies} studies: {100 * min(rates):.1f} to {100 * max(rates):.1f} % hold")
     print(f"{time.perf_counter() - start:.0f} seconds")
 
