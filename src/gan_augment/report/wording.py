@@ -90,6 +90,19 @@ def without_new_images(compared: list[Contrast]) -> list[str]:
     return said
 
 
+def overlap_in_words(compared: list[Contrast]) -> str:
+    """Return what splits have in common, and what follows for the intervals; empty without splits."""
+    overlaps = [c.estimate.overlap for c in compared if c.unit == "split" and len(c.differences)]
+    if not overlaps:
+        return ""
+    shares = dict.fromkeys(f"{100 * share:.2g}" for share in (min(overlaps), max(overlaps)))
+    return (
+        f"Two splits have about {' to '.join(shares)} % of the images that they train on in common. The intervals are "
+        "widened for this; where that would widen them too much, the verdict speaks only for other choices among the "
+        "same training images."
+    )
+
+
 def remarks(study: Study, metrics: Mapping[str, str], compared: list[Contrast]) -> list[str]:
     """Return remarks on how to read the results, one sentence each."""
     said = []
@@ -98,13 +111,6 @@ def remarks(study: Study, metrics: Mapping[str, str], compared: list[Contrast]) 
     if has_unequal_classes(study) and BALANCED not in metrics:
         said.append(
             f"Every class has the same number of {study.part} images, so accuracy and balanced accuracy are equal."
-        )
-    if overlaps := [c.estimate.overlap for c in compared if c.unit == "split" and len(c.differences)]:
-        low, high = (f"{100 * overlap:.2g}" for overlap in (min(overlaps), max(overlaps)))
-        said.append(
-            f"Two splits have about {low if low == high else f'{low} to {high}'} % of the images that they train on in "
-            "common. The intervals are widened for this; where that would widen them too much, the verdict speaks only "
-            "for other choices among the same training images."
         )
     if choices(compared):
         said.append(
