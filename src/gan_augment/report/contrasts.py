@@ -90,13 +90,6 @@ class Contrast:
         return num_pairs >= statistics.MIN_PAIRS and low > 0 and self.adjusted_p <= statistics.LEVEL
 
     @property
-    def bootstrap(self) -> Interval | None:
-        """Bootstrap interval on these test images; None with few pairs or without spread."""
-        if len(self.differences) < statistics.MIN_BOOTSTRAP_PAIRS or not self.estimate.spread:
-            return None
-        return statistics.bootstrap_interval(self.differences)
-
-    @property
     def sign_flip_p(self) -> float:
         """The p value of the sign-flip test on these test images, not adjusted."""
         return statistics.sign_flip_p(self.differences)
