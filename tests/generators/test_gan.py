@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import pytest
@@ -472,10 +473,28 @@ def test_a_penalty_and_batch_norm_in_the_discriminator_are_refused(image_set):
 
 
 def test_clipped_weights_stay_within_their_bound(image_set, cpu, tmp_path):
-    images, parts = image_set(), sound("wasserstein", images_seen=16 * 4)
+    images, parts = image_set(), design(LOSSES["wasserstein"], MLP(5, 8, spectral_norm=False), images_seen=16 * 4)
     train(images, parts, cpu, tmp_path)
     discriminator = load_weights(tmp_path / "weights.pt", "discriminator", parts.discriminator(images.shape, 3))
-    assert max(weight.abs().max() for weight in discriminator.parameters()) <= 0.01
+    layers = [layer for layer in discriminator.modules() if isinstance(layer, torch.nn.Linear)]
+    assert max(layer.weight.abs().max() for layer in layers) == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("architecture", [MLP(5, 8), DCGAN(5, 4), ResNet(5, 4)], ids=["mlp", "dcgan", "resnet"])
+@pytest.mark.parametrize(
+    ("parts", "setting", "off"),
+    [
+        ({"loss": Wasserstein(0.01)}, "loss.weight_clip=0.01", "loss.weight_clip=null"),
+        ({"penalties": Penalties(gradient_penalty=10)}, "penalty.gradient_penalty=10", "penalty.gradient_penalty=0.0"),
+    ],
+)
+def test_what_spectral_norm_undoes_is_refused_with_it(image_set, architecture, parts, setting, off):
+    shape = image_set().shape
+    with pytest.raises(ValueError, match=f"^{setting}: .*architecture.spectral_norm=false, or {off}$"):
+        design(architecture=architecture, **parts).check(shape, 3)
+    design(architecture=dataclasses.replace(architecture, spectral_norm=False), **parts).check(shape, 3)
+    design(architecture=architecture, loss=Wasserstein(None), penalties=Penalties(r1=1)).check(shape, 3)
+    design(architecture=R3GAN(5, 8), **parts).check(shape, 3)
 
 
 def test_real_and_generated_images_do_not_meet_where_logits_depend_on_the_batch(image_set):

@@ -101,3 +101,13 @@ class GANDesign:
         if shape.is_point and self.augmentation.is_on:
             raise ValueError("discriminator_augmentation changes pictures, but these are points: leave it none")
         self.penalties.check(self.discriminator(shape, num_classes))
+        if not self.architecture.spectral_norm:
+            return
+        for name, value, off, why in (
+            ("loss.weight_clip", self.loss.weight_clip, "null", "scales clipped weights up again"),
+            ("penalty.gradient_penalty", self.penalties.gradient_penalty, "0.0", "keeps the slope below 1, its target"),
+        ):
+            if value:
+                raise ValueError(
+                    f"{name}={value}: spectral norm {why}; use architecture.spectral_norm=false, or {name}={off}"
+                )

@@ -131,11 +131,11 @@ class Wasserstein(AdversarialLoss):
     """The Wasserstein loss (Arjovsky et al. 2017, eqs. 2 and 3).
 
     The discriminator is a critic: the negative of its loss is at most the earth mover's distance while its slope is at
-    most 1, and equal to it for the best critic. Clipped weights hold the slope below some constant, a gradient penalty
-    (Gulrajani et al. 2017) holds it near 1; without either the loss has no lower bound.
+    most 1, and equal to it for the best critic. Clipped weights or spectral norm hold the slope below some constant, a
+    gradient penalty (Gulrajani et al. 2017) holds it near 1; without any of them the loss has no lower bound.
 
     Attributes:
-        weight_clip: Bound of the critic's weights, at most 1; None with a gradient penalty.
+        weight_clip: Bound of the critic's weights, at most 1; None with a gradient penalty or spectral norm.
 
     Raises:
         ValueError: If it is out of range.
