@@ -291,6 +291,11 @@ class TrainGAN(Stage):
     pseudo_labels: Stage | None = made_from()
     watch: Watch | None = made_from()
 
+    @property
+    def is_revised(self) -> bool:
+        """Whether the augmentation rounds half a pixel up."""
+        return self.design.augmentation.rounds_up(self.labelled.shape)
+
     @cached_property
     def identity(self) -> dict[str, Any]:
         """Everything the output depends on, with the watch among the settings, as in keys of stored stages."""
