@@ -417,6 +417,21 @@ def test_the_stage_is_made_from_labelled_images_and_settings(image_set, cpu):
     assert key() == keys[0]
 
 
+@pytest.mark.parametrize(
+    ("size", "strengths", "r1", "is_revised"),
+    [
+        (8, {"cutout": 0.5}, 1, True),
+        (8, {"cutout": 0.5}, 0, False),
+        (8, {}, 1, False),
+        (20, {"cutout": 0.125}, 0, True),
+    ],
+)
+def test_only_augmented_penalties_and_rounded_halves_have_new_keys(image_set, size, strengths, r1, is_revised):
+    augmentation = GAN_NODES["discriminator_augmentation"] | strengths
+    nodes = {"discriminator_augmentation": augmentation, "penalty": GAN_NODES["penalty"] | {"r1": r1}}
+    assert ("revised" in gan_stage(image_set(size=size), GAN_NODES | nodes).identity) == is_revised
+
+
 def test_images_that_the_architecture_cannot_make_are_refused(image_set, cpu):
     with pytest.raises(ValueError, match="makes images of 8 to 128 pixels a side, not 4"):
         gan_stage(image_set(size=4), hardware=cpu).check()
@@ -464,6 +479,31 @@ def test_every_conditioning_trains_under_penalties_and_augmentation(
     parts = sound(loss, "dcgan", conditioning, penalties, augmentation=augmentation, images_seen=16 * 4)
     train(image_set(), parts, cpu, tmp_path)
     assert (tmp_path / "weights.pt").exists()
+
+
+class WeighsPixels(torch.nn.Module):
+    """A linear discriminator: the gradient of its logit in an image is its weight of each pixel."""
+
+    def __init__(self, shape):
+        super().__init__()
+        self.weights = torch.nn.Parameter(torch.arange(1.0, 1 + shape.height * shape.width).view(shape.height, -1))
+
+    def forward(self, images, labels):
+        return (images * self.weights).sum(dim=(1, 2, 3))
+
+
+@pytest.mark.parametrize("penalty", ["r1", "r2", "gradient_penalty"])
+def test_penalties_are_slopes_in_the_image_before_its_augmentation(image_set, penalty):
+    images, parts = image_set(), sound(penalties=Penalties(**{penalty: 1}), augmentation=DiffAugment(0.5, 0, 0, 0, 0.5))
+    system = GAN(parts.generator(images.shape, 3), WeighsPixels(images.shape), parts, images.class_counts, 0)
+    system.on_fit_start()
+    pixels = to_float(images.images)
+    found = system.penalty(pixels, images.labels, pixels, 0).item()
+    left = (system.augment(torch.ones_like(pixels), "real", 0) != 0).float()  # a hole has no slope
+    assert 0 < left.mean() < 1
+    slopes = (left * system.discriminator.weights).flatten(1).norm(dim=1)
+    expected = {"gradient_penalty": (slopes - 1).square().mean()}.get(penalty, slopes.square().mean() / 2)
+    assert found == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_a_penalty_and_batch_norm_in_the_discriminator_are_refused(image_set):
