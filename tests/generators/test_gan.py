@@ -512,6 +512,26 @@ def test_a_penalty_and_batch_norm_in_the_discriminator_are_refused(image_set):
         parts.check(image_set().shape, 3)
 
 
+def test_batch_norm_together_with_spectral_norm_is_refused(image_set):
+    with pytest.raises(ValueError, match=r"^architecture.batch_norm=True: batch norm undoes what spectral norm bounds"):
+        design(architecture=DCGAN(batch_norm=True)).check(image_set().shape, 3)
+
+
+@pytest.mark.parametrize(
+    ("conditioning", "batch_size", "num_classes"), [("per_class", 16, 3), ("projection", 1, 3), ("none", 1, 1)]
+)
+def test_batch_norm_over_one_image_is_refused(image_set, conditioning, batch_size, num_classes):
+    shape, sizes = image_set().shape, {"batch_size": batch_size}
+    normed = MLP(5, 8, generator_batch_norm=True)
+    message = "^architecture.generator_batch_norm=True: .* conditioning=per_class: use .*generator_batch_norm=false"
+    with pytest.raises(ValueError, match=message):
+        design(None, normed, CONDITIONINGS[conditioning], **sizes).check(shape, num_classes)
+    for architecture in (MLP(5, 8), DCGAN(5, 4), ResNet(5, 4)):  # over the pixels of one image is enough
+        design(None, architecture, CONDITIONINGS[conditioning], **sizes).check(shape, num_classes)
+    design(None, normed, PerClass(), batch_size=16).check(shape, 1)
+    design(None, normed, Projection(), batch_size=2).check(shape, 3)
+
+
 def test_clipped_weights_stay_within_their_bound(image_set, cpu, tmp_path):
     images, parts = image_set(), design(LOSSES["wasserstein"], MLP(5, 8, spectral_norm=False), images_seen=16 * 4)
     train(images, parts, cpu, tmp_path)

@@ -162,9 +162,6 @@ class Relativistic(AdversarialLoss):
     Each real image of a batch is paired with a generated one. The loss has no minimum that drops modes (Sun et al.
     2020), but without R1 and R2 it need not converge.
 
-    Raises:
-        ValueError: If there are not as many real images as generated ones.
-
     Example:
         >>> import torch
         >>> real, fake = torch.tensor([3.0, 2.0]), torch.tensor([2.0, 3.0])
@@ -186,8 +183,5 @@ class Relativistic(AdversarialLoss):
 
 def _lead(real: Tensor, fake: Tensor) -> Tensor:
     """Return by how much each real image's logit `[B]` exceeds that of the generated one it is paired with."""
-    if len(real) != len(fake):  # a single image would be broadcast
-        raise ValueError(
-            f"loss=relativistic pairs {len(real)} real with {len(fake)} generated images; use the same number of each"
-        )
+    assert len(real) == len(fake), "pairs of images: a single one would be broadcast"
     return real - fake
