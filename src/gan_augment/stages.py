@@ -63,7 +63,7 @@ class Stage(ABC):
 
     Attributes:
         name: What it makes: `gan`, `synthesis`, `classifier`.
-        version: Raised by hand when the stage's mathematics changes.
+        version: Raised by hand when the stage's mathematics changes; if only for some fields, see `is_revised`.
         reads: The configuration nodes that decide its fields. Where its output has an effect, so have these.
         seed: The seed of its streams.
         hardware: Where it is computed; the key holds what the output depends on.
@@ -109,6 +109,11 @@ class Stage(ABC):
         """What a reader of the results must know, a sentence each."""
         return ()
 
+    @property
+    def is_revised(self) -> bool:
+        """Whether its mathematics has changed since its version for these fields, but not for others."""
+        return False
+
     @cached_property
     def identity(self) -> dict[str, Any]:
         """Everything that the output depends on, as plain values."""
@@ -127,7 +132,7 @@ class Stage(ABC):
                 assert value is None, f"{one.name} is an input: an image set, a stage or a bundle"
             else:
                 settings[one.name] = plain(value)
-        named = {"stage": self.name, "version": self.version}
+        named = {"stage": self.name, "version": self.version} | ({"revised": True} if self.is_revised else {})
         return {**named, "settings": settings, "inputs": inputs, "seed": self.seed}
 
     @cached_property

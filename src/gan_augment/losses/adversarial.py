@@ -131,11 +131,11 @@ class Wasserstein(AdversarialLoss):
     """The Wasserstein loss (Arjovsky et al. 2017, eqs. 2 and 3).
 
     The discriminator is a critic: the negative of its loss is at most the earth mover's distance while its slope is at
-    most 1, and equal to it for the best critic. Clipped weights hold the slope below some constant, a gradient penalty
-    (Gulrajani et al. 2017) holds it near 1; without either the loss has no lower bound.
+    most 1, and equal to it for the best critic. Clipped weights or spectral norm hold the slope below some constant, a
+    gradient penalty (Gulrajani et al. 2017) holds it near 1; without any of them the loss has no lower bound.
 
     Attributes:
-        weight_clip: Bound of the critic's weights, at most 1; None with a gradient penalty.
+        weight_clip: Bound of the critic's weights, at most 1; None with a gradient penalty or spectral norm.
 
     Raises:
         ValueError: If it is out of range.
@@ -162,9 +162,6 @@ class Relativistic(AdversarialLoss):
     Each real image of a batch is paired with a generated one. The loss has no minimum that drops modes (Sun et al.
     2020), but without R1 and R2 it need not converge.
 
-    Raises:
-        ValueError: If there are not as many real images as generated ones.
-
     Example:
         >>> import torch
         >>> real, fake = torch.tensor([3.0, 2.0]), torch.tensor([2.0, 3.0])
@@ -186,8 +183,5 @@ class Relativistic(AdversarialLoss):
 
 def _lead(real: Tensor, fake: Tensor) -> Tensor:
     """Return by how much each real image's logit `[B]` exceeds that of the generated one it is paired with."""
-    if len(real) != len(fake):  # a single image would be broadcast
-        raise ValueError(
-            f"loss=relativistic pairs {len(real)} real with {len(fake)} generated images; use the same number of each"
-        )
+    assert len(real) == len(fake), "pairs of images: a single one would be broadcast"
     return real - fake

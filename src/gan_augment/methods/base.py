@@ -76,6 +76,12 @@ class MethodStage(ClassifierStage):
         )
 
     @property
+    def is_revised(self) -> bool:
+        """Whether it rotates images that are not square, which was a shear."""
+        shape, transform = self.labelled.shape, self.transform
+        return transform is not None and transform.rotation > 0 and shape.height != shape.width
+
+    @property
     def all_reads(self) -> tuple[str, ...]:
         """The configuration nodes that decide its fields, with that of the transforms only if it has some."""
         return (*super().all_reads, *(("data.classical",) if self.classical is not None else ()))

@@ -24,15 +24,17 @@ class Architecture(ABC):
         spectral_norm: Whether the discriminator's weights are divided by their largest singular values.
         batch_norm: Whether there is batch norm in the discriminator.
         batch_std: Whether the discriminator sees the standard deviation of its batch (`BatchStd`).
+        generator_batch_norm: Whether the generator has batch norm that a single image is too little for.
 
     Raises:
         ValueError: If a setting is out of range. Every whole number must be at least 1.
     """
 
     image_sizes = (8, 128)
-    spectral_norm = False  # these three are settings of the families that declare them
+    spectral_norm = False  # these four are settings of the families that declare them
     batch_norm = False
     batch_std = False
+    generator_batch_norm = False
 
     latent_dim: int = 100
 
