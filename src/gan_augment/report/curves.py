@@ -142,8 +142,8 @@ def worth_in_labels(arm: Curve, base: Curve) -> list[Worth]:
         table = both.to_numpy(dtype=float)
         labels = _labels_for(table[:, -1].mean(), budgets, table[:, :-1].mean(axis=0))
         low, high = _labels_between(table[:, -1], budgets, table[:, :-1], labels)
-        values = (value - float(budget) for value in (labels, low, high))
-        least, most = (int(limit - budget) for limit in (budgets[0], budgets[-1]))
+        start, (least, most) = float(budget), (int(limit - budget) for limit in (budgets[0], budgets[-1]))
+        values = (labels - start, low - start, high - start)
         answers.append(Worth(arm.arm, base.arm, int(budget), *values, least, most, len(table)))
     return answers
 
