@@ -25,6 +25,9 @@ class Seeds:
         gan: The training of the generator.
         synthesis: Latents of the synthetic images.
         classifier: The training of the classifier.
+
+    Raises:
+        ValueError: If one is not a whole number of at least 0.
     """
 
     split: int
@@ -33,7 +36,6 @@ class Seeds:
     classifier: int
 
     def __post_init__(self) -> None:
-        """Refuse values out of range."""
         for name, seed in vars(self).items():
             check_integer(f"seeds.{name}", seed, low=0)
 

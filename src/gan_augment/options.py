@@ -78,11 +78,15 @@ def read_sections(conf: Path) -> list[Section]:
     sections = {title: Section(title) for title in titles.values()}
 
     def section(node: yaml.Node) -> Section:
-        return sections[next(titles[number] for number in reversed(titles) if number < node.start_mark.line)]
+        above = [title for number, title in titles.items() if number < node.start_mark.line]
+        return sections[above[-1]]
 
     settings = yaml.compose(text).value
     defaults = next(value for key, value in settings if key.value == "defaults")
-    for (name, chosen), *_ in (item.value for item in defaults.value if isinstance(item, yaml.MappingNode)):
+    for item in defaults.value:
+        if not isinstance(item, yaml.MappingNode):
+            continue
+        ((name, chosen),) = item.value
         if not name.value.startswith("override "):
             names = [one.value for one in chosen.value] if isinstance(chosen.value, list) else [chosen.value]
             group = read_group(conf, name.value, [one for one in names if one != "null"], _comment(lines, name, 0))

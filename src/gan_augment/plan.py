@@ -76,7 +76,8 @@ def plan_trial(settings: Mapping[str, Any]) -> Trial:
         raise ValueError("several measures follow the generator while it trains: set every of all but one to null")
     plan = Plan(config, Views(split, config.arm.sees, config.split.seed), *watches)
     extra = plan_extra(plan)
-    if has_classifier := config.parts["classifier"] is not None:
+    has_classifier = config.parts["classifier"] is not None
+    if has_classifier:
         last = plan.method(config.arm, extra)
     elif extra.generated is not None:
         last = extra.generated

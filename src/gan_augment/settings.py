@@ -48,7 +48,7 @@ def check_choice(name: str, value: Any, allowed: Collection[str]) -> None:
 
 
 def build(node: Mapping[str, Any], name: str, kind: type[Built]) -> Built:
-    """Turn the configuration node of this name into the object that its `_target_` names.
+    """Turn the configuration node of this name into the object, of this kind, that its `_target_` names.
 
     Raises:
         ValueError: If the target is unknown or another kind of thing, does not have exactly these settings, or refuses
@@ -115,9 +115,9 @@ def errors_of(name: str) -> Iterator[None]:
 def check_names(
     name: str, node: Mapping[str, Any], known: Collection[str], needed: Collection[str] | None = None
 ) -> None:
-    """Raise a ValueError unless a configuration node has known settings only, and all that are needed.
+    """Raise a ValueError unless a node has known settings only, and all that are needed, so that none is ignored.
 
-    `needed` is None where all known settings are.
+    `needed=None` means that all known ones are needed.
     """
     if unknown := sorted(set(node) - set(known)):
         raise ValueError(f"{name} has no setting {', '.join(unknown)}: use {', '.join(known)}")

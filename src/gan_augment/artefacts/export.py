@@ -172,7 +172,7 @@ def _safe_name(name: str) -> str:
 
 
 def _check(images: ImageSet, rows: Rows, key: str, out: Path) -> None:
-    """Check that the images can be written there as pictures, with one row each."""
+    """Check that the images can be written to `out` as pictures, with one row each."""
     if images.dtype != torch.uint8 or images.shape.channels not in (1, 3):
         kind = f"{images.dtype} of {images.shape.channels} channels"
         raise ValueError(f"the images are {kind}: only uint8 pictures of 1 or 3 channels can be written, no points")

@@ -17,12 +17,14 @@ class PseudoLabelSettings:
 
     Attributes:
         threshold: Smallest probability of its label for an image to be used, in [0, 1).
+
+    Raises:
+        ValueError: If it is out of range.
     """
 
     threshold: float
 
     def __post_init__(self) -> None:
-        """Refuse a threshold that no image can reach."""
         check_number("pseudo_labels.threshold", self.threshold, 0, 0.9999)
 
 

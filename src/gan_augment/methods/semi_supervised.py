@@ -55,6 +55,9 @@ class SemiSupervisedSettings(Method):
             the untransformed image.
         radius: Radius of that loss, as a root mean square change of pixels, whose range is 2.
         pull_away: Weight of the generator's pull-away term.
+
+    Raises:
+        ValueError: If a value is out of range.
     """
 
     sees = "pool_images"
@@ -75,9 +78,9 @@ class SemiSupervisedSettings(Method):
     pull_away: float
 
     def __post_init__(self) -> None:
-        """Refuse values out of range."""
         lows = {"discriminator_steps": 1, "num_steps": self.discriminator_steps, "batch_size": 2}
-        for name, low in {**lows, "labelled_batch_size": 1, "ema_half_life": 1}.items():
+        lows |= {"labelled_batch_size": 1, "ema_half_life": 1}
+        for name, low in lows.items():
             check_integer(f"semi_supervised.{name}", getattr(self, name), low)
         for name, high in {"learning_rate": 1, "ema_ramp_up": 1, "radius": 100}.items():
             check_number(f"semi_supervised.{name}", getattr(self, name), 0, high, open_low=True)
@@ -144,8 +147,9 @@ class SemiSupervised(Training):
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Return one Adam for the discriminator and one for the generator."""
-        how: dict[str, Any] = {"lr": self.learning_rate(0), "betas": tuple(self.settings.betas), "fused": True}
-        return [torch.optim.Adam(one.parameters(), **how) for one in (self.network, self.generator)]
+        rate, betas = self.learning_rate(0), (self.settings.betas[0], self.settings.betas[1])
+        players = self.network, self.generator
+        return [torch.optim.Adam(player.parameters(), lr=rate, betas=betas, fused=True) for player in players]
 
     def learning_rate(self, step: int) -> float:
         """Return the learning rate in a step: constant for half of the training, then falling to 0."""
@@ -167,8 +171,8 @@ class SemiSupervised(Training):
         terms = dict.fromkeys(self.CURVES, views.images.new_zeros(()))
         terms |= self._discriminator_step(of_discriminator, batch, views, step)
         terms |= self._generator_step(of_generator, views.pool.images, step)
-        seen = settings.batch_size, (step + 1) * settings.batch_size
-        self.update_average(self.ema, self.network, *seen, settings.ema_half_life, settings.ema_ramp_up)
+        images, seen = settings.batch_size, (step + 1) * settings.batch_size
+        self.update_average(self.ema, self.network, images, seen, settings.ema_half_life, settings.ema_ramp_up)
         points = torch.stack([term.detach() for term in terms.values()])
         self.expect_finite(points)
         self.add_points(points)

@@ -164,7 +164,8 @@ def _test_set(ids: Sequence[int], labels: Sequence[int]) -> tuple[np.ndarray, np
 
 def _unpacked(text: str, num_images: int) -> np.ndarray:
     packed = np.frombuffer(base64.b64decode(text, validate=True), dtype=np.uint8)
-    if len(packed) != (due := (num_images + 7) // 8):
+    due = (num_images + 7) // 8
+    if len(packed) != due:
         raise ValueError(f"{num_images} test images take {due} bytes of answers, found {len(packed)}")
     return np.unpackbits(packed, count=num_images).astype(bool)
 
