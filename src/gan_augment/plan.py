@@ -15,6 +15,7 @@ from gan_augment.extras import plan_extra
 from gan_augment.measures.base import Measure
 from gan_augment.records.factors import NULL, trial_factors
 from gan_augment.records.record import digest
+from gan_augment.settings import check_type
 from gan_augment.stages import Stage, in_order
 
 
@@ -67,8 +68,7 @@ def plan_trial(settings: Mapping[str, Any]) -> Trial:
     """
     config = Config.read(settings)
     for name, one in config.measures.items():
-        if not isinstance(one, Measure):
-            raise ValueError(f"measures.{name} is of type {type(one).__name__}: use one of type Measure")
+        check_type(f"measures.{name}", one, Measure)
     source = load_source(config.source)
     split = draw_split(source, config.split)
     watches = [watch for one in config.measures.values() if (watch := one.watch(config, split)) is not None]

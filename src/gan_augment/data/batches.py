@@ -94,7 +94,7 @@ class BalancedIndices:
     """
 
     def __init__(self, labels: Tensor, seed: int, stream: str) -> None:
-        self._members = [(labels == label).nonzero().squeeze(1) for label in labels.unique().tolist()]
+        self._members = [(labels == label).nonzero()[:, 0] for label in labels.unique().tolist()]
         self._images = [
             ShuffledIndices(len(members), seed, f"{stream}/{number}") for number, members in enumerate(self._members)
         ]

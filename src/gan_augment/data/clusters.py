@@ -24,7 +24,7 @@ def divide_classes(images: ImageSet, num_clusters: int, seed: int) -> ImageSet:
 
     clusters = torch.zeros(len(images), dtype=torch.int64)
     for label in range(images.num_classes):
-        members = (images.labels == label).nonzero()[:, 0]
+        members = images.members(label)
         pixels = _shrunken(images, members).numpy()
         number = min(num_clusters, len(np.unique(pixels, axis=0)))
         if number > 1:

@@ -72,7 +72,7 @@ class Views:
             )
         drawn = []
         for label, count in enumerate(counts.tolist()):
-            members = (pool.labels == label).nonzero()[:, 0]
+            members = pool.members(label)
             drawn.append(members[torch.randperm(len(members), generator=stream.at(label))][:count])
         return pool.subset(torch.cat(drawn))
 

@@ -48,7 +48,7 @@ class PseudoLabelling(Stage):
     def run(self, folder: Path, made: Mapping[str, Path]) -> None:
         """Write the labels that the teacher is confident of; raise a ValueError if there are none."""
         confidence, labels = self.teacher.load(made["teacher"]).probabilities(self.pool).max(dim=1)
-        taken = (confidence >= self.threshold).nonzero().squeeze(1)
+        taken = (confidence >= self.threshold).nonzero()[:, 0]
         if not len(taken):
             raise ValueError(
                 f"the teacher is confident of none of the {len(self.pool)} images of the pool (largest probability "

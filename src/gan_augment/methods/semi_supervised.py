@@ -29,7 +29,7 @@ from gan_augment.methods.base import MethodStage, about_classifier, log_validati
 from gan_augment.networks.architecture import Architecture
 from gan_augment.networks.classifying import ClassifyingDiscriminator, initialise_from_data
 from gan_augment.randomness import initialised, seed_global, stream_seed
-from gan_augment.settings import build, check_betas, check_integer, check_number, errors_of
+from gan_augment.settings import build, check_betas, check_integer, check_number, check_type, errors_of
 from gan_augment.training.base import Training
 
 FOR_START = 500  # pool images over which the layers' outputs are normalised at the start
@@ -99,10 +99,8 @@ class SemiSupervisedSettings(Method):
     def discriminator(self, shape: ImageShape, num_classes: int) -> ClassifyingDiscriminator:
         """Build the discriminator: images `[B, C, H, W]` in [-1, 1] -> logits `[B, K]`."""
         network = build(self.network, "semi_supervised.network", partial)(shape, num_classes)
-        if not isinstance(network, ClassifyingDiscriminator):
-            kind = type(network).__name__
-            raise ValueError(f"semi_supervised.network is of type {kind}: use one of gan_augment.networks.classifying")
-        return network
+        use = "one of gan_augment.networks.classifying"
+        return check_type("semi_supervised.network", network, ClassifyingDiscriminator, use)
 
     def stage(self, plan: Plan, arm: Arm, extra: Extra) -> "SemiSupervisedStage":
         """Plan the stage that trains the GAN; raise a ValueError if it cannot learn from all that the arm has."""

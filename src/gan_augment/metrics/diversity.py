@@ -28,10 +28,8 @@ def class_diversity(images: ImageSet, num_classes: int | None = None) -> Tensor:
         >>> class_diversity(ImageSet(images, torch.zeros(3).long(), ["any"]))
         tensor([0.6667], dtype=torch.float64)
     """
-    found = []
-    for label in range(num_classes or images.num_classes):  # one at a time: they may lie in a file and be many
-        found.append(_mean_distance(images.images[(images.labels == label).nonzero()[:, 0][:MAX_IMAGES]]))
-    return torch.stack(found)
+    labels = range(num_classes or images.num_classes)  # one at a time: images may lie in a file and be many
+    return torch.stack([_mean_distance(images.images[images.members(label)[:MAX_IMAGES]]) for label in labels])
 
 
 def _mean_distance(images: Tensor) -> Tensor:
