@@ -50,9 +50,7 @@ class Config:
         measures: The chosen measures, by name.
         source: The node of the image source.
         classical: The node of the label-preserving transforms of this data set; None for points.
-        split: How the images are divided.
         open_test: Whether the trial evaluates the test images at its end.
-        seeds: The seeds.
     """
 
     settings: Mapping[str, Any]

@@ -3,13 +3,13 @@
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 
 @contextmanager
-def user_errors(program: str = "gan-augment", in_words: Callable[[Any], str] = str) -> Iterator[None]:
+def user_errors(program: str = "gan-augment") -> Iterator[None]:
     """End the program on an error, with one clear line if the user can fix it.
 
     Hydra turns an exception in a callback into a warning and goes on, but lets `SystemExit` through.
@@ -17,19 +17,13 @@ def user_errors(program: str = "gan-augment", in_words: Callable[[Any], str] = s
     try:
         yield
     except Exception as error:
-        show_error(type(error), error, error.__traceback__, program, in_words)
+        show_error(type(error), error, error.__traceback__, program)
         raise SystemExit(1) from error
 
 
-def show_error(
-    kind: type[BaseException],
-    error: BaseException | None,
-    trace: Any,
-    program: str = "gan-augment",
-    in_words: Callable[[Any], str] = str,
-) -> None:
+def show_error(kind: type[BaseException], error: Any, trace: Any, program: str = "gan-augment") -> None:
     """Print an error: one line for what the user can fix, a full trace for a fault of the program."""
     if issubclass(kind, ValueError | OSError) and not os.environ.get("HYDRA_FULL_ERROR"):
-        print(f"{program}: {in_words(error)}", file=sys.stderr)
+        print(f"{program}: {error}", file=sys.stderr)
     else:
         traceback.print_exception(kind, error, trace)

@@ -107,12 +107,7 @@ def read_group(conf: Path, name: str, chosen: Sequence[str], comment: str) -> Gr
 
 
 def read_member(file: Path, group: str) -> Member:
-    """Read a file's head and options.
-
-    Args:
-        file: A file of `conf/`.
-        group: Its group, the prefix of its options' names unless the file sets another package.
-    """
+    """Read the head and the options of a file, whose group is the prefix of their names unless it sets a package."""
     text = file.read_text(encoding="utf-8")
     lines = text.splitlines()
     head = list(takewhile(lambda line: line.startswith("#"), lines))

@@ -24,10 +24,7 @@ class Trial:
     """A trial that is checked and ready to run.
 
     Attributes:
-        config: Its configuration.
-        source: Its images.
-        split: Their parts.
-        measures: Its measures, by name.
+        measures: Those that apply, by name.
         needed: The stages of its result by role, each after its inputs: the last trains the classifier or, without one,
             makes the synthetic images.
         stages: These, then the stages of the measures.

@@ -38,25 +38,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not given or set(given) & {"-h", "--help"}:
         print(f"{USAGE}\n{OPTIONS.read_text(encoding='utf-8')}")
         return
-    with user_errors("gan-augment-synthesize", _in_options):
-        options = read_options(given)
-        print(check(options) if options["check"] is not None else export(options, given))
-
-
-def _in_options(error: Exception) -> str:
-    """Word an error for this command: synthesis.per_class of a trial is per_class here."""
-    message = str(error)
-    for name in TRIALS_NAMES:
-        message = message.replace(name, name.split(".")[1])
-    return message
+    with user_errors("gan-augment-synthesize"):
+        try:
+            options = read_options(given)
+            print(check(options) if options["check"] is not None else export(options, given))
+        except (ValueError, OSError) as error:
+            message = str(error)
+            for name in TRIALS_NAMES:  # synthesis.per_class of a trial is per_class here
+                message = message.replace(name, name.split(".")[1])
+            raise ValueError(message) from error
 
 
 def read_options(given: Sequence[str]) -> dict[str, Any]:
-    """Read the options of the command.
-
-    Raises:
-        ValueError: If one is unknown or has no value, or a required one is missing.
-    """
+    """Read the options of the command; raise a ValueError if one is unknown or has no value, or one is missing."""
     import yaml
 
     options: dict[str, Any] = yaml.safe_load(OPTIONS.read_text(encoding="utf-8"))
@@ -80,11 +74,7 @@ def read_options(given: Sequence[str]) -> dict[str, Any]:
 
 
 def find_checkpoint(named: str) -> Path:
-    """Find the checkpoint of a generator by its trial, its stage or its file.
-
-    Raises:
-        ValueError: If there is none.
-    """
+    """Find the checkpoint of a generator by its trial, its stage or its file; raise a ValueError if there is none."""
     from gan_augment.artefacts.generator import chosen_checkpoint
 
     path = Path(named).expanduser()

@@ -47,7 +47,6 @@ class Part(NamedTuple):
     """One image set that a batch draws from.
 
     Attributes:
-        images: The set.
         num_per_batch: How many of its images are in each batch.
         stream: Name of the random stream of their order.
         balanced: Whether all classes are drawn equally often; otherwise all images are.

@@ -29,11 +29,7 @@ class ImageShape:
 
     @property
     def size(self) -> int:
-        """The side of a square image, in pixels.
-
-        Raises:
-            ValueError: If the images are not square.
-        """
+        """The side of a square image, in pixels; raises a ValueError if the images are not square."""
         if self.height != self.width:
             raise ValueError(f"images are {self.height}x{self.width} pixels: only square images can be generated")
         return self.height

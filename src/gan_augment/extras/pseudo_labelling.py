@@ -30,13 +30,7 @@ class PseudoLabelSettings:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PseudoLabelling(Stage):
-    """Labels the pool with a teacher.
-
-    Attributes:
-        teacher: The stage that trains the teacher.
-        pool: Unlabelled images.
-        threshold: Smallest probability of its label for an image to be used.
-    """
+    """Labels the images of the pool for which the teacher's largest probability reaches the threshold."""
 
     name, version = "pseudo_labels", 1
     reads = ("pseudo_labels",)

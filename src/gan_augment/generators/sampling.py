@@ -180,7 +180,6 @@ class Synthesis(Stage):
     """Samples a trained generator.
 
     Attributes:
-        gan: The stage that trains the generator.
         images: Images to make of each class.
         like: The labelled images that the quotas refer to, with the classes of the synthetic ones.
         teacher: The stage that trains the selecting classifier; None for no selection.

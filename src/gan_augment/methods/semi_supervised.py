@@ -118,9 +118,7 @@ class SemiSupervised(Training):
     Args:
         network: The discriminator: images `[B, C, H, W]` in [-1, 1] -> logits `[B, K]`.
         generator: Latents `[B, latent_dim]` -> images `[B, C, H, W]` in [-1, 1].
-        settings: How both are trained.
         transform: Applied to every real image; None for none.
-        seed: Seed of all draws.
     """
 
     CURVES = (
@@ -229,12 +227,7 @@ class SemiSupervised(Training):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SemiSupervisedStage(MethodStage):
-    """Trains a semi-supervised GAN and writes a classifier.
-
-    Attributes:
-        pool: Unlabelled images.
-        semi_supervised: How it is trained.
-    """
+    """Trains a semi-supervised GAN on labelled images and the pool, and writes a classifier."""
 
     name, version = "semi_supervised", 1
     reads = (*MethodStage.reads, "semi_supervised")

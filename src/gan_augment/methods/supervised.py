@@ -73,7 +73,6 @@ class Supervised(MethodStage):
     Attributes:
         arm: How batches are mixed and images transformed.
         extra: The source of further images in a batch.
-        classifier: How it is trained.
     """
 
     name, version = "classifier", 2
@@ -133,10 +132,8 @@ class Classifier(Training):
 
     Args:
         network: Images `[B, C, H, W]` in [-1, 1] -> logits `[B, K]`.
-        settings: How it is trained.
         transform: Applied to every training image; None for none.
         mixing: (Images `[B, C, H, W]`, labels `[B]`) -> mixed images and probabilities `[B, K]`; None to mix nothing.
-        seed: Seed of both.
     """
 
     STREAMS = ("transform",)
