@@ -107,7 +107,7 @@ def read_group(conf: Path, name: str, chosen: Sequence[str], comment: str) -> Gr
 
 
 def read_member(file: Path, group: str) -> Member:
-    """Read the head and the options of a file, whose group is the prefix of their names unless it sets a package."""
+    """Read a file's head and options; its group is the prefix of their names unless the file sets a package."""
     text = file.read_text(encoding="utf-8")
     lines = text.splitlines()
     head = list(takewhile(lambda line: line.startswith("#"), lines))

@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def read_options(given: Sequence[str]) -> dict[str, Any]:
-    """Read the options of the command; raise a ValueError if one is unknown or has no value, or one is missing."""
+    """Read the options of the command; raise a ValueError if one is unknown, missing or without a value."""
     import yaml
 
     options: dict[str, Any] = yaml.safe_load(OPTIONS.read_text(encoding="utf-8"))

@@ -55,10 +55,8 @@ def draw_class_walk(generator: Generator, path: Path) -> None:
 
 def draw_nearest(synthetic: ImageSet, real: ImageSet, path: Path) -> None:
     """Draw generated images next to their nearest real ones, one row per class with enough images."""
-    number = NUM_COLUMNS // 2
-    firsts = {
-        name: synthetic.members(label)[:number] for label, name in enumerate(synthetic.class_names[:MOST_CLASSES])
-    }
+    number, classes = NUM_COLUMNS // 2, enumerate(synthetic.class_names[:MOST_CLASSES])
+    firsts = {name: synthetic.members(label)[:number] for label, name in classes}
     rows = {name: first for name, first in firsts.items() if len(first) == number}
     if rows:
         images = synthetic.images[torch.cat([*rows.values()])]
