@@ -547,8 +547,10 @@ def test_slips_of_users_end_in_one_line(tmp_path, capsys, monkeypatch):
     message = f"{tmp_path} holds no trial records: use a study folder such as outputs/studies/digits, or a file such as"
     assert capsys.readouterr().err == f"gan-augment-report: {message} results/digits.jsonl\n"
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-    with pytest.raises(ValueError, match="holds no trial records"):
+    with pytest.raises(SystemExit):
         main([str(tmp_path)])
+    assert "Traceback" in (trace := capsys.readouterr().err)
+    assert f"ValueError: {message}" in trace
 
 
 def test_a_newer_schema_and_a_study_without_results_are_refused(tmp_path):

@@ -43,6 +43,8 @@ class GAN(Training):
     """A GAN under manual optimisation: the discriminator and the generator of a design take turns.
 
     Args:
+        generator: (latents `[B, latent_dim]`, labels `[B]`) -> images `[B, C, H, W]` in [-1, 1].
+        discriminator: (images `[B, C, H, W]` in [-1, 1], labels `[B]`) -> logits `[B]`, high where real.
         label_counts: Real images per label, int64 `[K]`; generated labels are drawn in the same proportions. Labels are
             classes, or their clusters if the conditioning has clusters.
         seed: Seed of all draws.
@@ -73,10 +75,13 @@ class GAN(Training):
     ) -> None:
         super().__init__(seed, design.settings.num_steps)
         self.automatic_optimization = False
-        self.generator, self.discriminator = generator, discriminator
+        self.generator = generator
+        self.discriminator = discriminator
         self.ema = copy.deepcopy(generator).requires_grad_(False).eval()
         self.design = design
-        self.loss, self.penalties, self.settings = design.loss, design.penalties, design.settings
+        self.loss = design.loss
+        self.penalties = design.penalties
+        self.settings = design.settings
         self.latent_dim = design.architecture.latent_dim
         self.label_counts = label_counts
         self.about = about or {}
@@ -88,7 +93,7 @@ class GAN(Training):
         """Return how many real images the discriminator has seen after a step."""
         return (step + 1) * self.settings.batch_size
 
-    axis = images_seen
+    axis = images_seen  # of all curves
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Return one Adam for the discriminator and one for the generator."""

@@ -16,8 +16,9 @@ Critic = Callable[[Tensor], Tensor]
 def gradient_penalty(critic: Critic, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
     """Hold the slope at 1 between real and generated images (Gulrajani et al. 2017, eq. 3).
 
-    The mean of (||grad D(x^)|| - 1)^2 at x^ = mix * x + (1 - mix) * G(z), with the Euclidean norm and draws `mix`
-    `[B]`, uniform in [0, 1]. It penalises a slope below 1 too. Differentiable in the critic's weights.
+    The mean of (||grad D(x^)|| - 1)^2 at x^ = mix * x + (1 - mix) * G(z), x in `real` and G(z) in `fake`, with the
+    Euclidean norm and draws `mix` `[B]`, uniform in [0, 1]. It penalises a slope below 1 too. Differentiable in the
+    critic's weights.
 
     Example:
         >>> images = torch.zeros(2, 1, 1, 1)

@@ -57,7 +57,7 @@ class ClassifierStage(Stage):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class MethodStage(ClassifierStage):
-    """A stage that trains a classifier on labelled images, as an arm says."""
+    """A stage that trains a classifier on labelled images, in one arm."""
 
     reads: ClassVar[tuple[str, ...]] = ("augmentation", "open_test", "seeds.classifier")
 

@@ -213,7 +213,10 @@ def _measure(real: Features, generated: Features) -> dict[str, float | None]:
 
 
 def _refusal(names: list[str], fewest: int, pairs: Sequence[tuple[Features, Features]]) -> list[str]:
-    """Return a sentence, or none, on metrics that need more real and generated images than all, or those of a class."""
+    """Return a sentence on metrics that need more images than there are; none if there are enough.
+
+    It is over all images or, given a pair for each class, by class.
+    """
     refused = [(len(there), len(made)) for there, made in pairs if min(len(there), len(made)) < fewest]
     if not refused:
         return []

@@ -40,7 +40,7 @@ class Architecture(ABC):
 
     def __post_init__(self) -> None:
         for one in fields(self):
-            if one.type is int:
+            if one.type in (int, "int"):
                 check_integer(f"architecture.{one.name}", getattr(self, one.name), low=1)
 
     @abstractmethod
@@ -141,7 +141,8 @@ class Residual(nn.Module):
 
     def __init__(self, shortcut: nn.Module, residual: nn.Module) -> None:
         super().__init__()
-        self.shortcut, self.residual = shortcut, residual
+        self.shortcut = shortcut
+        self.residual = residual
 
     def forward(self, features: Tensor) -> Tensor:
         """Map feature maps `[B, C, H, W]` to the sum of both paths."""

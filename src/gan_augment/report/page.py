@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import base64
-import os
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gan_augment.errors import user_errors
 from gan_augment.records.record import write_whole
 from gan_augment.report import comparison, tables, wording
 from gan_augment.report.archive import SUFFIX, write_archive
@@ -61,15 +60,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--detect", type=_points, metavar="POINTS", help="print how many splits would detect this gain")
     arguments = parser.parse_args(argv)
-    try:
+    with user_errors(parser.prog):
         study = collect(arguments.studies)
         output = arguments.output or _report_folder(arguments.studies[0])
         path = _write(study, output, arguments.detect or DETECT, arguments.keep)
-    except (ValueError, OSError) as error:
-        if os.environ.get("HYDRA_FULL_ERROR") == "1":
-            raise
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        sys.exit(1)
     from rich.console import Console
 
     from gan_augment.report.terminal import print_report
