@@ -79,6 +79,7 @@ def examine(
             folder / "predictions.npz",
             ids=trial.split.test_indices.numpy(),
             labels=images.labels.numpy(),
+            predicted=probabilities.argmax(dim=1).numpy(),
             probabilities=probabilities.numpy().astype(np.float16),
             confusion_matrix=confusion_matrix(probabilities, images.labels).numpy(),
         )
