@@ -502,6 +502,28 @@ def reference_folder(tmp_path_factory):
     return tmp_path_factory.mktemp("reference")
 
 
+BEST = ("measures.judge.every=320", "measures.judge.best_by=cas_validation")
+
+
+@pytest.mark.parametrize("overrides", [(), BEST, ("synthesis=confident", "conditioning=none")], ids=" ".join)
+@pytest.mark.parametrize("arm", ARMS)
+def test_no_stage_is_made_from_test_images_and_only_trainings_of_classifiers_from_validation(trial, arm, overrides):
+    def pixels(images):
+        return {image.tobytes() for image in images.images.numpy()}
+
+    planned = trial(f"augmentation={arm}", *UNEQUAL, *overrides)
+    split, test, validation = planned.split, pixels(planned.split.test), pixels(planned.split.validation)
+    used = {(role, name): one for role, stage in planned.stages.items() for name, one in stage.image_sets.items()}
+    assert not {where for where, images in used.items() if pixels(images) & test}
+    evaluated = {where for where, images in used.items() if pixels(images) & validation}
+    assert evaluated == {(role, "validation") for role in ("classifier", "teacher", "judge") if role in planned.stages}
+    assert {used[where].fingerprint for where in evaluated} == {split.validation.fingerprint}
+    if "judge" in planned.stages:
+        assert used["judge", "training"].fingerprint == split.training.fingerprint
+        watched = {role for role, stage in planned.stages.items() if "judge" in stage.inputs}
+        assert watched == ({"gan"} if overrides == BEST else set())
+
+
 @pytest.mark.parametrize("change", [other_test_images, other_validation_images, other_pool_labels])
 def test_no_weight_depends_on_what_training_may_not_see(plain_settings, tmp_path, reference_folder, change):
     reference = all_weights(plain_settings, reference_folder)
