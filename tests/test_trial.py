@@ -155,6 +155,29 @@ def test_a_reused_stage_costs_nothing_now(trial, tmp_path):
     assert costs[0]["classifier"]["reused"] == costs[1]["classifier"]["spent"] == 0
 
 
+def test_a_record_says_with_how_many_threads_a_reused_stage_was_made(trial, tmp_path):
+    store, before = StageStore(tmp_path / "store"), torch.get_num_threads()
+    try:
+        records = [
+            run(trial("augmentation=none", f"trainer.num_threads={threads}"), tmp_path / str(threads), store)
+            for threads in (2, 1)
+        ]
+    finally:
+        torch.set_num_threads(before)
+    assert [one["costs"]["threads"] for one in records] == [2, 1]
+    assert [one["provenance"]["made"]["classifier"]["threads"] for one in records] == [2, 2]
+
+
+def test_a_stage_of_an_earlier_version_does_not_say_with_how_many_threads_it_was_made(trial, tmp_path):
+    store, planned = StageStore(tmp_path / "store"), trial("augmentation=none")
+    run(planned, tmp_path / "earlier", store)
+    path = store.folder(planned.stages["classifier"]) / "stage.json"
+    content = json.loads(path.read_text())
+    assert content["made"].pop("threads") == 1
+    path.write_text(json.dumps(content))
+    assert run(planned, tmp_path / "now", store)["provenance"]["made"]["classifier"]["threads"] is None
+
+
 def test_the_test_images_are_judged_with_the_threads_that_the_record_names(trial, tmp_path, monkeypatch):
     """Also when the classifier was trained by a process that was killed before it wrote the record."""
     threads, probabilities = [], TrainedClassifier.probabilities

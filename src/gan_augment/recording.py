@@ -19,6 +19,7 @@ from gan_augment.stages import Output
 from gan_augment.training.hardware import Events
 
 SUMMARY = ("accuracy", "balanced_accuracy", "macro_f1", "nll")  # in TensorBoard
+MADE = ("commit", "clean", "threads")  # what the record says of how a stage was made; null if not known
 
 
 def make_record(
@@ -72,7 +73,7 @@ def make_record(
             "copies": [list(names) for names in trial.source.copies],
             "stages": {role: stage.key for role, stage in trial.stages.items()},
             "reads": {role: list(stage.all_reads) for role, stage in trial.stages.items()},
-            "made": {role: {kind: one.made[kind] for kind in ("commit", "clean")} for role, one in outputs.items()},
+            "made": {role: {kind: one.made.get(kind) for kind in MADE} for role, one in outputs.items()},
             "checkpoint": generator_checkpoint(trial, outputs),
             "test_opened": test_opened,
             **code_provenance(),

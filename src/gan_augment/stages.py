@@ -197,7 +197,7 @@ class Output:
         seconds: What it took to make.
         memory: The largest memory that it took, as `peak_memory` tells it; after an interruption that of the last part.
         reused: Whether it was there already.
-        made: The code that made it: commit and whether its tree was clean.
+        made: The code that made it, commit and whether its tree was clean, and the number of threads.
         diverged: Why its training was ended, if it was not finite; then the folder holds no output.
     """
 
@@ -255,8 +255,9 @@ class StageStore:
         return output.folder
 
     def _make(self, stage: Stage, partial: Path, inputs: dict[str, Path]) -> None:
-        code = {name: code_provenance()[name] for name in ("commit", "clean", "versions")}
-        same = {**code, "sources": source_hash(), "threads": torch.get_num_threads()}
+        made_by = {name: code_provenance()[name] for name in ("commit", "clean", "versions")}
+        made_by["threads"] = torch.get_num_threads()
+        same = {**made_by, "sources": source_hash()}
         before = seconds_before(partial / CHECKPOINTS, same)
         if before is None:
             shutil.rmtree(partial, ignore_errors=True)
@@ -271,7 +272,7 @@ class StageStore:
             diverged = str(outcome)
         seconds = (before or 0.0) + time.perf_counter() - start
         shutil.rmtree(partial / CHECKPOINTS)
-        made = {"seconds": seconds, "memory": peak_memory(), "diverged": diverged, "made": code}
+        made = {"seconds": seconds, "memory": peak_memory(), "diverged": diverged, "made": made_by}
         write_json(stage.identity | made, partial / "stage.json")
 
 

@@ -577,6 +577,14 @@ def test_a_stage_that_other_code_made_is_warned_of(tmp_path):
     ]
 
 
+def test_a_stage_that_was_made_with_other_threads_is_warned_of(tmp_path):
+    trials = planted({"none": 0, "gan": 1})
+    for trial, threads in zip(trials, [2, 2, 2, None, None, 1, 4, 2] * 2, strict=True):  # null: of an earlier version
+        trial["provenance"]["made"] = {"gan": {"commit": "c" * 40, "clean": True, "threads": threads}}
+    del trials[0]["provenance"]["made"]["gan"]["threads"]
+    assert warnings(collect([study(tmp_path, trials)])) == ["trials ran with different numbers of threads: 2, 1, 4"]
+
+
 def test_unequal_classes_are_compared_in_balanced_accuracy_and_in_the_recall_of_rare_classes(tmp_path):
     # Eight differences of d - s and d + s in turn: d, with an interval of 2.3646 s sqrt(8 / 7) / sqrt(8) = 0.894 s.
     folder = rare_study(tmp_path)

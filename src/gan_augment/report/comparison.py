@@ -221,12 +221,12 @@ def warnings(study: Study) -> list[str]:
     for one, base_name, bases in _planned(configurations(study), study.against):
         if not bases:
             said.append(f"{one.label()} is not compared with {base_name}: no trials with a result at the same setting")
-    # A reused stage may have been made by different code than the trial.
-    made = [c for c in columns_of(trials, "provenance.made.") if c.endswith(".commit")]
+    # A reused stage may have been made by other code than the trial, or with another number of threads.
+    made = columns_of(trials, "provenance.made.")
     same = {
-        "commits": ["provenance.commit", *made],
+        "commits": ["provenance.commit", *(c for c in made if c.endswith(".commit"))],
         "devices": ["costs.device"],
-        "numbers of threads": ["costs.threads"],
+        "numbers of threads": ["costs.threads", *(c for c in made if c.endswith(".threads"))],
     }
     same |= {f"versions of {c.removeprefix(VERSIONS)}": [c] for c in columns_of(trials, VERSIONS)}
     for what, columns in same.items():
