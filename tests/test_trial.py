@@ -14,6 +14,7 @@ from gan_augment.app import CONF
 from gan_augment.artefacts.classifier import TrainedClassifier
 from gan_augment.artefacts.weights import file_hash
 from gan_augment.data.split import draw_split
+from gan_augment.measures.diversity import Diversity
 from gan_augment.measures.judging import JudgeStage
 from gan_augment.measures.pictures import Pictures
 from gan_augment.plan import plan_trial
@@ -122,8 +123,8 @@ def test_the_record_says_what_was_found_and_what_it_cost(gan_trial):
     stages = ("gan", "synthesis", "classifier", "teacher", "judge")
     assert set(memory) == set(stages)
     assert 50 < max(one["peak_memory_mib"] for one in memory.values()) <= record["costs"]["peak_memory_mib"]
-    assert set(seconds) == {*stages, "total"}
-    assert seconds["total"]["spent"] == pytest.approx(sum(seconds[name]["spent"] for name in stages))
+    assert set(seconds) == {*stages, "measures", "total"}
+    assert seconds["total"]["spent"] == pytest.approx(sum(seconds[name]["spent"] for name in (*stages, "measures")))
     assert record["provenance"]["stages"] == {name: stage.key for name, stage in planned.stages.items()}
     assert json.loads(json.dumps(record)) == record
 
@@ -143,6 +144,23 @@ def test_answers_in_the_report_agree_with_the_record_where_float16_makes_probabi
     (folder / "record.json").write_text(json.dumps({"schema": SCHEMA}))
     _, (outcome,) = read_folder(tmp_path)
     assert outcome.answers().right.tolist() == [number % 5 > 0 for number in range(360)]
+
+
+def test_measures_are_part_of_what_a_trial_costs(trial, tmp_path, shared_store, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("gan_augment.trial.perf_counter", lambda: clock[0])
+
+    def slow(self, finished):
+        clock[0] += 7.0
+        raise RuntimeError("also what fails takes its time")
+
+    for measure in (Pictures, Diversity):
+        monkeypatch.setattr(measure, "find", slow)
+    planned = trial("augmentation=gan")
+    seconds = [run(planned, tmp_path / name, shared_store)["costs"]["seconds"] for name in ("one", "two")][1]
+    assert seconds["measures"] == {"spent": 14.0, "reused": 0.0}
+    assert seconds["total"]["spent"] == 14.0  # every stage was there already
+    assert seconds["total"]["reused"] == pytest.approx(sum(one["reused"] for one in seconds.values()) / 2)
 
 
 def test_a_reused_stage_costs_nothing_now(trial, tmp_path):
@@ -455,7 +473,9 @@ def test_pseudo_labels_go_through_a_whole_trial(trial, tmp_path, monkeypatch):
     monkeypatch.setattr(TrainedClassifier, "probabilities", in_turns)
     record = run(trial("augmentation=gan", *UNLABELLED), tmp_path / "trial")
     assert record["status"] == "ok"
-    assert set(record["costs"]["seconds"]) == {"gan", "teacher", "synthesis", "classifier", "judge", "total"}
+    assert set(record["costs"]["seconds"]) == {
+        *("gan", "teacher", "synthesis", "classifier", "judge", "measures", "total")
+    }
     assert set(record["metrics"]["gan"]["diversity_per_class"]) == set("0123456789")
 
 
@@ -738,7 +758,7 @@ def test_the_record_says_how_many_images_of_the_pool_were_seen_with_their_labels
     record = run(trial("augmentation=more_real"), tmp_path / "trial", shared_store)
     saw = record["saw"]
     assert (saw["labelled"], saw["pool_images"], saw["pool_labels"], saw["validation"]) == (50, 80, 80, 0)
-    assert set(record["costs"]["seconds"]) == {"classifier", "total"}
+    assert set(record["costs"]["seconds"]) == {"classifier", "measures", "total"}
 
 
 @pytest.mark.parametrize(

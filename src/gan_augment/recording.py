@@ -29,13 +29,16 @@ def make_record(
     error: str | None = None,
     found: Findings | None = None,
     test_opened: str | None = None,
+    measuring: float | None = None,
 ) -> dict[str, Any]:
-    """Return the record of a trial: its settings, results, costs and provenance."""
+    """Return the record of a trial, whose measures took `measuring` seconds."""
     found, split = found or Findings(), trial.split
     seconds = {
         role: {"spent": 0.0 if one.reused else one.seconds, "reused": one.seconds if one.reused else 0.0}
         for role, one in outputs.items()
     }
+    if measuring is not None:
+        seconds["measures"] = {"spent": measuring, "reused": 0.0}
     seconds["total"] = {kind: sum(one[kind] for one in seconds.values()) for kind in ("spent", "reused")}
     memory = {role: one.memory for role, one in outputs.items() if one.memory}
     return {

@@ -867,6 +867,20 @@ def test_a_gain_has_a_price_where_it_is_one(tmp_path):
     assert rows["gan_classical against classical"] == ["8.0", "-"]
 
 
+def test_the_cost_of_measures_stands_before_the_total_where_records_know_it(tmp_path):
+    records = planted({"none": 0, "gan": 1})
+    page = write_report([study(tmp_path / "old", records)]).read_text()
+    assert table(page, "Mean cost of a trial")[0] == ["arm", "gan (s)", "classifier (s)", "total (s)"]
+    for one in records[1:]:  # one is of an earlier version
+        one["costs"]["seconds"] = {"measures": {"spent": 3.0, "reused": 0.0}} | one["costs"]["seconds"]
+    page = write_report([study(tmp_path / "new", records)]).read_text()
+    assert table(page, "Mean cost of a trial") == [
+        ["arm", "gan (s)", "classifier (s)", "measures (s)", "total (s)"],
+        ["none", "-", "5.0", "3.0", "6.0"],
+        ["gan", "8.0", "5.0", "3.0", "14.0"],
+    ]
+
+
 def test_memory_is_told_by_stage_where_records_know_it(tmp_path):
     records = planted({"none": 0, "gan": 1})
     page = write_report([study(tmp_path / "old", records)]).read_text()

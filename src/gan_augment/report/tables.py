@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `
 
 Row = dict[str, str]
 
-LAST_STAGES = ("classifier", "total")
+LAST_STAGES = ("classifier", "measures", "total")
 MAY_BE_EMPTY = ("95 %, new images", "bootstrap")  # columns of contrasts
 MAX_CLASSES = 100  # classes in a table; results.csv has all
 MAX_IMAGES = 8  # images named
@@ -242,7 +242,7 @@ def memory_rows(found: list[Configuration], study: Study) -> list[Row]:
 
 
 def _stages(study: Study) -> list[str]:
-    """Return the stages with a recorded cost, in order; the classifier and the total come last."""
+    """Return the stages with a recorded cost, in order; classifier, measures and total come last."""
     stages = dict.fromkeys(c.removeprefix(SECONDS).rsplit(".", 1)[0] for c in columns_of(study.trials, SECONDS))
     return sorted(stages, key=lambda stage: LAST_STAGES.index(stage) if stage in LAST_STAGES else -1)
 
