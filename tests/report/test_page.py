@@ -344,12 +344,13 @@ def test_the_metrics_of_generators_stand_beside_those_of_real_images_and_are_exp
             }
     page = write_report([study(tmp_path, records)]).read_text()
     rows = table(page, "Generators")
-    assert rows[0] == ["metric", "gan", "real training images"]
+    assert rows[0] == ["metric", "gan", "real images that the judge learned from"]
     assert rows[1:] == [
         ["judge_frechet_distance", "7.5", "0.5"],
         ["recall", "0.25", "0.75"],
         ["judged_real", "200", "-"],
     ]
+    assert "The judge knows these images, so new real images may score differently" in in_one_line(page)
     explained = {row[0]: row[1:] for row in table(page, "What the metrics mean")[1:]}
     assert set(explained) == {"judge_frechet_distance", "recall"}
     assert explained["judge_frechet_distance"][:2] == ["lower", "at least 0"]

@@ -96,12 +96,12 @@ def class_rows(by_class: dict[str, dict[str, Interval]]) -> list[Row]:
 
 
 def generator_rows(study: Study, found: list[Configuration]) -> Iterator[Row]:
-    """Yield the mean of each metric, one column per generator, and one for as many real images if known."""
+    """Yield the mean of each metric, one column per generator, and one for images that the judge learned from."""
     columns = [c for c in columns_of(study.trials, GAN_METRICS) if "." not in c.removeprefix(GAN_METRICS)]
     metrics = {name: one.trials[columns] for name, one in generators(_measured(found, columns)).items()}
     real = study.trials.reindex(columns=[c.replace(GAN_METRICS, f"{GAN_METRICS}real.", 1) for c in columns])
     if real.notna().any(axis=None):
-        metrics["real training images"] = real.set_axis(columns, axis="columns")
+        metrics["real images that the judge learned from"] = real.set_axis(columns, axis="columns")
     means = {name: one.astype(float).mean() for name, one in metrics.items()}
     for c in columns if means else ():
         yield {"metric": c.removeprefix(GAN_METRICS)} | {name: in_digits(m[c], ".4g") for name, m in means.items()}
