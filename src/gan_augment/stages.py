@@ -285,8 +285,7 @@ def seconds_before(folder: Path, same: Mapping[str, Any]) -> float | None:
     """Return what it took to come as far as the newest checkpoint; None if there is none, or it was begun otherwise."""
     try:
         begun = json.loads((folder / BEGUN).read_text(encoding="utf-8"))
-        newest = checkpoints(folder)[0].stat().st_mtime
-        since = newest - (folder / BEGUN).stat().st_mtime
+        since = checkpoints(folder)[0].stat().st_mtime - (folder / BEGUN).stat().st_mtime
     except (OSError, ValueError, IndexError):
         return None
     return begun["seconds"] + max(0.0, since) if begun.get("same") == same else None

@@ -230,8 +230,7 @@ def warnings(study: Study) -> list[str]:
     }
     same |= {f"versions of {c.removeprefix(VERSIONS)}": [c] for c in columns_of(trials, VERSIONS)}
     for what, columns in same.items():
-        found = [values_of(ok, c, unknown="unknown" if c not in made else None) for c in columns]
-        values = list(dict.fromkeys(value for one in found for value in one))
+        values = dict.fromkeys(v for c in columns for v in values_of(ok, c, None if c in made else "unknown"))
         if len(values) > 1:
             said.append(f"trials ran with different {what}: {', '.join(v[:12] for v in values)}")
     if "provenance.clean" in ok and (dirty := int(ok["provenance.clean"].eq(False).sum())):

@@ -45,8 +45,7 @@ def contrast_rows(compared: Sequence[Contrast], detect: float) -> list[Row]:
 
 def _contrast_row(contrast: Contrast, detect: float) -> Row:
     mean, bounds = in_words(contrast.interval)
-    others = (contrast.new_images, contrast.bootstrap)
-    new_images, bootstrap = (in_words(interval)[1] if interval else "" for interval in others)
+    new_images, bootstrap = (in_words(one)[1] if one else "" for one in (contrast.new_images, contrast.bootstrap))
     return {
         "contrast": contrast.title,
         "difference (points)": mean or "-",
