@@ -462,11 +462,32 @@ def sound(loss="minimax", architecture="mlp", conditioning="projection", penalti
     )
 
 
+def assert_trained(images, parts, folder):
+    """Assert that all weights moved and are finite, and that the averaged generator makes images of its classes."""
+    for name, make, stream in (
+        ("generator", parts.generator, "init/generator"),
+        ("discriminator", parts.discriminator, "init/discriminator"),
+        ("ema", parts.generator, "init/generator"),
+    ):
+        before = dict(initialised(lambda make=make: make(images.shape, 3), 0, stream).named_parameters())
+        network = load_weights(folder / "weights.pt", name, make(images.shape, 3))
+        assert all(value.isfinite().all() for value in network.state_dict().values())
+        unmoved = {weight for weight, value in network.named_parameters() if torch.equal(value, before[weight])}
+        assert unmoved <= {"linear.bias"}  # one number for all logits cancels out in some losses
+    latents = torch.randn(10, 5, generator=torch.Generator().manual_seed(0))
+    made = torch.stack([network(latents, torch.full((10,), label)) for label in range(3)])
+    assert made.shape == (3, 10, 1, 8, 8)
+    assert 0 < made.std(dim=1).mean() < 1  # other latents, other images
+    assert made.abs().max() <= 1
+    assert torch.equal(made[0], made[1]) != parts.conditioning.knows_classes
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss_trains_every_architecture(image_set, cpu, tmp_path, loss, architecture):
-    train(image_set(), sound(loss, architecture, images_seen=16 * 4), cpu, tmp_path)
-    assert (tmp_path / "weights.pt").exists()
+    images, parts = image_set(), sound(loss, architecture, images_seen=16 * 4)
+    train(images, parts, cpu, tmp_path)
+    assert_trained(images, parts, tmp_path)
 
 
 @pytest.mark.parametrize("conditioning", CONDITIONINGS)
@@ -476,9 +497,12 @@ def test_every_conditioning_trains_under_penalties_and_augmentation(
     image_set, cpu, tmp_path, conditioning, penalties, loss
 ):
     augmentation = DiffAugment(0.5, 1.0, 0.5, 0.125, 0.5)
-    parts = sound(loss, "dcgan", conditioning, penalties, augmentation=augmentation, images_seen=16 * 4)
-    train(image_set(), parts, cpu, tmp_path)
-    assert (tmp_path / "weights.pt").exists()
+    images, parts = (
+        image_set(),
+        sound(loss, "dcgan", conditioning, penalties, augmentation=augmentation, images_seen=16 * 4),
+    )
+    train(images, parts, cpu, tmp_path)
+    assert_trained(images, parts, tmp_path)
 
 
 class WeighsPixels(torch.nn.Module):

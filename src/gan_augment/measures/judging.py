@@ -103,8 +103,8 @@ def judge_images(
 
     Returns:
         Metrics: those of `judge_metrics`; `gan_test`, the teacher's accuracy on the generated images; `judge_accuracy`
-        on the validation images; `real`, the score of as many training images, and so of a generator that copied them.
-        And a sentence for each refused metric.
+        on the validation images; `real`, the score of as many training images, and so of a generator that copied them
+        (new real images may score differently). And a sentence for each refused metric.
     """
     if generated.num_classes == 1:  # from a generator that knows no classes
         validation, training, teacher = validation.as_one_class(), training.as_one_class(), None

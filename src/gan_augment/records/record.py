@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 SCHEMA = "1.7"
-STATUSES = ("ok", "diverged", "failed")
 
 # Words for a report, and what depends on when and how a trial was run: two runs of one study differ in it. With a dot
 # at the end, so that compared_x would not match.

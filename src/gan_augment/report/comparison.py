@@ -221,17 +221,16 @@ def warnings(study: Study) -> list[str]:
     for one, base_name, bases in _planned(configurations(study), study.against):
         if not bases:
             said.append(f"{one.label()} is not compared with {base_name}: no trials with a result at the same setting")
-    # A reused stage may have been made by different code than the trial.
-    made = [c for c in columns_of(trials, "provenance.made.") if c.endswith(".commit")]
+    # A reused stage may have been made by other code than the trial, or with another number of threads.
+    made = columns_of(trials, "provenance.made.")
     same = {
-        "commits": ["provenance.commit", *made],
+        "commits": ["provenance.commit", *(c for c in made if c.endswith(".commit"))],
         "devices": ["costs.device"],
-        "numbers of threads": ["costs.threads"],
+        "numbers of threads": ["costs.threads", *(c for c in made if c.endswith(".threads"))],
     }
     same |= {f"versions of {c.removeprefix(VERSIONS)}": [c] for c in columns_of(trials, VERSIONS)}
     for what, columns in same.items():
-        found = [values_of(ok, c, unknown="unknown" if c not in made else None) for c in columns]
-        values = list(dict.fromkeys(value for one in found for value in one))
+        values = dict.fromkeys(v for c in columns for v in values_of(ok, c, None if c in made else "unknown"))
         if len(values) > 1:
             said.append(f"trials ran with different {what}: {', '.join(v[:12] for v in values)}")
     if "provenance.clean" in ok and (dirty := int(ok["provenance.clean"].eq(False).sum())):
