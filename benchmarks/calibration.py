@@ -1,118 +1,155 @@
-"""Check the intervals on studies whose true gain is known.
+"""How often do the intervals of the report hold? Studies of quick learners whose true difference is known.
 
-`python benchmarks/calibration.py` simulates studies and prints the tables of docs/statistics.md.
-`python benchmarks/calibration.py STUDY` makes studies from real trainings that compare an arm with itself:
-STUDY is the folder or file of one arm, with several classifier seeds in each split (`experiment=digits_aa`).
+    python benchmarks/calibration.py [--studies 400] [--jobs 2]
+    python benchmarks/calibration.py STUDY
+
+The first command makes studies as the report sees them: a person has 300 images, each split labels some of them, two
+scikit-learn classifiers learn from these, and both are tested on the same images. It prints the table of
+docs/statistics.md: how often the interval of the verdict contains the truth that the verdict speaks for. The second one
+draws studies that compare an arm with itself from real trainings: STUDY is the folder or file of one arm, with several
+classifier seeds in each split (`experiment=digits_aa`).
 """
 
+import argparse
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from joblib import Parallel, delayed
+from sklearn import config_context
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from gan_augment.report.comparison import configurations, pair_unit
 from gan_augment.report.outcomes import read_answers
-from gan_augment.report.statistics import Estimate, Interval, bootstrap_interval, estimate, image_variance, power
+from gan_augment.report.statistics import Interval, estimate, image_variance
 from gan_augment.report.trials import Study, collect
 
-SIZES = (6, 10, 20)  # splits per study
-SHAPES = ("normal", "rounded to 1/360", "skewed")
-GAINS = (0.0, 1.0, 2.0)  # true, in points
-STUDIES = 1000
+NUM_CLASSES, NUM_FEATURES = 4, 6
+NUM_TRAINING, NUM_TEST = 20_000, 40_000  # images of the population to train on, and to test on
+OWN = 300  # images that the person of a study has to train on
+SHARES = (0.04, 0.08, 0.16, 0.4, 0.8, 0.96)  # of them that are labelled
+SIZES = (6, 10, 20)  # splits of a study
+TEST_IMAGES = (60, 360, 2000, 10_000)
+PEOPLE, SPLITS = 16, 400  # persons, and splits of the images of each, from which the truth for these images is computed
 REAL_STUDIES = 200
-NUM_IMAGES = 360
-BASE_ACCURACY = 0.8
-
-# A classifier is right if a latent normal variable of variance 1 lies below a threshold. These are the variances of its
-# parts, named by what shares them; the noise has the rest. They resemble the digits: paired differences with a standard
-# deviation of 2 points between splits, and test images that add 1 point of standard error.
-IMAGE, IMAGE_OF_ARM, SPLIT, SPLIT_OF_ARM, IMAGE_IN_SPLIT = 0.45, 0.15, 0.01, 0.0005, 0.3
-NOISE = 1 - IMAGE - IMAGE_OF_ARM - SPLIT - SPLIT_OF_ARM - IMAGE_IN_SPLIT
 
 
-class Rates(NamedTuple):
-    """Fractions of simulated studies.
+class Population(NamedTuple):
+    """Features `[N, 6]` and classes `[N]` of all images."""
 
-    Attributes:
-        covered: Those whose interval for new images contains the true gain.
-        covered_by_splits_alone: Those whose interval on these test images contains it.
-        better: Those with the verdict *better*.
-        worse: Those with the verdict *worse*.
-    """
+    features: np.ndarray
+    classes: np.ndarray
 
-    covered: float
-    covered_by_splits_alone: float
-    better: float
-    worse: float
-
-
-def coverage(shape: str, num_pairs: int, bootstrap: bool = False, studies: int = STUDIES) -> float:
-    """Simulate studies on one set of test images, and count the intervals that contain the true gain.
-
-    Args:
-        shape: Distribution of the paired differences, one of `SHAPES`, with a standard deviation of 1 point. The
-            skewed one is exponential (skewness 2).
-        num_pairs: Splits per study.
-        bootstrap: Whether to count bootstrap intervals instead of Student's.
-        studies: Number of studies.
-
-    Returns:
-        A fraction; the nominal coverage is 0.95.
-    """
-    random = np.random.default_rng([SHAPES.index(shape), num_pairs])
-    size, truth = (studies, num_pairs), 1.0
-    noise = random.exponential(size=size) - 1 if shape == "skewed" else random.standard_normal(size)
-    differences = truth + noise
-    if shape == "rounded to 1/360":
-        differences = np.round(differences * 3.6) / 3.6
-    intervals = [bootstrap_interval(row) if bootstrap else estimate(row).interval() for row in differences]
-    return float(np.mean([low <= truth <= high for _, low, high, _ in intervals]))
+    @classmethod
+    def draw(cls, size: int, seed: int) -> "Population":
+        """Draw a mixture of normal classes whose features differ in scale."""
+        shape = np.random.default_rng(0)
+        centres = 1.1 * shape.normal(size=(NUM_CLASSES, NUM_FEATURES))
+        scales = np.exp(0.5 * shape.normal(size=(NUM_CLASSES, NUM_FEATURES)))
+        random = np.random.default_rng(seed)
+        classes = random.integers(NUM_CLASSES, size=size)
+        return cls(centres[classes] + scales[classes] * random.normal(size=(size, NUM_FEATURES)), classes)
 
 
-def simulated_answers(gain: float, num_pairs: int, studies: int = STUDIES) -> Iterator[np.ndarray]:
-    """Simulate studies of two arms in which both test images and splits vary.
-
-    Args:
-        gain: The true gain of the second arm in points, over the whole population of images.
-        num_pairs: Splits per study.
-        studies: Number of studies.
-
-    Yields:
-        Whether the classifiers of a study are right on each test image `[2, num_pairs, NUM_IMAGES]`.
-    """
-    random = np.random.default_rng([int(100 * gain), num_pairs])
-    thresholds = _thresholds(gain).reshape(2, 1, 1)
-    # Each part has the shape of what it varies with: [arms, splits, images].
-    n, m = num_pairs, NUM_IMAGES
-    parts = {(1, 1, m): IMAGE, (2, 1, m): IMAGE_OF_ARM, (1, n, 1): SPLIT, (2, n, 1): SPLIT_OF_ARM}
-    parts |= {(1, n, m): IMAGE_IN_SPLIT, (2, n, m): NOISE}
-    for _ in range(studies):
-        latent = sum(np.sqrt(share) * random.standard_normal(shape) for shape, share in parts.items())
-        yield latent < thresholds
+TRAINING, TEST = Population.draw(NUM_TRAINING, 1), Population.draw(NUM_TEST, 2)
+BY_CLASS = [np.flatnonzero(TRAINING.classes == label) for label in range(NUM_CLASSES)]
 
 
-def estimate_gain(answers: np.ndarray) -> Estimate:
-    """Estimate the gain of the second of two arms for new images, as the report does.
+def with_copies(labelled: np.ndarray, random: np.random.Generator) -> LinearDiscriminantAnalysis:
+    """Train on labelled images and noisy copies of them: as with synthetic images, training adds noise of its own."""
+    features, classes = TRAINING.features[labelled], TRAINING.classes[labelled]
+    noisy = features + random.normal(size=features.shape)
+    learner = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1)
+    return learner.fit(np.concatenate([features, noisy]), np.concatenate([classes, classes]))
 
-    Args:
-        answers: Whether the classifiers are right on each test image `[2, n, m]`.
+
+def without(labelled: np.ndarray, random: np.random.Generator) -> LinearDiscriminantAnalysis:
+    """Train on the labelled images alone, with more shrinkage."""
+    learner = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.9)
+    return learner.fit(TRAINING.features[labelled], TRAINING.classes[labelled])
+
+
+Learner = Callable[[np.ndarray, np.random.Generator], LinearDiscriminantAnalysis]
+PAIRS: dict[str, tuple[Learner, Learner]] = {"different": (with_copies, without), "same": (with_copies, with_copies)}
+
+
+def own_images(random: np.random.Generator) -> list[np.ndarray]:
+    """Draw the training images of a person, class by class."""
+    return [random.choice(members, OWN // NUM_CLASSES, replace=False) for members in BY_CLASS]
+
+
+def split(own: Sequence[np.ndarray], share: float, random: np.random.Generator) -> np.ndarray:
+    """Draw the labelled images of a split, as `data/split.py` does: the first of a permutation of each class."""
+    return np.concatenate([random.permutation(members)[: round(share * len(members))] for members in own])
+
+
+def differences(pair: str, labelled: np.ndarray, tested: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Return the points by which the first learner is right more often than the second `[tested images]`."""
+    features, classes = TEST.features[tested], TEST.classes[tested]
+    with config_context(assume_finite=True, skip_parameter_validation=True):  # half the time
+        one, base = (learner(labelled, random).predict(features) == classes for learner in PAIRS[pair])
+    return 100.0 * (one.astype(float) - base)
+
+
+def truth(pair: str, share: float, random: np.random.Generator, own: Sequence[np.ndarray] | None) -> float:
+    """Return the mean difference over splits of these images, or over splits of everybody's."""
+    if pair == "same":
+        return 0.0
+    labelled = (split(own or own_images(random), share, random) for _ in range(SPLITS if own else 5 * SPLITS))
+    return float(np.mean([differences(pair, one, random.choice(NUM_TEST, 5000), random).mean() for one in labelled]))
+
+
+def speaks_beyond(share: float, num_splits: int) -> bool:
+    """Whether the verdict of such a study speaks for other images, or only for other choices among the person's own."""
+    return estimate(np.zeros(num_splits), overlap=share).beyond_these_labels
+
+
+def holds(pair: str, share: float, beyond: bool, studies: int) -> dict[tuple[int, int], float]:
+    """Make studies of one kind, and count the intervals that contain the truth that their verdict speaks for.
 
     Returns:
-        The estimate.
+        Number of splits and of test images -> share of the studies whose interval holds.
     """
-    base, one = answers.astype(float)
-    differences = 100 * (one - base)
-    return estimate(differences.mean(axis=1), image_variance(differences))
+    sizes = [n for n in SIZES if speaks_beyond(share, n) == beyond]
+    random = np.random.default_rng([list(PAIRS).index(pair), int(100 * share), beyond])
+    found: dict[tuple[int, int], list[bool]] = {(n, m): [] for n in sizes for m in TEST_IMAGES}
+    own, target = None, truth(pair, share, random, None) if beyond else np.nan
+    for number in range(studies if sizes else 0):
+        if beyond or number % (studies // PEOPLE or 1) == 0:
+            own = own_images(random)
+            target = target if beyond else truth(pair, share, random, own)
+        assert own is not None
+        tested = random.choice(NUM_TEST, TEST_IMAGES[-1], replace=False)
+        labelled = [split(own, share, random) for _ in range(sizes[-1])]
+        rows = np.stack([differences(pair, one, tested, random) for one in labelled])
+        for n, m in found:
+            x = rows[:n, :m]
+            _, low, high, _ = estimate(x.mean(axis=1), image_variance(x), overlap=share).interval()
+            found[n, m].append(bool(low <= target <= high))
+    return {cell: float(np.mean(held)) for cell, held in found.items()}
 
 
-def rates(gain: float, num_pairs: int, studies: int = STUDIES) -> Rates:
-    """Count verdicts and coverage in simulated studies in which both test images and splits vary."""
-    found = [estimate_gain(answers) for answers in simulated_answers(gain, num_pairs, studies)]
-    new, these = ([one.interval() for one in some] for some in (found, [one.on_these_images for one in found]))
-    covered, by_splits = (np.mean([low <= gain <= high for _, low, high, _ in some]) for some in (new, these))
-    better, worse = np.mean([one.low > 0 for one in new]), np.mean([one.high < 0 for one in new])
-    return Rates(float(covered), float(by_splits), float(better), float(worse))
+def print_table(studies: int, jobs: int) -> None:
+    """Print how often the interval of the verdict contains the truth."""
+    start = time.perf_counter()
+    kinds = [(share, beyond) for share in SHARES for beyond in (True, False)]
+    tasks = (delayed(holds)(pair, *kind, studies) for kind in kinds for pair in PAIRS)
+    found = Parallel(n_jobs=jobs)(tasks)
+    _row("labelled", "splits", "the verdict speaks for", *(f"{m:,} test images" for m in TEST_IMAGES))
+    _row(*["---"] * (3 + len(TEST_IMAGES)))
+    for (share, beyond), different, same in zip(kinds, found[::2], found[1::2], strict=True):
+        for n in dict.fromkeys(n for n, _ in different):
+            cells = (f"{100 * different[n, m]:.1f}, {100 * same[n, m]:.1f} %" for m in TEST_IMAGES)
+            _row(f"{100 * share:.0f} %", n, "other images" if beyond else "other choices", *cells)
+    rates = [rate for one in found for rate in one.values()]
+    print(f"\n{len(rates)} cells of {studies} studies: {100 * min(rates):.1f} to {100 * max(rates):.1f} % hold")
+    print(f"{time.perf_counter() - start:.0f} seconds")
+
+
+def _row(*cells: object) -> None:
+    print(f"| {' | '.join(map(str, cells))} |")
 
 
 def same_against_same(study: Study, studies: int = REAL_STUDIES) -> tuple[list[Interval], list[Interval]]:
@@ -139,74 +176,9 @@ def same_against_same(study: Study, studies: int = REAL_STUDIES) -> tuple[list[I
         raise ValueError(f"{study.title} needs two splits or more, with two seeds.classifier or more in each")
     random = np.random.default_rng(0)
     drawn = (np.stack([random.choice(rows, 2, replace=False) for rows in splits], axis=1) for _ in range(studies))
-    found = [estimate_gain(pair) for pair in drawn]
+    points = (100.0 * (one.astype(float) - base) for base, one in drawn)
+    found = [estimate(rows.mean(axis=1), image_variance(rows)) for rows in points]
     return [one.interval() for one in found], [one.on_these_images.interval() for one in found]
-
-
-def components(gain: float) -> tuple[float, float]:
-    """Compute the variation of simulated studies: standard deviation of a split's difference, and variance from images.
-
-    Two latent variables that share parts are bivariate normal, so the covariance of right answers is a bivariate normal
-    probability minus the product of the accuracies.
-
-    Args:
-        gain: The true gain in points.
-
-    Returns:
-        The standard deviation in points, and the variance in points squared, as arguments for `power`.
-    """
-    from scipy.stats import multivariate_normal, norm
-
-    thresholds = _thresholds(gain)
-
-    def covariance(shared: float, shared_by_arm: float) -> float:
-        total = 0.0
-        for one in range(2):
-            for other in range(2):
-                rho = min(shared + shared_by_arm * (one == other), 1.0)
-                pair = thresholds[[one, other]]
-                both = (
-                    norm.cdf(pair[0])
-                    if rho > 1 - 1e-9
-                    else multivariate_normal.cdf(pair, cov=np.array([[1, rho], [rho, 1]]))
-                )
-                total += (1 if one == other else -1) * (both - np.prod(norm.cdf(pair)))
-        return 100**2 * float(total)
-
-    of_split, of_image = covariance(SPLIT, SPLIT_OF_ARM), covariance(IMAGE, IMAGE_OF_ARM)
-    shared, shared_by_arm = IMAGE + SPLIT + IMAGE_IN_SPLIT, IMAGE_OF_ARM + SPLIT_OF_ARM + NOISE
-    of_both = covariance(shared, shared_by_arm) - of_split - of_image
-    return float(np.sqrt(of_split + of_both / NUM_IMAGES)), of_image / NUM_IMAGES
-
-
-def _thresholds(gain: float) -> np.ndarray:
-    from scipy.special import ndtri
-
-    return np.asarray(ndtri([BASE_ACCURACY, BASE_ACCURACY + gain / 100]))
-
-
-def _row(*cells: object) -> None:
-    print(f"| {' | '.join(map(str, cells))} |")
-
-
-def print_simulated() -> None:
-    """Print how often the intervals of simulated studies contain the truth, and how frequent the verdicts are."""
-    heads = [f"n = {n}" for n in SIZES]
-    _row("paired differences", "interval", *heads)
-    _row(*["---"] * (2 + len(SIZES)))
-    for shape in SHAPES:
-        for bootstrap, name in ((False, "Student's t"), (True, "BCa bootstrap")):
-            _row(shape, name, *(f"{100 * coverage(shape, n, bootstrap):.1f} %" for n in SIZES))
-    sd, images = components(0.0)
-    print(f"\nstandard deviation of a split's difference {sd:.2f}, standard error from the images {images**0.5:.2f}\n")
-    _row("true gain", "splits", "covered", "covered by splits alone", "better", "computed", "worse")
-    _row(*["---"] * 7)
-    for gain in GAINS:
-        sd, images = components(gain)
-        for n in SIZES:
-            found, computed = rates(gain, n), power(gain, n, sd, images) if gain else 0.025
-            cells = found.covered, found.covered_by_splits_alone, found.better, computed, found.worse
-            _row(f"{gain:g}", n, *(f"{100 * cell:.1f} %" for cell in cells))
 
 
 def print_real(source: str) -> None:
@@ -218,12 +190,17 @@ def print_real(source: str) -> None:
 
 
 def main() -> None:
-    """Print the tables for simulated studies, or the counts for a study on the command line."""
-    if not sys.argv[1:]:
-        print_simulated()
+    """Print the table, or the counts for a study on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", nargs="?")
+    parser.add_argument("--studies", type=int, default=400, help="of each cell of the table")
+    parser.add_argument("--jobs", type=int, default=2, help="processes")
+    arguments = parser.parse_args()
+    if arguments.study is None:
+        print_table(arguments.studies, arguments.jobs)
         return
     try:
-        print_real(sys.argv[1])
+        print_real(arguments.study)
     except (ValueError, OSError) as error:
         sys.exit(f"calibration: {error}")
 

@@ -76,7 +76,8 @@ def finish(process: subprocess.Popen[str], outputs: Path) -> tuple[list[dict[str
     with (outputs / "studies" / "digits" / "report" / "results.csv").open() as file:
         rows = [*csv.DictReader(file)]
     results = [{name: value for name, value in row.items() if not name.startswith("costs.")} for row in rows]
-    return results, sum(float(row["costs.seconds.total.spent"]) for row in rows)
+    total, measures = (sum(float(row[f"costs.seconds.{name}.spent"]) for row in rows) for name in ("total", "measures"))
+    return results, total - measures
 
 
 def main() -> None:

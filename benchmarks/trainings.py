@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from torch.nn.functional import cross_entropy
 import gan_augment.app  # registers what the configuration asks for
 from gan_augment.augmentation.classical import ClassicalTransform
 from gan_augment.config import Config
-from gan_augment.contracts import GeneratorSettings, NoExtra
+from gan_augment.contracts import GeneratorSettings, NoExtra, Plan
 from gan_augment.data.batches import ImageBatches, TrainingSteps
 from gan_augment.data.image_set import ImageSet, to_float
 from gan_augment.data.standard_sets import mnist
@@ -61,7 +62,8 @@ def read(overrides: Sequence[str]) -> Config:
 def gan_stage(images: ImageSet, overrides: Sequence[str]) -> TrainGAN:
     """Plan the stage that trains the GAN that a command line asks for."""
     config = read(overrides)
-    stage = config.part("generator", GeneratorSettings).stage(config, images, None, None, None)
+    plan = cast("Plan", SimpleNamespace(config=config, pool=None, watch=None))
+    stage = config.part("generator", GeneratorSettings).stage(plan, images, None)
     assert isinstance(stage, TrainGAN)
     return stage
 

@@ -97,6 +97,10 @@ class NewVersion(Made):
     version = 2
 
 
+class Revised(Made):
+    is_revised = True
+
+
 class Judge(Made):
     name = "judge"
 
@@ -128,6 +132,7 @@ def store(tmp_path):
 CHANGES = {
     "name": {"kind": Judge},
     "version": {"kind": NewVersion},
+    "a revision": {"kind": Revised},
     "a setting": {"width": 9},
     "a setting within": {"loss": {"a": 2, "b": 2}},
     "a field of settings": {"rate": Rate(end=0.1)},

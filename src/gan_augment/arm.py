@@ -23,6 +23,9 @@ class Arm:
         method: The configuration node of the method to train: `classifier` or `semi_supervised`.
         teacher: The method that labels images of the pool, for the classifier or for the GAN; null if none are
             labelled. It is trained on the labelled images under classical transforms.
+
+    Raises:
+        ValueError: If a value is not allowed, or there is a share without an extra or the reverse.
     """
 
     sees: str
@@ -33,7 +36,6 @@ class Arm:
     teacher: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse invalid rows."""
         check_choice("augmentation.sees", self.sees, SEES)
         check_choice("augmentation.transform", self.transform, TRANSFORMS)
         if self.extra != "none":

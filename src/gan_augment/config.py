@@ -25,6 +25,9 @@ class Seeds:
         gan: The training of the generator.
         synthesis: Latents of the synthetic images.
         classifier: The training of the classifier.
+
+    Raises:
+        ValueError: If one is not a whole number of at least 0.
     """
 
     split: int
@@ -33,7 +36,6 @@ class Seeds:
     classifier: int
 
     def __post_init__(self) -> None:
-        """Refuse values out of range."""
         for name, seed in vars(self).items():
             check_integer(f"seeds.{name}", seed, low=0)
 
@@ -48,9 +50,7 @@ class Config:
         measures: The chosen measures, by name.
         source: The node of the image source.
         classical: The node of the label-preserving transforms of this data set; None for points.
-        split: How the images are divided.
         open_test: Whether the trial evaluates the test images at its end.
-        seeds: The seeds.
     """
 
     settings: Mapping[str, Any]

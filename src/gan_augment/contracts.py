@@ -105,7 +105,6 @@ class Plan:
     """Everything needed to plan the stages of a trial.
 
     Attributes:
-        config: The configuration.
         views: The images that the arm may see.
         watch: Measures its generator during training; None for no measurements.
     """

@@ -9,21 +9,21 @@ from typing import Any
 
 
 @contextmanager
-def user_errors() -> Iterator[None]:
-    """End the program on an error before the launch, with one clear line if the user can fix it.
+def user_errors(program: str = "gan-augment") -> Iterator[None]:
+    """End the program on an error, with one clear line if the user can fix it.
 
     Hydra turns an exception in a callback into a warning and goes on, but lets `SystemExit` through.
     """
     try:
         yield
     except Exception as error:
-        show_error(type(error), error, error.__traceback__)
+        show_error(type(error), error, error.__traceback__, program)
         raise SystemExit(1) from error
 
 
-def show_error(kind: type[BaseException], error: BaseException | None, trace: Any) -> None:
+def show_error(kind: type[BaseException], error: Any, trace: Any, program: str = "gan-augment") -> None:
     """Print an error: one line for what the user can fix, a full trace for a fault of the program."""
     if issubclass(kind, ValueError | OSError) and not os.environ.get("HYDRA_FULL_ERROR"):
-        print(f"gan-augment: {error}", file=sys.stderr)
+        print(f"{program}: {error}", file=sys.stderr)
     else:
         traceback.print_exception(kind, error, trace)

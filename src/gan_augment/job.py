@@ -73,11 +73,7 @@ def plain(config: DictConfig) -> dict[str, Any]:
 
 
 def study_folder(config: DictConfig) -> Path:
-    """Return the folder of the study that a configuration belongs to.
-
-    Raises:
-        ValueError: If the study's name is not the name of a folder.
-    """
+    """Return the folder of a configuration's study; raise a ValueError if its name is not that of a folder."""
     name = str(config.study)
     if name in ("", ".", "..") or set(name) & set("/\\"):
         raise ValueError(f"study={name}: use a valid folder name")
@@ -99,21 +95,13 @@ def trial_title(name: str, folder: Path) -> str:
 
 
 def finished(path: Path) -> dict[str, Any] | None:
-    """Return the record of a trial that need not run again.
-
-    Raises:
-        ValueError: If there is a record that this version cannot read.
-    """
+    """Return the record of a trial that need not run again; raise a ValueError if this version cannot read it."""
     record = read_record(path) if path.exists() else None
     return record if record and record.get("status") in ("ok", "diverged") else None
 
 
 def reuse(
-    folder: Path,
-    notes: Sequence[str],
-    copies: Sequence[Sequence[str]],
-    title: str,
-    show: Callable[[str], None],
+    folder: Path, notes: Sequence[str], copies: Sequence[Sequence[str]], title: str, show: Callable[[str], None]
 ) -> dict[str, Any] | None:
     """Return the record of a trial that need not run again, with its notes about the images refreshed; else None."""
     record = finished(folder / "record.json")

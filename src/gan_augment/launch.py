@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from filelock import FileLock
 from hydra.core.global_hydra import GlobalHydra
@@ -20,9 +20,6 @@ from omegaconf import DictConfig, OmegaConf
 from gan_augment.errors import show_error, user_errors
 from gan_augment.job import finished, plain, reuse, store_folder, study_folder, trial_title
 from gan_augment.records.record import SCHEMA, read_record, write_json
-
-if TYPE_CHECKING:
-    from gan_augment.plan import Trial
 
 
 class Launch(Callback):
@@ -89,7 +86,10 @@ def planned_trials(config: DictConfig) -> tuple[list["Planned"] | None, Mapping[
         against = OmegaConf.to_container(against, resolve=True)
     if jobs is None:
         return None, against
-    trials = [Planned.of(plan_trial(plain(job)), overrides) for overrides, job in jobs]
+    trials = []
+    for overrides, job in jobs:
+        trial = plan_trial(plain(job))
+        trials.append(Planned(trial.name, trial.notes, trial.source.copies, trial.factors, overrides))
     check_against(against, [trial.factors for trial in trials])
     return trials, against
 
@@ -97,11 +97,7 @@ def planned_trials(config: DictConfig) -> tuple[list["Planned"] | None, Mapping[
 def write_request(
     config: DictConfig, folder: Path, trials: Sequence["Planned"] | None, against: Mapping[str, Any]
 ) -> None:
-    """Write the trials of a launch into `study.json`.
-
-    Raises:
-        ValueError: If a newer version wrote into the study.
-    """
+    """Write the trials of a launch into `study.json`; raise a ValueError if a newer version wrote into the study."""
     from gan_augment.records.provenance import code_provenance
 
     names = None if trials is None else list(dict.fromkeys(trial.name for trial in trials))
@@ -156,11 +152,6 @@ class Planned(NamedTuple):
     factors: Mapping[str, Any]
     overrides: Sequence[str]  # the settings of its job
 
-    @classmethod
-    def of(cls, trial: "Trial", overrides: Sequence[str]) -> "Planned":
-        """Copy the needed parts of a trial."""
-        return cls(trial.name, trial.notes, trial.source.copies, trial.factors, overrides)
-
     def refresh(self, study: Path) -> None:
         """If the trial is already done, refresh the notes about its images."""
         folder, title = study / "trials" / self.name, trial_title(self.name, study)
@@ -170,10 +161,9 @@ class Planned(NamedTuple):
 
 
 def planned_jobs(config: DictConfig) -> list[tuple[list[str], DictConfig]] | None:
-    """Compose the jobs that the sweeper will run, in its order; None for a sweeper that chooses them as it goes.
+    """Return the settings and the configuration of each job that the sweeper will run, in its order.
 
-    Returns:
-        The settings of each job, and its configuration.
+    None for a sweeper that chooses its jobs as it goes.
     """
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
@@ -217,11 +207,7 @@ def compose_jobs(config: DictConfig, jobs: Sequence[list[str]]) -> list[tuple[li
 
 
 def check_against(against: Any, factors: Sequence[Mapping[str, Any]]) -> None:
-    """Check that the study contains its baselines.
-
-    Args:
-        against: Settings and their baselines: the values to compare all others with.
-        factors: The factors of every trial.
+    """Check that the study, with the factors of its trials, contains the baselines: settings with a value each.
 
     Raises:
         ValueError: If no setting has such a name, or the study does not sweep it or leaves this value out.
@@ -239,11 +225,7 @@ def check_against(against: Any, factors: Sequence[Mapping[str, Any]]) -> None:
 
 
 def check_writable(*folders: Path) -> None:
-    """Create folders and check that they are writable.
-
-    Raises:
-        ValueError: If one cannot.
-    """
+    """Create folders; raise a ValueError if one cannot be written."""
     for folder in folders:
         try:
             folder.mkdir(parents=True, exist_ok=True)

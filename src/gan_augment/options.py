@@ -78,11 +78,15 @@ def read_sections(conf: Path) -> list[Section]:
     sections = {title: Section(title) for title in titles.values()}
 
     def section(node: yaml.Node) -> Section:
-        return sections[next(titles[number] for number in reversed(titles) if number < node.start_mark.line)]
+        above = [title for number, title in titles.items() if number < node.start_mark.line]
+        return sections[above[-1]]
 
     settings = yaml.compose(text).value
     defaults = next(value for key, value in settings if key.value == "defaults")
-    for (name, chosen), *_ in (item.value for item in defaults.value if isinstance(item, yaml.MappingNode)):
+    for item in defaults.value:
+        if not isinstance(item, yaml.MappingNode):
+            continue
+        ((name, chosen),) = item.value
         if not name.value.startswith("override "):
             names = [one.value for one in chosen.value] if isinstance(chosen.value, list) else [chosen.value]
             group = read_group(conf, name.value, [one for one in names if one != "null"], _comment(lines, name, 0))
@@ -103,12 +107,7 @@ def read_group(conf: Path, name: str, chosen: Sequence[str], comment: str) -> Gr
 
 
 def read_member(file: Path, group: str) -> Member:
-    """Read a file's head and options.
-
-    Args:
-        file: A file of `conf/`.
-        group: Its group, the prefix of its options' names unless the file sets another package.
-    """
+    """Read a file's head and options; its group is the prefix of their names unless the file sets a package."""
     text = file.read_text(encoding="utf-8")
     lines = text.splitlines()
     head = list(takewhile(lambda line: line.startswith("#"), lines))

@@ -15,6 +15,7 @@ from gan_augment.extras import plan_extra
 from gan_augment.measures.base import Measure
 from gan_augment.records.factors import NULL, trial_factors
 from gan_augment.records.record import digest
+from gan_augment.settings import check_type
 from gan_augment.stages import Stage, in_order
 
 
@@ -23,10 +24,7 @@ class Trial:
     """A trial that is checked and ready to run.
 
     Attributes:
-        config: Its configuration.
-        source: Its images.
-        split: Their parts.
-        measures: Its measures, by name.
+        measures: Those that apply, by name.
         needed: The stages of its result by role, each after its inputs: the last trains the classifier or, without one,
             makes the synthetic images.
         stages: These, then the stages of the measures.
@@ -67,8 +65,7 @@ def plan_trial(settings: Mapping[str, Any]) -> Trial:
     """
     config = Config.read(settings)
     for name, one in config.measures.items():
-        if not isinstance(one, Measure):
-            raise ValueError(f"measures.{name} is of type {type(one).__name__}: use one of type Measure")
+        check_type(f"measures.{name}", one, Measure)
     source = load_source(config.source)
     split = draw_split(source, config.split)
     watches = [watch for one in config.measures.values() if (watch := one.watch(config, split)) is not None]
@@ -76,7 +73,8 @@ def plan_trial(settings: Mapping[str, Any]) -> Trial:
         raise ValueError("several measures follow the generator while it trains: set every of all but one to null")
     plan = Plan(config, Views(split, config.arm.sees, config.split.seed), *watches)
     extra = plan_extra(plan)
-    if has_classifier := config.parts["classifier"] is not None:
+    has_classifier = config.parts["classifier"] is not None
+    if has_classifier:
         last = plan.method(config.arm, extra)
     elif extra.generated is not None:
         last = extra.generated

@@ -3,7 +3,6 @@
 import logging
 import sys
 import time
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console
@@ -17,13 +16,9 @@ REFRESH = 2  # bar updates per second: Rich's default of 10 slows the training o
 
 
 class Meter:
-    """Shows the progress of some work, inside its context.
+    """Shows the progress of some work, such as `trial 3/32 gan-seed0: gan`, inside its context.
 
-    Args:
-        title: Name of the work, such as `trial 3/32 gan-seed0: gan`.
-        total: Number of its units.
-        unit: Name of the units, in the plural.
-        before: Units completed earlier, before the work was interrupted.
+    The work has `total` units, named in the plural, of which some were completed before it was interrupted.
     """
 
     def __init__(self, title: str, total: int, unit: str, before: int = 0) -> None:
@@ -47,9 +42,7 @@ class Meter:
             log.info("%s: %d %s", self.title, self.total, self.unit)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Remove the bar."""
         if self._bar is not None:
             self._bar.stop()

@@ -14,15 +14,7 @@ Module = TypeVar("Module", bound=torch.nn.Module)
 
 
 def stream_seed(seed: int, stream: str, step: int = 0) -> int:
-    """Hash a seed, the name of a stream and a step into a seed for a generator.
-
-    Args:
-        seed: The user's seed, at least 0.
-        stream: What the draw is for, such as `order` or `latent`.
-        step: Which draw of the stream.
-
-    Returns:
-        A number in [0, 2**63).
+    """Hash the user's seed, the name of a stream, such as `order`, and a step into a generator's seed in [0, 2**63).
 
     Example:
         >>> stream_seed(0, "order", 1) == stream_seed(0, "order", 1) != stream_seed(0, "latent", 1)
@@ -33,36 +25,19 @@ def stream_seed(seed: int, stream: str, step: int = 0) -> int:
 
 
 class Stream:
-    """One named stream of random draws.
-
-    Args:
-        seed: The user's seed, at least 0.
-        name: What the draws are for.
-        device: Device of the draws.
-    """
+    """A stream of random draws on a device, from the user's seed; the name says what they are for."""
 
     def __init__(self, seed: int, name: str, device: torch.device | str = "cpu") -> None:
-        self.seed = seed
-        self.name = name
+        self.seed, self.name = seed, name
         self._generator = torch.Generator(device)
 
     def at(self, step: int) -> torch.Generator:
-        """Return the stream's generator, positioned at a step.
-
-        Args:
-            step: Which draw of the stream, at least 0.
-        """
+        """Return the stream's generator, positioned at a step: the number of a draw."""
         return self._generator.manual_seed(stream_seed(self.seed, self.name, step))
 
 
 def initialised(build: Callable[[], Module], seed: int, stream: str = "init") -> Module:
-    """Build a module with weights that depend only on the seed; the global random state does not change.
-
-    Args:
-        build: Makes the module, with PyTorch's own initialisers.
-        seed: The user's seed.
-        stream: What is initialised.
-    """
+    """Build a module with weights that depend only on seed and stream; the global random state does not change."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream_seed(seed, stream))
         return build()
@@ -73,10 +48,6 @@ def seed_global(seed: int, device: torch.device) -> None:
 
     For the CPU this seeds only its generator: `torch.manual_seed` also records its caller for a GPU that may never be
     used, which takes longer than a small layer.
-
-    Args:
-        seed: The seed.
-        device: The device of the stream.
     """
     if device.type == "cpu":
         torch.default_generator.manual_seed(seed)

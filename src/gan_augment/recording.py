@@ -19,6 +19,7 @@ from gan_augment.stages import Output
 from gan_augment.training.hardware import Events
 
 SUMMARY = ("accuracy", "balanced_accuracy", "macro_f1", "nll")  # in TensorBoard
+MADE = ("commit", "clean", "threads")  # what the record says of how a stage was made; null if not known
 
 
 def make_record(
@@ -28,13 +29,16 @@ def make_record(
     error: str | None = None,
     found: Findings | None = None,
     test_opened: str | None = None,
+    measuring: float | None = None,
 ) -> dict[str, Any]:
-    """Return the record of a trial: its settings, results, costs and provenance."""
+    """Return the record of a trial, whose measures took `measuring` seconds."""
     found, split = found or Findings(), trial.split
     seconds = {
         role: {"spent": 0.0 if one.reused else one.seconds, "reused": one.seconds if one.reused else 0.0}
         for role, one in outputs.items()
     }
+    if measuring is not None:
+        seconds["measures"] = {"spent": measuring, "reused": 0.0}
     seconds["total"] = {kind: sum(one[kind] for one in seconds.values()) for kind in ("spent", "reused")}
     memory = {role: one.memory for role, one in outputs.items() if one.memory}
     return {
@@ -63,6 +67,7 @@ def make_record(
         "provenance": {
             "split": split.hash,
             "fingerprint": trial.source.images.fingerprint,
+            "overlap": split.overlap,
             "pool_images": len(split.pool),
             "validation_images": len(split.validation),
             "validation_imbalance_ratio": imbalance_ratio(split.validation),
@@ -71,7 +76,7 @@ def make_record(
             "copies": [list(names) for names in trial.source.copies],
             "stages": {role: stage.key for role, stage in trial.stages.items()},
             "reads": {role: list(stage.all_reads) for role, stage in trial.stages.items()},
-            "made": {role: {kind: one.made[kind] for kind in ("commit", "clean")} for role, one in outputs.items()},
+            "made": {role: {kind: one.made.get(kind) for kind in MADE} for role, one in outputs.items()},
             "checkpoint": generator_checkpoint(trial, outputs),
             "test_opened": test_opened,
             **code_provenance(),

@@ -47,8 +47,15 @@ def check_choice(name: str, value: Any, allowed: Collection[str]) -> None:
         raise ValueError(f"{name}={value}: use one of {', '.join(allowed)}")
 
 
+def check_type(name: str, value: Any, kind: type[Built], use: str | None = None) -> Built:
+    """Return an object of a setting; raise a ValueError, with what to use instead, if it is of another type."""
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} is of type {type(value).__name__}: use {use or f'one of type {kind.__name__}'}")
+    return value
+
+
 def build(node: Mapping[str, Any], name: str, kind: type[Built]) -> Built:
-    """Turn the configuration node of this name into the object that its `_target_` names.
+    """Turn the configuration node of this name into the object, of this kind, that its `_target_` names.
 
     Raises:
         ValueError: If the target is unknown or another kind of thing, does not have exactly these settings, or refuses
@@ -68,9 +75,7 @@ def build(node: Mapping[str, Any], name: str, kind: type[Built]) -> Built:
     needed = [key for key, one in known.items() if one.default is one.empty and not node.get("_partial_")]
     check_names(name, settings, known, needed)
     built = instantiate(node, _execution_whitelist_=["gan_augment.*"], _recursive_=False, _convert_="all")
-    if not isinstance(built, kind):
-        raise ValueError(f"{name} is of type {type(built).__name__}: use one of type {kind.__name__}")
-    return built
+    return check_type(name, built, kind)
 
 
 def build_chosen(name: str, node: Mapping[str, Any]) -> Any:
@@ -115,9 +120,9 @@ def errors_of(name: str) -> Iterator[None]:
 def check_names(
     name: str, node: Mapping[str, Any], known: Collection[str], needed: Collection[str] | None = None
 ) -> None:
-    """Raise a ValueError unless a configuration node has known settings only, and all that are needed.
+    """Raise a ValueError unless a node has known settings only, and all that are needed, so that none is ignored.
 
-    `needed` is None where all known settings are.
+    `needed=None` means that all known ones are needed.
     """
     if unknown := sorted(set(node) - set(known)):
         raise ValueError(f"{name} has no setting {', '.join(unknown)}: use {', '.join(known)}")

@@ -63,7 +63,7 @@ class Stage(ABC):
 
     Attributes:
         name: What it makes: `gan`, `synthesis`, `classifier`.
-        version: Raised by hand when the stage's mathematics changes.
+        version: Raised by hand when the stage's mathematics changes; if only for some fields, see `is_revised`.
         reads: The configuration nodes that decide its fields. Where its output has an effect, so have these.
         seed: The seed of its streams.
         hardware: Where it is computed; the key holds what the output depends on.
@@ -109,6 +109,11 @@ class Stage(ABC):
         """What a reader of the results must know, a sentence each."""
         return ()
 
+    @property
+    def is_revised(self) -> bool:
+        """Whether its mathematics has changed since its version for these fields, but not for others."""
+        return False
+
     @cached_property
     def identity(self) -> dict[str, Any]:
         """Everything that the output depends on, as plain values."""
@@ -127,7 +132,7 @@ class Stage(ABC):
                 assert value is None, f"{one.name} is an input: an image set, a stage or a bundle"
             else:
                 settings[one.name] = plain(value)
-        named = {"stage": self.name, "version": self.version}
+        named = {"stage": self.name, "version": self.version} | ({"revised": True} if self.is_revised else {})
         return {**named, "settings": settings, "inputs": inputs, "seed": self.seed}
 
     @cached_property
@@ -197,7 +202,7 @@ class Output:
         seconds: What it took to make.
         memory: The largest memory that it took, as `peak_memory` tells it; after an interruption that of the last part.
         reused: Whether it was there already.
-        made: The code that made it: commit and whether its tree was clean.
+        made: The code that made it, commit and whether its tree was clean, and the number of threads.
         diverged: Why its training was ended, if it was not finite; then the folder holds no output.
     """
 
@@ -255,8 +260,9 @@ class StageStore:
         return output.folder
 
     def _make(self, stage: Stage, partial: Path, inputs: dict[str, Path]) -> None:
-        code = {name: code_provenance()[name] for name in ("commit", "clean", "versions")}
-        same = {**code, "sources": source_hash(), "threads": torch.get_num_threads()}
+        made_by = {name: code_provenance()[name] for name in ("commit", "clean", "versions")}
+        made_by["threads"] = torch.get_num_threads()
+        same = {**made_by, "sources": source_hash()}
         before = seconds_before(partial / CHECKPOINTS, same)
         if before is None:
             shutil.rmtree(partial, ignore_errors=True)
@@ -271,7 +277,7 @@ class StageStore:
             diverged = str(outcome)
         seconds = (before or 0.0) + time.perf_counter() - start
         shutil.rmtree(partial / CHECKPOINTS)
-        made = {"seconds": seconds, "memory": peak_memory(), "diverged": diverged, "made": code}
+        made = {"seconds": seconds, "memory": peak_memory(), "diverged": diverged, "made": made_by}
         write_json(stage.identity | made, partial / "stage.json")
 
 
@@ -284,8 +290,7 @@ def seconds_before(folder: Path, same: Mapping[str, Any]) -> float | None:
     """Return what it took to come as far as the newest checkpoint; None if there is none, or it was begun otherwise."""
     try:
         begun = json.loads((folder / BEGUN).read_text(encoding="utf-8"))
-        newest = checkpoints(folder)[0].stat().st_mtime
-        since = newest - (folder / BEGUN).stat().st_mtime
+        since = checkpoints(folder)[0].stat().st_mtime - (folder / BEGUN).stat().st_mtime
     except (OSError, ValueError, IndexError):
         return None
     return begun["seconds"] + max(0.0, since) if begun.get("same") == same else None

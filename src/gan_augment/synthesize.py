@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan_augment.app import CONF
+from gan_augment.errors import user_errors
 from gan_augment.records.record import read_record
 
 if TYPE_CHECKING:  # the heavy imports wait until there is something to compute, so that `--help` answers at once
@@ -38,25 +38,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not given or set(given) & {"-h", "--help"}:
         print(f"{USAGE}\n{OPTIONS.read_text(encoding='utf-8')}")
         return
-    try:
-        options = read_options(given)
-        print(check(options) if options["check"] is not None else export(options, given))
-    except (ValueError, OSError) as error:
-        if os.environ.get("HYDRA_FULL_ERROR") == "1":
-            raise
-        message = str(error)
-        for name in TRIALS_NAMES:  # synthesis.per_class of a trial is per_class here
-            message = message.replace(name, name.split(".")[1])
-        print(f"gan-augment-synthesize: {message}", file=sys.stderr)
-        sys.exit(1)
+    with user_errors("gan-augment-synthesize"):
+        try:
+            options = read_options(given)
+            print(check(options) if options["check"] is not None else export(options, given))
+        except (ValueError, OSError) as error:
+            message = str(error)
+            for name in TRIALS_NAMES:  # synthesis.per_class of a trial is per_class here
+                message = message.replace(name, name.split(".")[1])
+            raise ValueError(message) from error
 
 
 def read_options(given: Sequence[str]) -> dict[str, Any]:
-    """Read the options of the command.
-
-    Raises:
-        ValueError: If one is unknown or has no value, or a required one is missing.
-    """
+    """Read the options of the command; raise a ValueError if one is unknown, missing or without a value."""
     import yaml
 
     options: dict[str, Any] = yaml.safe_load(OPTIONS.read_text(encoding="utf-8"))
@@ -80,11 +74,7 @@ def read_options(given: Sequence[str]) -> dict[str, Any]:
 
 
 def find_checkpoint(named: str) -> Path:
-    """Find the checkpoint of a generator by its trial, its stage or its file.
-
-    Raises:
-        ValueError: If there is none.
-    """
+    """Find the checkpoint of a generator by its trial, its stage or its file; raise a ValueError if there is none."""
     from gan_augment.artefacts.generator import chosen_checkpoint
 
     path = Path(named).expanduser()

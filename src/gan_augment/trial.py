@@ -6,6 +6,7 @@
 import logging
 from datetime import UTC, datetime
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -57,14 +58,16 @@ def run_trial(trial: Trial, folder: Path, store: StageStore, title: str) -> dict
         log_summary(trial, folder, found)
     part = "test" if test_opened else "validation"
     finished = Finished(trial.config, trial.split, trial.source.modes, trial.stages, outputs, folder, classifier, part)
+    start = perf_counter()
     for name, measure in trial.measures.items():
         try:
             found |= measure.find(finished)
         except Exception as error:
             found |= failed(f"measure {name}", error)
+    measuring = perf_counter() - start
     for role, stage in trial.needed.items():
         found |= stage.findings(outputs[role].folder)
-    return make_record(trial, "ok", outputs, found=found, test_opened=test_opened)
+    return make_record(trial, "ok", outputs, found=found, test_opened=test_opened, measuring=measuring)
 
 
 def examine(
@@ -79,6 +82,7 @@ def examine(
             folder / "predictions.npz",
             ids=trial.split.test_indices.numpy(),
             labels=images.labels.numpy(),
+            predicted=probabilities.argmax(dim=1).numpy(),
             probabilities=probabilities.numpy().astype(np.float16),
             confusion_matrix=confusion_matrix(probabilities, images.labels).numpy(),
         )

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 import yaml
@@ -51,6 +53,27 @@ def test_a_quarter_turn_is_a_quarter_turn(images, monkeypatch):
     monkeypatch.setattr(torch, "rand", Drawn(1.0, 0.5, 0.5, 0.5, 1.0))
     turned = transform(images, rotation=90.0)
     assert any(torch.allclose(turned, torch.rot90(images, k, dims=(2, 3)), atol=1e-5) for k in (1, 3))
+
+
+def direction(image):
+    """Return the direction of the white part of an image `[H, W]`, in degrees from the horizontal, in [0, 180)."""
+    weight = (image + 1).flatten()
+    places = torch.stack(torch.meshgrid(*map(torch.arange, image.shape), indexing="ij")).flatten(1).float()
+    spread = torch.cov(places, aweights=weight)  # of rows and columns
+    return math.degrees(0.5 * math.atan2(2 * spread[0, 1], spread[1, 1] - spread[0, 0])) % 180
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (32, 96), (96, 32)])
+@pytest.mark.parametrize("start", [0, 90])
+def test_a_bar_turns_by_the_angle_that_was_drawn(monkeypatch, height, width, start):
+    bar = torch.full((1, 1, height, width), -1.0)
+    rows, columns = (slice(-1, 1), slice(-10, 10))[:: -1 if start else 1]
+    middle = [slice(side // 2 + one.start, side // 2 + one.stop) for side, one in ((height, rows), (width, columns))]
+    bar[:, :, middle[0], middle[1]] = 1.0
+    assert direction(bar[0, 0]) == pytest.approx(start)
+    monkeypatch.setattr(torch, "rand", Drawn(1.0, 0.5, 0.5, 0.5, 1.0))
+    turned = direction(transform(bar, rotation=30.0)[0, 0])
+    assert min((turned - start) % 180, (start - turned) % 180) == pytest.approx(30, abs=0.5)
 
 
 def test_zooming_in_cuts_the_edge_off_and_zooming_out_puts_black_around(monkeypatch):

@@ -93,6 +93,13 @@ def test_any_size_and_number_of_channels(shape):
     assert (found == 0).all(dim=1).float().mean(dim=(1, 2)).min() >= 1 / 25  # a hole at least
 
 
+@pytest.mark.parametrize(("side", "largest"), [(8, 1), (16, 2), (20, 3), (28, 4), (36, 5), (52, 7), (100, 13)])
+def test_half_a_pixel_is_rounded_up_as_in_the_authors_code(side, largest):
+    white = torch.ones(400, 1, side, side)
+    assert int((augment(white, translation=0.125) == 0).all(dim=3).sum(dim=2).max()) == largest
+    assert int((augment(white, cutout=0.125) == 0).any(dim=3).sum(dim=2).max()) == largest
+
+
 def test_a_strength_below_one_pixel_is_one_pixel():
     white = torch.ones(50, 1, 8, 8)
     assert ((augment(white, cutout=0.01) == 0).sum(dim=(1, 2, 3)) == 1).all()

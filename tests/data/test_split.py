@@ -46,6 +46,17 @@ def counts(part):
     return torch.bincount(part.labels, minlength=part.num_classes).tolist()
 
 
+@pytest.mark.parametrize(("labels", "rare"), [(2, {}), ("40%", {}), ("all", {}), (10, {"rare_classes": ["class0"]})])
+def test_the_overlap_is_the_share_of_labelled_images_that_splits_have_in_common(labels, rare):
+    settings = rare | ({"rare_share": 0.2} if rare else {})
+    splits = [draw_split(made_up([16, 40, 90]), seed, labels, **settings) for seed in range(40)]
+    labelled = [set(members(split.labelled)) for split in splits]
+    shared = [len(one & other) for i, one in enumerate(labelled) for other in labelled[:i]]
+    assert len({split.overlap for split in splits}) == 1
+    assert splits[0].overlap == pytest.approx(np.mean(shared) / len(labelled[0]), abs=0.02)
+    assert (splits[0].overlap == 1) == (labels == "all")
+
+
 @given(class_sizes, seeds, st.integers(1, 5) | st.just("all"))
 def test_the_parts_are_disjoint_and_together_everything(sizes, seed, labels):
     source = made_up(sizes)

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import pytest
@@ -416,6 +417,21 @@ def test_the_stage_is_made_from_labelled_images_and_settings(image_set, cpu):
     assert key() == keys[0]
 
 
+@pytest.mark.parametrize(
+    ("size", "strengths", "r1", "is_revised"),
+    [
+        (8, {"cutout": 0.5}, 1, True),
+        (8, {"cutout": 0.5}, 0, False),
+        (8, {}, 1, False),
+        (20, {"cutout": 0.125}, 0, True),
+    ],
+)
+def test_only_augmented_penalties_and_rounded_halves_have_new_keys(image_set, size, strengths, r1, is_revised):
+    augmentation = GAN_NODES["discriminator_augmentation"] | strengths
+    nodes = {"discriminator_augmentation": augmentation, "penalty": GAN_NODES["penalty"] | {"r1": r1}}
+    assert ("revised" in gan_stage(image_set(size=size), GAN_NODES | nodes).identity) == is_revised
+
+
 def test_images_that_the_architecture_cannot_make_are_refused(image_set, cpu):
     with pytest.raises(ValueError, match="makes images of 8 to 128 pixels a side, not 4"):
         gan_stage(image_set(size=4), hardware=cpu).check()
@@ -446,11 +462,32 @@ def sound(loss="minimax", architecture="mlp", conditioning="projection", penalti
     )
 
 
+def assert_trained(images, parts, folder):
+    """Assert that all weights moved and are finite, and that the averaged generator makes images of its classes."""
+    for name, make, stream in (
+        ("generator", parts.generator, "init/generator"),
+        ("discriminator", parts.discriminator, "init/discriminator"),
+        ("ema", parts.generator, "init/generator"),
+    ):
+        before = dict(initialised(lambda make=make: make(images.shape, 3), 0, stream).named_parameters())
+        network = load_weights(folder / "weights.pt", name, make(images.shape, 3))
+        assert all(value.isfinite().all() for value in network.state_dict().values())
+        unmoved = {weight for weight, value in network.named_parameters() if torch.equal(value, before[weight])}
+        assert unmoved <= {"linear.bias"}  # one number for all logits cancels out in some losses
+    latents = torch.randn(10, 5, generator=torch.Generator().manual_seed(0))
+    made = torch.stack([network(latents, torch.full((10,), label)) for label in range(3)])
+    assert made.shape == (3, 10, 1, 8, 8)
+    assert 0 < made.std(dim=1).mean() < 1  # other latents, other images
+    assert made.abs().max() <= 1
+    assert torch.equal(made[0], made[1]) != parts.conditioning.knows_classes
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss_trains_every_architecture(image_set, cpu, tmp_path, loss, architecture):
-    train(image_set(), sound(loss, architecture, images_seen=16 * 4), cpu, tmp_path)
-    assert (tmp_path / "weights.pt").exists()
+    images, parts = image_set(), sound(loss, architecture, images_seen=16 * 4)
+    train(images, parts, cpu, tmp_path)
+    assert_trained(images, parts, tmp_path)
 
 
 @pytest.mark.parametrize("conditioning", CONDITIONINGS)
@@ -460,9 +497,37 @@ def test_every_conditioning_trains_under_penalties_and_augmentation(
     image_set, cpu, tmp_path, conditioning, penalties, loss
 ):
     augmentation = DiffAugment(0.5, 1.0, 0.5, 0.125, 0.5)
-    parts = sound(loss, "dcgan", conditioning, penalties, augmentation=augmentation, images_seen=16 * 4)
-    train(image_set(), parts, cpu, tmp_path)
-    assert (tmp_path / "weights.pt").exists()
+    images, parts = (
+        image_set(),
+        sound(loss, "dcgan", conditioning, penalties, augmentation=augmentation, images_seen=16 * 4),
+    )
+    train(images, parts, cpu, tmp_path)
+    assert_trained(images, parts, tmp_path)
+
+
+class WeighsPixels(torch.nn.Module):
+    """A linear discriminator: the gradient of its logit in an image is its weight of each pixel."""
+
+    def __init__(self, shape):
+        super().__init__()
+        self.weights = torch.nn.Parameter(torch.arange(1.0, 1 + shape.height * shape.width).view(shape.height, -1))
+
+    def forward(self, images, labels):
+        return (images * self.weights).sum(dim=(1, 2, 3))
+
+
+@pytest.mark.parametrize("penalty", ["r1", "r2", "gradient_penalty"])
+def test_penalties_are_slopes_in_the_image_before_its_augmentation(image_set, penalty):
+    images, parts = image_set(), sound(penalties=Penalties(**{penalty: 1}), augmentation=DiffAugment(0.5, 0, 0, 0, 0.5))
+    system = GAN(parts.generator(images.shape, 3), WeighsPixels(images.shape), parts, images.class_counts, 0)
+    system.on_fit_start()
+    pixels = to_float(images.images)
+    found = system.penalty(pixels, images.labels, pixels, 0).item()
+    left = (system.augment(torch.ones_like(pixels), "real", 0) != 0).float()  # a hole has no slope
+    assert 0 < left.mean() < 1
+    slopes = (left * system.discriminator.weights).flatten(1).norm(dim=1)
+    expected = {"gradient_penalty": (slopes - 1).square().mean()}.get(penalty, slopes.square().mean() / 2)
+    assert found == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_a_penalty_and_batch_norm_in_the_discriminator_are_refused(image_set):
@@ -471,11 +536,49 @@ def test_a_penalty_and_batch_norm_in_the_discriminator_are_refused(image_set):
         parts.check(image_set().shape, 3)
 
 
+def test_batch_norm_together_with_spectral_norm_is_refused(image_set):
+    with pytest.raises(ValueError, match=r"^architecture.batch_norm=True: batch norm undoes what spectral norm bounds"):
+        design(architecture=DCGAN(batch_norm=True)).check(image_set().shape, 3)
+
+
+@pytest.mark.parametrize(
+    ("conditioning", "batch_size", "num_classes"), [("per_class", 16, 3), ("projection", 1, 3), ("none", 1, 1)]
+)
+def test_batch_norm_over_one_image_is_refused(image_set, conditioning, batch_size, num_classes):
+    shape, sizes = image_set().shape, {"batch_size": batch_size}
+    normed = MLP(5, 8, generator_batch_norm=True)
+    message = "^architecture.generator_batch_norm=True: .* conditioning=per_class: use .*generator_batch_norm=false"
+    with pytest.raises(ValueError, match=message):
+        design(None, normed, CONDITIONINGS[conditioning], **sizes).check(shape, num_classes)
+    for architecture in (MLP(5, 8), DCGAN(5, 4), ResNet(5, 4)):  # over the pixels of one image is enough
+        design(None, architecture, CONDITIONINGS[conditioning], **sizes).check(shape, num_classes)
+    design(None, normed, PerClass(), batch_size=16).check(shape, 1)
+    design(None, normed, Projection(), batch_size=2).check(shape, 3)
+
+
 def test_clipped_weights_stay_within_their_bound(image_set, cpu, tmp_path):
-    images, parts = image_set(), sound("wasserstein", images_seen=16 * 4)
+    images, parts = image_set(), design(LOSSES["wasserstein"], MLP(5, 8, spectral_norm=False), images_seen=16 * 4)
     train(images, parts, cpu, tmp_path)
     discriminator = load_weights(tmp_path / "weights.pt", "discriminator", parts.discriminator(images.shape, 3))
-    assert max(weight.abs().max() for weight in discriminator.parameters()) <= 0.01
+    layers = [layer for layer in discriminator.modules() if isinstance(layer, torch.nn.Linear)]
+    assert max(layer.weight.abs().max() for layer in layers) == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("architecture", [MLP(5, 8), DCGAN(5, 4), ResNet(5, 4)], ids=["mlp", "dcgan", "resnet"])
+@pytest.mark.parametrize(
+    ("parts", "setting", "off"),
+    [
+        ({"loss": Wasserstein(0.01)}, "loss.weight_clip=0.01", "loss.weight_clip=null"),
+        ({"penalties": Penalties(gradient_penalty=10)}, "penalty.gradient_penalty=10", "penalty.gradient_penalty=0.0"),
+    ],
+)
+def test_what_spectral_norm_undoes_is_refused_with_it(image_set, architecture, parts, setting, off):
+    shape = image_set().shape
+    with pytest.raises(ValueError, match=f"^{setting}: .*architecture.spectral_norm=false, or {off}$"):
+        design(architecture=architecture, **parts).check(shape, 3)
+    design(architecture=dataclasses.replace(architecture, spectral_norm=False), **parts).check(shape, 3)
+    design(architecture=architecture, loss=Wasserstein(None), penalties=Penalties(r1=1)).check(shape, 3)
+    design(architecture=R3GAN(5, 8), **parts).check(shape, 3)
 
 
 def test_real_and_generated_images_do_not_meet_where_logits_depend_on_the_batch(image_set):

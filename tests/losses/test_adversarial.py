@@ -143,10 +143,9 @@ def test_the_players_of_the_relativistic_loss_mirror_each_other():
 @pytest.mark.parametrize("sizes", [(3, 7), (1, 7), (7, 1), (0, 7)])
 def test_pairs_need_as_many_real_images_as_generated_ones(sizes):
     real, fake = logits(*sizes)
-    refusal = f"loss=relativistic pairs {sizes[0]} real with {sizes[1]} generated images; use the same number of each"
-    with pytest.raises(ValueError, match=refusal):
+    with pytest.raises(AssertionError, match="a single one would be broadcast"):
         Relativistic().discriminator(real, fake)
-    with pytest.raises(ValueError, match=refusal):
+    with pytest.raises(AssertionError, match="a single one would be broadcast"):
         Relativistic().generator(fake, real)
 
 

@@ -132,21 +132,6 @@ def test_they_are_computed_in_float32_under_autocast():
     assert found.item() == expected.item()
 
 
-@pytest.mark.parametrize("norm", [nn.BatchNorm1d(3), nn.BatchNorm2d(3), nn.SyncBatchNorm(3)])
-def test_batch_norm_is_refused_under_a_penalty(norm):
-    discriminator = nn.Sequential(nn.Conv2d(1, 3, 2), nn.Sequential(norm))
-    with pytest.raises(ValueError, match=r"whole batch.* use architecture.batch_norm=false, or penalty=none"):
-        Penalties(r1=1).check(discriminator)
-    Penalties().check(discriminator)
-
-
-@pytest.mark.parametrize(
-    "norm", [nn.GroupNorm(1, 3), nn.InstanceNorm2d(3), nn.utils.parametrizations.spectral_norm(nn.Linear(3, 3))]
-)
-def test_what_treats_every_image_alone_is_allowed(norm):
-    Penalties(r1=1).check(nn.Sequential(nn.Conv2d(1, 3, 2), norm))
-
-
 @pytest.mark.parametrize(
     ("setting", "value", "remedy"),
     [

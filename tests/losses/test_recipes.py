@@ -7,9 +7,11 @@ from omegaconf import OmegaConf
 from gan_augment.app import CONF
 from gan_augment.losses.adversarial import AdversarialLoss
 from gan_augment.losses.penalties import Penalties
+from gan_augment.plan import plan_trial
 from gan_augment.settings import build
 
 LOSSES = sorted(path.stem for path in (CONF / "loss").glob("*.yaml"))
+WGAN, BOUNDED = "loss=wasserstein", "architecture.spectral_norm=true"
 PENALTIES = sorted(path.stem for path in (CONF / "penalty").glob("*.yaml"))
 
 
@@ -27,7 +29,8 @@ def test_every_loss_is_built_and_changes_known_settings_alone(loss):
     plain, config = (OmegaConf.to_container(composed(*overrides)) for overrides in ((), (f"loss={loss}",)))
     assert isinstance(build(config["loss"], "loss", AdversarialLoss), AdversarialLoss)
     assert [set(config), set(config["generator"])] == [set(plain), set(plain["generator"])]
-    assert {group for group in plain if config[group] != plain[group]} <= {"loss", "generator", "penalty"}
+    known = {"loss", "generator", "penalty", "spectral_norm"}
+    assert {group for group in plain if config[group] != plain[group]} <= known
 
 
 @pytest.mark.parametrize("penalty", PENALTIES)
@@ -47,6 +50,33 @@ def test_what_the_losses_bring_along():
     assert (config.loss.weight_clip, *weights(config)) == (None, 10, 0, 0)
     assert weights(composed("loss=relativistic")) == (0, 1, 1)
     assert weights(composed("loss=wasserstein")) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("architecture", ["dcgan", "mlp", "resnet"])
+@pytest.mark.parametrize(("loss", "bounded"), [("hinge", True), ("wasserstein", False), ("wasserstein_gp", False)])
+def test_losses_that_bound_the_slope_themselves_do_without_spectral_norm(architecture, loss, bounded):
+    assert composed(f"architecture={architecture}", f"loss={loss}").architecture.spectral_norm == bounded
+
+
+@pytest.mark.parametrize("architecture", ["points", "r3gan"])
+def test_a_loss_adds_no_setting_to_architectures_without_spectral_norm(architecture):
+    plain, config = composed(f"architecture={architecture}"), composed(f"architecture={architecture}", WGAN)
+    assert config.architecture == plain.architecture
+
+
+@pytest.mark.parametrize("architecture", ["dcgan", "r3gan", "resnet"])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_is_planned_with_every_architecture(plain_settings, architecture, loss):
+    factors = plan_trial(plain_settings(f"architecture={architecture}", f"loss={loss}")).factors
+    assert factors["loss"] == loss
+    assert "spectral_norm" not in factors  # the default of another setting, as `seed`
+
+
+def test_spectral_norm_that_the_loss_undoes_is_refused_before_anything_trains(plain_settings):
+    for overrides in ((WGAN, BOUNDED), (BOUNDED, WGAN)):
+        with pytest.raises(ValueError, match=r"^loss.weight_clip=0.01: spectral norm scales clipped weights up again"):
+            plan_trial(plain_settings(*overrides))
+    plan_trial(plain_settings(WGAN, BOUNDED, "loss.weight_clip=null"))
 
 
 def test_the_command_line_wins():

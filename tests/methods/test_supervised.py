@@ -12,6 +12,7 @@ from gan_augment.artefacts.classifier import TrainedClassifier
 from gan_augment.artefacts.synthetic_set import SyntheticSet
 from gan_augment.contracts import Plan
 from gan_augment.data.batches import Batch
+from gan_augment.data.image_set import ImageSet
 from gan_augment.extras import extras
 from gan_augment.methods.supervised import MIXING, Classifier, ClassifierSettings, Supervised
 from gan_augment.networks.cnn import CNN
@@ -350,6 +351,17 @@ def test_the_stage_is_made_from_images_arm_and_settings(image_set, cpu):
         stage(images, validation, cpu, num_steps=31),
     ]
     assert len({one.key for one in stages}) == len(stages)
+
+
+@pytest.mark.parametrize(
+    ("width", "arm", "rotation", "is_revised"),
+    [(12, "classical", 15.0, 1), (8, "classical", 15.0, 0), (12, "classical", 0.0, 0), (12, "none", 15.0, 0)],
+)
+def test_only_rotations_of_images_that_are_not_square_have_new_keys(image_set, cpu, width, arm, rotation, is_revised):
+    square = image_set()
+    images = ImageSet(square.images.repeat(1, 1, 1, 2)[..., :width], square.labels, square.class_names)
+    made = stage(images, images, cpu, arm={"transform": arm}, classical=CLASSICAL | {"rotation": rotation})
+    assert ("revised" in made.identity) == is_revised
 
 
 def test_the_strength_of_transforms_that_an_arm_does_not_use_does_not_count(image_set, cpu):

@@ -290,3 +290,9 @@ def test_the_same_numbers_come_out_again_and_the_global_random_state_is_untouche
     assert judge_metrics(real, generated, NAMES) == judge_metrics(real, generated, NAMES)
     assert torch.equal(torch.get_rng_state(), before[0])
     assert (np.random.get_state()[1] == before[1]).all()
+
+
+def test_a_ball_includes_its_border():
+    real = torch.arange(7.0)[:, None]  # one apart: with one neighbour every ball ends at the next image
+    found = precision_recall(real, torch.cat([real[:1] - 1, real[-1:] + 1, real[:1].expand(5, 1) - 9]), k=1)
+    assert found["precision"] == pytest.approx(2 / 7)  # the two at the border are in

@@ -55,11 +55,6 @@ def test_a_convolution_has_a_bias_unless_batch_norm_follows(batch_norm):
     assert kinds(body).count("norm") == 2 * batch_norm
 
 
-def test_batch_norm_together_with_spectral_norm_is_refused():
-    with pytest.raises(ValueError, match=r"^architecture.batch_norm=True: batch norm undoes what spectral norm bounds"):
-        DCGAN(batch_norm=True)
-
-
 @pytest.mark.parametrize("kernel_size", [3, 6])
 def test_other_kernels_are_refused(kernel_size):
     with pytest.raises(ValueError, match=f"^architecture.kernel_size={kernel_size}: use a whole number from 4 to 5$"):

@@ -8,7 +8,6 @@ from test_page import compare, in_one_line, planted, printed, record, study
 
 from gan_augment.report.archive import read_archive, write_archive
 from gan_augment.report.comparison import warnings
-from gan_augment.report.contrasts import FEW_IMAGES
 from gan_augment.report.outcomes import Outcome
 from gan_augment.report.page import main, write_report
 from gan_augment.report.trials import collect
@@ -157,7 +156,7 @@ def test_of_two_outcomes_of_a_trial_the_one_with_answers_counts(tmp_path, revers
 
 
 def test_lost_answers_are_said_beside_the_verdicts(tmp_path):
-    folder, _ = answered(tmp_path / "digits", {"none": 0.5, "gan": 0.8, "mixup": 0.5}, num_images=FEW_IMAGES)
+    folder, _ = answered(tmp_path / "digits", {"none": 0.5, "gan": 0.8, "mixup": 0.5})
     for path in folder.glob("trials/gan-*/predictions.npz"):
         path.unlink()
     study(folder, [record("gan", 9, None, status="failed")])  # has no results to lose

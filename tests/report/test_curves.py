@@ -24,7 +24,7 @@ def test_a_gain_is_read_off_the_base_s_curve_over_the_logarithm_of_labels():
     assert (first.budget, first.labels) == (5, pytest.approx(5))
     assert second.labels == pytest.approx(10 * 2**0.5 - 10)
     assert (first.low, first.high) == (pytest.approx(5), pytest.approx(5))  # no split differs from another
-    assert "does as well as none with 5 more, 95 % interval 5 to 5 (8 splits)" in first.sentence
+    assert "does as well as none with 5 more, 95 % interval 5 to 5, on these test images (8 splits)" in first.sentence
 
 
 def test_beyond_the_last_budget_is_at_least_that():
@@ -64,6 +64,28 @@ def test_the_interval_widens_with_the_spread_of_the_paired_splits():
         Curve("gan", curve("gan", {5: 85.0}).accuracies + shared), Curve("none", BASE.accuracies + shared)
     )
     assert pair[0].high - pair[0].low < 1e-6
+
+
+@pytest.mark.parametrize("num_splits", [6, 10])
+def test_the_interval_of_a_worth_covers_the_truth(num_splits):
+    # The true worth is 5 labels: with 10 per class the base is at 85 on average, as the arm is with 5.
+    random, covered = np.random.default_rng(num_splits), 0
+    index = [str(seed) for seed in range(num_splits)]
+    for _ in range(400):
+        shared = 2 * random.standard_normal((num_splits, 1))
+        base = np.array([80.0, 85.0, 90.0]) + shared + random.standard_normal((num_splits, 3))
+        arm = 85 + shared + random.standard_normal((num_splits, 1))
+        curves = (Curve("gan", pd.DataFrame(arm, index, [5])), Curve("none", pd.DataFrame(base, index, [5, 10, 20])))
+        (found,) = worth_in_labels(*curves)
+        covered += found.low - 0.02 <= 5 <= found.high + 0.02  # the grid has steps of 0.01
+    assert 0.93 <= covered / 400 <= 0.98
+
+
+@pytest.mark.parametrize("num_splits", [1, 2, 5])
+def test_a_worth_needs_as_many_splits_as_a_verdict(num_splits):
+    few = [Curve(one.arm, one.accuracies.iloc[:num_splits]) for one in (curve("gan", {5: 85.0}, noise=1), BASE)]
+    (found,) = worth_in_labels(*few)
+    assert found.sentence.endswith(f" more (no interval: {num_splits} splits; run at least 6)")
 
 
 def test_splits_that_only_one_arm_has_are_left_out():

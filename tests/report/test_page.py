@@ -54,6 +54,7 @@ def record(arm, seed, accuracy, *, status="ok", split=None, per_class=None, prov
             "split": split or f"split{seed}",
             "fingerprint": "f",
             "test_images": 360,
+            "overlap": 0.0,
             "stages": {"gan": f"generator of {trial}"} if gan or factors.get("loss") else {},
             "versions": {"torch": "2.9"},
             "commit": "c" * 40,
@@ -343,12 +344,13 @@ def test_the_metrics_of_generators_stand_beside_those_of_real_images_and_are_exp
             }
     page = write_report([study(tmp_path, records)]).read_text()
     rows = table(page, "Generators")
-    assert rows[0] == ["metric", "gan", "real training images"]
+    assert rows[0] == ["metric", "gan", "real images that the judge learned from"]
     assert rows[1:] == [
         ["judge_frechet_distance", "7.5", "0.5"],
         ["recall", "0.25", "0.75"],
         ["judged_real", "200", "-"],
     ]
+    assert "The judge knows these images, so new real images may score differently" in in_one_line(page)
     explained = {row[0]: row[1:] for row in table(page, "What the metrics mean")[1:]}
     assert set(explained) == {"judge_frechet_distance", "recall"}
     assert explained["judge_frechet_distance"][:2] == ["lower", "at least 0"]
@@ -546,8 +548,10 @@ def test_slips_of_users_end_in_one_line(tmp_path, capsys, monkeypatch):
     message = f"{tmp_path} holds no trial records: use a study folder such as outputs/studies/digits, or a file such as"
     assert capsys.readouterr().err == f"gan-augment-report: {message} results/digits.jsonl\n"
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-    with pytest.raises(ValueError, match="holds no trial records"):
+    with pytest.raises(SystemExit):
         main([str(tmp_path)])
+    assert "Traceback" in (trace := capsys.readouterr().err)
+    assert f"ValueError: {message}" in trace
 
 
 def test_a_newer_schema_and_a_study_without_results_are_refused(tmp_path):
@@ -574,6 +578,14 @@ def test_a_stage_that_other_code_made_is_warned_of(tmp_path):
     assert warnings(collect([study(tmp_path, trials)])) == [
         "trials ran with different commits: cccccccccccc, dddddddddddd"
     ]
+
+
+def test_a_stage_that_was_made_with_other_threads_is_warned_of(tmp_path):
+    trials = planted({"none": 0, "gan": 1})
+    for trial, threads in zip(trials, [2, 2, 2, None, None, 1, 4, 2] * 2, strict=True):  # null: of an earlier version
+        trial["provenance"]["made"] = {"gan": {"commit": "c" * 40, "clean": True, "threads": threads}}
+    del trials[0]["provenance"]["made"]["gan"]["threads"]
+    assert warnings(collect([study(tmp_path, trials)])) == ["trials ran with different numbers of threads: 2, 1, 4"]
 
 
 def test_unequal_classes_are_compared_in_balanced_accuracy_and_in_the_recall_of_rare_classes(tmp_path):
@@ -771,7 +783,8 @@ def test_accuracy_over_labels_is_drawn_and_read_backwards(tmp_path):
         for seed in SEEDS
     ]
     page = write_report([study(tmp_path, records)]).read_text()
-    assert "gan with 5 labels per class does as well as none with 5 more, 95 % interval 5 to 5 (8 splits)" in page
+    worth = "gan with 5 labels per class does as well as none with 5 more, 95 % interval 5 to 5, on these test images"
+    assert f"{worth} (8 splits)" in page
     assert (tmp_path / "report" / "labels.png").exists()
     assert 'alt="Mean test accuracy over labels per class' in page
 
@@ -855,6 +868,20 @@ def test_a_gain_has_a_price_where_it_is_one(tmp_path):
     assert more == "8.0"
     assert float(each) == pytest.approx(2, abs=0.3)
     assert rows["gan_classical against classical"] == ["8.0", "-"]
+
+
+def test_the_cost_of_measures_stands_before_the_total_where_records_know_it(tmp_path):
+    records = planted({"none": 0, "gan": 1})
+    page = write_report([study(tmp_path / "old", records)]).read_text()
+    assert table(page, "Mean cost of a trial")[0] == ["arm", "gan (s)", "classifier (s)", "total (s)"]
+    for one in records[1:]:  # one is of an earlier version
+        one["costs"]["seconds"] = {"measures": {"spent": 3.0, "reused": 0.0}} | one["costs"]["seconds"]
+    page = write_report([study(tmp_path / "new", records)]).read_text()
+    assert table(page, "Mean cost of a trial") == [
+        ["arm", "gan (s)", "classifier (s)", "measures (s)", "total (s)"],
+        ["none", "-", "5.0", "3.0", "6.0"],
+        ["gan", "8.0", "5.0", "3.0", "14.0"],
+    ]
 
 
 def test_memory_is_told_by_stage_where_records_know_it(tmp_path):

@@ -45,6 +45,14 @@ def test_one_way_equals_the_textbook_s_analysis_of_variance():
     assert found.deviations == pytest.approx({"split": 17**0.5, "classifier": 2**0.5})
 
 
+def test_splits_that_share_images_vary_less_than_independent_ones():
+    independent = nested((60, 1, 1, 6), (3.0, 0.0, 0.0, 0.5))
+    sharing = Configuration("gan", {}, independent.trials.assign(**{"provenance.overlap": 0.64}), {})
+    alone, corrected = spread(independent).deviations, spread(sharing).deviations
+    assert corrected["split"] == pytest.approx(alone["split"] / 0.6)
+    assert corrected["classifier"] == alone["classifier"]
+
+
 def test_a_source_that_adds_nothing_has_no_deviation():
     found = spread(nested((30, 4, 1, 4), (2.0, 0.0, 0.0, 1.0)))
     assert list(found.deviations) == ["split", "GAN", "classifier"]

@@ -31,11 +31,7 @@ class TrainedClassifier:
 
     @classmethod
     def load(cls, checkpoint: Path, device: torch.device) -> "TrainedClassifier":
-        """Read a classifier.
-
-        Raises:
-            ValueError: If the file is no checkpoint of a classifier.
-        """
+        """Read a classifier; raise a ValueError if the file is no checkpoint of one."""
         about = read_about(checkpoint, "classifier", ("shape", "class_names", "class_counts", "classifier"))
         try:
             shape, class_names, node = ImageShape(*about["shape"]), about["class_names"], about["classifier"]

@@ -54,7 +54,7 @@ def arrange(images: ImageSet, num_classes: int, pad_value: int = 0) -> Tensor:
     """Arrange images of some classes in one picture, uint8 `[3, H, W]`: one row per class, or a map of the points."""
     number, shown = num_shown(images.shape, num_classes), []
     for label in range(num_classes):
-        members = images.images[(images.labels == label).nonzero().squeeze(1)[:number]]
+        members = images.images[images.members(label)[:number]]
         missing = 0 if images.shape.is_point else number - len(members)
         shown.append(torch.cat([members, members.new_full((missing, *members.shape[1:]), pad_value)]))
     if images.shape.is_point:

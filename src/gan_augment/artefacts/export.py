@@ -29,6 +29,7 @@ from torchvision.transforms.functional import pil_to_tensor
 from gan_augment.data.image_set import ImageSet
 from gan_augment.data.marks import KEY, MAKER, MEMBER, png_mark
 from gan_augment.progress import Meter
+from gan_augment.records.record import leaves
 
 MANIFEST, CARD = "manifest.csv", "data_card.md"
 LONGEST_NAME = 50  # characters of a class folder: with a file number that stays below 255 bytes in any script
@@ -107,11 +108,7 @@ def write_npz(images: ImageSet, rows: Rows, card: Card, out: Path) -> None:
 
 
 def check_free(out: Path) -> None:
-    """Check that a set can be written to a folder or an .npz file without overwriting anything.
-
-    Raises:
-        ValueError: If it cannot.
-    """
+    """Raise a ValueError unless a set can be written to a folder or an .npz file without overwriting anything."""
     if out.suffix == ".npz":
         if there := [path for path in (*_companions(out), out) if path.exists()]:
             raise ValueError(f"{there[0]} exists: name another file; nothing was written")
@@ -172,7 +169,7 @@ def _safe_name(name: str) -> str:
 
 
 def _check(images: ImageSet, rows: Rows, key: str, out: Path) -> None:
-    """Check that the images can be written there as pictures, with one row each."""
+    """Check that the images can be written to `out` as pictures, with one row each."""
     if images.dtype != torch.uint8 or images.shape.channels not in (1, 3):
         kind = f"{images.dtype} of {images.shape.channels} channels"
         raise ValueError(f"the images are {kind}: only uint8 pictures of 1 or 3 channels can be written, no points")
@@ -228,17 +225,8 @@ def _card_page(images: ImageSet, card: Card, marked: str) -> str:
     )
     for title, values in {"The set": general, **nested, "Images of each class": counts}.items():
         lines += ["", f"## {_cell(title)}", "", "| what | value |", "| --- | --- |"]
-        lines += [f"| {_cell(name)} | {_cell(value)} |" for name, value in _flat(values)]
+        lines += [f"| {_cell(name)} | {_cell(value)} |" for name, value in leaves(values)]
     return "\n".join(lines) + "\n"
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Name the innermost values of a nested mapping with dots."""
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def _cell(value: Any) -> str:

@@ -28,8 +28,7 @@ class PseudoLabels:
 
     def write(self, folder: Path) -> None:
         """Write them into a folder."""
-        indices, labels, sureness = self.indices.numpy(), self.labels.numpy(), self.confidence.numpy()
-        np.savez(folder / FILE, indices=indices, labels=labels, sureness=sureness)
+        np.savez(folder / FILE, indices=self.indices, labels=self.labels, sureness=self.confidence)
 
     @classmethod
     def read(cls, folder: Path) -> "PseudoLabels":

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,15 +32,14 @@ class SyntheticSet:
 
     def write(self, folder: Path) -> None:
         """Write the set into a folder."""
-        assert isinstance(self.images.images, Tensor)
-        np.savez(
-            folder / FILE,
-            images=self.images.images.numpy(),
-            labels=self.images.labels.numpy(),
-            numbers=self.numbers.numpy(),
-            sureness=self.confidence.numpy(),
-            candidates=self.candidates,
-        )
+        images, labels = self.images.images, self.images.labels
+        assert isinstance(images, Tensor)
+        selection: dict[str, Any] = {
+            "numbers": self.numbers,
+            "sureness": self.confidence,
+            "candidates": self.candidates,
+        }
+        np.savez(folder / FILE, images=images, labels=labels, **selection)
 
     @classmethod
     def read(cls, folder: Path, class_names: Sequence[str]) -> "SyntheticSet":

@@ -37,11 +37,12 @@ class ClassicalTransform:
         draws = torch.rand(5, len(images), generator=generator, device=images.device).mul_(2).sub_(1)
         angle, zoom = draws[0] * math.radians(self.rotation), 1 + draws[1] * self.scale
         mirror = draws[4].sign() if self.flip else torch.ones_like(zoom)
-        # affine_grid wants the map from output to input coordinates, in [-1, 1]: a shift of one side is 2.
-        cos, sin = angle.cos() / zoom, angle.sin() / zoom
+        # affine_grid wants the map from output to input coordinates, in [-1, 1] along both sides: a shift of one side
+        # is 2, and the shares of the other coordinate depend on the sides' ratio.
+        cos, sin, ratio = angle.cos() / zoom, angle.sin() / zoom, images.shape[2] / images.shape[3]
         rows = [
-            torch.stack([mirror * cos, -sin, 2 * self.shift * draws[2]], dim=1),
-            torch.stack([mirror * sin, cos, 2 * self.shift * draws[3]], dim=1),
+            torch.stack([mirror * cos, -sin * ratio, 2 * self.shift * draws[2]], dim=1),
+            torch.stack([mirror * sin / ratio, cos, 2 * self.shift * draws[3]], dim=1),
         ]
         with torch.autocast(images.device.type, enabled=False):  # coordinates need more bits than bf16 has
             grid = affine_grid(torch.stack(rows, dim=1), list(images.shape), align_corners=False)

@@ -5,6 +5,7 @@ from dataclasses import astuple, dataclass
 import torch
 from torch import Tensor
 
+from gan_augment.data.image_set import ImageShape
 from gan_augment.settings import check_number
 
 HIGHEST = {"brightness": 1, "saturation": 1, "contrast": 1, "translation": 0.5, "cutout": 0.9}  # strengths
@@ -45,6 +46,10 @@ class DiffAugment:
     def is_on(self) -> bool:
         """Whether any step has a strength above 0."""
         return any(astuple(self))
+
+    def rounds_up(self, shape: ImageShape) -> bool:
+        """Return whether a step turns an even number of pixels and a half into the next one, unlike `round`."""
+        return any(share * side % 2 == 0.5 for share in (self.translation, self.cutout) for side in astuple(shape)[1:])
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Augment images, float `[B, C, H, W]` in [-1, 1], differentiably; the draws are made on their device."""
@@ -109,5 +114,5 @@ def _crossed(position: Tensor, draws: Tensor, share: float, side: int) -> Tensor
 
 
 def _pixels(share: float, side: int) -> int:
-    """Turn a share of a side into whole pixels, at least one."""
-    return max(1, round(share * side))
+    """Turn a share of a side into whole pixels, at least one; half a pixel counts as one, as in the authors' code."""
+    return max(1, int(share * side + 0.5))

@@ -33,7 +33,8 @@ def arrays(
 
     Images are `[N, H, W]`, `[N, H, W, C]` or `[N, C, H, W]` with 1 or 3 channels, uint8 or floats of 16, 32 or 64 bits,
     which become the nearest of 256 levels. Labels `[N]` are whole numbers, -1 for none, or names, empty for none. The
-    split has one word per image: train, validation (or val), test or unlabelled, where labels are not used.
+    split has one word per image: train, validation (or val), test or unlabelled; the label of an unlabelled image is
+    not used.
 
     Returns:
         The images in the file's order, classes in the order of their numbers or names. If no image has a label, all

@@ -47,7 +47,6 @@ class Part(NamedTuple):
     """One image set that a batch draws from.
 
     Attributes:
-        images: The set.
         num_per_batch: How many of its images are in each batch.
         stream: Name of the random stream of their order.
         balanced: Whether all classes are drawn equally often; otherwise all images are.
@@ -94,7 +93,7 @@ class BalancedIndices:
     """
 
     def __init__(self, labels: Tensor, seed: int, stream: str) -> None:
-        self._members = [(labels == label).nonzero().squeeze(1) for label in labels.unique().tolist()]
+        self._members = [(labels == label).nonzero()[:, 0] for label in labels.unique().tolist()]
         self._images = [
             ShuffledIndices(len(members), seed, f"{stream}/{number}") for number, members in enumerate(self._members)
         ]

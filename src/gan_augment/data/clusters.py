@@ -14,7 +14,7 @@ CHUNK = 4096  # images at a time
 
 
 def divide_classes(images: ImageSet, num_clusters: int, seed: int) -> ImageSet:
-    """Divide each class into clusters by k-means over shrunken pixels (Lloyd 1982), whose start the seed decides.
+    """Divide each class into clusters by k-means over shrunken pixels (Lloyd 1982). The seed decides the start.
 
     The label of cluster j of class c is c times `num_clusters` plus j. In a class with fewer different images some
     clusters stay empty.
@@ -24,7 +24,7 @@ def divide_classes(images: ImageSet, num_clusters: int, seed: int) -> ImageSet:
 
     clusters = torch.zeros(len(images), dtype=torch.int64)
     for label in range(images.num_classes):
-        members = (images.labels == label).nonzero()[:, 0]
+        members = images.members(label)
         pixels = _shrunken(images, members).numpy()
         number = min(num_clusters, len(np.unique(pixels, axis=0)))
         if number > 1:

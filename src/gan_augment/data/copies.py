@@ -13,7 +13,7 @@ def find_copies(source: Source) -> list[list[int]]:
     For a source with parts of its own these are the groups that span several parts, which make results too good.
     """
     first = source.images.first_copy
-    copied = (torch.bincount(first, minlength=len(first)) > 1)[first].nonzero().squeeze(1)
+    copied = (torch.bincount(first, minlength=len(first)) > 1)[first].nonzero()[:, 0]
     part = torch.zeros(len(first), dtype=torch.int64)
     for number, given in enumerate((source.validation, source.test), start=1):
         if given is not None:

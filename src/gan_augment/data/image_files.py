@@ -42,10 +42,10 @@ Shape = tuple[int, ...]
 
 
 def decode(path: Path, image_size: int, fit: str, channels: int, white: int | None = None) -> tuple[np.ndarray, bool]:
-    """Read the first frame of an image file, turned upright, with black behind transparent pixels. Pillow may warn.
+    """Read the first frame of an image file, turned upright, with black behind transparent pixels.
 
-    The file may be of any type that Pillow reads by itself; its extension does not matter. Resizing is antialiased, and
-    16 bits become 8 as round(255 value / white). `conf/data/image_folder.yaml` describes the settings.
+    The file may be of any type that Pillow reads by itself; its extension does not matter. Pillow may warn. Resizing is
+    antialiased, and 16 bits become 8 as round(255 value / white). `conf/data/image_folder.yaml` describes the settings.
 
     Returns:
         uint8 `[C, H, W]`, and whether the file is marked as synthetic.

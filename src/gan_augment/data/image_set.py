@@ -29,11 +29,7 @@ class ImageShape:
 
     @property
     def size(self) -> int:
-        """The side of a square image, in pixels.
-
-        Raises:
-            ValueError: If the images are not square.
-        """
+        """The side of a square image, in pixels; raises a ValueError if the images are not square."""
         if self.height != self.width:
             raise ValueError(f"images are {self.height}x{self.width} pixels: only square images can be generated")
         return self.height
@@ -148,6 +144,10 @@ class ImageSet:
         _, first, inverse = np.unique(whole, return_index=True, return_inverse=True)
         return torch.from_numpy(first[inverse].astype(np.int64))
 
+    def members(self, label: int) -> Tensor:
+        """Return the indices of the images of a class, int64 `[M]`."""
+        return (self.labels == label).nonzero()[:, 0]
+
     def subset(self, indices: Tensor) -> "ImageSet":
         """Return the images at some indices, int64 `[M]`, as a new set."""
         images = self.images[indices] if isinstance(self.images, Tensor) else self.images.subset(indices)
@@ -198,8 +198,7 @@ def first_of_each(images: ImageSet, counts: Tensor) -> ImageSet:
         >>> first_of_each(images, torch.tensor([1, 20])).labels.tolist()
         [0, 1, 1, 1]
     """
-    chosen = [(images.labels == label).nonzero().squeeze(1)[:count] for label, count in enumerate(counts.tolist())]
-    return images.subset(torch.cat(chosen))
+    return images.subset(torch.cat([images.members(label)[:count] for label, count in enumerate(counts.tolist())]))
 
 
 def in_proportion(images: ImageSet, counts: Tensor) -> ImageSet:

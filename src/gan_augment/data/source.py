@@ -33,7 +33,6 @@ class Source:
     """An image set with what is known about it.
 
     Attributes:
-        images: All images.
         test: Indices of the source's own test images, int64 `[M]`; None if it has none.
         validation: Indices of its own validation images, int64 `[M]`; None if it has none.
         names: The user's name of each image, such as its file; None if they have no names.

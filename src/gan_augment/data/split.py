@@ -115,6 +115,7 @@ class Split:
         training: All images with a label outside validation and test, at any budget: a judge learns from them.
         test_indices: Indices of the test images in the source, int64 `[N]`.
         hash: Identifies the four index sets.
+        overlap: Expected share of the labelled images that a split with another seed labels too, in (0, 1].
     """
 
     labelled: ImageSet
@@ -124,6 +125,7 @@ class Split:
     training: ImageSet
     test_indices: Tensor
     hash: str
+    overlap: float
 
 
 def draw_split(source: Source, settings: SplitSettings) -> Split:
@@ -159,6 +161,7 @@ def draw_split(source: Source, settings: SplitSettings) -> Split:
         train, test = _hold_out_test(train, images, DEFAULT_TEST_SHARE if test_share is None else test_share)
         assign("test", test)
     fixed, seeded = Stream(HOLDOUT_SEED, "validation"), Stream(settings.seed, "split")
+    num_labelled, num_shared = 0, 0.0
     for label, name in enumerate(images.class_names):
         members = train[labels[train] == label]
         if not len(members):
@@ -175,6 +178,8 @@ def draw_split(source: Source, settings: SplitSettings) -> Split:
         labelled, pool = settings.divide(name, members[torch.randperm(len(members), generator=seeded.at(label))])
         assign("labelled", labelled)
         assign("pool", pool)
+        num_labelled += len(labelled)
+        num_shared += len(labelled) ** 2 / len(members)  # another seed labels each of them with this probability
     without_label = (free & ~has_label).nonzero()[:, 0]
     assign("pool", without_label[part_of[first[without_label]] < 0])
 
@@ -191,6 +196,7 @@ def draw_split(source: Source, settings: SplitSettings) -> Split:
         training=images.subset(training.nonzero()[:, 0]),
         test_indices=parts["test"],
         hash=digest.hexdigest(),
+        overlap=num_shared / num_labelled,
     )
 
 

@@ -18,7 +18,6 @@ class Views:
     """The parts of a split that an arm's training may see. Asking for more raises.
 
     Attributes:
-        split: The split.
         sees: `labelled`; `pool_images`, the images of the pool too, without their labels; or `pool_labels`, the pool
             with its labels.
         seed: The seed of the split: decides which images of the pool are drawn.
@@ -40,11 +39,7 @@ class Views:
 
     @cached_property
     def pool(self) -> ImageSet:
-        """The images of the pool, without their labels.
-
-        Raises:
-            ValueError: If the pool is empty.
-        """
+        """The images of the pool, without their labels; raises a ValueError if the pool is empty."""
         self._need("pool_images")
         if not len(self.split.pool):
             raise ValueError(
@@ -72,7 +67,7 @@ class Views:
             )
         drawn = []
         for label, count in enumerate(counts.tolist()):
-            members = (pool.labels == label).nonzero()[:, 0]
+            members = pool.members(label)
             drawn.append(members[torch.randperm(len(members), generator=stream.at(label))][:count])
         return pool.subset(torch.cat(drawn))
 

@@ -15,11 +15,7 @@ def extras() -> dict[str, type[Extra]]:
 
 
 def plan_extra(plan: Plan) -> Extra:
-    """Plan the extra of the arm.
-
-    Raises:
-        ValueError: If no extra has this name, or the arm sees too little or too much for it.
-    """
+    """Plan the extra of the arm; raise a ValueError if it is unknown, or the arm sees too little or too much for it."""
     arm, known, methods = plan.config.arm, extras(), plan.config.names(Method)
     check_choice("augmentation.extra", arm.extra, known)
     check_choice("augmentation.method", arm.method, methods)

@@ -17,24 +17,20 @@ class PseudoLabelSettings:
 
     Attributes:
         threshold: Smallest probability of its label for an image to be used, in [0, 1).
+
+    Raises:
+        ValueError: If it is out of range.
     """
 
     threshold: float
 
     def __post_init__(self) -> None:
-        """Refuse a threshold that no image can reach."""
         check_number("pseudo_labels.threshold", self.threshold, 0, 0.9999)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PseudoLabelling(Stage):
-    """Labels the pool with a teacher.
-
-    Attributes:
-        teacher: The stage that trains the teacher.
-        pool: Unlabelled images.
-        threshold: Smallest probability of its label for an image to be used.
-    """
+    """Labels the images of the pool for which the teacher's largest probability reaches the threshold."""
 
     name, version = "pseudo_labels", 1
     reads = ("pseudo_labels",)
@@ -46,7 +42,7 @@ class PseudoLabelling(Stage):
     def run(self, folder: Path, made: Mapping[str, Path]) -> None:
         """Write the labels that the teacher is confident of; raise a ValueError if there are none."""
         confidence, labels = self.teacher.load(made["teacher"]).probabilities(self.pool).max(dim=1)
-        taken = (confidence >= self.threshold).nonzero().squeeze(1)
+        taken = (confidence >= self.threshold).nonzero()[:, 0]
         if not len(taken):
             raise ValueError(
                 f"the teacher is confident of none of the {len(self.pool)} images of the pool (largest probability "

@@ -11,7 +11,7 @@ from gan_augment.data.image_set import ImageShape
 from gan_augment.losses.adversarial import AdversarialLoss
 from gan_augment.losses.penalties import Penalties
 from gan_augment.networks.architecture import Architecture
-from gan_augment.networks.conditioning import Conditioning
+from gan_augment.networks.conditioning import Conditioning, PerClass
 from gan_augment.settings import check_betas, check_boolean, check_integer, check_number
 
 
@@ -98,6 +98,27 @@ class GANDesign:
     def check(self, shape: ImageShape, num_classes: int) -> None:
         """Raise a ValueError unless the architecture can make such images and the parts fit together."""
         self.architecture.check(shape)
-        if shape.is_point and self.augmentation.is_on:
-            raise ValueError("discriminator_augmentation changes pictures, but these are points: leave it none")
-        self.penalties.check(self.discriminator(shape, num_classes))
+        of, clip, slope = self.architecture, self.loss.weight_clip, self.penalties.gradient_penalty
+        several = self.settings.batch_size > 1 and (num_classes == 1 or not isinstance(self.conditioning, PerClass))
+        refused = {
+            "discriminator_augmentation changes pictures, but these are points: leave it none": (
+                shape.is_point and self.augmentation.is_on
+            ),
+            "penalty: batch norm in the discriminator makes each logit depend on the whole batch, so no image has a "
+            "gradient of its own; use architecture.batch_norm=false, or penalty=none": (
+                of.batch_norm and self.penalties.are_on
+            ),
+            "architecture.batch_norm=True: batch norm undoes what spectral norm bounds: set "
+            "architecture.spectral_norm=false, or batch_norm=false": of.batch_norm and of.spectral_norm,
+            "architecture.generator_batch_norm=True: batch norm needs more than one image, but there may be just one "
+            "with generator.batch_size=1, or of a class with conditioning=per_class: use "
+            "architecture.generator_batch_norm=false, or other values of these": of.generator_batch_norm
+            and not several,
+            f"loss.weight_clip={clip}: spectral norm scales clipped weights up again; use "
+            "architecture.spectral_norm=false, or loss.weight_clip=null": of.spectral_norm and clip,
+            f"penalty.gradient_penalty={slope}: spectral norm keeps the slope below 1, its target; use "
+            "architecture.spectral_norm=false, or penalty.gradient_penalty=0.0": of.spectral_norm and slope,
+        }
+        for message, is_refused in refused.items():
+            if is_refused:
+                raise ValueError(message)

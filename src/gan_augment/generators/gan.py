@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,8 @@ class GAN(Training):
     """A GAN under manual optimisation: the discriminator and the generator of a design take turns.
 
     Args:
+        generator: (latents `[B, latent_dim]`, labels `[B]`) -> images `[B, C, H, W]` in [-1, 1].
+        discriminator: (images `[B, C, H, W]` in [-1, 1], labels `[B]`) -> logits `[B]`, high where real.
         label_counts: Real images per label, int64 `[K]`; generated labels are drawn in the same proportions. Labels are
             classes, or their clusters if the conditioning has clusters.
         seed: Seed of all draws.
@@ -73,10 +75,13 @@ class GAN(Training):
     ) -> None:
         super().__init__(seed, design.settings.num_steps)
         self.automatic_optimization = False
-        self.generator, self.discriminator = generator, discriminator
+        self.generator = generator
+        self.discriminator = discriminator
         self.ema = copy.deepcopy(generator).requires_grad_(False).eval()
         self.design = design
-        self.loss, self.penalties, self.settings = design.loss, design.penalties, design.settings
+        self.loss = design.loss
+        self.penalties = design.penalties
+        self.settings = design.settings
         self.latent_dim = design.architecture.latent_dim
         self.label_counts = label_counts
         self.about = about or {}
@@ -88,7 +93,7 @@ class GAN(Training):
         """Return how many real images the discriminator has seen after a step."""
         return (step + 1) * self.settings.batch_size
 
-    axis = images_seen
+    axis = images_seen  # of all curves
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Return one Adam for the discriminator and one for the generator."""
@@ -154,14 +159,11 @@ class GAN(Training):
 
         with torch.no_grad():
             fakes, fake_labels = shared or self.generate("discriminator", batch, step)
-            reals, fakes = self.augment(batch.images, "real", step), self.augment(fakes.detach(), "fake", step)
-        on_real, on_fake = self.discriminate((reals, batch.labels), (fakes, fake_labels))
+            reals, augmented = self.augment(batch.images, "real", step), self.augment(fakes, "fake", step)
+        on_real, on_fake = self.discriminate((reals, batch.labels), (augmented.detach(), fake_labels))
         discriminator_loss = self.loss.discriminator(on_real, on_fake)
         if self.penalties.are_due(step):
-            mix = torch.rand(len(reals), generator=self.draws["penalty"].at(step), device=self.device)
-            # Uncompiled, because a compiled network cannot be differentiated twice.
-            critic = partial(self.discriminator.forward, labels=batch.labels)
-            discriminator_loss = discriminator_loss + self.penalties(critic, reals, fakes, mix)
+            discriminator_loss = discriminator_loss + self.penalty(batch.images, batch.labels, fakes, step)
         self.minimise(discriminator_loss, discriminator_optimizer)
         if self.loss.weight_clip is not None:
             with torch.no_grad():
@@ -185,6 +187,19 @@ class GAN(Training):
             self._watch(step, discriminator_loss, generator_loss, on_real, on_fake)
         if (step + 1) % self.log_every_n_steps == 0:
             self._draw_curves(step)
+
+    def penalty(self, real: Tensor, labels: Tensor, fake: Tensor, step: int) -> Tensor:
+        """Return the penalty, a scalar, on slopes in the images before their augmentation, as R3GAN's authors do.
+
+        Each image goes through the augmentation of the real image at its place.
+        """
+
+        def critic(images: Tensor) -> Tensor:
+            # Uncompiled, because a compiled network cannot be differentiated twice.
+            return self.discriminator.forward(self.augment(images, "real", step), labels)
+
+        mix = torch.rand(len(real), generator=self.draws["penalty"].at(step), device=self.device)
+        return self.penalties(critic, real, fake, mix)
 
     def average(self, step: int) -> None:
         """Move the averaged generator towards the current one."""
@@ -290,6 +305,12 @@ class TrainGAN(Stage):
     pool: ImageSet | None = made_from()
     pseudo_labels: Stage | None = made_from()
     watch: Watch | None = made_from()
+
+    @property
+    def is_revised(self) -> bool:
+        """Whether it takes penalties through an augmentation, or the augmentation rounds half a pixel up."""
+        of_augmented = self.design.augmentation.is_on and self.design.penalties.are_on
+        return of_augmented or self.design.augmentation.rounds_up(self.labelled.shape)
 
     @cached_property
     def identity(self) -> dict[str, Any]:

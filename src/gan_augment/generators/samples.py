@@ -22,7 +22,6 @@ class SampleGrid(Callback):
 
     Args:
         real: The training images of the GAN.
-        seed: Seed of the latents.
         num_grids: Number of grids over the whole training, the last at its end.
     """
 

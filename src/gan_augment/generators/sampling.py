@@ -12,6 +12,7 @@ from gan_augment.artefacts.classifier import TrainedClassifier
 from gan_augment.artefacts.generator import AS_IN_TRAINING, BLOCK, Generator, Latents
 from gan_augment.artefacts.synthetic_set import SyntheticSet
 from gan_augment.data.image_set import ImageSet
+from gan_augment.data.source import abridged
 from gan_augment.settings import check_choice, check_integer, check_number
 from gan_augment.stages import Stage, implied, made_from, merged
 
@@ -159,16 +160,16 @@ def _select(
         nothing = torch.full((at_once,), -1)
         confidence, seen = teacher.probabilities(ImageSet(pixels, nothing, teacher.class_names)).max(dim=1)
         sure = confidence >= settings.threshold
-        first = [(sure & (seen == one)).nonzero().squeeze(1)[:count] for one, count in enumerate(missing.tolist())]
+        first = [(sure & (seen == one)).nonzero()[:, 0][:count] for one, count in enumerate(missing.tolist())]
         taken = torch.cat(first)
         found.append((pixels[taken], seen[taken], numbers[taken], confidence[taken]))
         missing -= seen[taken].bincount(minlength=len(missing))
         if not missing.any():
             return tuple(torch.cat(tensors) for tensors in zip(*found, strict=True)), start + at_once
-    short = [name for name, lacks in zip(teacher.class_names, missing.tolist(), strict=True) if lacks]
+    short = [repr(name) for name, lacks in zip(teacher.class_names, missing.tolist(), strict=True) if lacks]
     raise ValueError(
         f"the teacher selects too few of {MAX_CANDIDATES * at_once} generated images for class "
-        f"{', '.join(map(repr, short[:MOST_NAMED]))}{', ...' if len(short) > MOST_NAMED else ''}; lower "
+        f"{abridged(short, most=MOST_NAMED)}; lower "
         f"synthesis.threshold={settings.threshold} or synthesis.per_class={settings.per_class}, or take "
         "synthesis.selection=all or conditioning=per_class"
     )
@@ -179,7 +180,6 @@ class Synthesis(Stage):
     """Samples a trained generator.
 
     Attributes:
-        gan: The stage that trains the generator.
         images: Images to make of each class.
         like: The labelled images that the quotas refer to, with the classes of the synthetic ones.
         teacher: The stage that trains the selecting classifier; None for no selection.

@@ -26,7 +26,10 @@ class AdversarialLoss(ABC):
 
     @abstractmethod
     def generator(self, fake: Tensor, real: Tensor) -> Tensor:
-        """Return the generator's loss, a scalar, from logits `[B]` on its images and, if `pairs`, on real ones."""
+        """Return the generator's loss, a scalar, from logits `[B]` on its images and on real ones.
+
+        The real ones are empty unless `pairs`.
+        """
 
     def output(self, logits: Tensor) -> Tensor:
         """Turn logits into the outputs D that the curves show; by default the logits themselves."""
@@ -62,8 +65,8 @@ class _CrossEntropy(AdversarialLoss):
 class Minimax(_CrossEntropy):
     """The minimax loss, which saturates (Goodfellow et al. 2014, eq. 1).
 
-    The generator minimises log(1 - D(G(z))), whose slope in the logit is -D(G(z)): zero where the discriminator is
-    confident.
+    With D = sigmoid(logit), the generator minimises log(1 - D(G(z))), whose slope in the logit is -D(G(z)): zero where
+    the discriminator is confident.
 
     Example:
         >>> import torch
@@ -81,8 +84,8 @@ class Minimax(_CrossEntropy):
 class NonSaturating(_CrossEntropy):
     """The non-saturating loss (Goodfellow et al. 2014, section 3).
 
-    The generator minimises -log D(G(z)), whose slope in the logit is D(G(z)) - 1: steepest where the discriminator is
-    confident.
+    With D = sigmoid(logit), the generator minimises -log D(G(z)), whose slope in the logit is D(G(z)) - 1: steepest
+    where the discriminator is confident.
 
     Example:
         >>> import torch
@@ -101,8 +104,9 @@ class NonSaturating(_CrossEntropy):
 class LeastSquares(AdversarialLoss):
     """The least squares loss (Mao et al. 2017, eq. 8).
 
-    With the paper's a = -1, b = 1 and c = 0, the generator minimises a Pearson chi^2 divergence, and a logit above 0
-    means "real", as in the other losses; with 0, 1 and 1, its eq. 9, neither holds.
+    With the paper's targets a = -1 for generated images and b = 1 for real ones, and c = 0 for the generator's, the
+    generator minimises a Pearson chi^2 divergence, and a logit above 0 means "real", as in the other losses; with 0, 1
+    and 1, its eq. 9, neither holds.
     """
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -131,11 +135,11 @@ class Wasserstein(AdversarialLoss):
     """The Wasserstein loss (Arjovsky et al. 2017, eqs. 2 and 3).
 
     The discriminator is a critic: the negative of its loss is at most the earth mover's distance while its slope is at
-    most 1, and equal to it for the best critic. Clipped weights hold the slope below some constant, a gradient penalty
-    (Gulrajani et al. 2017) holds it near 1; without either the loss has no lower bound.
+    most 1, and equal to it for the best critic. Clipped weights or spectral norm hold the slope below some constant, a
+    gradient penalty (Gulrajani et al. 2017) holds it near 1; without any of them the loss has no lower bound.
 
     Attributes:
-        weight_clip: Bound of the critic's weights, at most 1; None with a gradient penalty.
+        weight_clip: Bound of the critic's weights, at most 1; None with a gradient penalty or spectral norm.
 
     Raises:
         ValueError: If it is out of range.
@@ -159,11 +163,9 @@ class Wasserstein(AdversarialLoss):
 class Relativistic(AdversarialLoss):
     """The relativistic pairing loss, RpGAN (Jolicoeur-Martineau 2018; Huang et al. 2024, eq. 2).
 
-    Each real image of a batch is paired with a generated one. The loss has no minimum that drops modes (Sun et al.
-    2020), but without R1 and R2 it need not converge.
-
-    Raises:
-        ValueError: If there are not as many real images as generated ones.
+    With C the logit, each real image of a batch is paired with a generated one: the discriminator minimises
+    -log sigmoid(C(x) - C(G(z))), the generator the reverse. The loss has no minimum that drops modes (Sun et al. 2020),
+    but without R1 and R2 it need not converge.
 
     Example:
         >>> import torch
@@ -186,8 +188,5 @@ class Relativistic(AdversarialLoss):
 
 def _lead(real: Tensor, fake: Tensor) -> Tensor:
     """Return by how much each real image's logit `[B]` exceeds that of the generated one it is paired with."""
-    if len(real) != len(fake):  # a single image would be broadcast
-        raise ValueError(
-            f"loss=relativistic pairs {len(real)} real with {len(fake)} generated images; use the same number of each"
-        )
+    assert len(real) == len(fake), "pairs of images: a single one would be broadcast"
     return real - fake

@@ -4,8 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch import Tensor
 
 from gan_augment.settings import check_integer, check_number
 
@@ -17,8 +16,9 @@ Critic = Callable[[Tensor], Tensor]
 def gradient_penalty(critic: Critic, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
     """Hold the slope at 1 between real and generated images (Gulrajani et al. 2017, eq. 3).
 
-    The mean of (||grad D(x^)|| - 1)^2 at x^ = mix * x + (1 - mix) * G(z), with the Euclidean norm and draws `mix`
-    `[B]`, uniform in [0, 1]. It penalises a slope below 1 too. Differentiable in the critic's weights.
+    The mean of (||grad D(x^)|| - 1)^2 at x^ = mix * x + (1 - mix) * G(z), x in `real` and G(z) in `fake`, with the
+    Euclidean norm and draws `mix` `[B]`, uniform in [0, 1]. It penalises a slope below 1 too. Differentiable in the
+    critic's weights.
 
     Example:
         >>> images = torch.zeros(2, 1, 1, 1)
@@ -83,17 +83,6 @@ class Penalties:
     def are_due(self, step: int) -> bool:
         """Return whether the penalties are computed in this discriminator step, counted from 0."""
         return self.are_on and step % self.interval == 0
-
-    def check(self, discriminator: nn.Module) -> None:
-        """Raise a ValueError if a penalty is on and the discriminator has batch norm.
-
-        The batch-standard-deviation layer passes: Karras et al. 2018 and 2020 train it with such penalties.
-        """
-        if self.are_on and any(isinstance(module, _BatchNorm) for module in discriminator.modules()):
-            raise ValueError(
-                "penalty: batch norm in the discriminator makes each logit depend on the whole batch, so no image has "
-                "a gradient of its own; use architecture.batch_norm=false, or penalty=none"
-            )
 
     def __call__(self, critic: Critic, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
         """Return the penalty, a scalar, to add to the discriminator's loss in a step in which it is due.

@@ -24,9 +24,7 @@ class Finished:
     """A trial whose stages are done, as measures receive it.
 
     Attributes:
-        config: Its configuration.
-        split: Its images.
-        modes: The density they were drawn from, if known.
+        modes: The density that its images were drawn from, if known.
         stages: Its stages, by role.
         outputs: Their outputs, by role.
         folder: Where to write pictures.

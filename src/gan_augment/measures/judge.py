@@ -38,6 +38,9 @@ class Judge(Measure):
         inception: Whether to compare images by the features of Inception too.
         every: Images seen between two measurements while the generator trains; None for none.
         best_by: The metric that chooses the best generator; None to use that of the last step.
+
+    Raises:
+        ValueError: If a setting is out of range, or a metric is to choose but nothing is measured during training.
     """
 
     network: Mapping[str, Any]
@@ -50,7 +53,6 @@ class Judge(Measure):
     best_by: str | None
 
     def __post_init__(self) -> None:
-        """Refuse values out of range."""
         check_boolean("measures.judge.inception", self.inception)
         check_integer("measures.judge.batch_size", self.batch_size, low=2)  # features are normalised over a batch
         assert self.training is not None  # its settings are checked

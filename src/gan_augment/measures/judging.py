@@ -19,7 +19,7 @@ from gan_augment.metrics.fidelity import Features, judge_metrics
 from gan_augment.metrics.inception import inception_distances, inception_features
 from gan_augment.networks.judge import Judge as JudgeNetwork
 from gan_augment.records.metric_meanings import GENERATOR_METRICS
-from gan_augment.settings import errors_of
+from gan_augment.settings import check_type, errors_of
 
 JUDGED = 2000  # least number of generated images to compare with validation images
 SEED = 0  # of every judge, so that all trials are measured alike
@@ -44,10 +44,8 @@ class JudgeStage(ClassifierStage):
         """The number of features; raises a ValueError if the network cannot take such images or is no judge's."""
         with errors_of("measures.judge"):
             network = self.judge.build(self.training.shape, self.training.num_classes)
-        if not isinstance(network, JudgeNetwork):
-            kind = type(network).__name__
-            raise ValueError(f"measures.judge.network is of type {kind}: use gan_augment.networks.judge.Judge")
-        return network.num_features
+        use = "gan_augment.networks.judge.Judge"
+        return check_type("measures.judge.network", network, JudgeNetwork, use).num_features
 
     def check(self) -> None:
         """Check that the network is a judge's and can take such images."""
@@ -105,8 +103,8 @@ def judge_images(
 
     Returns:
         Metrics: those of `judge_metrics`; `gan_test`, the teacher's accuracy on the generated images; `judge_accuracy`
-        on the validation images; `real`, the score of as many training images, and so of a generator that copied them.
-        And a sentence for each refused metric.
+        on the validation images; `real`, the score of as many training images, and so of a generator that copied them
+        (new real images may score differently). And a sentence for each refused metric.
     """
     if generated.num_classes == 1:  # from a generator that knows no classes
         validation, training, teacher = validation.as_one_class(), training.as_one_class(), None

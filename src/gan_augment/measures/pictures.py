@@ -55,16 +55,13 @@ def draw_class_walk(generator: Generator, path: Path) -> None:
 
 def draw_nearest(synthetic: ImageSet, real: ImageSet, path: Path) -> None:
     """Draw generated images next to their nearest real ones, one row per class with enough images."""
-    number, names, rows = NUM_COLUMNS // 2, [], []
-    for label, name in enumerate(synthetic.class_names[:MOST_CLASSES]):
-        made = synthetic.images[(synthetic.labels == label).nonzero().squeeze(1)[:number]]
-        if len(made) == number:
-            names.append(name)
-            rows.append(made)
+    number, classes = NUM_COLUMNS // 2, enumerate(synthetic.class_names[:MOST_CLASSES])
+    firsts = {name: synthetic.members(label)[:number] for label, name in classes}
+    rows = {name: first for name, first in firsts.items() if len(first) == number}
     if rows:
-        images = torch.cat(rows)
+        images = synthetic.images[torch.cat([*rows.values()])]
         pairs = torch.stack([images, real.images[nearest(images, real)]], dim=1).flatten(0, 1)
-        draw_rows(pairs, NUM_COLUMNS, names, "generated, and right of it the nearest that training saw", path)
+        draw_rows(pairs, NUM_COLUMNS, [*rows], "generated, and right of it the nearest that training saw", path)
 
 
 def slerp(start: Tensor, end: Tensor, share: float) -> Tensor:

@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 
+from gan_augment.data.source import abridged
 from gan_augment.measures.base import Finished, Measure
 from gan_augment.records.findings import Findings
-
-MOST_NAMED = 10  # classes in a warning
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,6 @@ class PseudoLabelAccuracy(Measure):
             "per_class": counts,
         }
         without = [name for name, count in counts.items() if not count]
-        names = ", ".join(without[:MOST_NAMED]) + (", ..." if len(without) > MOST_NAMED else "")
+        names = abridged(without, most=10)
         warning = f"Of {len(without)} of {len(counts)} classes ({names}) the teacher finds no image in the pool"
         return Findings({"pseudo_labels": metrics}, (warning,) if without else ())

@@ -47,12 +47,15 @@ def blur(pixels: Tensor, share: float) -> Tensor:
 
 
 def brighten(pixels: Tensor, amount: float) -> Tensor:
-    """Add an amount to every pixel: $p + b$ (Hendrycks and Dietterich 2019, who add it to the value in HSV)."""
+    """Add an amount $b$ to every pixel: $p + b$ (Hendrycks and Dietterich 2019, who add it to the value in HSV)."""
     return pixels + amount
 
 
 def lower_contrast(pixels: Tensor, factor: float) -> Tensor:
-    """Move every pixel towards the mean of its image and channel: $m + c (p - m)$ (Hendrycks and Dietterich 2019)."""
+    """Move every pixel towards the mean of its image and channel: $m + c (p - m)$ (Hendrycks and Dietterich 2019).
+
+    The factor $c$ is in [0, 1]; 1 changes nothing.
+    """
     mean = pixels.mean(dim=(2, 3), keepdim=True)
     return mean + factor * (pixels - mean)
 
@@ -60,7 +63,7 @@ def lower_contrast(pixels: Tensor, factor: float) -> Tensor:
 def shift(pixels: Tensor, share: float, draws: Tensor) -> Tensor:
     """Move each image by a share of its shorter side, bilinear, black outside (Mu and Gilmer 2019, translate).
 
-    Directions are drawn, `[B, 1]` in [0, 1): 0 is to the right, a quarter downwards.
+    `draws` `[B, 1]` in [0, 1) give the directions: 0 is to the right, a quarter downwards.
     """
     height, width = pixels.shape[2:]
     distance, angle = share * min(height, width), 2 * math.pi * draws[:, 0]
@@ -72,7 +75,7 @@ def shift(pixels: Tensor, share: float, draws: Tensor) -> Tensor:
 def rotate(pixels: Tensor, degrees: float, draws: Tensor) -> Tensor:
     """Rotate each image about its centre, bilinear, black outside (Mu and Gilmer 2019, rotate).
 
-    Senses are drawn, `[B, 1]` in [0, 1): counterclockwise below a half, else clockwise.
+    `draws` `[B, 1]` in [0, 1) turn counterclockwise below a half, else clockwise.
     """
     height, width = pixels.shape[2:]
     angle = math.radians(degrees) * (1 - 2 * (draws[:, 0] >= 0.5).float())
@@ -112,7 +115,7 @@ class Corruption:
         change: Pixels, a strength and, where it is random, draws -> pixels.
         strengths: Those of the severities 1, 2 and 3.
         draw: The distribution of its draws; None for no draws.
-        num_draws: Draws for each image; None for one for each number in it.
+        num_draws: Draws for each image; None for one per channel and pixel.
     """
 
     change: Callable[..., Tensor]
@@ -152,8 +155,8 @@ def corrupted(images: Tensor, numbers: Tensor, name: str, severity: int, seed: i
     return one.change((images + 1) / 2, one.strengths[severity - 1], *draws).clamp(0, 1) * 2 - 1
 
 
-# The attacks know the network, images `[B, C, H, W]` in [-1, 1] -> logits `[B, K]`, and the true labels, int64 `[B]`.
-# Their radius is how far a pixel may move, as a share of the pixel range.
+# The attacks know the network, images `[B, C, H, W]` in [-1, 1] -> logits `[B, K]`. Their radius $r$ is how far a pixel
+# may move, as a share of the pixel range; $y$ are the true labels, int64 `[B]`.
 
 
 def fgsm(network: nn.Module, images: Tensor, labels: Tensor, radius: float) -> Tensor:
@@ -197,6 +200,9 @@ class Robustness(Measure):
         corruptions: Names of `CORRUPTIONS`; none of them for no corruption.
         radii: How far attacks may move a pixel, in 255ths of its range; none for no attack.
         pgd_steps: Steps of projected gradient descent.
+
+    Raises:
+        ValueError: If a value is out of range or named twice, or there is nothing to measure.
     """
 
     seed: int
@@ -206,7 +212,6 @@ class Robustness(Measure):
     pgd_steps: int
 
     def __post_init__(self) -> None:
-        """Refuse values out of range."""
         check_integer("measures.robustness.seed", self.seed, low=0)
         check_integer("measures.robustness.pgd_steps", self.pgd_steps, low=1)
         _check_each("severities", self.severities, lambda name, value: check_integer(name, value, 1, 3))
@@ -229,7 +234,8 @@ class Robustness(Measure):
             severities, `noise_1` and so on, and their mean, `noise`; `corruption`, the mean over all corruptions and
             severities; `fgsm_3_of_255` and `pgd_3_of_255` for each radius; and `attack`, the mean over all of these.
         """
-        classifier, images, right = finished.classifier, finished.measured, Counter[str]()
+        classifier, images = finished.classifier, finished.measured
+        right: Counter[str] = Counter()
         assert classifier is not None, "it applies only to trials with a classifier"
         for numbers in torch.arange(len(images)).split(classifier.batch_size):
             clean = to_float(images.images[numbers].to(classifier.device))

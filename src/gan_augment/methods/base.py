@@ -57,7 +57,7 @@ class ClassifierStage(Stage):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class MethodStage(ClassifierStage):
-    """A stage that trains a classifier on labelled images, as an arm says."""
+    """A stage that trains a classifier on labelled images, in one arm."""
 
     reads: ClassVar[tuple[str, ...]] = ("augmentation", "open_test", "seeds.classifier")
 
@@ -74,6 +74,12 @@ class MethodStage(ClassifierStage):
             hardware=plan.config.hardware,
             **fields,
         )
+
+    @property
+    def is_revised(self) -> bool:
+        """Whether it rotates images that are not square, which was a shear."""
+        shape, transform = self.labelled.shape, self.transform
+        return transform is not None and transform.rotation > 0 and shape.height != shape.width
 
     @property
     def all_reads(self) -> tuple[str, ...]:

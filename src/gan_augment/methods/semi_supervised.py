@@ -29,7 +29,7 @@ from gan_augment.methods.base import MethodStage, about_classifier, log_validati
 from gan_augment.networks.architecture import Architecture
 from gan_augment.networks.classifying import ClassifyingDiscriminator, initialise_from_data
 from gan_augment.randomness import initialised, seed_global, stream_seed
-from gan_augment.settings import build, check_betas, check_integer, check_number, errors_of
+from gan_augment.settings import build, check_betas, check_integer, check_number, check_type, errors_of
 from gan_augment.training.base import Training
 
 FOR_START = 500  # pool images over which the layers' outputs are normalised at the start
@@ -55,6 +55,9 @@ class SemiSupervisedSettings(Method):
             the untransformed image.
         radius: Radius of that loss, as a root mean square change of pixels, whose range is 2.
         pull_away: Weight of the generator's pull-away term.
+
+    Raises:
+        ValueError: If a value is out of range.
     """
 
     sees = "pool_images"
@@ -75,9 +78,9 @@ class SemiSupervisedSettings(Method):
     pull_away: float
 
     def __post_init__(self) -> None:
-        """Refuse values out of range."""
         lows = {"discriminator_steps": 1, "num_steps": self.discriminator_steps, "batch_size": 2}
-        for name, low in {**lows, "labelled_batch_size": 1, "ema_half_life": 1}.items():
+        lows |= {"labelled_batch_size": 1, "ema_half_life": 1}
+        for name, low in lows.items():
             check_integer(f"semi_supervised.{name}", getattr(self, name), low)
         for name, high in {"learning_rate": 1, "ema_ramp_up": 1, "radius": 100}.items():
             check_number(f"semi_supervised.{name}", getattr(self, name), 0, high, open_low=True)
@@ -96,10 +99,8 @@ class SemiSupervisedSettings(Method):
     def discriminator(self, shape: ImageShape, num_classes: int) -> ClassifyingDiscriminator:
         """Build the discriminator: images `[B, C, H, W]` in [-1, 1] -> logits `[B, K]`."""
         network = build(self.network, "semi_supervised.network", partial)(shape, num_classes)
-        if not isinstance(network, ClassifyingDiscriminator):
-            kind = type(network).__name__
-            raise ValueError(f"semi_supervised.network is of type {kind}: use one of gan_augment.networks.classifying")
-        return network
+        use = "one of gan_augment.networks.classifying"
+        return check_type("semi_supervised.network", network, ClassifyingDiscriminator, use)
 
     def stage(self, plan: Plan, arm: Arm, extra: Extra) -> "SemiSupervisedStage":
         """Plan the stage that trains the GAN; raise a ValueError if it cannot learn from all that the arm has."""
@@ -117,9 +118,7 @@ class SemiSupervised(Training):
     Args:
         network: The discriminator: images `[B, C, H, W]` in [-1, 1] -> logits `[B, K]`.
         generator: Latents `[B, latent_dim]` -> images `[B, C, H, W]` in [-1, 1].
-        settings: How both are trained.
         transform: Applied to every real image; None for none.
-        seed: Seed of all draws.
     """
 
     CURVES = (
@@ -144,8 +143,9 @@ class SemiSupervised(Training):
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Return one Adam for the discriminator and one for the generator."""
-        how: dict[str, Any] = {"lr": self.learning_rate(0), "betas": tuple(self.settings.betas), "fused": True}
-        return [torch.optim.Adam(one.parameters(), **how) for one in (self.network, self.generator)]
+        rate, betas = self.learning_rate(0), (self.settings.betas[0], self.settings.betas[1])
+        players = self.network, self.generator
+        return [torch.optim.Adam(player.parameters(), lr=rate, betas=betas, fused=True) for player in players]
 
     def learning_rate(self, step: int) -> float:
         """Return the learning rate in a step: constant for half of the training, then falling to 0."""
@@ -167,8 +167,8 @@ class SemiSupervised(Training):
         terms = dict.fromkeys(self.CURVES, views.images.new_zeros(()))
         terms |= self._discriminator_step(of_discriminator, batch, views, step)
         terms |= self._generator_step(of_generator, views.pool.images, step)
-        seen = settings.batch_size, (step + 1) * settings.batch_size
-        self.update_average(self.ema, self.network, *seen, settings.ema_half_life, settings.ema_ramp_up)
+        images, seen = settings.batch_size, (step + 1) * settings.batch_size
+        self.update_average(self.ema, self.network, images, seen, settings.ema_half_life, settings.ema_ramp_up)
         points = torch.stack([term.detach() for term in terms.values()])
         self.expect_finite(points)
         self.add_points(points)
@@ -227,12 +227,7 @@ class SemiSupervised(Training):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class SemiSupervisedStage(MethodStage):
-    """Trains a semi-supervised GAN and writes a classifier.
-
-    Attributes:
-        pool: Unlabelled images.
-        semi_supervised: How it is trained.
-    """
+    """Trains a semi-supervised GAN on labelled images and the pool, and writes a classifier."""
 
     name, version = "semi_supervised", 1
     reads = (*MethodStage.reads, "semi_supervised")

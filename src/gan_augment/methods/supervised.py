@@ -21,9 +21,7 @@ from gan_augment.data.image_set import ImageSet, ImageShape
 from gan_augment.methods.base import ClassifierStage, MethodStage, about_classifier, log_validation
 from gan_augment.randomness import initialised, seed_global, stream_seed
 from gan_augment.settings import build, check_integer, check_number
-from gan_augment.training.base import Training
-
-LOG_EVERY = 50  # steps between two points of the loss's curve; Lightning draws every 50th too
+from gan_augment.training.base import LOG_EVERY, Training
 
 # Zhang et al. 2018, Yun et al. 2019. Each image is mixed with the previous one of the batch, real ones with real ones.
 MIXING = {"mixup": MixUp, "cutmix": CutMix}
@@ -40,6 +38,9 @@ class ClassifierSettings(Method):
         learning_rate: Initial rate of AdamW; it decays to 0 along a half cosine.
         weight_decay: Of AdamW.
         where: The name of these settings in the configuration.
+
+    Raises:
+        ValueError: If a value is out of range.
     """
 
     network: Mapping[str, Any]
@@ -50,7 +51,6 @@ class ClassifierSettings(Method):
     where: InitVar[str] = "classifier"
 
     def __post_init__(self, where: str) -> None:
-        """Refuse values out of range."""
         check_integer(f"{where}.num_steps", self.num_steps, low=1)
         check_integer(f"{where}.batch_size", self.batch_size, low=1)
         check_number(f"{where}.learning_rate", self.learning_rate, 0, 1, open_low=True)
@@ -73,7 +73,6 @@ class Supervised(MethodStage):
     Attributes:
         arm: How batches are mixed and images transformed.
         extra: The source of further images in a batch.
-        classifier: How it is trained.
     """
 
     name, version = "classifier", 2
@@ -133,10 +132,8 @@ class Classifier(Training):
 
     Args:
         network: Images `[B, C, H, W]` in [-1, 1] -> logits `[B, K]`.
-        settings: How it is trained.
         transform: Applied to every training image; None for none.
         mixing: (Images `[B, C, H, W]`, labels `[B]`) -> mixed images and probabilities `[B, K]`; None to mix nothing.
-        seed: Seed of both.
     """
 
     STREAMS = ("transform",)
@@ -171,7 +168,7 @@ class Classifier(Training):
         seed_global(stream_seed(self.seed, "dropout", step), self.device)  # as do networks
         loss = cross_entropy(self.network(images).float(), targets)
         self.expect_finite(loss)
-        if (step + 1) % LOG_EVERY == 0:
+        if (step + 1) % LOG_EVERY == 0:  # Lightning draws every 50th too
             self.log("train/loss", loss)
         return loss
 

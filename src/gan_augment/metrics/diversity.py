@@ -17,8 +17,8 @@ COLLAPSED = 0.6
 def class_diversity(images: ImageSet, num_classes: int | None = None) -> Tensor:
     """Measure the mean distance between two images of a class, for all classes or for the first few.
 
-    For n images x_i of D values in [0, 1]: the mean over all pairs i < j of sqrt(|x_i - x_j|^2 / D). Compared are the
-    first 500 images of the class.
+    For n images x_i of D values in [0, 1]: the mean over all pairs i < j of sqrt(|x_i - x_j|^2 / D). Only the
+    first 500 images of a class are compared.
 
     Returns:
         Float64 `[K]` in [0, 1], 0 where all images are the same; NaN for a class with fewer than two images.
@@ -28,10 +28,8 @@ def class_diversity(images: ImageSet, num_classes: int | None = None) -> Tensor:
         >>> class_diversity(ImageSet(images, torch.zeros(3).long(), ["any"]))
         tensor([0.6667], dtype=torch.float64)
     """
-    found = []
-    for label in range(num_classes or images.num_classes):  # one at a time: they may lie in a file and be many
-        found.append(_mean_distance(images.images[(images.labels == label).nonzero()[:, 0][:MAX_IMAGES]]))
-    return torch.stack(found)
+    labels = range(num_classes or images.num_classes)  # one at a time: images may lie in a file and be many
+    return torch.stack([_mean_distance(images.images[images.members(label)[:MAX_IMAGES]]) for label in labels])
 
 
 def _mean_distance(images: Tensor) -> Tensor:

@@ -129,7 +129,8 @@ def precision_recall(real: Tensor, generated: Tensor, k: int = NEIGHBOURS) -> di
     An image's ball reaches to its k-th nearest neighbour of its own kind. Precision is the share of generated images in
     the ball of a real one, recall that of real images in the ball of a generated one (Kynkaanniemi et al. 2019,
     equations 1 and 2); density is the mean number of real balls that a generated image is in, over k, and coverage the
-    share of real balls with a generated image (Naeem et al. 2020, section 3).
+    share of real balls with a generated image (Naeem et al. 2020, section 3). A ball includes its border, as in
+    equation 1; the code of Naeem et al., `prdc`, leaves it out, which differs only where distances are equal.
 
     Both samples, floats `[N, F]` and `[M, F]`, are cut to the smaller size, at most 5,000, because balls shrink as a
     sample grows. The images are drawn with a fixed seed, because the first ones may all be of one class.
@@ -213,7 +214,10 @@ def _measure(real: Features, generated: Features) -> dict[str, float | None]:
 
 
 def _refusal(names: list[str], fewest: int, pairs: Sequence[tuple[Features, Features]]) -> list[str]:
-    """Return a sentence, or none, on metrics that need more real and generated images than all, or those of a class."""
+    """Return a sentence on metrics that need more images than there are; none if there are enough.
+
+    It is over all images or, given a pair for each class, by class.
+    """
     refused = [(len(there), len(made)) for there, made in pairs if min(len(there), len(made)) < fewest]
     if not refused:
         return []

@@ -24,21 +24,23 @@ class Architecture(ABC):
         spectral_norm: Whether the discriminator's weights are divided by their largest singular values.
         batch_norm: Whether there is batch norm in the discriminator.
         batch_std: Whether the discriminator sees the standard deviation of its batch (`BatchStd`).
+        generator_batch_norm: Whether the generator has batch norm that a single image is too little for.
 
     Raises:
         ValueError: If a setting is out of range. Every whole number must be at least 1.
     """
 
     image_sizes = (8, 128)
-    spectral_norm = False  # these three are settings of the families that declare them
+    spectral_norm = False  # these four are settings of the families that declare them
     batch_norm = False
     batch_std = False
+    generator_batch_norm = False
 
     latent_dim: int = 100
 
     def __post_init__(self) -> None:
         for one in fields(self):
-            if one.type is int:
+            if one.type in (int, "int"):
                 check_integer(f"architecture.{one.name}", getattr(self, one.name), low=1)
 
     @abstractmethod
@@ -139,7 +141,8 @@ class Residual(nn.Module):
 
     def __init__(self, shortcut: nn.Module, residual: nn.Module) -> None:
         super().__init__()
-        self.shortcut, self.residual = shortcut, residual
+        self.shortcut = shortcut
+        self.residual = residual
 
     def forward(self, features: Tensor) -> Tensor:
         """Map feature maps `[B, C, H, W]` to the sum of both paths."""

@@ -87,7 +87,7 @@ class Unconditional(Conditioning):
 
 
 class PerClass(Conditioning):
-    """One unconditional GAN per class, side by side; a step without images of a class leaves its GAN unchanged."""
+    """One unconditional GAN per class; each sees only its images, and a step without any leaves it unchanged."""
 
     def generator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
         """Return one body per class."""
@@ -159,7 +159,8 @@ class LabelBehind(nn.Module):
 
     def __init__(self, embedding: nn.Module, network: nn.Module) -> None:
         super().__init__()
-        self.embedding, self.network = embedding, network
+        self.embedding = embedding
+        self.network = network
 
     def forward(self, inputs: Tensor, labels: Tensor) -> Tensor:
         """Map inputs `[B, F]` or `[B, C, H, W]` and labels `[B]` to the network's outputs."""

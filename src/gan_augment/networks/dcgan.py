@@ -31,7 +31,7 @@ class DCGAN(Architecture):
             size. Otherwise they are strided, and the largest feature maps have half the image's size.
 
     Raises:
-        ValueError: If a setting is out of range, or spectral norm is combined with batch norm.
+        ValueError: If a setting is out of range.
     """
 
     channels: int = 32
@@ -44,11 +44,6 @@ class DCGAN(Architecture):
     def __post_init__(self) -> None:
         check_integer("architecture.kernel_size", self.kernel_size, low=4, high=5)
         super().__post_init__()
-        if self.spectral_norm and self.batch_norm:
-            raise ValueError(
-                "architecture.batch_norm=True: batch norm undoes what spectral norm bounds: "
-                "set architecture.spectral_norm=false, or batch_norm=false"
-            )
 
     def generator(self, shape: ImageShape, num_inputs: int) -> nn.Module:
         """Return features `[B, num_inputs]` -> images `[B, C, H, W]` in [-1, 1]."""

@@ -33,8 +33,8 @@ class MLP(Architecture):
         for inputs, outputs in pairwise(widths):
             norm = [nn.BatchNorm1d(outputs)] if self.generator_batch_norm else []
             layers += [nn.Linear(inputs, outputs), *norm, nn.LeakyReLU(0.2)]
-        pixels = astuple(shape)
-        return nn.Sequential(*layers, nn.Linear(widths[-1], prod(pixels)), nn.Tanh(), nn.Unflatten(1, pixels))
+        sides = astuple(shape)
+        return nn.Sequential(*layers, nn.Linear(widths[-1], prod(sides)), nn.Tanh(), nn.Unflatten(1, sides))
 
     def discriminator(self, shape: ImageShape) -> FeatureExtractor:
         """Return images `[B, C, H, W]` -> features `[B, width]`."""

@@ -7,7 +7,8 @@ from typing import Any
 
 from gan_augment.records.record import leaves
 
-OF_THE_LAUNCH = ("seed", "study", "against", "paths", "choices")  # settings that describe no trial
+# Settings that describe no trial: of the whole study, or defaults of other settings.
+OF_THE_LAUNCH = ("seed", "spectral_norm", "study", "against", "paths", "choices")
 # Paths, ways of reading files and speed are no factors of a result. The report tells different images apart by their
 # fingerprints.
 NOT_A_FACTOR = (

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-SCHEMA = "1.6"
-STATUSES = ("ok", "diverged", "failed")
+SCHEMA = "1.7"
 
-# Words for a report, and what depends on when and how a trial was run: two runs of one study differ in it.
+# Words for a report, and what depends on when and how a trial was run: two runs of one study differ in it. With a dot
+# at the end, so that compared_x would not match.
 NOT_IN_RESULTS = ("compared.", "provenance.command.", "provenance.test_opened.")
 
 

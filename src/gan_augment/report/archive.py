@@ -46,13 +46,9 @@ SUFFIX = ".jsonl"
 def write_archive(
     launches: Sequence[Mapping[str, Any]], outcomes: Sequence[Outcome], samples: Mapping[str, Path], path: Path
 ) -> None:
-    """Write a study into one file, whole or not at all.
+    """Write a study into one file, which ends in `.jsonl`, whole or not at all; its folder must exist.
 
-    Args:
-        launches: The `study.json` of each launch.
-        outcomes: The outcomes of its trials.
-        samples: Trial -> its picture of samples, for the trials that have one.
-        path: The file, which ends in `.jsonl`; its folder must exist.
+    `launches` are the `study.json` of each launch, `samples` the pictures of samples of those trials that have one.
 
     Raises:
         ValueError: If the predictions of a trial cannot be read.
@@ -84,10 +80,7 @@ def write_archive(
 
 
 def read_archive(path: Path) -> tuple[list[dict[str, Any]], list[Outcome]]:
-    """Read a file from `write_archive`.
-
-    Returns:
-        The launches, and the outcomes in the order of the file.
+    """Read the launches and the outcomes, in the order of the file, from a file of `write_archive`.
 
     Raises:
         ValueError: If the file has a newer major schema or a damaged line.
@@ -164,7 +157,8 @@ def _test_set(ids: Sequence[int], labels: Sequence[int]) -> tuple[np.ndarray, np
 
 def _unpacked(text: str, num_images: int) -> np.ndarray:
     packed = np.frombuffer(base64.b64decode(text, validate=True), dtype=np.uint8)
-    if len(packed) != (due := (num_images + 7) // 8):
+    due = (num_images + 7) // 8
+    if len(packed) != due:
         raise ValueError(f"{num_images} test images take {due} bytes of answers, found {len(packed)}")
     return np.unpackbits(packed, count=num_images).astype(bool)
 

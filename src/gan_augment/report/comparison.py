@@ -54,6 +54,10 @@ CONTRASTS = (
     *((arm, "none") for arm in ("synthetic_only", "more_real", "oversampling", "mixup", "cutmix")),
 )
 
+LABELLED = "saw.labelled"
+OVERLAP = "provenance.overlap"
+POOL_IMAGES = "provenance.pool_images"
+SEEN_POOL = ["saw.pool_images", "saw.pool_labels"]
 GENERATORS = "provenance.stages.gan"
 AMOUNTS = ("synthesis.per_class", "synthesis.quotas")  # settings of how many images are drawn, not how
 PENALTY = "factors.penalty"
@@ -88,6 +92,22 @@ class Configuration:
     def with_results(self) -> pd.DataFrame:
         """The trials with a result."""
         return _with_results(self.trials)
+
+    @property
+    def overlap(self) -> float:
+        """Expected share of its training images that a split has in common with another one; 1 if unknown.
+
+        Training that sees the pool sees all images in every split.
+        """
+        counts = self.with_results.reindex(columns=[OVERLAP, LABELLED, POOL_IMAGES, *SEEN_POOL]).astype(float)
+        shares = counts[OVERLAP].fillna(counts[LABELLED] / (counts[LABELLED] + counts[POOL_IMAGES]))
+        return float(shares.fillna(1).mask(counts[SEEN_POOL].gt(0).any(axis=1), 1).max())
+
+    @property
+    def num_training_images(self) -> float:
+        """Number of images from which its labelled ones are drawn; nan if unknown."""
+        counts = self.with_results.reindex(columns=[LABELLED, POOL_IMAGES]).astype(float)
+        return float(counts.sum(axis=1, skipna=False).max())
 
     def label(self, known: Iterable[str] = ()) -> str:
         """Name the configuration without the `known` factors."""
@@ -201,17 +221,16 @@ def warnings(study: Study) -> list[str]:
     for one, base_name, bases in _planned(configurations(study), study.against):
         if not bases:
             said.append(f"{one.label()} is not compared with {base_name}: no trials with a result at the same setting")
-    # A reused stage may have been made by different code than the trial.
-    made = [c for c in columns_of(trials, "provenance.made.") if c.endswith(".commit")]
+    # A reused stage may have been made by other code than the trial, or with another number of threads.
+    made = columns_of(trials, "provenance.made.")
     same = {
-        "commits": ["provenance.commit", *made],
+        "commits": ["provenance.commit", *(c for c in made if c.endswith(".commit"))],
         "devices": ["costs.device"],
-        "numbers of threads": ["costs.threads"],
+        "numbers of threads": ["costs.threads", *(c for c in made if c.endswith(".threads"))],
     }
     same |= {f"versions of {c.removeprefix(VERSIONS)}": [c] for c in columns_of(trials, VERSIONS)}
     for what, columns in same.items():
-        found = [values_of(ok, c, unknown="unknown" if c not in made else None) for c in columns]
-        values = list(dict.fromkeys(value for one in found for value in one))
+        values = dict.fromkeys(v for c in columns for v in values_of(ok, c, None if c in made else "unknown"))
         if len(values) > 1:
             said.append(f"trials ran with different {what}: {', '.join(v[:12] for v in values)}")
     if "provenance.clean" in ok and (dirty := int(ok["provenance.clean"].eq(False).sum())):

@@ -19,7 +19,6 @@ from gan_augment.report.verdict import in_words, verdict
 if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `--help` answers at once
     import pandas as pd
 
-FEW_IMAGES = 2000  # below, the interval for new images decides: chance in the choice of test images is not small
 VALIDATION_ACCURACY = "metrics.validation.accuracy"
 
 
@@ -40,7 +39,7 @@ class Contrast:
         per_class: Class -> difference in that class's accuracy, in points; only for accuracy.
         by_image: Points by which `one` is right more often than `base`, over all splits: one row per image, by its
             number and class; None if predictions are missing.
-        adjusted_p: p value of the deciding interval, adjusted for all `comparisons` of the report.
+        adjusted_p: p value of the estimate, adjusted for all `comparisons` of the report.
     """
 
     one: Configuration
@@ -75,30 +74,20 @@ class Contrast:
         return self.estimate.interval() if self.estimate.images else None
 
     @property
-    def decides_for_new_images(self) -> bool:
-        """Whether the verdict is on new images rather than on these test images."""
-        return self.new_images is not None and self.num_images < FEW_IMAGES
-
-    @property
-    def deciding(self) -> Estimate:
-        """The estimate whose interval decides the verdict."""
-        return self._in_scope(self.estimate)
-
-    def _in_scope(self, estimate: Estimate) -> Estimate:
-        return estimate if self.decides_for_new_images else estimate.on_these_images
+    def scope(self) -> str:
+        """What the verdict speaks for: which test images, and which labelled ones."""
+        if self.estimate.beyond_these_labels:
+            return "for new images" if self.estimate.images else f"on these {self.part} images"
+        number = self.one.num_training_images
+        these = f"these {number:,.0f}" if number > 0 else "the same"
+        images = "for new test images and" if self.estimate.images else f"on these {self.part} images for"
+        return f"{images} other choices among {these} training images"
 
     @property
     def is_better(self) -> bool:
         """Whether the verdict is *better*."""
-        _, low, _, num_pairs = self.deciding.interval()
+        _, low, _, num_pairs = self.estimate.interval()
         return num_pairs >= statistics.MIN_PAIRS and low > 0 and self.adjusted_p <= statistics.LEVEL
-
-    @property
-    def bootstrap(self) -> Interval | None:
-        """Bootstrap interval on these test images; None with few pairs or without spread."""
-        if len(self.differences) < statistics.MIN_BOOTSTRAP_PAIRS or not self.estimate.split_variance:
-            return None
-        return statistics.bootstrap_interval(self.differences)
 
     @property
     def sign_flip_p(self) -> float:
@@ -107,23 +96,23 @@ class Contrast:
 
     def pairs_to_detect(self, points: float) -> float:
         """Plan a study like this one: pairs that detect a gain, corrected for all comparisons; nan if unknown."""
-        n, deciding = len(self.differences), self.deciding
-        if n < 2 or not deciding.split_variance:
+        n, found = len(self.differences), self.estimate
+        if n < 2 or not found.spread:
             return math.nan
-        sd, images = math.sqrt(n * deciding.split_variance), deciding.images.variance if deciding.images else 0.0
-        return statistics.pairs_to_detect(points, sd, images, self.comparisons)
+        sd, images = math.sqrt(n * found.spread), found.images.variance if found.images else 0.0
+        overlap = found.overlap if found.beyond_these_labels else 0.0
+        return statistics.pairs_to_detect(points, sd, images, self.comparisons, overlap)
 
     @property
     def sentence(self) -> str:
         """The verdict."""
         resolution = 100 / self.num_images if self.metric == ACCURACY else math.nan
-        scope = "for new images" if self.decides_for_new_images else f"on these {self.part} images"
-        said = verdict(self.deciding.interval(), self.unit, resolution, scope, self.adjusted_p, self.comparisons)
+        said = verdict(self.estimate.interval(), self.unit, resolution, self.scope, self.adjusted_p, self.comparisons)
         lost = {status: self.one.count(status) + self.base.count(status) for status in ("diverged", "failed")}
         if any(lost.values()):
             said += f"; left out: {', '.join(f'{number} {status}' for status, number in lost.items() if number)}"
         if self.with_diverged:
-            (mean, bounds), n = in_words(self._in_scope(self.with_diverged).interval()), self.with_diverged.num_pairs
+            (mean, bounds), n = in_words(self.with_diverged.interval()), self.with_diverged.num_pairs
             said += f"; with diverged trials as if without synthetic images, like {self.base.arm}: {mean} points"
             said += (f", 95 % interval {bounds}" if bounds else "") + f", {n} {self.unit}{'s' * (n != 1)}"
         return said
@@ -155,7 +144,7 @@ def contrasts(study: Study) -> list[Contrast]:
     # measure only if the trial has the measure.
     made = [contrast for contrast in made if contrast.metric == ACCURACY or contrast.estimate.num_pairs]
     made = sorted(made, key=lambda contrast: list(metrics).index(contrast.metric))
-    adjusted = statistics.holm([contrast.deciding.p_value for contrast in made])
+    adjusted = statistics.holm([contrast.estimate.p_value for contrast in made])
     return [replace(c, adjusted_p=p, comparisons=len(made)) for c, p in zip(made, adjusted, strict=True)]
 
 
@@ -186,6 +175,8 @@ def _compare(study: Study, one: Configuration, base: Configuration, metrics: Map
     classes = columns_of(one.with_results, PER_CLASS)
     points = base.points([*metrics, *classes], by)
     differences = one.points([*metrics, *classes], by) - points
+    # Training seeds under one split say nothing of other labelled images, and the verdict says so.
+    overlap = max(one.overlap, base.overlap) if unit == "split" else 0.0
     count_diverged = one.count("diverged") and one.has_generator and not base.has_generator
     try:
         (images, labels), why = _image_differences(study, one, base, by), ""
@@ -200,7 +191,8 @@ def _compare(study: Study, one: Configuration, base: Configuration, metrics: Map
         with_diverged = None
         if count_diverged:
             zeros = None if rows is None else _counting_diverged(rows, one, units, by)
-            with_diverged = _estimate(_counting_diverged(values.to_frame(), one, units, by)[metric], zeros, strata)
+            counted = _counting_diverged(values.to_frame(), one, units, by)[metric]
+            with_diverged = _estimate(counted, zeros, strata, overlap)
         made.append(
             Contrast(
                 one=one,
@@ -210,7 +202,7 @@ def _compare(study: Study, one: Configuration, base: Configuration, metrics: Map
                 part=study.part,
                 unit=unit,
                 differences=values.to_numpy(),
-                estimate=_estimate(values, rows, strata),
+                estimate=_estimate(values, rows, strata, overlap),
                 no_new_images=reason,
                 num_images=float(one.with_results[NUM_IMAGES].astype(float).mean()),
                 with_diverged=with_diverged,
@@ -221,9 +213,11 @@ def _compare(study: Study, one: Configuration, base: Configuration, metrics: Map
     return made
 
 
-def _estimate(differences: pd.Series, images: pd.DataFrame | None, strata: np.ndarray | None) -> Estimate:
+def _estimate(
+    differences: pd.Series, images: pd.DataFrame | None, strata: np.ndarray | None, overlap: float
+) -> Estimate:
     by_image = None if images is None else statistics.image_variance(images.to_numpy(), strata)
-    return statistics.estimate(differences.to_numpy(), by_image)
+    return statistics.estimate(differences.to_numpy(), by_image, overlap)
 
 
 def _counting_diverged(differences: pd.DataFrame, one: Configuration, units: pd.Index, by: str) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from gan_augment.report.comparison import Configuration, named, pairs
 from gan_augment.report.contrasts import Contrast
-from gan_augment.report.statistics import Interval, paired_interval
+from gan_augment.report.statistics import MIN_PAIRS, Interval, estimate, paired_interval
 from gan_augment.report.trials import ACCURACY, SPLIT_SEED
 
 if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `--help` answers at once
@@ -17,7 +18,7 @@ if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `
 
 BUDGET = "labels"  # per class
 DOSES = {"augmentation.share": "share of a batch that is extra", "synthesis.per_class": "synthetic images per class"}
-RESAMPLES = 2000
+GRID = 1000  # labels at which an arm and its base are compared
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Worth:
     base: str  # the arm that gets more labels
     budget: int  # labels per class of `arm`
     labels: float  # additional labels per class; 0 or fewer if the arm is not better
-    low: float  # lower bound of the 95 % interval
+    low: float  # lower bound of the 95 % interval, on these test images; nan with a single split
     high: float  # upper bound
     least: int  # the smallest budget of the study minus `budget`, at most 0; values that small are "at most"
     most: int  # the largest budget of the study minus `budget`; values that large are "at least"
@@ -60,10 +61,10 @@ class Worth:
                 return f"at least {self.most}"
             return f"at most {self.least}" if value < self.least + 1e-6 else f"{value:.2g}"
 
-        if self.num_splits < 2:
-            return f"{start} {more(self.labels)} more"
+        if self.num_splits < MIN_PAIRS:
+            return f"{start} {more(self.labels)} more (no interval: {self.num_splits} splits; run at least {MIN_PAIRS})"
         bounds = f"95 % interval {more(self.low)} to {more(self.high)}"
-        return f"{start} {more(self.labels)} more, {bounds} ({self.num_splits} splits)"
+        return f"{start} {more(self.labels)} more, {bounds}, on these test images ({self.num_splits} splits)"
 
 
 def budget_curves(found: list[Configuration]) -> dict[str, list[Curve]]:
@@ -104,7 +105,7 @@ def dose_curves(compared: list[Contrast]) -> dict[str, dict[str, dict[float, Int
     """Collect the gains of a study that sweeps the number of synthetic images, or their share.
 
     Returns:
-        Dose -> comparison -> value of the dose -> difference in accuracy with its deciding interval, for comparisons
+        Dose -> comparison -> value of the dose -> difference in accuracy with its interval, for comparisons
         with two or more doses.
     """
     found: dict[str, dict[str, dict[float, Interval]]] = {}
@@ -113,7 +114,7 @@ def dose_curves(compared: list[Contrast]) -> dict[str, dict[str, dict[float, Int
             value = c.one.setting.get(dose)
             if isinstance(value, int | float) and c.metric == ACCURACY and c.one.arm != c.base.arm:
                 name = f"{c.one.label([dose])} against {c.base.label(c.one.setting)}"
-                found.setdefault(title, {}).setdefault(name, {})[value] = c.deciding.interval()
+                found.setdefault(title, {}).setdefault(name, {})[value] = c.estimate.interval()
     kept = {
         title: {name: dict(sorted(gains.items())) for name, gains in curves.items() if len(gains) > 1}
         for title, curves in found.items()
@@ -125,8 +126,9 @@ def worth_in_labels(arm: Curve, base: Curve) -> list[Worth]:
     """Compute for each budget how many more labels per class the base arm needs to do as well.
 
     The base's mean accuracies are made to rise with the labels (isotonic regression) and interpolated between budgets
-    on a straight line over the logarithm of the labels. The interval is from a percentile bootstrap over the splits
-    (Efron 1979): with few splits it is too narrow, and it never leaves the range of budgets that the study tried.
+    on a straight line over the logarithm of the labels. The interval has every number of labels at which Student's t
+    test over the splits finds no difference between the arm and the base, interpolated split by split; it never leaves
+    the range of budgets that the study tried.
 
     Returns:
         An answer for each budget that both have, except the base's largest; for the same split seeds.
@@ -138,14 +140,25 @@ def worth_in_labels(arm: Curve, base: Curve) -> list[Worth]:
         if both.empty:
             continue
         table = both.to_numpy(dtype=float)
-        drawn = np.random.default_rng(0).integers(len(table), size=(RESAMPLES, len(table)))
-        all_means = (table.mean(axis=0), *table[drawn].mean(axis=1))
-        labels, *resampled = np.array([_labels_for(means[-1], budgets, means[:-1]) for means in all_means]) - budget
-        low, high = np.quantile(resampled, [0.025, 0.975])
-        least, most = (int(limit - budget) for limit in (budgets[0], budgets[-1]))
-        values = (float(labels), float(low), float(high))
+        labels = _labels_for(table[:, -1].mean(), budgets, table[:, :-1].mean(axis=0))
+        low, high = _labels_between(table[:, -1], budgets, table[:, :-1], labels)
+        start, (least, most) = float(budget), (int(limit - budget) for limit in (budgets[0], budgets[-1]))
+        values = (labels - start, low - start, high - start)
         answers.append(Worth(arm.arm, base.arm, int(budget), *values, least, most, len(table)))
     return answers
+
+
+def _labels_between(
+    accuracies: np.ndarray, budgets: np.ndarray, of_base: np.ndarray, labels: float
+) -> tuple[float, float]:
+    """Return the bounds of the budgets at which a base, `[splits, budgets]`, is as accurate, around `labels`."""
+    if len(accuracies) < 2:
+        return math.nan, math.nan
+    grid = np.geomspace(budgets[0], budgets[-1], GRID)
+    at_grid = np.array([np.interp(np.log(grid), np.log(budgets), row) for row in of_base])
+    intervals = [estimate(differences).interval() for differences in (accuracies[:, None] - at_grid).T]
+    equal = grid[[one.low <= 0 <= one.high for one in intervals]]
+    return min([labels, *equal]), max([labels, *equal])
 
 
 def _labels_for(accuracy: float, budgets: np.ndarray, accuracies: np.ndarray) -> float:

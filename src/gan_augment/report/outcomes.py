@@ -100,6 +100,8 @@ def _stored_answers(path: Path) -> Answers:
     try:
         with path.open("rb") as file, np.load(file) as stored:
             ids, labels = stored["ids"], stored["labels"]
-            return Answers(ids, labels, stored["probabilities"].argmax(axis=1) == labels)
+            # Earlier versions stored no classes, and float16 makes some probabilities equal.
+            predicted = stored["predicted"] if "predicted" in stored else stored["probabilities"].argmax(axis=1)
+            return Answers(ids, labels, predicted == labels)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         raise NoPredictionsError(f"the predictions of {path.parent.name} cannot be read") from None

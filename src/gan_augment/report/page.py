@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import argparse
 import base64
-import os
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gan_augment.errors import user_errors
 from gan_augment.records.record import write_whole
 from gan_augment.report import comparison, tables, wording
 from gan_augment.report.archive import SUFFIX, write_archive
 from gan_augment.report.comparison import Configuration
-from gan_augment.report.contrasts import FEW_IMAGES, contrasts
+from gan_augment.report.contrasts import contrasts
 from gan_augment.report.curves import budget_curves, dose_curves, worths
 from gan_augment.report.prediction import Point, predictions
 from gan_augment.report.trials import ACCURACY, RESULT, Study, collect, columns_of, facts
@@ -61,15 +60,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--detect", type=_points, metavar="POINTS", help="print how many splits would detect this gain")
     arguments = parser.parse_args(argv)
-    try:
+    with user_errors(parser.prog):
         study = collect(arguments.studies)
         output = arguments.output or _report_folder(arguments.studies[0])
         path = _write(study, output, arguments.detect or DETECT, arguments.keep)
-    except (ValueError, OSError) as error:
-        if os.environ.get("HYDRA_FULL_ERROR") == "1":
-            raise
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        sys.exit(1)
     from rich.console import Console
 
     from gan_augment.report.terminal import print_report
@@ -144,13 +138,12 @@ def _write(study: Study, output: Path, detect: float = DETECT, keep: Path | None
         part=study.part,
         verdicts=wording.verdicts(study, compared),
         without_new_images=wording.without_new_images(compared),
-        remarks=wording.remarks(study, metrics, compared),
+        remarks=[wording.overlap_in_words(compared), *wording.remarks(study, metrics, compared)],
         notes=wording.notes(study),
         warnings=comparison.warnings(study),
         results=wording.results_in_words(study, metrics),
         explained=list(metrics.values()),
         detect=detect,
-        few_images=FEW_IMAGES,
         num_classes=len({name for classes in by_class.values() for name in classes}),
         doses=list(doses),
         worths=[worth.sentence for worth in worths(found)],

@@ -25,7 +25,8 @@ def spread(configuration: Configuration) -> Spread | None:
 
     The variance of a source's means, within one draw of the source before it, is its own variance plus that of the
     sources drawn anew within it, divided by their number of draws. From the innermost source outwards, the second part
-    is known and subtracted.
+    is known and subtracted. The variance of splits is that of independent ones: what splits of the same images vary by
+    is divided by the share that two of them do not have in common, where that is known.
 
     Returns:
         The standard deviations of the sources that vary, outermost first; a source that changes only with the one
@@ -52,6 +53,8 @@ def spread(configuration: Configuration) -> Spread | None:
         if sizes.nunique() > 1 or (number := int(sizes.iloc[0])) < 2:
             return None
         own = float(groups.var(ddof=1).mean())
-        deviations[name], numbers[name] = math.sqrt(max(own - known, 0.0)), number
+        # Splits that share a part of their images are more alike than independent ones.
+        unshared = 1 - configuration.overlap if name == "split" and configuration.overlap < 1 else 1.0
+        deviations[name], numbers[name] = math.sqrt(max(own - known, 0.0) / unshared), number
         values, known = groups.mean(), own / number
     return Spread(dict(reversed(deviations.items())), dict(reversed(numbers.items())))

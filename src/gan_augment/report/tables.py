@@ -21,8 +21,8 @@ if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `
 
 Row = dict[str, str]
 
-LAST_STAGES = ("classifier", "total")
-MAY_BE_EMPTY = ("95 %, new images", "bootstrap")  # columns of contrasts
+LAST_STAGES = ("classifier", "measures", "total")
+MAY_BE_EMPTY = ("95 %, new images",)  # columns of contrasts
 MAX_CLASSES = 100  # classes in a table; results.csv has all
 MAX_IMAGES = 8  # images named
 MAX_CONFUSED, LEAST_CONFUSED = 3, 1  # classes named at most, and the share of images, in per cent, that each needs
@@ -45,14 +45,11 @@ def contrast_rows(compared: Sequence[Contrast], detect: float) -> list[Row]:
 
 def _contrast_row(contrast: Contrast, detect: float) -> Row:
     mean, bounds = in_words(contrast.interval)
-    others = (contrast.new_images, contrast.bootstrap)
-    new_images, bootstrap = (in_words(interval)[1] if interval else "" for interval in others)
     return {
         "contrast": contrast.title,
         "difference (points)": mean or "-",
         f"95 %, these {contrast.part} images": bounds or "-",
-        "95 %, new images": new_images or "-",
-        "bootstrap": bootstrap or "-",
+        "95 %, new images": in_words(contrast.new_images)[1] if contrast.new_images else "-",
         "sign-flip p": in_digits(contrast.sign_flip_p, ".2g"),
         "pairs": str(contrast.estimate.num_pairs),
         f"pairs for {detect:g}": pairs_in_words(contrast.pairs_to_detect(detect)),
@@ -96,12 +93,12 @@ def class_rows(by_class: dict[str, dict[str, Interval]]) -> list[Row]:
 
 
 def generator_rows(study: Study, found: list[Configuration]) -> Iterator[Row]:
-    """Yield the mean of each metric, one column per generator, and one for as many real images if known."""
+    """Yield the mean of each metric, one column per generator, and one for images that the judge learned from."""
     columns = [c for c in columns_of(study.trials, GAN_METRICS) if "." not in c.removeprefix(GAN_METRICS)]
     metrics = {name: one.trials[columns] for name, one in generators(_measured(found, columns)).items()}
     real = study.trials.reindex(columns=[c.replace(GAN_METRICS, f"{GAN_METRICS}real.", 1) for c in columns])
     if real.notna().any(axis=None):
-        metrics["real training images"] = real.set_axis(columns, axis="columns")
+        metrics["real images that the judge learned from"] = real.set_axis(columns, axis="columns")
     means = {name: one.astype(float).mean() for name, one in metrics.items()}
     for c in columns if means else ():
         yield {"metric": c.removeprefix(GAN_METRICS)} | {name: in_digits(m[c], ".4g") for name, m in means.items()}
@@ -242,7 +239,7 @@ def memory_rows(found: list[Configuration], study: Study) -> list[Row]:
 
 
 def _stages(study: Study) -> list[str]:
-    """Return the stages with a recorded cost, in order; the classifier and the total come last."""
+    """Return the stages with a recorded cost, in order; classifier, measures and total come last."""
     stages = dict.fromkeys(c.removeprefix(SECONDS).rsplit(".", 1)[0] for c in columns_of(study.trials, SECONDS))
     return sorted(stages, key=lambda stage: LAST_STAGES.index(stage) if stage in LAST_STAGES else -1)
 

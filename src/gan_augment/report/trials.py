@@ -63,16 +63,10 @@ class Study:
 
 
 def collect(sources: Sequence[Path | str]) -> Study:
-    """Read the trials of one or more studies.
+    """Read the trials of one or more studies: folders, and `.jsonl` files that keep a study.
 
     The name of a trial is its identity. If it is found several times, one with status `ok` counts, preferably with its
-    answers to the test images.
-
-    Args:
-        sources: Study folders, and `.jsonl` files that keep a study.
-
-    Returns:
-        The study. If a launch names the requested trials, others in that folder are not covered.
+    answers to the test images. If a launch names the requested trials, others in its folder are not covered.
 
     Raises:
         ValueError: If a folder holds no records, a record or file cannot be read, or no requested trial has a record.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from gan_augment.report.comparison import Configuration, has_unequal_classes, pair_unit
-from gan_augment.report.contrasts import FEW_IMAGES, Contrast, choices
+from gan_augment.report.contrasts import Contrast, choices
 from gan_augment.report.statistics import MAX_PAIRS
 from gan_augment.report.trials import ACCURACY, ARM, BALANCED, SPLIT, Study
 
@@ -44,7 +44,7 @@ def plans(compared: list[Contrast], points: float) -> list[str]:
         sentence = f"about {n} {c.unit}s would detect a gain of {points:g} points at 80 % power"
         if n.startswith("over"):
             sentence = f"{n} {c.unit}s would be needed to detect a gain of {points:g} points"
-            if c.deciding.images:
+            if c.estimate.images:
                 sentence += f": more of them do not make up for having {c.num_images:.0f} test images"
         said.append(f"{c.title}: " + ("too few results to plan by" if n == "-" else sentence))
     return said
@@ -74,13 +74,10 @@ def results_in_words(study: Study, metrics: Mapping[str, str]) -> str:
 
 
 def without_new_images(compared: list[Contrast]) -> list[str]:
-    """Return which comparisons have no interval for new images, and why: one sentence for each reason.
-
-    With many test images that interval decides nothing, so it is mentioned only if the trials' answers are missing.
-    """
+    """Return which comparisons have no interval for new images, and why: one sentence for each reason."""
     reasons: dict[str, list[str]] = {}
     for c in compared:
-        if c.no_new_images and c.part == "test" and (c.num_images < FEW_IMAGES or c.by_image is None):
+        if c.no_new_images and c.part == "test":
             reasons.setdefault(c.no_new_images, []).append(c.title)
     said = []
     for reason, titles in reasons.items():
@@ -91,6 +88,19 @@ def without_new_images(compared: list[Contrast]) -> list[str]:
             "The verdict is for these test images; on others the difference varies more."
         )
     return said
+
+
+def overlap_in_words(compared: list[Contrast]) -> str:
+    """Return what splits have in common, and what follows for the intervals; empty without splits."""
+    overlaps = [c.estimate.overlap for c in compared if c.unit == "split" and len(c.differences)]
+    if not overlaps:
+        return ""
+    shares = dict.fromkeys(f"{100 * share:.2g}" for share in (min(overlaps), max(overlaps)))
+    return (
+        f"Two splits have about {' to '.join(shares)} % of the images that they train on in common. The intervals are "
+        "widened for this; where that would widen them too much, the verdict speaks only for other choices among the "
+        "same training images."
+    )
 
 
 def remarks(study: Study, metrics: Mapping[str, str], compared: list[Contrast]) -> list[str]:

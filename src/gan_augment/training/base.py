@@ -8,12 +8,11 @@ from torch import Tensor, nn
 
 from gan_augment.randomness import Stream
 
+LOG_EVERY = 50  # largest number of steps between two points of the curves
+
 
 class Training(L.LightningModule):
     """A training of a fixed number of steps, whose draws depend only on the seed and the step.
-
-    Args:
-        log_every_n_steps: Most steps between two points of the curves.
 
     Attributes:
         STREAMS: Names of the streams that it draws from.
@@ -27,16 +26,18 @@ class Training(L.LightningModule):
     CURVES: ClassVar[tuple[str, ...]] = ()
 
     finite: Tensor
-    points: Tensor
+    sums: Tensor
+    counts: Tensor
 
-    def __init__(self, seed: int, num_steps: int, log_every_n_steps: int = 50) -> None:
+    def __init__(self, seed: int, num_steps: int) -> None:
         super().__init__()
         self.seed = seed
-        self.log_every_n_steps = min(log_every_n_steps, num_steps)
+        self.log_every_n_steps = min(LOG_EVERY, num_steps)
         self.draws: dict[str, Stream] = {}
         self.last_points: dict[str, float] = {}
         self.register_buffer("finite", torch.tensor(True))
-        self.register_buffer("points", torch.zeros(2, len(self.CURVES)))  # the sums of values, and their numbers
+        self.register_buffer("sums", torch.zeros(len(self.CURVES)))
+        self.register_buffer("counts", torch.zeros(len(self.CURVES)))  # of the values in each sum
 
     def axis(self, step: int) -> int:
         """Return the position of a step on the axis of the curves."""
@@ -74,22 +75,23 @@ class Training(L.LightningModule):
 
     def add_points(self, values: Tensor, counted: Tensor | float = 1.0) -> None:
         """Add a value for each curve, `[len(CURVES)]`, to its next point; `counted` is 0 for curves without a value."""
-        self.points[0].add_(values)
-        self.points[1].add_(counted)
+        self.sums.add_(values)
+        self.counts.add_(counted)
 
     def draw_curves(self, step: int, **further: float) -> None:
         """Draw the mean of each curve since its last point, and further values, at the last step, `step`."""
-        totals = zip(self.CURVES, *self.points.tolist(), strict=True)
+        totals = zip(self.CURVES, *torch.stack([self.sums, self.counts]).tolist(), strict=True)
         self.last_points |= {name: total / count for name, total, count in totals if count}
         assert self.logger is not None
         self.logger.log_metrics({**self.last_points, **further}, step=self.axis(step))
-        self.points.zero_()
+        self.sums.zero_()
+        self.counts.zero_()
 
     @torch.no_grad()
     def update_average(
         self, average: nn.Module, current: nn.Module, images: int, images_seen: int, half_life: int, ramp_up: float
     ) -> None:
-        """Move a running average in place, `images` after its last move, towards the current network.
+        """Move a running average, in place, towards the current network. `images` were seen since its last move.
 
         After n images the average keeps 2^(-n / half-life) of what it was; the half-life is at most `ramp_up` times all
         `images_seen`, so that the start is forgotten. The statistics of batch norm are averages already and are copied.
