@@ -151,7 +151,9 @@ def test_sizes_below_one_are_refused(family, name):
 
 @pytest.mark.parametrize(("name", "family"), [("mlp", MLP), ("dcgan", DCGAN), ("resnet", ResNet), ("r3gan", R3GAN)])
 def test_each_option_stands_in_the_configuration_with_its_default(name, family):
-    node = OmegaConf.to_container(OmegaConf.load(CONF / "architecture" / f"{name}.yaml"))
+    config = OmegaConf.create({"architecture": OmegaConf.load(CONF / "architecture" / f"{name}.yaml")})
+    config.spectral_norm = OmegaConf.load(CONF / "config.yaml").spectral_norm
+    node = OmegaConf.to_container(config.architecture, resolve=True)
     assert build(node, "architecture", Architecture) == family()
     assert set(node) == {"_target_", *(field.name for field in dataclasses.fields(family))}
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from gan_augment.report.comparison import Configuration, named, pairs
 from gan_augment.report.contrasts import Contrast
-from gan_augment.report.statistics import MIN_PAIRS, Interval, estimate, paired_interval
+from gan_augment.report.statistics import MIN_PAIRS, Interval, paired_interval
 from gan_augment.report.trials import ACCURACY, SPLIT_SEED
 
 if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `--help` answers at once
@@ -152,12 +152,15 @@ def _labels_between(
     accuracies: np.ndarray, budgets: np.ndarray, of_base: np.ndarray, labels: float
 ) -> tuple[float, float]:
     """Return the bounds of the budgets at which a base, `[splits, budgets]`, is as accurate, around `labels`."""
+    from scipy.special import stdtrit
+
     if len(accuracies) < 2:
         return math.nan, math.nan
     grid = np.geomspace(budgets[0], budgets[-1], GRID)
     at_grid = np.array([np.interp(np.log(grid), np.log(budgets), row) for row in of_base])
-    intervals = [estimate(differences).interval() for differences in (accuracies[:, None] - at_grid).T]
-    equal = grid[[one.low <= 0 <= one.high for one in intervals]]
+    differences, n = accuracies[:, None] - at_grid, len(accuracies)
+    half = stdtrit(n - 1, 0.975) * differences.std(axis=0, ddof=1) / math.sqrt(n)
+    equal = grid[np.abs(differences.mean(axis=0)) <= half]
     return min([labels, *equal]), max([labels, *equal])
 
 
