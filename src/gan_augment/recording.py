@@ -19,7 +19,7 @@ from gan_augment.stages import Output
 from gan_augment.training.hardware import Events
 
 SUMMARY = ("accuracy", "balanced_accuracy", "macro_f1", "nll")  # in TensorBoard
-MADE = ("commit", "clean", "threads")  # what the record says of how a stage was made; null if not known
+MADE = ("commit", "clean", "threads")  # recorded for each stage; null where unknown
 
 
 def make_record(

@@ -114,9 +114,9 @@ def export(options: Mapping[str, Any], given: Sequence[str]) -> str:
     record = read_record(of_trial) if of_trial.exists() else None
     generator, teacher, teacher_hash = Generator.load(checkpoint, device), None, "none"
     if settings.asks_teacher:
-        beside = checkpoint.with_name("teacher.pt")
-        path = beside if options["teacher"] is None else Path(options["teacher"]).expanduser()
-        if path is beside and not path.exists():
+        usual = checkpoint.with_name("teacher.pt")
+        path = usual if options["teacher"] is None else Path(options["teacher"]).expanduser()
+        if path is usual and not path.exists():
             raise ValueError(
                 "selection=confident, but there is no teacher.pt next to the generator: name one with teacher=..."
             )

@@ -114,13 +114,16 @@ def test_an_arm_that_sees_the_pool_has_all_its_images_in_every_split(tmp_path, s
 
 @pytest.mark.parametrize(
     ("provenance", "overlap", "said"),
-    [({"pool_images": 950}, 0.05, "for new images"), ({}, 1, "other choices among the same training images")],
+    [({"pool_images": 950}, 0.05, "for new images"), ({}, math.nan, "other choices among the same training images")],
 )
 def test_of_an_older_record_the_overlap_follows_from_its_counts(tmp_path, provenance, overlap, said):
     folder, _ = answered(tmp_path, {"none": 0.5, "gan": 0.8}, provenance={"overlap": None, **provenance})
     contrast = compare(folder)["gan against none"]
-    assert contrast.estimate.overlap == overlap
+    assert contrast.estimate.overlap == pytest.approx(overlap, nan_ok=True)
     assert said in contrast.sentence
+    page = in_one_line(write_report([folder]).read_text())
+    assert ("Two splits have about 5 % of the images" in page) == (overlap == 0.05)
+    assert ("The records do not say how many of the images" in page) == math.isnan(overlap)
 
 
 def test_the_page_says_what_splits_have_in_common(tmp_path):

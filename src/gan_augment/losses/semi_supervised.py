@@ -50,7 +50,7 @@ def feature_matching(real: Tensor, fake: Tensor) -> Tensor:
 def conditional_entropy(logits: Tensor) -> Tensor:
     """Reward confident predictions: the mean entropy of the K class probabilities (Dai et al. 2017, eq. 9).
 
-    It lies in [0, log K], in nats; the images are real ones without labels.
+    The result is in nats, between 0 and log K. The logits are those of real images without labels.
 
     Example:
         >>> round(conditional_entropy(torch.zeros(1, 2)).item(), 4)
@@ -62,8 +62,8 @@ def conditional_entropy(logits: Tensor) -> Tensor:
 def pull_away(features: Tensor) -> Tensor:
     """Make generated images differ: the mean squared cosine between the features of two (Zhao et al. 2017, eq. 4).
 
-    It lies in [0, 1]; features are `[B, F]`, B at least 2. Dai et al. 2017, section 5, use it to spread the generator
-    over the low-density regions between classes.
+    The result is between 0 and 1. Features are `[B, F]`, B at least 2. Dai et al. 2017, section 5, use it to
+    spread the generator over the low-density regions between classes.
 
     Example:
         >>> pull_away(torch.tensor([[2.0, 0.0], [0.0, 1.0]])).item(), round(pull_away(torch.ones(2, 3)).item(), 4)

@@ -171,8 +171,8 @@ def pgd(network: nn.Module, images: Tensor, labels: Tensor, radius: float, steps
     r"""Attack by projected gradient descent from a random start, in the maximum norm (Madry et al. 2018).
 
     $x_{t+1} = \Pi(x_t + s\,\mathrm{sign}\,\nabla_x \ell(f(x_t), y))$, where $\Pi$ projects on the images that differ
-    from $x$ by at most $r$ in each pixel and lie in the pixel range, and $s = 2.5\,r / \mathrm{steps}$. Draws,
-    `[B, C, H, W]` in [0, 1], say where in the ball to start.
+    from $x$ by at most $r$ in each pixel and lie in the pixel range, and $s = 2.5\,r / \mathrm{steps}$. The draws,
+    `[B, C, H, W]` in [0, 1], choose where in the ball to start.
     """
     low, high = (images - 2 * radius).clamp_min(-1), (images + 2 * radius).clamp_max(1)
     found = (images + 2 * radius * (2 * draws - 1)).clamp(low, high)

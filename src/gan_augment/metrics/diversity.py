@@ -28,7 +28,7 @@ def class_diversity(images: ImageSet, num_classes: int | None = None) -> Tensor:
         >>> class_diversity(ImageSet(images, torch.zeros(3).long(), ["any"]))
         tensor([0.6667], dtype=torch.float64)
     """
-    labels = range(num_classes or images.num_classes)  # one at a time: images may lie in a file and be many
+    labels = range(num_classes or images.num_classes)  # class by class, so that a large file is not read whole
     return torch.stack([_mean_distance(images.images[images.members(label)[:MAX_IMAGES]]) for label in labels])
 
 

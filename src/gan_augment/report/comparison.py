@@ -95,13 +95,13 @@ class Configuration:
 
     @property
     def overlap(self) -> float:
-        """Expected share of its training images that a split has in common with another one; 1 if unknown.
+        """Expected share of its training images that a split has in common with another one; nan if unknown.
 
         Training that sees the pool sees all images in every split.
         """
         counts = self.with_results.reindex(columns=[OVERLAP, LABELLED, POOL_IMAGES, *SEEN_POOL]).astype(float)
         shares = counts[OVERLAP].fillna(counts[LABELLED] / (counts[LABELLED] + counts[POOL_IMAGES]))
-        return float(shares.fillna(1).mask(counts[SEEN_POOL].gt(0).any(axis=1), 1).max())
+        return float(shares.mask(counts[SEEN_POOL].gt(0).any(axis=1), 1).max(skipna=False))
 
     @property
     def num_training_images(self) -> float:

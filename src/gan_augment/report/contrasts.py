@@ -176,7 +176,7 @@ def _compare(study: Study, one: Configuration, base: Configuration, metrics: Map
     points = base.points([*metrics, *classes], by)
     differences = one.points([*metrics, *classes], by) - points
     # Training seeds under one split say nothing of other labelled images, and the verdict says so.
-    overlap = max(one.overlap, base.overlap) if unit == "split" else 0.0
+    overlap = float(np.maximum(one.overlap, base.overlap)) if unit == "split" else 0.0  # nan if either is unknown
     count_diverged = one.count("diverged") and one.has_generator and not base.has_generator
     try:
         (images, labels), why = _image_differences(study, one, base, by), ""

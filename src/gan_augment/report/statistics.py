@@ -54,7 +54,7 @@ class Estimate:
         mean, num_pairs: As in an `Interval`.
         spread: Variance of the differences over n, s^2 / n; nan with fewer than two pairs.
         images: The variance from the choice of test images; None to leave it out.
-        overlap: Expected share rho of its training images that a split has in common with another one, in [0, 1].
+        overlap: Expected share rho of its training images that a split has in common with another one; nan if unknown.
     """
 
     mean: float
@@ -139,7 +139,7 @@ class Estimate:
 def estimate(
     differences: Sequence[float] | np.ndarray, images: ImageVariance | None = None, overlap: float = 0.0
 ) -> Estimate:
-    """Estimate a mean difference from pairs `[n]`, in points; `images` makes it one on new images.
+    """Estimate a mean difference from pairs `[n]`, in points; with `images`, the estimate is for new images.
 
     Differences that are equal up to rounding errors have a variance of 0.
 

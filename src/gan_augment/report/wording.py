@@ -92,14 +92,17 @@ def without_new_images(compared: list[Contrast]) -> list[str]:
 
 def overlap_in_words(compared: list[Contrast]) -> str:
     """Return what splits have in common, and what follows for the intervals; empty without splits."""
-    overlaps = [c.estimate.overlap for c in compared if c.unit == "split" and len(c.differences)]
+    overlaps = sorted(c.estimate.overlap for c in compared if c.unit == "split" and len(c.differences))
     if not overlaps:
         return ""
-    shares = dict.fromkeys(f"{100 * share:.2g}" for share in (min(overlaps), max(overlaps)))
+    if any(map(math.isnan, overlaps)):
+        start = "The records do not say how many of the images that they train on two splits have in common."
+    else:
+        shares = " to ".join(dict.fromkeys(f"{100 * share:.2g}" for share in (overlaps[0], overlaps[-1])))
+        start = f"Two splits have about {shares} % of the images that they train on in common."
     return (
-        f"Two splits have about {' to '.join(shares)} % of the images that they train on in common. The intervals are "
-        "widened for this; where that would widen them too much, the verdict speaks only for other choices among the "
-        "same training images."
+        f"{start} The intervals are widened for common images; where that would widen them too much, or their number "
+        "is unknown, the verdict speaks only for other choices among the same training images."
     )
 
 
