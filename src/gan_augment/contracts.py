@@ -118,6 +118,14 @@ class Plan:
         """The images of the pool, without their labels, if the arm sees them."""
         return self.views.pool if self.config.arm.sees == "pool_images" else None
 
+    def lasts(self, extra: Extra) -> dict[str, Stage]:
+        """Plan the last stage of the arm, by its role: it trains the classifier or, without one, makes images."""
+        if self.config.parts["classifier"] is not None:
+            return {"classifier": self.method(self.config.arm, extra)}
+        if extra.generated is None:
+            raise ValueError("classifier=none trains a generator alone, but this arm has none: use augmentation=gan")
+        return {extra.generated.name: extra.generated}
+
     def teacher(self) -> Stage:
         """Plan the method that labels images: the arm's teacher, or the arm itself without a generator."""
         arm = self.config.arm

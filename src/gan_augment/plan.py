@@ -28,7 +28,6 @@ class Trial:
         needed: The stages of its result by role, each after its inputs: the last trains the classifier or, without one,
             makes the synthetic images.
         stages: These, then the stages of the measures.
-        notes: Sentences that a reader of the results must know.
     """
 
     reads = ("data", "labels", "imbalance", "validation_per_class", "seeds.split", "trainer")
@@ -39,7 +38,12 @@ class Trial:
     measures: Mapping[str, Measure]
     needed: Mapping[str, Stage]
     stages: Mapping[str, Stage]
-    notes: tuple[str, ...]
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences that a reader of the results must know."""
+        of_measures = (note for one in self.config.measures.values() for note in one.notes(self.split, self.stages))
+        return (*self.source.notes, *of_measures, *[*self.needed.values()][-1].notes)
 
     @cached_property
     def factors(self) -> dict[str, Any]:
@@ -72,15 +76,7 @@ def plan_trial(settings: Mapping[str, Any]) -> Trial:
     if len(watches) > 1:
         raise ValueError("several measures follow the generator while it trains: set every of all but one to null")
     plan = Plan(config, Views(split, config.arm.sees, config.split.seed), *watches)
-    extra = plan_extra(plan)
-    has_classifier = config.parts["classifier"] is not None
-    if has_classifier:
-        last = plan.method(config.arm, extra)
-    elif extra.generated is not None:
-        last = extra.generated
-    else:
-        raise ValueError("classifier=none trains a generator alone, but this arm has none: use augmentation=gan")
-    lasts = {"classifier" if has_classifier else last.name: last}
+    lasts = plan.lasts(plan_extra(plan))
     needed = in_order(**lasts)
     measures = {}
     for name, one in config.measures.items():
@@ -90,9 +86,8 @@ def plan_trial(settings: Mapping[str, Any]) -> Trial:
     stages = in_order(**lasts)
     for stage in stages.values():
         stage.check()
-    if not config.open_test and has_classifier and not len(split.validation):
+    if not config.open_test and "classifier" in lasts and not len(split.validation):
         raise ValueError(
             "open_test=false, but there are no validation images: the classifier would not be evaluated at all"
         )
-    notes = (*source.notes, *(note for one in config.measures.values() for note in one.notes(split, stages)))
-    return Trial(config, source, split, measures, needed, stages, (*notes, *last.notes))
+    return Trial(config, source, split, measures, needed, stages)
