@@ -260,7 +260,7 @@ def test_every_arm_runs_and_says_what_it_saw(cli, tmp_path):
 
 
 def test_a_study_that_was_killed_goes_on_where_it_was(cli, tmp_path):
-    command = (*STUDY, "seed=0", "generator.images_seen=16000")
+    command = (*STUDY, "seed=0", "generator.images_seen=4800")
     process = start(*command, f"paths.output_dir={tmp_path / 'killed'}", start_new_session=True)
     killed = tmp_path / "killed"
     while not (list(killed.glob("store/gan/*.partial")) and records(killed / "studies" / "digits")):
@@ -747,14 +747,16 @@ def test_every_recipe_runs(cli, shared_outputs, recipe, mnist_folder, photograph
     tiny += ["validation_per_class=20"] if "validation_per_class" in text else []
     tiny += [setting.format(photographs=photographs) for setting in FOR_RECIPES.get(recipe, ())]
     folders = (f"paths.data_dir={mnist_folder}", f"paths.output_dir={shared_outputs}")
-    seeds = ("seed=0", "seeds.split=0")
-    with monkeypatch.context() as patch:  # all of its trials can be planned
-        patch.setattr("hydra_plugins.study_sweeper.StudySweeper.sweep", lambda self, arguments: None)
-        said = cli("-m", f"experiment={recipe}", *seeds, *tiny, *folders).out
-    assert f"study {recipe}: " in said
+    seeds, first = ("seed=0", "seeds.split=0"), first_values(recipe)
+    if first:  # all of its trials can be planned
+        with monkeypatch.context() as patch:
+            patch.setattr("hydra_plugins.study_sweeper.StudySweeper.sweep", lambda self, arguments: None)
+            said = cli("-m", f"experiment={recipe}", *seeds, *tiny, *folders).out
+        assert f"study {recipe}: " in said
 
-    ended = cli("-m", f"experiment={recipe}", *first_values(recipe), *seeds, *tiny, *folders)
+    ended = cli("-m", f"experiment={recipe}", *first, *seeds, *tiny, *folders)
     assert ended.code == 0, ended.err
+    assert f"study {recipe}: " in ended.out
     folder = shared_outputs / "studies" / recipe
     found = records(folder)
     assert sorted(found) == sorted(json.loads((folder / "study.json").read_text())["requested"])
@@ -849,7 +851,7 @@ def test_a_sweep_over_parts_of_a_gan_is_compared_part_by_part(cli, tmp_path):
         ),
         *(
             "augmentation=none,gan",
-            "seed=0,1",
+            "seed=0",
             "generator.images_seen=640",
             "synthesis.per_class=4",
             "classifier.num_steps=5",
@@ -860,7 +862,7 @@ def test_a_sweep_over_parts_of_a_gan_is_compared_part_by_part(cli, tmp_path):
         *("trainer.num_threads=1", f"paths.output_dir={tmp_path}"),
     )
     assert ended.code == 0, ended.err
-    assert "study which: 10 trials" in ended.out  # two without a GAN, whatever the GAN is
+    assert "study which: 5 trials" in ended.out  # one without a GAN, whatever the GAN is
     page = (tmp_path / "studies" / "which" / "report" / "report.html").read_text()
     assert "gan (loss=hinge, discriminator_augmentation=diffaugment" in page
 

@@ -8,6 +8,7 @@ import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import takewhile
 from pathlib import Path
 
@@ -145,6 +146,7 @@ def _comment(lines: Sequence[str], node: yaml.Node, first: int) -> str:
     return " ".join(line.strip().removeprefix("# ") for line in reversed(above))
 
 
+@cache  # Hydra asks for it with every job
 def help_text(conf: Path) -> str:
     """Return the groups with their members and the options, under the title of each section."""
     lines: list[str] = []
