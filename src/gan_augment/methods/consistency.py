@@ -1,4 +1,4 @@
-"""Consistency training: the discriminator of the semi-supervised GAN, trained alike on real images, without the GAN."""
+"""Consistency training: the discriminator of the semi-supervised GAN learns from real images alone, without the GAN."""
 
 import copy
 from collections.abc import Mapping
@@ -86,7 +86,7 @@ class ConsistencyMethod(Method):
     sees = "pool_images"
 
     def stage(self, plan: Plan, arm: Arm, extra: Extra) -> "ConsistencyStage":
-        """Plan the stage that trains the classifier; raise a ValueError if it cannot learn from all the arm has."""
+        """Plan the stage that trains the classifier; raise a ValueError if the arm has more to learn from."""
         of_gan = plan.config.part("semi_supervised", ConsistencySettings)
         settings = ConsistencySettings(**{one.name: getattr(of_gan, one.name) for one in fields(ConsistencySettings)})
         return ConsistencyStage.plan_arm(plan, arm, extra, settings)
@@ -95,8 +95,8 @@ class ConsistencyMethod(Method):
 class Consistency(Training):
     """A classifier that learns from labelled images and the pool, under manual optimisation.
 
-    The loss is the cross-entropy of labelled images, and on the pool the conditional entropy and the virtual
-    adversarial loss towards the running average.
+    The loss is the cross-entropy of labelled images, plus two terms for the pool: the conditional entropy, and the
+    virtual adversarial loss (Miyato et al. 2018) with the running average as target (Tarvainen and Valpola 2017).
 
     Args:
         network: Images `[B, C, H, W]` in [-1, 1] -> logits `[B, K]`.
