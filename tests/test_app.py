@@ -225,7 +225,9 @@ EVERY_ARM = {
     "placebo": (0, 0, WITH_GAN),
     "synthetic_only": (0, 0, WITH_GAN),
     "semi_supervised": (POOL, 0, WITHOUT),
+    "consistency": (POOL, 0, WITHOUT),
     "pseudo_label": (POOL, 0, WITHOUT | LABELLING),
+    "pseudo_label_gan": (POOL, 0, WITHOUT | LABELLING),
     "gan_pool": (POOL, 0, WITH_GAN | LABELLING),
     "gan_pool_classical": (POOL, 0, WITH_GAN | LABELLING),
 }
@@ -250,6 +252,7 @@ def test_every_arm_runs_and_says_what_it_saw(cli, tmp_path):
     assert keys["gan_pool"]["gan"] == keys["gan_pool_classical"]["gan"]
     assert keys["gan_pool"]["teacher"] == keys["semi_supervised"]["classifier"]
     assert keys["pseudo_label"]["teacher"] == keys["classical"]["classifier"]
+    assert keys["pseudo_label_gan"]["pseudo_labels"] == keys["gan_pool"]["pseudo_labels"]
     rows = {row["factors.augmentation"]: row for row in results(tmp_path / "studies" / "arms")}
     assert {arm: row["saw.pool_labels"] for arm, row in rows.items()} == {
         arm: str(pool_labels) for arm, (_, pool_labels, _) in EVERY_ARM.items()

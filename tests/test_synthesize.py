@@ -168,7 +168,7 @@ def test_a_card_says_how_many_images_without_labels_the_gan_saw_and_who_labelled
     write_json(record, trial / "record.json")
     trained_on = _card(said, trial, tmp_path / "pool")["trained on"]
     assert 0 < trained_on["images without labels"] == record["metrics"]["pseudo_labels"]["images"]
-    assert trained_on["their labels are those of"] == "a semi-supervised GAN, where its probability is at least 0.11"
+    assert trained_on["their labels are those of"] == "semi_supervised, where its probability is at least 0.11"
 
 
 def _card(said, folder, out):

@@ -222,9 +222,9 @@ def data_card(
     else:
         trained_on |= {"data": record["factors"]["data"], "split": record["provenance"]["split"]}
         if "pseudo_labels" in record["metrics"]:
-            teacher = record["factors"]["augmentation.teacher"].replace("semi_supervised", "semi-supervised GAN")
-            threshold = record["factors"]["pseudo_labels.threshold"]
-            trained_on["their labels are those of"] = f"a {teacher}, where its probability is at least {threshold:g}"
+            factors = record["factors"]
+            teacher, threshold = factors["augmentation.teacher"], factors["pseudo_labels.threshold"]
+            trained_on["their labels are those of"] = f"{teacher}, where its probability is at least {threshold:g}"
         metrics = {"of": "images of the generator, unselected; see docs/judging-and-synthesis.md of gan-augment"}
         metrics |= {name: v for name, v in record["metrics"].get("gan", {}).items() if isinstance(v, int | float)}
     return {

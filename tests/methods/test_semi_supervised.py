@@ -9,7 +9,7 @@ from gan_augment.arm import Arm
 from gan_augment.artefacts.classifier import TrainedClassifier
 from gan_augment.contracts import NoExtra, Plan
 from gan_augment.data.batches import Batch, ImageBatches, Part
-from gan_augment.methods import semi_supervised
+from gan_augment.methods import consistency, semi_supervised
 from gan_augment.methods.base import NUM_VALIDATIONS
 from gan_augment.methods.semi_supervised import SemiSupervised, SemiSupervisedSettings, SemiSupervisedStage
 from gan_augment.networks.classifying import ClassifyingMLP
@@ -176,13 +176,13 @@ def test_every_option_changes_the_result(image_set, cpu, tmp_path, change):
 
 
 def test_real_images_are_transformed_and_the_average_says_what_they_show_before(image_set, cpu, tmp_path, monkeypatch):
-    seen, loss = [], semi_supervised.virtual_adversarial
+    seen, loss = [], consistency.virtual_adversarial
 
     def spy(network, images, logits, radius, random):
         seen.append((images, logits))
         return loss(network, images, logits, radius, random)
 
-    monkeypatch.setattr(semi_supervised, "virtual_adversarial", spy)
+    monkeypatch.setattr(consistency, "virtual_adversarial", spy)
     classical = CLASSICAL | {"shift": 0.2, "rotation": 0.0, "scale": 0.0}
     train(image_set, cpu, tmp_path / "moved", classical=classical, num_steps=1)
     train(image_set, cpu, tmp_path / "still", num_steps=1)

@@ -455,15 +455,21 @@ def test_the_labels_of_teachers_are_counted_and_measured(tmp_path):
 
 
 def test_arms_that_see_the_pool_are_compared_with_what_does_without_it_or_without_a_gan(tmp_path):
-    arms = ("none", "classical", "gan", "pseudo_label", "semi_supervised", "gan_pool", "gan_pool_classical")
-    found = [title for title in compare(study(tmp_path, planted(dict.fromkeys(arms, 0)))) if "pool" in title]
-    found += [title for title in compare(study(tmp_path / "b", planted(dict.fromkeys(arms, 0)))) if "semi" in title]
-    assert sorted(set(found)) == [
+    on_pool = ("consistency", "gan_pool", "gan_pool_classical", "pseudo_label", "pseudo_label_gan", "semi_supervised")
+    arms = ("none", "classical", "gan", *on_pool)
+    titles = compare(study(tmp_path, planted(dict.fromkeys(arms, 0))))
+    assert sorted(title for title in titles if title.startswith(on_pool)) == [
+        "consistency against classical",
         "gan_pool against gan",
         "gan_pool_classical against classical",
         "gan_pool_classical against pseudo_label",
+        "gan_pool_classical against pseudo_label_gan",
+        "pseudo_label against classical",
+        "pseudo_label_gan against pseudo_label",
         "semi_supervised against classical",
+        "semi_supervised against consistency",
         "semi_supervised against pseudo_label",
+        "semi_supervised against pseudo_label_gan",
     ]
 
 

@@ -48,9 +48,14 @@ CONTRASTS = (
     ("pseudo_label", "classical"),
     ("semi_supervised", "classical"),
     ("semi_supervised", "pseudo_label"),
+    ("consistency", "classical"),
+    ("semi_supervised", "consistency"),
     ("gan_pool", "gan"),
     ("gan_pool_classical", "classical"),
     ("gan_pool_classical", "pseudo_label"),
+    ("pseudo_label_gan", "pseudo_label"),
+    ("semi_supervised", "pseudo_label_gan"),
+    ("gan_pool_classical", "pseudo_label_gan"),
     *((arm, "none") for arm in ("synthetic_only", "more_real", "oversampling", "mixup", "cutmix")),
 )
 

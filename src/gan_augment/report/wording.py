@@ -122,8 +122,8 @@ def remarks(study: Study, metrics: Mapping[str, str], compared: list[Contrast]) 
         )
     if others := list(dict.fromkeys(one.arm for c in compared for one in (c.one, c.base) if one.has_other_method)):
         said.append(
-            f"{' and '.join(others)}: not step-matched. It trains another network in its own steps, so the difference "
-            "comes from the whole method, not from the images alone."
+            f"{' and '.join(others)}: not step-matched. Another network is trained in its own steps, so a difference "
+            "from arms that train the classifier comes from the whole method, not from the images alone."
         )
     return said
 

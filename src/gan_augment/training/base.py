@@ -57,7 +57,8 @@ class Training(L.LightningModule):
 
     def optimizers_at(self, *rates: float) -> list[torch.optim.Optimizer]:
         """Return the optimizers, for manual optimisation, each with its learning rate in this step."""
-        optimizers = cast("list[torch.optim.Optimizer]", self.optimizers(use_pl_optimizer=False))
+        found = cast("Any", self.optimizers(use_pl_optimizer=False))  # Lightning returns a single one without a list
+        optimizers = found if isinstance(found, list) else [found]
         for optimizer, rate in zip(optimizers, rates, strict=True):
             optimizer.param_groups[0]["lr"] = rate
         return optimizers
