@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
 
 sys.path.append(str(Path(__file__).parent / "report"))
 
 from test_page import record, table
 
 from conftest import TINY
+from gan_augment.launch import Planned, write_request
 
 STUDY = ("-m", "study=looks", "augmentation=none,classical", "seed=range(0,6)", "until=decided", *TINY)
 
@@ -54,52 +56,50 @@ def both(seeds):
 
 def test_splits_are_added_until_the_verdict_is_reached(cli, tmp_path, stubbed):
     ran = stubbed(gain=1.5)
-    command = (*STUDY, "max_splits=13", "step=3", f"paths.output_dir={tmp_path}")
-    ended = cli(*command)
+    ended = cli(*STUDY, "max_splits=9", f"paths.output_dir={tmp_path}")
     assert ended.code == 0, ended.err
-    assert set(ran) == both(range(9))
+    assert set(ran) == both(range(8))
     assert set(ran[:12]) == both(range(6))
-    assert "study looks: 12 trials, and up to 14 more until every verdict is reached" in ended.out
-    assert "6 splits: 0 of 1 verdicts reached, 6 more trials; report so far: " in ended.out
+    assert "study looks: 12 trials, and up to 6 more until every verdict is reached" in ended.out
+    assert "6 splits: 0 of 1 verdicts reached, 4 more trials; report so far: " in ended.out
     assert "classical against none: better by" in ended.out
     written = request(tmp_path)
-    assert len(written["requested"]) == 18
-    assert written["looks"] == [6, 9, 12, 13]
-    assert [len(names) for names in written["further"]] == [6, 2]
+    assert len(written["requested"]) == 16
+    assert written["looks"] == [6, 8, 9]
+    assert [len(names) for names in written["further"]] == [2]
     page = (tmp_path / "studies" / "looks" / "report" / "report.html").read_text()
     assert "95 %, at every look" in table(page, "Differences in test accuracy, paired")[0]
     assert "requested trials without a record" not in page
 
-    assert cli(*command).code == 0
-    assert len(ran) == 18
-    assert request(tmp_path) == written
 
-
-def test_a_study_without_an_effect_runs_to_its_most_splits_and_may_get_more(cli, tmp_path, stubbed):
-    ran = stubbed(gain=0)
-    ended = cli(*STUDY, "max_splits=7", f"paths.output_dir={tmp_path}")
-    assert ended.code == 0
-    assert set(ran) == both(range(7))
-    assert "no detectable effect on these test images, however often you look" in " ".join(ended.out.split())
-    assert cli(*STUDY, "max_splits=8", f"paths.output_dir={tmp_path}").code == 0
-    assert ran[14:] == [("none", 7), ("classical", 7)]
-    assert request(tmp_path)["looks"] == [6, 7, 8]
-
-    fewer = cli(*STUDY, "max_splits=7", f"paths.output_dir={tmp_path}")
-    assert fewer.code == 1
-    assert "max_splits=7, but the study already has 8" in fewer.err
-
-
-def test_a_study_that_broke_off_goes_on_where_it_was(cli, tmp_path, stubbed):
-    command = (*STUDY, "max_splits=8", f"paths.output_dir={tmp_path}")
-    stubbed(gain=0, fails_at=7)
-    ended = cli(*command)
+def test_a_study_without_an_effect_goes_on_after_a_failure_and_to_its_most_splits(cli, tmp_path, stubbed):
+    command = (*STUDY, f"paths.output_dir={tmp_path}")
+    stubbed(gain=0, fails_at=6)
+    ended = cli(*command, "max_splits=7")
     assert ended.code == 1
     assert "report: " in ended.out
     ran = stubbed(gain=0)
-    assert cli(*command).code == 0
-    assert ran == [("none", 7), ("classical", 7)]
+    ended = cli(*command, "max_splits=7")
+    assert ended.code == 0
+    assert ran == [("none", 6), ("classical", 6)]
+    assert "no detectable effect on these test images, however often you look" in " ".join(ended.out.split())
     assert request(tmp_path)["further"] == []
+
+    fewer = cli(*command, "max_splits=6")
+    assert fewer.code == 1
+    assert "max_splits=6, but the study already has 7: use at least these" in fewer.err
+
+
+def test_a_study_remembers_its_looks_until_another_one_takes_its_name(tmp_path):
+    def launch(*names):
+        trials = [Planned(name, (), (), {}, [f"seed={number}"]) for number, name in enumerate(names)]
+        return write_request(OmegaConf.create({"study": "looks", "until": None}), tmp_path, trials, {})
+
+    assert "looks" not in launch("none-seed0", "none-seed1")
+    path = tmp_path / "study.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"looks": [2]}))
+    assert launch("none-seed0", "none-seed1", "none-seed2")["looks"] == [2]
+    assert "looks" not in launch("gan-seed0", "gan-seed1")
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,8 @@ def write_request(
     }
     path = folder / "study.json"
     earlier = read_record(path) if path.exists() else {}
+    if names and not set(names).intersection(earlier.get("requested") or names):
+        earlier = {}  # another study under the same name
     if config.until is not None:
         request |= requests(config, request["jobs"], earlier)
     if looks := {*request.get("looks", []), *earlier.get("looks", [])}:
