@@ -82,10 +82,10 @@ class Contrast:
     @property
     def scope(self) -> str:
         """What the verdict speaks for: which test images, and which labelled ones, and whether at every look."""
-        return self._images + (", however often you look" if self.estimate.anytime else "")
+        return self._images_in_words + (", however often you look" if self.estimate.anytime else "")
 
     @property
-    def _images(self) -> str:
+    def _images_in_words(self) -> str:
         if self.estimate.beyond_these_labels:
             return "for new images" if self.estimate.images else f"on these {self.part} images"
         number = self.one.num_training_images
