@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from gan_augment.errors import show_error, user_errors
 from gan_augment.job import finished, plain, reuse, store_folder, study_folder, trial_title
 from gan_augment.records.record import SCHEMA, read_record, write_json
+from gan_augment.until import all_seeds, requests
 
 
 class Launch(Callback):
@@ -29,6 +30,10 @@ class Launch(Callback):
         """Check where a single trial would write."""
         HydraConfig.instance().set_config(config)  # as Hydra does before a multirun, for the names that need it
         with user_errors():
+            if config.until is not None:
+                raise ValueError(
+                    f"until={config.until} goes on with a study: add -m, or leave it out for a single trial"
+                )
             check_writable(study_folder(config), store_folder(config))
         if config.hydra.sweeper.get("params"):
             recipe = config.hydra.runtime.choices.experiment
@@ -40,9 +45,12 @@ class Launch(Callback):
             folder = study_folder(config)
             check_writable(folder, store_folder(config))
             trials, against = planned_trials(config)
-            write_request(config, folder, trials, against)
-        names = {trial.name for trial in trials or []}
-        print(f"study {config.study}: {'trials as the sweeper goes' if trials is None else f'{len(names)} trials'}")
+            request = write_request(config, folder, trials, against)
+        now = "trials as the sweeper goes" if trials is None else f"{len(set(request['requested']))} trials"
+        more = sum(map(len, request.get("further", [])))
+        print(
+            f"study {config.study}: {now}" + (f", and up to {more} more until every verdict is reached" if more else "")
+        )
         for note in dict.fromkeys(note for trial in trials or [] for note in trial.notes):
             print(f"note: {note}")
         with user_errors():
@@ -79,8 +87,9 @@ def planned_trials(config: DictConfig) -> tuple[list["Planned"] | None, Mapping[
     jobs = planned_jobs(config)
     if {study_folder(job) for _, job in jobs or []} - {study_folder(config)}:
         raise ValueError("study and paths.output_dir cannot be swept: one launch is one study")
-    if any(job.against != config.against for _, job in jobs or []):
-        raise ValueError("against cannot be swept: it sets the baselines of the whole study")
+    for name in ("against", "until", "max_splits", "step"):
+        if any(job[name] != config[name] for _, job in jobs or []):
+            raise ValueError(f"{name} cannot be swept: it is one for the whole study")
     against: Any = config.against or {}
     if isinstance(against, DictConfig):
         against = OmegaConf.to_container(against, resolve=True)
@@ -96,8 +105,12 @@ def planned_trials(config: DictConfig) -> tuple[list["Planned"] | None, Mapping[
 
 def write_request(
     config: DictConfig, folder: Path, trials: Sequence["Planned"] | None, against: Mapping[str, Any]
-) -> None:
-    """Write the trials of a launch into `study.json`; raise a ValueError if a newer version wrote into the study."""
+) -> dict[str, Any]:
+    """Write the trials of a launch into `study.json`, and return its content.
+
+    Raises:
+        ValueError: If a newer version wrote into the study, or it has too many splits to go on.
+    """
     from gan_augment.records.provenance import code_provenance
 
     names = None if trials is None else list(dict.fromkeys(trial.name for trial in trials))
@@ -111,17 +124,28 @@ def write_request(
         "against": against,
         "command": code_provenance()["command"],
     }
-    write_json(request, folder / "study.json")
+    path = folder / "study.json"
+    earlier = read_record(path) if path.exists() else {}
+    if names and not set(names).intersection(earlier.get("requested") or names):
+        earlier = {}  # another study under the same name
+    if config.until is not None:
+        request |= requests(config, request["jobs"], earlier)
+    if looks := {*request.get("looks", []), *earlier.get("looks", [])}:
+        request["looks"] = sorted(looks)
+    write_json(request, path)
+    return request
 
 
 def unfinished(config: DictConfig, jobs: Sequence[Sequence[str]]) -> list[Sequence[str]]:
-    """Leave out the jobs of a study whose trials, named in `study.json`, are already done."""
+    """Leave out the jobs of a study whose trials, named in `study.json`, are already done or not requested yet."""
     folder = study_folder(config)
-    names = read_record(folder / "study.json").get("jobs", {})
+    study = read_record(folder / "study.json")
+    names = study.get("jobs", {})
     return [
         job
         for job in jobs
-        if (name := names.get(shlex.join(job))) is None or finished(folder / "trials" / name / "record.json") is None
+        if (name := names.get(shlex.join(job))) is None
+        or (name in study["requested"] and finished(folder / "trials" / name / "record.json") is None)
     ]
 
 
@@ -172,7 +196,9 @@ def planned_jobs(config: DictConfig) -> list[tuple[list[str], DictConfig]] | Non
         return None
     loader = GlobalHydra.instance().config_loader()
     params = [f"{name}={value}" for name, value in (config.hydra.sweeper.params or {}).items()]
-    overrides = OverridesParser.create(config_loader=loader).parse_overrides(params + list(config.hydra.overrides.task))
+    overrides = OverridesParser.create(config_loader=loader).parse_overrides(
+        params + list(config.hydra.overrides.task) + all_seeds(config)
+    )
     (jobs,) = sweeper.split_arguments(overrides, max_batch_size=None)
     return compose_jobs(config, jobs)
 

@@ -1,19 +1,38 @@
 """A Hydra plugin, found by the name of this folder: the order of a study's trials."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Override
 
+from gan_augment.errors import user_errors
+from gan_augment.job import study_folder
 from gan_augment.launch import unfinished
+from gan_augment.until import all_seeds, more_splits
 
 
 class StudySweeper(BasicSweeper):
     """Runs every combination; settings that do not affect a generator vary slowest, whatever their order.
 
     So trials that share a generator do not start together: one worker would wait until the other has trained it.
-    Finished trials are left out: the launch has handled them.
+    Finished trials are left out: the launch has handled them. With `until=decided`, each look requests more
+    of the jobs.
     """
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run the jobs, with the seeds of all looks."""
+        assert self.config is not None  # set by `setup`
+        return super().sweep([*arguments, *all_seeds(self.config)])
+
+    def is_done(self) -> bool:
+        """Return whether there is nothing more to run."""
+        assert self.config is not None
+        if super().is_done():
+            with user_errors():
+                if more_splits(study_folder(self.config)):
+                    self.batch_index = 0  # go through all jobs again
+        return super().is_done()
 
     def get_job_batch(self) -> Sequence[Sequence[str]]:
         """Return the settings of the jobs to run next."""

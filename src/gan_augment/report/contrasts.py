@@ -31,7 +31,8 @@ class Contrast:
         part: The images of the results: `test` or `validation`.
         unit: The unit of a pair: `split` or `training seed`.
         differences: The difference of each pair, in points.
-        estimate: Their mean, with the variance from the choice of test images if that is known.
+        estimate: Their mean, with the variance from the choice of test images if that is known. If the study is
+            looked at several times, its interval holds at every look.
         no_new_images: Why there is no interval for new images; empty if there is one.
         num_images: Number of images behind each result.
         with_diverged: The estimate if each diverged trial counts as trained without synthetic images; None if none
@@ -66,16 +67,25 @@ class Contrast:
     @property
     def interval(self) -> Interval:
         """Difference on these test images, in points: for other splits, but the same images."""
-        return self.estimate.on_these_images.interval()
+        return replace(self.estimate, images=None, anytime=False).interval()
 
     @property
     def new_images(self) -> Interval | None:
         """Difference on new images, in points: for other splits and other test images; None if unknown."""
-        return self.estimate.interval() if self.estimate.images else None
+        return replace(self.estimate, anytime=False).interval() if self.estimate.images else None
+
+    @property
+    def at_every_look(self) -> Interval | None:
+        """The interval that decides where the study is looked at with several numbers of splits; else None."""
+        return self.estimate.interval() if self.estimate.anytime else None
 
     @property
     def scope(self) -> str:
-        """What the verdict speaks for: which test images, and which labelled ones."""
+        """What the verdict speaks for: which test images, and which labelled ones, and whether at every look."""
+        return self._images_in_words + (", however often you look" if self.estimate.anytime else "")
+
+    @property
+    def _images_in_words(self) -> str:
         if self.estimate.beyond_these_labels:
             return "for new images" if self.estimate.images else f"on these {self.part} images"
         number = self.one.num_training_images
@@ -84,10 +94,16 @@ class Contrast:
         return f"{images} other choices among {these} training images"
 
     @property
+    def is_decided(self) -> bool:
+        """Whether the verdict is *better* or *worse*."""
+        _, low, high, num_pairs = self.estimate.interval()
+        excludes_zero = low > 0 or high < 0
+        return num_pairs >= statistics.MIN_PAIRS and excludes_zero and self.adjusted_p <= statistics.LEVEL
+
+    @property
     def is_better(self) -> bool:
         """Whether the verdict is *better*."""
-        _, low, _, num_pairs = self.estimate.interval()
-        return num_pairs >= statistics.MIN_PAIRS and low > 0 and self.adjusted_p <= statistics.LEVEL
+        return self.is_decided and self.estimate.mean > 0
 
     @property
     def sign_flip_p(self) -> float:
@@ -192,7 +208,7 @@ def _compare(study: Study, one: Configuration, base: Configuration, metrics: Map
         if count_diverged:
             zeros = None if rows is None else _counting_diverged(rows, one, units, by)
             counted = _counting_diverged(values.to_frame(), one, units, by)[metric]
-            with_diverged = _estimate(counted, zeros, strata, overlap)
+            with_diverged = _estimate(counted, zeros, strata, overlap, bool(study.other_looks))
         made.append(
             Contrast(
                 one=one,
@@ -202,7 +218,7 @@ def _compare(study: Study, one: Configuration, base: Configuration, metrics: Map
                 part=study.part,
                 unit=unit,
                 differences=values.to_numpy(),
-                estimate=_estimate(values, rows, strata, overlap),
+                estimate=_estimate(values, rows, strata, overlap, bool(study.other_looks)),
                 no_new_images=reason,
                 num_images=float(one.with_results[NUM_IMAGES].astype(float).mean()),
                 with_diverged=with_diverged,
@@ -214,10 +230,10 @@ def _compare(study: Study, one: Configuration, base: Configuration, metrics: Map
 
 
 def _estimate(
-    differences: pd.Series, images: pd.DataFrame | None, strata: np.ndarray | None, overlap: float
+    differences: pd.Series, images: pd.DataFrame | None, strata: np.ndarray | None, overlap: float, anytime: bool
 ) -> Estimate:
     by_image = None if images is None else statistics.image_variance(images.to_numpy(), strata)
-    return statistics.estimate(differences.to_numpy(), by_image, overlap)
+    return statistics.estimate(differences.to_numpy(), by_image, overlap, anytime)
 
 
 def _counting_diverged(differences: pd.DataFrame, one: Configuration, units: pd.Index, by: str) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from gan_augment.report.archive import SUFFIX, write_archive
 from gan_augment.report.comparison import Configuration
 from gan_augment.report.contrasts import contrasts
 from gan_augment.report.curves import budget_curves, dose_curves, worths
+from gan_augment.report.looks import note_look
 from gan_augment.report.prediction import Point, predictions
 from gan_augment.report.trials import ACCURACY, RESULT, Study, collect, columns_of, facts
 
@@ -39,7 +40,7 @@ def write_report(sources: Sequence[Path | str], output: Path | str | None = None
     Raises:
         ValueError: If there are no readable trial records.
     """
-    return _write(collect(sources), Path(output) if output else _report_folder(Path(sources[0])))
+    return _write(collect(sources), sources, Path(output) if output else _report_folder(Path(sources[0])))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -63,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with user_errors(parser.prog):
         study = collect(arguments.studies)
         output = arguments.output or _report_folder(arguments.studies[0])
-        path = _write(study, output, arguments.detect or DETECT, arguments.keep)
+        path = _write(study, arguments.studies, output, arguments.detect or DETECT, arguments.keep)
     from rich.console import Console
 
     from gan_augment.report.terminal import print_report
@@ -89,7 +90,9 @@ def _points(text: str) -> float:
     return points
 
 
-def _write(study: Study, output: Path, detect: float = DETECT, keep: Path | None = None) -> Path:
+def _write(
+    study: Study, sources: Sequence[Path | str], output: Path, detect: float = DETECT, keep: Path | None = None
+) -> Path:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     from gan_augment.report import figures
@@ -171,9 +174,10 @@ def _write(study: Study, output: Path, detect: float = DETECT, keep: Path | None
     write_whole(records.to_csv(index=False, lineterminator="\n").encode(), output / "results.csv")
     path = output / "report.html"
     write_whole(page.encode(), path)
+    looks = note_look(study, sources, compared)
     if keep:
         keep.parent.mkdir(parents=True, exist_ok=True)
-        write_archive(study.launches, list(study.outcomes.values()), pictures, keep)
+        write_archive([launch | looks for launch in study.launches], list(study.outcomes.values()), pictures, keep)
     return path
 
 

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gan_augment.report import sequence
+
 MIN_PAIRS = 6  # an exact sign-flip test of five pairs cannot go below p = 0.0625, however large the effect
 MAX_EXACT_PAIRS = 20  # with at most this many, all 2^n signs are tried
 MAX_PAIRS = 10_000  # the most that the planner considers
@@ -55,6 +57,8 @@ class Estimate:
         spread: Variance of the differences over n, s^2 / n; nan with fewer than two pairs.
         images: The variance from the choice of test images; None to leave it out.
         overlap: Expected share rho of its training images that a split has in common with another one; nan if unknown.
+        anytime: Whether its interval and p value hold at every look at a growing number of pairs, not only at a planned
+            number.
     """
 
     mean: float
@@ -62,6 +66,7 @@ class Estimate:
     spread: float
     images: ImageVariance | None = None
     overlap: float = 0.0
+    anytime: bool = False
 
     @property
     def on_these_images(self) -> "Estimate":
@@ -101,7 +106,7 @@ class Estimate:
         return (split + image) ** 2 / (split**2 / (self.num_pairs - 1) + image**2 / image_degrees)
 
     def interval(self, confidence: float = 0.95) -> Interval:
-        """Student's t interval with a nominal coverage.
+        """Student's t interval with a nominal coverage, or one that holds at every look.
 
         An interval that includes the choice of images is never narrower than the one that does not. The approximate
         degrees of freedom alone would make it so, by about a percent, if images add almost nothing.
@@ -117,10 +122,13 @@ class Estimate:
             return Interval(self.mean, math.nan, math.nan, self.num_pairs)
         if self.split_variance == 0:
             return Interval(self.mean, self.mean, self.mean, self.num_pairs)
-        half = max(
-            float(stdtrit(one.degrees, (1 + confidence) / 2)) * math.sqrt(one.variance)
-            for one in (self, self.on_these_images)
-        )
+        if self.anytime:
+            half = sequence.half_width(self.num_pairs, self.spread, self.variance - self.spread, 1 - confidence)
+        else:
+            half = max(
+                float(stdtrit(one.degrees, (1 + confidence) / 2)) * math.sqrt(one.variance)
+                for one in (self, self.on_these_images)
+            )
         return Interval(self.mean, self.mean - half, self.mean + half, self.num_pairs)
 
     @property
@@ -130,6 +138,8 @@ class Estimate:
 
         if self.num_pairs < 2 or self.split_variance == 0:
             return math.nan
+        if self.anytime:
+            return sequence.p_value(self.mean, self.num_pairs, self.spread, self.variance - self.spread)
         return max(
             float(2 * stdtr(one.degrees, -abs(one.mean) / math.sqrt(one.variance)))
             for one in (self, self.on_these_images)
@@ -137,11 +147,15 @@ class Estimate:
 
 
 def estimate(
-    differences: Sequence[float] | np.ndarray, images: ImageVariance | None = None, overlap: float = 0.0
+    differences: Sequence[float] | np.ndarray,
+    images: ImageVariance | None = None,
+    overlap: float = 0.0,
+    anytime: bool = False,
 ) -> Estimate:
     """Estimate a mean difference from pairs `[n]`, in points; with `images`, the estimate is for new images.
 
-    Differences that are equal up to rounding errors have a variance of 0.
+    Differences that are equal up to rounding errors have a variance of 0. With fewer than `MIN_PAIRS` pairs there is no
+    verdict, and the interval is the plain one.
 
     Raises:
         ValueError: If a difference is not finite.
@@ -152,7 +166,7 @@ def estimate(
         raise ValueError(f"differences must be finite, got {values.tolist()}")
     mean = float(values.mean()) if n else math.nan
     variance = math.nan if n < 2 else 0.0 if np.ptp(values) < 1e-9 else float(values.var(ddof=1) / n)
-    return Estimate(mean, n, variance, images, overlap)
+    return Estimate(mean, n, variance, images, overlap, anytime and n >= MIN_PAIRS)
 
 
 def paired_interval(differences: Sequence[float] | np.ndarray, confidence: float = 0.95) -> Interval:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `
 Row = dict[str, str]
 
 LAST_STAGES = ("classifier", "measures", "total")
-MAY_BE_EMPTY = ("95 %, new images",)  # columns of contrasts
+MAY_BE_EMPTY = ("95 %, new images", "95 %, at every look")  # columns of contrasts
 MAX_CLASSES = 100  # classes in a table; results.csv has all
 MAX_IMAGES = 8  # images named
 MAX_CONFUSED, LEAST_CONFUSED = 3, 1  # classes named at most, and the share of images, in per cent, that each needs
@@ -50,6 +50,7 @@ def _contrast_row(contrast: Contrast, detect: float) -> Row:
         "difference (points)": mean or "-",
         f"95 %, these {contrast.part} images": bounds or "-",
         "95 %, new images": in_words(contrast.new_images)[1] if contrast.new_images else "-",
+        "95 %, at every look": in_words(contrast.at_every_look)[1] if contrast.at_every_look else "-",
         "sign-flip p": in_digits(contrast.sign_flip_p, ".2g"),
         "pairs": str(contrast.estimate.num_pairs),
         f"pairs for {detect:g}": pairs_in_words(contrast.pairs_to_detect(detect)),

@@ -52,7 +52,7 @@ class Study:
     title: str  # names of the studies
     trials: pd.DataFrame  # one flattened record per row, sorted by trial
     missing: list[str]  # requested trials without a record
-    launches: list[dict[str, Any]]  # the `study.json` of each launch
+    launches: list[dict[str, Any]]  # the `study.json` of each launch, without its looks
     outcomes: dict[str, Outcome]  # by trial, in the order of `trials`
     part: str  # the images of its results: `test`, or `validation` if no trial opened the test images
     commands: list[str]  # the commands that launched the studies
@@ -60,6 +60,17 @@ class Study:
     notes: dict[str, int]  # note about images or classifier -> number of trials with it
     reads: dict[str, frozenset[str]]  # role of a stage -> the configuration nodes that it depends on
     compared: dict[str, str]  # column of a metric that its measure wants compared like accuracy -> its words
+    looks: frozenset[int]  # numbers of seeds with which a report was, or is to be, written
+
+    @property
+    def num_seeds(self) -> int:
+        """Number of distinct seeds of split and training that were asked for, whatever became of their trials."""
+        return len(self.trials[[SPLIT_SEED, TRAINING_SEED]].drop_duplicates())
+
+    @property
+    def other_looks(self) -> list[int]:
+        """Other numbers of seeds with which a report was, or is to be, written."""
+        return sorted(self.looks - {self.num_seeds})
 
 
 def collect(sources: Sequence[Path | str]) -> Study:
@@ -76,12 +87,14 @@ def collect(sources: Sequence[Path | str]) -> Study:
     found: dict[str, Outcome] = {}
     launches: list[dict[str, Any]] = []
     wanted: set[str] = set()
+    looks: set[int] = set()
     for source in sorted({Path(source) for source in sources}):
         launched, outcomes = read_archive(source) if source.suffix == SUFFIX else read_folder(source)
         for launch in launched:
             requested = launch.get("requested")
             wanted |= {outcome.trial for outcome in outcomes} if requested is None else set(requested)
             launch["against"] = renewed(launch.get("against") or {})
+            looks.update(launch.pop("looks", []))
             if launch not in launches:
                 launches.append(launch)
         for outcome in outcomes:
@@ -111,6 +124,7 @@ def collect(sources: Sequence[Path | str]) -> Study:
         notes=_notes(records),
         reads=_reads(records),
         compared={f"metrics.{name}": words for one in records for name, words in one.get("compared", {}).items()},
+        looks=frozenset(looks),
     )
 
 

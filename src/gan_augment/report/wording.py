@@ -27,7 +27,7 @@ def verdicts(study: Study, compared: list[Contrast]) -> list[str]:
         reason = "no trial has a classifier, the study trained only generators"
     best = {(choice.best.label(), choice.base.label()): choice for choice in choices(compared)}
     said = []
-    for c in _shown(compared):
+    for c in shown(compared):
         chosen = ""
         if choice := best.get((c.one.label(), c.base.label())):
             settings = f"{1 + len(choice.others)} settings on the validation images"
@@ -39,7 +39,7 @@ def verdicts(study: Study, compared: list[Contrast]) -> list[str]:
 def plans(compared: list[Contrast], points: float) -> list[str]:
     """Return how many splits would detect a gain, one sentence for each comparison that has a verdict."""
     said = []
-    for c in _shown(compared):
+    for c in shown(compared):
         n = pairs_in_words(c.pairs_to_detect(points))
         sentence = f"about {n} {c.unit}s would detect a gain of {points:g} points at 80 % power"
         if n.startswith("over"):
@@ -50,7 +50,7 @@ def plans(compared: list[Contrast], points: float) -> list[str]:
     return said
 
 
-def _shown(compared: list[Contrast]) -> list[Contrast]:
+def shown(compared: list[Contrast]) -> list[Contrast]:
     """Return the contrasts that have a verdict: all except those of GANs that the validation images did not choose."""
     made = choices(compared)
     passed_over = {other.label() for choice in made for other in choice.others} - {one.best.label() for one in made}
@@ -109,6 +109,12 @@ def overlap_in_words(compared: list[Contrast]) -> str:
 def remarks(study: Study, metrics: Mapping[str, str], compared: list[Contrast]) -> list[str]:
     """Return remarks on how to read the results, one sentence each."""
     said = []
+    if looks := study.other_looks:
+        numbers = " to ".join(map(str, dict.fromkeys((looks[0], looks[-1]))))
+        said.append(
+            f"Reports on this study are written with several numbers of seeds ({numbers} besides the present "
+            f"{study.num_seeds}), so the verdicts rest on wider intervals, which hold however often you look."
+        )
     if study.part == "validation" and study.trials[ACCURACY].notna().any():
         said.append("No trial opened the test images: these results choose settings, and flatter the chosen ones.")
     if has_unequal_classes(study) and BALANCED not in metrics:
