@@ -16,8 +16,8 @@ class StudySweeper(BasicSweeper):
     """Runs every combination; settings that do not affect a generator vary slowest, whatever their order.
 
     So trials that share a generator do not start together: one worker would wait until the other has trained it.
-    Finished trials are left out: the launch has handled them. With `until=decided`, each look requests more
-    of the jobs.
+    Finished trials are left out: the launch has handled them. With `until=decided`, all seeds are swept at once, but
+    only requested trials run; each look requests more.
     """
 
     def sweep(self, arguments: list[str]) -> Any:
