@@ -43,14 +43,21 @@ class Population(NamedTuple):
     classes: np.ndarray
 
     @classmethod
-    def draw(cls, size: int, seed: int) -> "Population":
-        """Draw a mixture of normal classes whose features differ in scale."""
+    def draw(cls, size: int, seed: int | np.random.Generator, groups: np.ndarray | None = None) -> "Population":
+        """Draw a mixture of normal classes whose features differ in scale.
+
+        Images of one of the groups, numbers `[N]`, are of one class, and half of the variance of their features is
+        common to them. A single image has the same distribution with groups and without.
+        """
         shape = np.random.default_rng(0)
         centres = 1.1 * shape.normal(size=(NUM_CLASSES, NUM_FEATURES))
         scales = np.exp(0.5 * shape.normal(size=(NUM_CLASSES, NUM_FEATURES)))
         random = np.random.default_rng(seed)
-        classes = random.integers(NUM_CLASSES, size=size)
-        return cls(centres[classes] + scales[classes] * random.normal(size=(size, NUM_FEATURES)), classes)
+        classes, noise = random.integers(NUM_CLASSES, size=size), random.normal(size=(size, NUM_FEATURES))
+        if groups is not None:
+            classes = classes[groups]
+            noise = (noise + random.normal(size=(size, NUM_FEATURES))[groups]) / np.sqrt(2)
+        return cls(centres[classes] + scales[classes] * noise, classes)
 
 
 TRAINING, TEST = Population.draw(NUM_TRAINING, 1), Population.draw(NUM_TEST, 2)
@@ -87,7 +94,12 @@ def split(own: Sequence[np.ndarray], share: float, random: np.random.Generator) 
 
 def differences(pair: str, labelled: np.ndarray, tested: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Return the points by which the first learner is right more often than the second `[tested images]`."""
-    features, classes = TEST.features[tested], TEST.classes[tested]
+    return points(pair, labelled, Population(TEST.features[tested], TEST.classes[tested]), random)
+
+
+def points(pair: str, labelled: np.ndarray, tested: Population, random: np.random.Generator) -> np.ndarray:
+    """Return these differences on images that need not be from the population's test images."""
+    features, classes = tested
     with config_context(assume_finite=True, skip_parameter_validation=True):  # half the time
         one, base = (learner(labelled, random).predict(features) == classes for learner in PAIRS[pair])
     return 100.0 * (one.astype(float) - base)
