@@ -10,7 +10,7 @@ from test_page import BASE, SEEDS, compare, in_one_line, planted, printed, recor
 
 from gan_augment.report.contrasts import choices, contrasts
 from gan_augment.report.page import main, write_report
-from gan_augment.report.statistics import MIN_GROUPS, estimate, holm, image_variance, pairs_to_detect, sign_flip_p
+from gan_augment.report.statistics import estimate, holm, image_variance, pairs_to_detect, sign_flip_p
 from gan_augment.report.trials import collect
 from gan_augment.report.wording import plans, verdicts
 
@@ -212,12 +212,18 @@ def test_images_that_belong_together_count_as_groups(tmp_path):
 
 
 def test_of_few_groups_there_is_no_interval_for_new_images(tmp_path):
-    in_groups(tmp_path, MIN_GROUPS - 1)
+    right, _ = in_groups(tmp_path, 9)
     contrast = compare(tmp_path)["gan against none"]
     assert contrast.new_images is None
     assert contrast.sentence.split(", ")[0].endswith(" points on these test images")
-    reason = f"the test images are of {MIN_GROUPS - 1} groups, and it needs at least {MIN_GROUPS}"
-    assert f"There is no interval for new images: {reason}." in in_one_line(printed(tmp_path))
+    worth = 60**2 / (3 * 6**2 + 6 * 7**2)
+    reason = f"the test images are of 9 groups, whose sizes make them worth {worth:.1f} equal ones, and it needs at "
+    assert f"There is no interval for new images: {reason}least 10." in in_one_line(printed(tmp_path))
+    for (arm, seed), answers in right.items():
+        store(tmp_path, f"{arm}-seed{seed}", answers, groups=np.arange(NUM_IMAGES) // 12)
+    assert compare(tmp_path)["gan against none"].no_new_images == (
+        "the test images are of 5 groups, and it needs at least 10"
+    )
 
 
 def test_balanced_accuracy_needs_two_groups_of_each_class(tmp_path):

@@ -121,7 +121,7 @@ def test_the_variance_over_groups_is_that_of_the_jackknife(labels):
     expected = 2 / 3 * np.square(np.subtract(without, np.mean(without))).sum()
     x = of_image + np.array([[1.0], [3.0]])  # nothing but images and splits
     found = image_variance(x, None if labels is None else strata, groups)
-    assert found == pytest.approx((expected, 2))
+    assert found == pytest.approx((expected, 81 / (25 + 1 + 9) - 1))  # sizes 5, 1 and 3
 
 
 def test_the_variance_over_groups_is_unbiased_where_images_of_a_group_are_alike():

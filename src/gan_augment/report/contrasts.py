@@ -270,8 +270,10 @@ def _why_not_on_new_images(metric: str, num_pairs: int, images: pd.DataFrame | N
         return "a class has a single test image"
     groups = None if images is None else _groups(images)
     if groups is not None:
-        if (number := len(np.unique(groups))) < statistics.MIN_GROUPS:
-            return f"the test images are of {number} groups, and it needs at least {statistics.MIN_GROUPS}"
+        number, worth = len(np.unique(groups)), statistics.effective_groups(groups)
+        if worth < statistics.MIN_GROUPS:
+            unequal = f", whose sizes make them worth {worth:.1f} equal ones" if worth < number else ""
+            return f"the test images are of {number} groups{unequal}, and it needs at least {statistics.MIN_GROUPS}"
         if strata is not None and min(len(np.unique(groups[strata == label])) for label in np.unique(strata)) < 2:
             return "a class has test images of a single group"
     return ""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 MIN_PAIRS = 6  # an exact sign-flip test of five pairs cannot go below p = 0.0625, however large the effect
-MIN_GROUPS = 10  # of test images: with fewer, an interval for new groups holds too seldom (docs/statistics.md)
+MIN_GROUPS = 10  # of test images, in equal ones: with fewer, an interval holds too seldom (docs/statistics.md)
 MAX_EXACT_PAIRS = 20  # with at most this many, all 2^n signs are tried
 MAX_PAIRS = 10_000  # the most that the planner considers
 RESAMPLES = 9_999
@@ -194,7 +194,7 @@ def image_variance(
     Images of one group, such as those of one patient, are not independent. With groups, these take the place of the
     images: $x_{jg}$ is the pseudo-value of the delete-a-group jackknife, $G \bar x_j - (G - 1) \bar x_{j(-g)}$, with
     the result $\bar x_{j(-g)}$ on all images but those of group $g$ (Bell and McCaffrey 2002). With equal groups it is
-    the mean of the group's images.
+    the mean of the group's images. Unequal groups have the degrees of freedom of their effective number.
 
     Args:
         differences: Points `[n, m]`, one row per split (repeats averaged), one column per test image.
@@ -210,10 +210,12 @@ def image_variance(
     n, names = len(x), np.unique(strata)
     if n < 2 or min((strata == name).sum() for name in names) < 2:
         raise ValueError(f"differences must have at least two splits and two images per stratum, got {x.shape}")
+    worth = 1.0
     if groups is not None:
         x = _pseudo_values(x, strata, groups)
         strata = np.zeros(x.shape[1])
         names = strata[:1]
+        worth = (effective_groups(groups) - 1) / (x.shape[1] - 1)
     variance = noise = 0.0
     for name in names:
         part = x[:, strata == name]
@@ -226,7 +228,18 @@ def image_variance(
         noise += share**2 * (ms_image**2 + ms_residual**2 / (n - 1)) / (m - 1)
     if variance <= 1e-12:
         return ImageVariance(0, math.inf)
-    return ImageVariance(float(variance), float(variance**2 / noise))
+    return ImageVariance(float(variance), float(worth * variance**2 / noise))
+
+
+def effective_groups(groups: np.ndarray) -> float:
+    r"""Number of equal groups that groups `[m]` are worth, $m^2 / \sum_g m_g^2$ (Kish 1965).
+
+    Example:
+        >>> effective_groups(np.array([1, 1, 2, 2])), effective_groups(np.array([1, 1, 1, 2]))
+        (2.0, 1.6)
+    """
+    sizes = np.unique(groups, return_counts=True)[1]
+    return float(sizes.sum() ** 2 / np.square(sizes).sum())
 
 
 def _pseudo_values(x: np.ndarray, strata: np.ndarray, groups: np.ndarray) -> np.ndarray:
