@@ -40,6 +40,7 @@ REAL_STUDIES = 200
 GROUP_SIZES = ((1, 1), (5, 5), (30, 30), (1, 9))
 GROUPED_TEST_IMAGES = (60, 360, 2000)
 GROUPED_SHARE, GROUPED_SPLITS = 0.4, 10
+FEW_GROUPS = (4, 6, 8, 10, 12, 15, 20, 30)
 
 
 class Population(NamedTuple):
@@ -202,6 +203,24 @@ def holds_in_groups(pair: str, studies: int) -> dict[tuple[tuple[int, int], int]
     return {cell: Grouped(*np.mean(found, axis=0)) for cell, found in held.items()}
 
 
+def holds_with_few_groups(is_rare: bool, num_groups: int, studies: int) -> float:
+    """Return how often the interval holds for groups of 10 images, if there were an interval for so few groups.
+
+    The difference is drawn directly, without learners. A group adds a normal effect of 20 points, or one group in five
+    adds 50 points to all of its images; the mean over all groups is 0.
+    """
+    random, groups, held = np.random.default_rng([5, is_rare, num_groups]), np.arange(10 * num_groups) // 10, []
+    for _ in range(studies):
+        rare = 0.5 * (random.random(num_groups) < 0.2) - 0.1
+        effect = (rare if is_rare else 0.2 * random.normal(size=num_groups))[groups]
+        shift = effect + 0.01 * random.normal(size=(GROUPED_SPLITS, 1))
+        draw = random.random((GROUPED_SPLITS, len(groups)))
+        x = 100.0 * (draw < 0.1 + shift.clip(min=0)) - 100.0 * (draw > 0.9 + shift.clip(max=0))
+        _, low, high, _ = estimate(x.mean(axis=1), image_variance(x, groups=groups)).interval()
+        held.append(low <= 0 <= high)
+    return float(np.mean(held))
+
+
 def print_groups(studies: int, jobs: int) -> None:
     """Print how often the interval contains the truth if test images belong together."""
     start = time.perf_counter()
@@ -214,7 +233,11 @@ def print_groups(studies: int, jobs: int) -> None:
             cells = ("no interval" if np.isnan(two).any() else f"{two[0]:.1f}, {two[1]:.1f} %" for two in pairs)
             _row(" to ".join(dict.fromkeys(map(str, sizes))), name, *cells)
     told = [one.told for found in (different, same) for one in found.values() if not np.isnan(one.told)]
-    print(f"\nwith groups told {100 * min(told):.1f} to {100 * max(told):.1f} % hold")
+    print(f"\nwith groups told {100 * min(told):.1f} to {100 * max(told):.1f} % hold\n")
+    _row("groups", *FEW_GROUPS)
+    _row(*["---"] * (1 + len(FEW_GROUPS)))
+    for name, is_rare in (("normal effect", False), ("one group in five", True)):
+        _row(name, *(f"{100 * holds_with_few_groups(is_rare, number, studies):.1f} %" for number in FEW_GROUPS))
     print(f"{time.perf_counter() - start:.0f} seconds")
 
 

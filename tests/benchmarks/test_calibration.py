@@ -13,6 +13,7 @@ from calibration import (
     differences,
     holds,
     holds_in_groups,
+    holds_with_few_groups,
     main,
     own_images,
     same_against_same,
@@ -54,12 +55,22 @@ def test_images_of_a_group_share_half_of_their_variance():
 
 
 def test_intervals_hold_where_groups_are_told_and_there_are_none_for_few_groups(monkeypatch):
-    for name, value in {"GROUP_SIZES": ((30, 30),), "GROUPED_TEST_IMAGES": (60, 600), "SPLITS": 30, "PEOPLE": 3}.items():
+    for name, value in {
+        "GROUP_SIZES": ((30, 30),),
+        "GROUPED_TEST_IMAGES": (60, 600),
+        "SPLITS": 30,
+        "PEOPLE": 3,
+    }.items():
         monkeypatch.setattr(f"calibration.{name}", value)
     found = holds_in_groups("different", 24)
     assert np.isnan(found[(30, 30), 60].told)
     assert found[(30, 30), 600].told >= 0.85
     assert found[(30, 30), 600].told > found[(30, 30), 600].untold
+
+
+def test_few_groups_that_miss_a_rare_kind_are_too_few():
+    assert holds_with_few_groups(False, 10, 100) >= 0.9
+    assert holds_with_few_groups(True, 4, 100) < 0.85 < holds_with_few_groups(True, 30, 100)
 
 
 def test_splits_share_images_as_their_overlap_says():
@@ -176,7 +187,7 @@ def test_the_table_is_printed(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["calibration", "--studies", "1", "--jobs", "1"])
     monkeypatch.setattr("calibration.TEST_IMAGES", (60,))
     monkeypatch.setattr("calibration.GROUPED_TEST_IMAGES", (60,))
-    monkeypatch.setattr("calibration.GROUP_SIZES", ((30, 30),))
+    monkeypatch.setattr("calibration.GROUP_SIZES", ((1, 1), (30, 30)))
     monkeypatch.setattr("calibration.SPLITS", 2)
     main()
     lines = capsys.readouterr().out.splitlines()

@@ -278,7 +278,7 @@ def _hold_out_groups(members: Tensor, images: ImageSet, share: float, group: Ten
     wanted = [int(np.ceil(share * len(some))) for some in by_class]
     drawn = draw_groups(by_class, wanted, group, Stream(HOLDOUT_SEED, "test").at(0), spare_one=True)
     _check_drawn(f"data.test_share={share}", images, drawn, [1] * len(drawn))
-    train, test = (torch.cat(some).sort().values for some in ([rest for _, rest in drawn], [own for own, _ in drawn]))
+    test, train = (torch.cat([one[side] for one in drawn]).sort().values for side in (0, 1))
     return train, test
 
 
