@@ -1,13 +1,14 @@
 """How often do the intervals of the report hold? Studies of quick learners whose true difference is known.
 
-    python benchmarks/calibration.py [--studies 400] [--jobs 2]
+    python benchmarks/calibration.py [--studies 400] [--jobs 2] [--only groups]
     python benchmarks/calibration.py STUDY
 
 The first command makes studies as the report sees them: a person has 300 images, each split labels some of them, two
 scikit-learn classifiers learn from these, and both are tested on the same images. It prints the table of
-docs/statistics.md: how often the interval of the verdict contains the truth that the verdict speaks for. The second one
-draws studies that compare an arm with itself from real trainings: STUDY is the folder or file of one arm, with several
-classifier seeds in each split (`experiment=digits_aa`).
+docs/statistics.md: how often the interval of the verdict contains the truth that the verdict speaks for. A second table
+has test images that belong together; `--only groups` prints it alone. The second command draws studies that compare an
+arm with itself from real trainings: STUDY is the folder or file of one arm, with several classifier seeds in each split
+(`experiment=digits_aa`).
 """
 
 import argparse
@@ -23,7 +24,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from gan_augment.report.comparison import configurations, pair_unit
 from gan_augment.report.outcomes import read_answers
-from gan_augment.report.statistics import Interval, estimate, image_variance
+from gan_augment.report.statistics import MIN_GROUPS, Interval, effective_groups, estimate, image_variance
 from gan_augment.report.trials import Study, collect
 
 NUM_CLASSES, NUM_FEATURES = 4, 6
@@ -34,6 +35,12 @@ SIZES = (6, 10, 20)  # splits of a study
 TEST_IMAGES = (60, 360, 2000, 10_000)
 PEOPLE, SPLITS = 16, 400  # persons, and splits of the images of each, from which the truth for these images is computed
 REAL_STUDIES = 200
+# Studies with groups of test images: sizes of the groups, each from lowest to highest, and the labelled share and the
+# number of splits at which the choice of test images matters most.
+GROUP_SIZES = ((1, 1), (5, 5), (30, 30), (1, 9))
+GROUPED_TEST_IMAGES = (60, 360, 2000)
+GROUPED_SHARE, GROUPED_SPLITS = 0.4, 10
+FEW_GROUPS = (4, 6, 8, 10, 12, 15, 20, 30)
 
 
 class Population(NamedTuple):
@@ -43,14 +50,21 @@ class Population(NamedTuple):
     classes: np.ndarray
 
     @classmethod
-    def draw(cls, size: int, seed: int) -> "Population":
-        """Draw a mixture of normal classes whose features differ in scale."""
+    def draw(cls, size: int, seed: int | np.random.Generator, groups: np.ndarray | None = None) -> "Population":
+        """Draw a mixture of normal classes whose features differ in scale.
+
+        Images of one of the groups, numbers `[N]`, are of one class, and half of the variance of their features is
+        common to them. A single image has the same distribution with groups and without.
+        """
         shape = np.random.default_rng(0)
         centres = 1.1 * shape.normal(size=(NUM_CLASSES, NUM_FEATURES))
         scales = np.exp(0.5 * shape.normal(size=(NUM_CLASSES, NUM_FEATURES)))
         random = np.random.default_rng(seed)
-        classes = random.integers(NUM_CLASSES, size=size)
-        return cls(centres[classes] + scales[classes] * random.normal(size=(size, NUM_FEATURES)), classes)
+        classes, noise = random.integers(NUM_CLASSES, size=size), random.normal(size=(size, NUM_FEATURES))
+        if groups is not None:
+            classes = classes[groups]
+            noise = (noise + random.normal(size=(size, NUM_FEATURES))[groups]) / np.sqrt(2)
+        return cls(centres[classes] + scales[classes] * noise, classes)
 
 
 TRAINING, TEST = Population.draw(NUM_TRAINING, 1), Population.draw(NUM_TEST, 2)
@@ -87,7 +101,12 @@ def split(own: Sequence[np.ndarray], share: float, random: np.random.Generator) 
 
 def differences(pair: str, labelled: np.ndarray, tested: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Return the points by which the first learner is right more often than the second `[tested images]`."""
-    features, classes = TEST.features[tested], TEST.classes[tested]
+    return points(pair, labelled, Population(TEST.features[tested], TEST.classes[tested]), random)
+
+
+def points(pair: str, labelled: np.ndarray, tested: Population, random: np.random.Generator) -> np.ndarray:
+    """Return these differences on images that need not be from the population's test images."""
+    features, classes = tested
     with config_context(assume_finite=True, skip_parameter_validation=True):  # half the time
         one, base = (learner(labelled, random).predict(features) == classes for learner in PAIRS[pair])
     return 100.0 * (one.astype(float) - base)
@@ -148,6 +167,80 @@ def print_table(studies: int, jobs: int) -> None:
     print(f"{time.perf_counter() - start:.0f} seconds")
 
 
+class Grouped(NamedTuple):
+    """Shares of the studies whose interval holds if the groups are told, nan if there is none, and if they are not."""
+
+    told: float
+    untold: float
+
+
+def holds_in_groups(pair: str, studies: int) -> dict[tuple[tuple[int, int], int], Grouped]:
+    """Make studies whose test images are drawn in groups, and count the intervals that contain the truth.
+
+    Returns:
+        Sizes of the groups and number of test images -> shares of the studies.
+    """
+    random, share = np.random.default_rng([3, list(PAIRS).index(pair)]), GROUPED_SHARE
+    held: dict[tuple[tuple[int, int], int], list[tuple[float, float]]] = {
+        (sizes, m): [] for sizes in GROUP_SIZES for m in GROUPED_TEST_IMAGES
+    }
+    own, target = own_images(random), np.nan
+    for number in range(studies):
+        if number % (studies // PEOPLE or 1) == 0:
+            own = own_images(random)
+            target = truth(pair, share, random, own)
+        most = max(GROUPED_TEST_IMAGES)
+        groups = [np.repeat(np.arange(most), random.integers(low, high + 1, most))[:most] for low, high in GROUP_SIZES]
+        drawn = [Population.draw(most, random, some) for some in groups]
+        tested = Population(*(np.concatenate(parts) for parts in zip(*drawn, strict=True)))
+        rows = np.stack([points(pair, split(own, share, random), tested, random) for _ in range(GROUPED_SPLITS)])
+        for sizes, some, x in zip(GROUP_SIZES, groups, np.split(rows, len(groups), axis=1), strict=True):
+            for m in GROUPED_TEST_IMAGES:
+                variances = image_variance(x[:, :m], groups=some[:m]), image_variance(x[:, :m])
+                bounds = [estimate(x[:, :m].mean(axis=1), one, share).interval()[1:3] for one in variances]
+                told, untold = (float(low <= target <= high) for low, high in bounds)
+                held[sizes, m].append((told if effective_groups(some[:m]) >= MIN_GROUPS else np.nan, untold))
+    return {cell: Grouped(*np.mean(found, axis=0)) for cell, found in held.items()}
+
+
+def holds_with_few_groups(is_rare: bool, num_groups: int, studies: int) -> float:
+    """Return how often the interval holds for groups of 10 images, if there were an interval for so few groups.
+
+    The difference is drawn directly, without learners. A group adds a normal effect of 20 points, or one group in five
+    adds 50 points to all of its images; the mean over all groups is 0.
+    """
+    random, groups, held = np.random.default_rng([5, is_rare, num_groups]), np.arange(10 * num_groups) // 10, []
+    for _ in range(studies):
+        rare = 0.5 * (random.random(num_groups) < 0.2) - 0.1
+        effect = (rare if is_rare else 0.2 * random.normal(size=num_groups))[groups]
+        shift = effect + 0.01 * random.normal(size=(GROUPED_SPLITS, 1))
+        draw = random.random((GROUPED_SPLITS, len(groups)))
+        x = 100.0 * (draw < 0.1 + shift.clip(min=0)) - 100.0 * (draw > 0.9 + shift.clip(max=0))
+        _, low, high, _ = estimate(x.mean(axis=1), image_variance(x, groups=groups)).interval()
+        held.append(low <= 0 <= high)
+    return float(np.mean(held))
+
+
+def print_groups(studies: int, jobs: int) -> None:
+    """Print how often the interval contains the truth if test images belong together."""
+    start = time.perf_counter()
+    different, same = Parallel(n_jobs=jobs)(delayed(holds_in_groups)(pair, studies) for pair in PAIRS)
+    _row("images of a group", "", *(f"{m:,} test images" for m in GROUPED_TEST_IMAGES))
+    _row(*["---"] * (2 + len(GROUPED_TEST_IMAGES)))
+    for sizes in GROUP_SIZES:
+        for name in Grouped._fields:
+            pairs = [[100 * getattr(one[sizes, m], name) for one in (different, same)] for m in GROUPED_TEST_IMAGES]
+            cells = ("no interval" if np.isnan(two).any() else f"{two[0]:.1f}, {two[1]:.1f} %" for two in pairs)
+            _row(" to ".join(dict.fromkeys(map(str, sizes))), name, *cells)
+    told = [one.told for found in (different, same) for one in found.values() if not np.isnan(one.told)]
+    print(f"\nwith groups told {100 * min(told):.1f} to {100 * max(told):.1f} % hold\n")
+    _row("groups", *FEW_GROUPS)
+    _row(*["---"] * (1 + len(FEW_GROUPS)))
+    for name, is_rare in (("normal effect", False), ("one group in five", True)):
+        _row(name, *(f"{100 * holds_with_few_groups(is_rare, number, studies):.1f} %" for number in FEW_GROUPS))
+    print(f"{time.perf_counter() - start:.0f} seconds")
+
+
 def _row(*cells: object) -> None:
     print(f"| {' | '.join(map(str, cells))} |")
 
@@ -194,10 +287,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", nargs="?")
     parser.add_argument("--studies", type=int, default=400, help="of each cell of the table")
+    parser.add_argument("--only", choices=["groups"], help="print only the table of test images in groups")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     arguments = parser.parse_args()
     if arguments.study is None:
-        print_table(arguments.studies, arguments.jobs)
+        if arguments.only is None:
+            print_table(arguments.studies, arguments.jobs)
+            print()
+        print_groups(arguments.studies, arguments.jobs)
         return
     try:
         print_real(arguments.study)

@@ -77,6 +77,27 @@ def test_from_a_folder_to_a_record(trial, photos, tmp_path, arm):
     assert record["provenance"]["test_images"] == 8
 
 
+def test_images_of_a_patient_stay_together_and_the_record_counts_patients(trial, tmp_path):
+    root = tmp_path / "photos"
+    for label, name in enumerate(CLASSES):
+        (root / name).mkdir(parents=True)
+        for number in range(24):
+            photograph(label, number).save(root / name / f"{name} {number // 4}_{number % 4}.png")
+    assert "look as if 72 images belong together in 18 groups: ant 0 (4 images)" in trial(root, "data.image_size=8").out
+    # As the note says it, without the quotes for the shell.
+    expression = re.search(r"data\.group_by=\".*\"", only_record(tmp_path)["notes"][0])[0]
+    plain, ended = only_record(tmp_path)["trial"], trial(root, "data.image_size=8", expression)
+    assert ended.code == 0, ended.err
+    found = (tmp_path / "outputs").glob("studies/untitled/trials/*/record.json")
+    (path,) = [one for one in found if one.parent.name != plain]
+    record = json.loads(path.read_text())
+    assert (record["notes"], record["saw"]["labelled"]) == ([], 24)  # two patients of 4 images for 5 labels
+    assert (record["provenance"]["test_images"], record["provenance"]["test_groups"]) == (24, 6)
+    with np.load(path.with_name("predictions.npz")) as stored:
+        assert sorted(np.bincount(stored["groups"])) == [4] * 6
+        assert len(set(zip(stored["ids"] // 4, stored["groups"], strict=True))) == 6
+
+
 def test_a_study_of_a_folder_ends_with_a_report(cli, photos, tmp_path):
     ended = cli(
         *("-m", "study=own", *TINY, "data=image_folder", f"data.root={photos}", "data.image_size=8"),

@@ -72,6 +72,7 @@ def make_record(
             "validation_images": len(split.validation),
             "validation_imbalance_ratio": imbalance_ratio(split.validation),
             "test_images": len(split.test),
+            "test_groups": None if split.test_groups is None else len(split.test_groups.unique()),
             "test_imbalance_ratio": imbalance_ratio(split.test),
             "copies": [list(names) for names in trial.source.copies],
             "stages": {role: stage.key for role, stage in trial.stages.items()},

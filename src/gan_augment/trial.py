@@ -78,14 +78,16 @@ def examine(
         return Findings({part: {}})
     probabilities = classifier.probabilities(images)
     if folder is not None:
-        np.savez_compressed(
-            folder / "predictions.npz",
-            ids=trial.split.test_indices.numpy(),
-            labels=images.labels.numpy(),
-            predicted=probabilities.argmax(dim=1).numpy(),
-            probabilities=probabilities.numpy().astype(np.float16),
-            confusion_matrix=confusion_matrix(probabilities, images.labels).numpy(),
-        )
+        arrays = {
+            "ids": trial.split.test_indices.numpy(),
+            "labels": images.labels.numpy(),
+            "predicted": probabilities.argmax(dim=1).numpy(),
+            "probabilities": probabilities.numpy().astype(np.float16),
+            "confusion_matrix": confusion_matrix(probabilities, images.labels).numpy(),
+        }
+        if trial.split.test_groups is not None:
+            arrays["groups"] = trial.split.test_groups.numpy()
+        np.savez_compressed(folder / "predictions.npz", allow_pickle=False, **arrays)
     rare = rare_classes(trial.split.labelled)
     return Findings({part: classification_metrics(probabilities, images.labels, images.class_names, rare)})
 

@@ -9,8 +9,11 @@ sys.path += [str(Path(__file__).parents[2] / "benchmarks"), str(Path(__file__).p
 
 from calibration import (
     OWN,
+    Population,
     differences,
     holds,
+    holds_in_groups,
+    holds_with_few_groups,
     main,
     own_images,
     same_against_same,
@@ -39,6 +42,35 @@ def test_the_interval_of_a_verdict_holds(pair, share, beyond, sizes, monkeypatch
     assert {n for n, _ in found} == sizes
     assert min(found.values()) >= 0.8
     assert np.mean(list(found.values())) >= 0.88
+
+
+def test_images_of_a_group_share_half_of_their_variance():
+    groups = np.arange(40_000) // 2
+    alone, together = Population.draw(40_000, 0), Population.draw(40_000, 1, groups)
+    assert (together.classes[::2] == together.classes[1::2]).all()
+    first = [one.features[one.classes == 0] for one in (alone, together)]
+    assert first[0].std(axis=0) == pytest.approx(first[1].std(axis=0), rel=0.03)
+    assert first[0].mean(axis=0) == pytest.approx(first[1].mean(axis=0), abs=0.06)
+    assert np.corrcoef(first[1][::2, 0], first[1][1::2, 0])[0, 1] == pytest.approx(0.5, abs=0.03)
+
+
+def test_intervals_hold_where_groups_are_told_and_there_are_none_for_few_groups(monkeypatch):
+    for name, value in {
+        "GROUP_SIZES": ((30, 30),),
+        "GROUPED_TEST_IMAGES": (60, 600),
+        "SPLITS": 30,
+        "PEOPLE": 3,
+    }.items():
+        monkeypatch.setattr(f"calibration.{name}", value)
+    found = holds_in_groups("different", 24)
+    assert np.isnan(found[(30, 30), 60].told)
+    assert found[(30, 30), 600].told >= 0.85
+    assert found[(30, 30), 600].told > found[(30, 30), 600].untold
+
+
+def test_few_groups_that_miss_a_rare_kind_are_too_few():
+    assert holds_with_few_groups(False, 10, 100) >= 0.9
+    assert holds_with_few_groups(True, 4, 100) < 0.85 < holds_with_few_groups(True, 30, 100)
 
 
 def test_splits_share_images_as_their_overlap_says():
@@ -154,6 +186,8 @@ def test_a_kept_study_is_read_like_its_folder(tmp_path, monkeypatch, capsys):
 def test_the_table_is_printed(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["calibration", "--studies", "1", "--jobs", "1"])
     monkeypatch.setattr("calibration.TEST_IMAGES", (60,))
+    monkeypatch.setattr("calibration.GROUPED_TEST_IMAGES", (60,))
+    monkeypatch.setattr("calibration.GROUP_SIZES", ((1, 1), (30, 30)))
     monkeypatch.setattr("calibration.SPLITS", 2)
     main()
     lines = capsys.readouterr().out.splitlines()
@@ -163,4 +197,6 @@ def test_the_table_is_printed(monkeypatch, capsys):
         ["| 4 %", "10", "other images"],
         ["| 4 %", "20", "other choices"],
     ]
-    assert "36 cells of 1 studies: " in lines[-2]
+    assert "36 cells of 1 studies: " in " ".join(lines)
+    assert "| images of a group |  | 60 test images |" in lines
+    assert "| 30 | told | no interval |" in lines

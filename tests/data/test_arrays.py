@@ -278,7 +278,9 @@ def test_pickled_objects_are_refused_and_run_nothing(save, tmp_path, place):
 def test_keys_that_are_not_read_are_refused(save):
     for named in ({"images": GREY, "masks": GREY}, {"arr_0": GREY, "masks": GREY}):
         says = str(refusal(arrays, save(**named)))
-        assert f"holds {', '.join(named)}: it must hold images, optionally labels and split, and nothing else" in says
+        assert (
+            f"holds {', '.join(named)}: it must hold images, optionally labels, split, groups, and nothing else" in says
+        )
     assert "holds arr_0: it must hold labels and nothing else" in str(refusal(arrays, save(GREY), save(arr_0=LABELS)))
 
 
@@ -324,3 +326,18 @@ def test_files_that_are_not_there_or_damaged_are_named(save, tmp_path):
     assert f"data.labels={words} is not" in str(refusal(arrays, save(GREY), str(words)))
     with pytest.raises(ValueError, match=r"the images have shape \[\]"):
         arrays(str(member))
+
+
+@pytest.mark.parametrize(
+    ("groups", "expected"), [(np.arange(20) // 5, [*"00000111112222233333"]), (["a", ""] * 10, ["a", ""] * 10)]
+)
+def test_groups_are_numbers_or_names(save, groups, expected):
+    assert arrays(save(images=GREY, labels=LABELS)).groups is None
+    assert arrays(save(images=GREY, labels=LABELS, groups=groups)).groups == expected
+
+
+def test_groups_that_make_no_sense_are_refused(save):
+    with pytest.raises(ValueError, match=r"^groups are float64: use whole numbers, such as int64, or names"):
+        arrays(save(images=GREY, labels=LABELS, groups=np.ones(20)))
+    with pytest.raises(ValueError, match=r"the shape of groups is \[3\], but there are 20 images"):
+        arrays(save(images=GREY, labels=LABELS, groups=[1, 2, 3]))

@@ -19,7 +19,7 @@ def root(tmp_path):
 @pytest.fixture
 def read(root, tmp_path):
     """Read the folder as 2x2 pixels of grey."""
-    settings = {"table": None, "image_size": 2, "fit": "stretch", "channels": 1, "white": None}
+    settings = {"table": None, "group_by": None, "image_size": 2, "fit": "stretch", "channels": 1, "white": None}
     settings |= dict.fromkeys(("skip_broken", "follow_links", "allow_synthetic"), False)
     settings["cache"] = str(tmp_path / "cache")
     return lambda **others: image_folder(**{"root": str(root), **settings, **others})
@@ -440,6 +440,53 @@ def test_a_table_leads_out_of_the_folder_on_demand(put, read, write, root, tmp_p
     ):
         read(table=table)
     assert len(read(table=table, follow_links=True).names) == 4
+
+
+# ------------------------------------------------------------------------------------------------------- groups
+
+
+def test_groups_come_from_a_column_or_from_the_files(put, read, write):
+    put("cats/p1_1.png", "cats/p2_1.png", "dogs/p1_2.png", "dogs/old/p3_1.png")
+    assert read().groups is None
+    assert read(group_by=r"(p\d)_").groups == ["p1", "p2", "p3", "p1"]
+    table = write("file,label,group", "cats/p2_1.png,cat,ann", "dogs/p1_2.png,dog,ann", "cats/p1_1.png,cat,")
+    source = read(table=table)
+    assert (source.names, source.groups) == (["cats/p1_1.png", "cats/p2_1.png", "dogs/p1_2.png"], ["", "ann", "ann"])
+    with pytest.raises(
+        ValueError, match=r"^data\.group_by=p, but data\.table=.* has a column group: use one of the two"
+    ):
+        read(table=table, group_by="p")
+
+
+@pytest.mark.parametrize(
+    ("group_by", "message"),
+    [
+        ("p(", r"^data\.group_by=p\(: this is no regular expression"),
+        ("q", r"^data\.group_by=q: 3 of 3 files do not match, for example 'cats/p1_1\.png', 'cats/p2_1\.png', 'dogs/"),
+        ("cats", r"^data\.group_by=cats: 1 of 3 files do not match, for example 'dogs/old/p3_1\.png': rename them, or"),
+        (
+            "folder",
+            r"^data\.group_by=folder: 2 of 3 files are in no folder below that of a class, for example 'cats/p1_",
+        ),
+        (5, r"^data\.group_by=5: use folder or a regular expression"),
+    ],
+)
+def test_files_without_a_group_are_refused_before_they_are_read(put, read, monkeypatch, group_by, message):
+    put("cats/p1_1.png", "cats/p2_1.png", "dogs/old/p3_1.png")
+    monkeypatch.setattr(module, "decode_files", None)
+    with pytest.raises(ValueError, match=message):
+        read(group_by=group_by)
+
+
+def test_names_that_look_like_groups_are_noted_unless_groups_are_told(put, read):
+    put(
+        *(f"{label}s/{label}{patient}_{number}.png" for label in ("cat", "dog") for patient in "abc" for number in "12")
+    )
+    (said,) = read().notes
+    assert said.startswith("file names look as if 12 images belong together in 6 groups: cata (2 images), catb")
+    expression = said.split('data.group_by="')[1].removesuffix("\"'")
+    told = read(group_by=expression)
+    assert (told.groups[::2], list(told.notes)) == (["cata", "catb", "catc", "doga", "dogb", "dogc"], [])
 
 
 def test_the_configuration_has_every_setting(put, root, tmp_path):

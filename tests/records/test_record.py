@@ -7,7 +7,7 @@ from gan_augment.records.record import SCHEMA, flatten, read_record, write_json
 
 
 def test_a_record_reads_back_as_written_with_fields_of_a_newer_minor_version(tmp_path):
-    record = {"schema": "1.7", "trial": "none-seed0", "metrics": {"test": {"accuracy": 0.9}}, "new": {"field": None}}
+    record = {"schema": "1.8", "trial": "none-seed0", "metrics": {"test": {"accuracy": 0.9}}, "new": {"field": None}}
     write_json(record, tmp_path / "record.json")
     assert read_record(tmp_path / "record.json") == record
     assert [path.name for path in tmp_path.iterdir()] == ["record.json"]

@@ -88,15 +88,16 @@ def test_answers_come_back_image_by_image_and_test_sets_are_written_once(tmp_pat
     ids, labels = np.arange(num_images)[::-1] + 70_000, np.arange(num_images) % 2
     other = np.random.default_rng(0).random(num_images) < 0.5
     study(folder, [record("mixup", 0, float(other.mean()))])
-    store(folder, "mixup-seed0", other, ids=ids, labels=labels)
+    store(folder, "mixup-seed0", other, ids=ids, labels=labels, groups=other + 1)
     path = tmp_path / "digits.jsonl"
     keep([folder], path, tmp_path / "out")
     found = {outcome.trial: outcome.answers() for outcome in read_archive(path)[1]}
     for (arm, seed), expected in right.items():
         np.testing.assert_array_equal(found[f"{arm}-seed{seed}"].right, expected)
+        assert found[f"{arm}-seed{seed}"].groups is None
         np.testing.assert_array_equal(found[f"{arm}-seed{seed}"].ids, np.arange(num_images))
         np.testing.assert_array_equal(found[f"{arm}-seed{seed}"].labels, np.arange(num_images) % 3)
-    for stored, expected in zip(found["mixup-seed0"], (ids, labels, other), strict=True):
+    for stored, expected in zip(found["mixup-seed0"], (ids, labels, other, other + 1), strict=True):
         np.testing.assert_array_equal(stored, expected)
     assert len(json.loads(path.read_text().splitlines()[0])["tests"]) == 2
 

@@ -1,6 +1,7 @@
 import json
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from gan_augment.report.contrasts import choices, contrasts
 from gan_augment.report.page import main, write_report
 from gan_augment.report.statistics import estimate, holm, image_variance, pairs_to_detect, sign_flip_p
 from gan_augment.report.trials import collect
-from gan_augment.report.wording import verdicts
+from gan_augment.report.wording import plans, verdicts
 
 NUM_IMAGES = 60
 LABELS = np.arange(NUM_IMAGES) % 3
@@ -34,7 +35,7 @@ def answered(folder, rates, seeds=SEEDS, num_images=NUM_IMAGES, provenance=(), *
     return folder, right
 
 
-def store(folder, trial, right, ids=None, labels=None):
+def store(folder, trial, right, ids=None, labels=None, **arrays):
     """Store predictions as earlier versions did, without the predicted classes."""
     labels = np.arange(len(right)) % 3 if labels is None else labels
     predicted = np.where(right, labels, (labels + 1) % 3)
@@ -43,6 +44,7 @@ def store(folder, trial, right, ids=None, labels=None):
         ids=np.arange(len(right)) if ids is None else ids,
         labels=labels,
         probabilities=np.eye(3, dtype=np.float16)[predicted],
+        **arrays,
     )
 
 
@@ -184,7 +186,59 @@ def test_balanced_accuracy_on_new_images_counts_classes_alike(tmp_path):
     assert f"There is no interval for new images {said}" in in_one_line(printed(tmp_path))
 
 
-@pytest.mark.parametrize("problem", ["missing", "broken", "other images"])
+def in_groups(folder, num_groups):
+    """A study whose test images are of groups, and what each trial got right."""
+    _, right = answered(folder, {"none": 0.5, "gan": 0.8}, provenance={"test_groups": num_groups})
+    groups = np.arange(NUM_IMAGES) * num_groups // NUM_IMAGES
+    for (arm, seed), answers in right.items():
+        store(folder, f"{arm}-seed{seed}", answers, groups=groups)
+    return right, groups
+
+
+def test_images_that_belong_together_count_as_groups(tmp_path):
+    right, groups = in_groups(tmp_path / "digits", 12)
+    x = image_differences(right, "gan", "none")
+    expected = estimate(x.mean(axis=1), image_variance(x, groups=groups))
+    main([str(tmp_path / "digits"), "--keep", str(tmp_path / "kept.jsonl"), "--output", str(tmp_path / "out")])
+    for source in (tmp_path / "digits", tmp_path / "kept.jsonl"):
+        contrast = compare(source)["gan against none"]
+        assert contrast.new_images == pytest.approx(expected.interval())
+        assert contrast.sentence.split(", ")[0].endswith(" points for new groups of images")
+        page = in_one_line(write_report([source], tmp_path / "out").read_text())
+        assert "60 of 12 groups" in page
+    assert "right only with the first" in page
+    said = plans([replace(contrast, estimate=replace(expected, images=expected.images._replace(variance=1e4)))], 1)
+    assert said[0].endswith("more of them do not make up for having 60 test images of 12 groups")
+
+
+def test_of_few_groups_there_is_no_interval_for_new_images(tmp_path):
+    right, _ = in_groups(tmp_path, 9)
+    contrast = compare(tmp_path)["gan against none"]
+    assert contrast.new_images is None
+    assert contrast.sentence.split(", ")[0].endswith(" points on these test images")
+    worth = 60**2 / (3 * 6**2 + 6 * 7**2)
+    reason = f"the test images are of 9 groups, whose sizes make them worth {worth:.1f} equal ones, and it needs at "
+    assert f"There is no interval for new images: {reason}least 12." in in_one_line(printed(tmp_path))
+    for (arm, seed), answers in right.items():
+        store(tmp_path, f"{arm}-seed{seed}", answers, groups=np.arange(NUM_IMAGES) // 12)
+    assert compare(tmp_path)["gan against none"].no_new_images == (
+        "the test images are of 5 groups, and it needs at least 12"
+    )
+
+
+def test_balanced_accuracy_needs_two_groups_of_each_class(tmp_path):
+    names, labels = ("emu",), np.zeros(NUM_IMAGES, dtype=int)
+    labels[:5] = 1  # all of the first group
+    study(tmp_path, [unequal(arm, seed, 0.5, names=names) for arm in ("none", "gan") for seed in SEEDS])
+    random = np.random.default_rng(0)
+    for path in tmp_path.glob("trials/*"):
+        store(tmp_path, path.name, random.random(NUM_IMAGES) < 0.7, labels=labels, groups=np.arange(NUM_IMAGES) // 5)
+    found = compare(tmp_path)
+    assert found["gan against none"].new_images is not None
+    assert found["gan against none, balanced accuracy"].no_new_images == "a class has test images of a single group"
+
+
+@pytest.mark.parametrize("problem", ["missing", "broken", "other images", "other groups"])
 def test_without_usable_predictions_the_splits_decide_and_that_is_said(tmp_path, problem):
     folder, right = answered(tmp_path, {"none": 0.5, "gan": 0.8})
     path = folder / "trials" / "gan-seed3" / "predictions.npz"
@@ -194,6 +248,9 @@ def test_without_usable_predictions_the_splits_decide_and_that_is_said(tmp_path,
     elif problem == "broken":
         path.write_bytes(path.read_bytes()[:100])
         reason = "the predictions of gan-seed3 cannot be read"
+    elif problem == "other groups":
+        store(folder, "gan-seed3", right["gan", 3], groups=np.arange(NUM_IMAGES) // 2)
+        reason = "the trials differ in the groups of the test images"
     else:
         store(folder, "gan-seed3", right["gan", 3], ids=np.arange(1, NUM_IMAGES + 1))
         reason = "the trials were tested on different images"

@@ -102,6 +102,42 @@ def test_classes_count_alike_in_a_mean_of_class_means():
     assert image_variance(x, np.ones(7)) == image_variance(x)
 
 
+def test_equal_groups_of_images_take_their_place():
+    x, groups = np.random.default_rng(0).normal(size=(4, 12)), np.repeat([7, 3, 5, 1], 3)
+    of_group = np.stack([x[:, groups == group].mean(axis=1) for group in np.unique(groups)], axis=1)
+    assert image_variance(x, groups=groups) == pytest.approx(image_variance(of_group))
+    assert image_variance(x, groups=np.arange(12)) == pytest.approx(image_variance(x))
+
+
+@pytest.mark.parametrize("labels", [None, [0, 0, 1, 1, 1, 0, 1, 0, 1]])
+def test_the_variance_over_groups_is_that_of_the_jackknife(labels):
+    of_image, groups = np.random.default_rng(1).normal(0, 50, 9), np.array([0, 0, 0, 0, 0, 1, 2, 2, 2])
+    strata = np.zeros(9) if labels is None else np.array(labels)
+
+    def result(kept):
+        return np.mean([of_image[kept & (strata == name)].mean() for name in np.unique(strata)])
+
+    without = [result(groups != group) for group in range(3)]
+    expected = 2 / 3 * np.square(np.subtract(without, np.mean(without))).sum()
+    x = of_image + np.array([[1.0], [3.0]])  # nothing but images and splits
+    found = image_variance(x, None if labels is None else strata, groups)
+    assert found == pytest.approx((expected, 81 / (25 + 1 + 9) - 1))  # sizes 5, 1 and 3
+
+
+def test_the_variance_over_groups_is_unbiased_where_images_of_a_group_are_alike():
+    random, found = np.random.default_rng(0), []
+    groups = np.repeat(np.arange(12), 5)
+    for _ in range(1000):
+        x = random.normal(0, 3, 12)[groups] + random.normal(0, 2, (5, 1)) + random.normal(0, 4, (5, 60))
+        found.append(image_variance(x, groups=groups).variance)
+    assert np.mean(found) == pytest.approx(9 / 12, rel=0.05)
+
+
+def test_a_stratum_needs_two_groups():
+    with pytest.raises(ValueError, match="at least two groups per stratum"):
+        image_variance(np.zeros((2, 4)), np.array([0, 0, 1, 1]), np.array([0, 0, 1, 2]))
+
+
 @pytest.mark.parametrize(("shape", "labels"), [((1, 5), None), ((3, 1), None), ((3, 3), [0, 0, 1])])
 def test_image_variance_needs_two_of_everything(shape, labels):
     with pytest.raises(ValueError, match="at least two splits and two images per stratum"):

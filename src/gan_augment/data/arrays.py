@@ -12,7 +12,7 @@ from gan_augment.data.marks import MEMBER, check_marked
 from gan_augment.data.source import PART_BY_WORD, UNLABELLED, Source, resize, unknown_class_notes
 from gan_augment.settings import check_boolean, check_choice, check_integer
 
-KEYS = ("images", "labels", "split")  # of an npz
+KEYS = ("images", "labels", "split", "groups")  # of an npz
 NPY = b"\x93NUM"  # first bytes of a file with one array
 NPZ = (b"PK\x03\x04", b"PK\x05\x06")  # first bytes of a file with several arrays, or none
 LAYOUTS = ("NHW", "NHWC", "NCHW")
@@ -34,7 +34,8 @@ def arrays(
     Images are `[N, H, W]`, `[N, H, W, C]` or `[N, C, H, W]` with 1 or 3 channels, uint8 or floats of 16, 32 or 64 bits,
     which become the nearest of 256 levels. Labels `[N]` are whole numbers, -1 for none, or names, empty for none. The
     split has one word per image: train, validation (or val), test or unlabelled; the label of an unlabelled image is
-    not used.
+    not used. Groups, whole numbers or names, are equal for images that belong together; an empty name is for an image
+    that is alone.
 
     Returns:
         The images in the file's order, classes in the order of their numbers or names. If no image has a label, all
@@ -54,7 +55,7 @@ def arrays(
         found |= _load("data.labels", labels, ("labels",))
     pixels = found["images"]
     layout = _find_layout(pixels.shape, layout)
-    said = {name: _one_per_image(name, found[name], len(pixels)) for name in ("labels", "split") if name in found}
+    said = {name: _one_per_image(name, found[name], len(pixels)) for name in KEYS[1:] if name in found}
     parts = _read_split(said["split"]) if "split" in said else {}
     unlabelled = parts.pop(UNLABELLED, torch.empty(0).long()).numpy()
     indices, class_names, notes = _read_labels(said.get("labels", np.full(len(pixels), -1)), unlabelled)
@@ -63,13 +64,15 @@ def arrays(
     if not class_names:
         indices, class_names, notes = torch.zeros_like(indices), ["unlabelled"], [*notes, NO_LABELS]
     _check_labelled(parts, indices)
+    groups = _read_groups(said["groups"]) if "groups" in said else None
     black, white = _find_value_range(pixels, value_range)
     is_as_needed = pixels.dtype == np.uint8 and layout != "NHWC" and image_size is None
     if isinstance(pixels, np.memmap) and pixels.nbytes > LARGE and is_as_needed:
         kept: Tensor | MappedImages = _map(pixels)
     else:
         kept = _convert(pixels, layout, black, white, image_size)
-    return Source(ImageSet(kept, indices, class_names), parts.get("test"), parts.get("validation"), notes=notes)
+    images_read = ImageSet(kept, indices, class_names)
+    return Source(images_read, parts.get("test"), parts.get("validation"), notes=notes, groups=groups)
 
 
 def _load(setting: str, path: str, known: Sequence[str]) -> dict[str, np.ndarray]:
@@ -97,7 +100,7 @@ def _load(setting: str, path: str, known: Sequence[str]) -> dict[str, np.ndarray
     if found is None:
         raise ValueError(f"{setting}={path} is not a NumPy file: save it with numpy.save or numpy.savez")
     if known[0] not in found or set(found) - {*known, MEMBER}:
-        others = f", optionally {' and '.join(known[1:])}," if known[1:] else ""
+        others = f", optionally {', '.join(known[1:])}," if known[1:] else ""
         raise ValueError(
             f"{setting}={path} holds {', '.join(found) or 'nothing'}: it must hold {known[0]}{others} and nothing else"
         )
@@ -165,6 +168,12 @@ def _read_split(words: np.ndarray) -> dict[str, Tensor]:
         raise ValueError(f"split has the word {unknown[0]!r}: use {', '.join(PART_BY_WORD)}")
     part_of = np.array([PART_BY_WORD[word] for word in words.tolist()])
     return {part: torch.from_numpy(np.flatnonzero(part_of == part)) for part in sorted(set(part_of.tolist()))}
+
+
+def _read_groups(given: np.ndarray) -> list[str]:
+    if given.dtype.kind not in "iuU":
+        raise ValueError(f"groups are {given.dtype}: use whole numbers, such as int64, or names")
+    return [str(group) for group in given.tolist()]
 
 
 def _check_labelled(parts: Mapping[str, Tensor], labels: Tensor) -> None:

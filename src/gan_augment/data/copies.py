@@ -14,10 +14,7 @@ def find_copies(source: Source) -> list[list[int]]:
     """
     first = source.images.first_copy
     copied = (torch.bincount(first, minlength=len(first)) > 1)[first].nonzero()[:, 0]
-    part = torch.zeros(len(first), dtype=torch.int64)
-    for number, given in enumerate((source.validation, source.test), start=1):
-        if given is not None:
-            part[given] = number
+    part = source.given_part
     groups: dict[int, list[int]] = {}
     for index in copied.tolist():
         groups.setdefault(int(first[index]), []).append(index)

@@ -8,22 +8,22 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from gan_augment.data.groups import check_grouped, group_files, looks_grouped
 from gan_augment.data.image_files import DEEP_WHITE, FITS, decode_files
 from gan_augment.data.image_set import ImageSet
 from gan_augment.data.marks import check_marked
-from gan_augment.data.source import PART_BY_WORD, UNLABELLED, Source, abridged, unknown_class_notes
+from gan_augment.data.source import PART_BY_WORD, UNLABELLED, Place, Source, abridged, unknown_class_notes
 from gan_augment.settings import check_boolean, check_choice, check_integer
 
 NOT_IMAGES = ("Thumbs.db", "desktop.ini")  # left by file managers; hidden files are skipped too
 IN_MEMORY = 256 * 2**20  # images of up to this many bytes are kept in memory
 MOST_LINES = 20  # problems of a table listed in an error
 
-Place = tuple[str, str]  # part and class; the part is "" if the user set no parts apart
-
 
 def image_folder(
     root: str,
     table: str | None,
+    group_by: str | None,
     image_size: int,
     fit: str,
     channels: int,
@@ -38,15 +38,15 @@ def image_folder(
     Without a table the folder's sub-folders are the classes, each searched at any depth; or they are `train`,
     `validation` (or `val`) and `test`, with the classes as sub-folders. In both cases a folder `unlabelled` may hold
     images without labels, at any depth. In a table the column `split` has the same words, and the label of an
-    unlabelled image may be empty and is not used.
+    unlabelled image may be empty and is not used; the column `group` names the images that belong together.
 
     Returns:
         The images in the order of their file names, classes in the order of their names; an unlabelled image has the
         label -1.
 
     Raises:
-        ValueError: If a setting is out of range, the folder or the table leaves a class ambiguous, or files cannot be
-            read or are marked as synthetic.
+        ValueError: If a setting is out of range, the folder or the table leaves a class or a group ambiguous, or files
+            cannot be read or are marked as synthetic.
     """
     check_integer("data.image_size", image_size, low=1)
     check_choice("data.fit", fit, FITS)
@@ -61,11 +61,19 @@ def image_folder(
         raise ValueError(f"data.root={root}: {'this is a file' if folder.exists() else 'not found'}: name a folder")
 
     if table is None:
-        places, expected = _read_folders(folder, follow_links)
+        (places, expected), group_of = _read_folders(folder, follow_links), None
     else:
-        places = _read_table(folder, table, follow_links)
+        places, group_of = _read_table(folder, table, follow_links)
         expected = set(places.values())
     _check_classes(places, expected)
+    if group_by is not None:
+        if not isinstance(group_by, str):
+            raise ValueError(f"data.group_by={group_by}: use folder or a regular expression")
+        if group_of is not None:
+            raise ValueError(f"data.group_by={group_by}, but data.table={table} has a column group: use one of the two")
+        groups = group_files(group_by, places, in_folders=table is None)
+        check_grouped(group_by, groups, places)
+        group_of = dict(zip(places, groups, strict=True))
     images, broken, synthetic = decode_files(folder, sorted(places), image_size, fit, channels, white, store)
     notes, reasons = [], [f"{_shown(file)} ({reason})" for file, reason in broken.items()]
     if broken and not skip_broken:
@@ -82,10 +90,19 @@ def image_folder(
     class_names = sorted({name for part, name in places.values() if part != UNLABELLED})
     label_of = {name: label for label, name in enumerate(class_names)}
     labels = torch.tensor([-1 if part == UNLABELLED else label_of[name] for part, name in places.values()])
+    if group_of is None:
+        notes += looks_grouped(places, in_folders=table is None)
     notes += unknown_class_notes((name for part, name in places.values() if part == UNLABELLED), class_names)
     is_small = len(images) * channels * image_size**2 <= IN_MEMORY
     kept = ImageSet(images[torch.arange(len(images))] if is_small else images, labels, class_names)
-    return Source(kept, _indices(places, "test"), _indices(places, "validation"), names=list(places), notes=notes)
+    return Source(
+        kept,
+        _indices(places, "test"),
+        _indices(places, "validation"),
+        names=list(places),
+        notes=notes,
+        groups=None if group_of is None else [group_of[file] for file in places],
+    )
 
 
 def _indices(places: Mapping[str, Place], part: str) -> torch.Tensor | None:
@@ -159,8 +176,8 @@ def _list(root: Path, follow_links: bool) -> tuple[list[str], list[str]]:
     return sorted(files), sorted(folders)
 
 
-def _read_table(root: Path, table: str, follow_links: bool) -> dict[str, Place]:
-    """Return the place of each image file in a table."""
+def _read_table(root: Path, table: str, follow_links: bool) -> tuple[dict[str, Place], dict[str, str] | None]:
+    """Return the place of each image file in a table, and its group; None without such a column."""
     try:
         with Path(str(table)).expanduser().open(newline="", encoding="utf-8-sig") as text:
             reader = csv.DictReader(text, restval="")
@@ -169,12 +186,15 @@ def _read_table(root: Path, table: str, follow_links: bool) -> dict[str, Place]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"data.table={table} cannot be read as CSV in UTF-8: {error}") from error
     if not {"file", "label"} <= set(columns):
-        raise ValueError(f"data.table={table} has the columns {columns}: name them file, label and optionally split")
+        raise ValueError(
+            f"data.table={table} has the columns {columns}: name them file, label and optionally split and group"
+        )
     if not rows:
         raise ValueError(f"data.table={table} has no row: write one for each image")
 
     lines: dict[str, int] = {}
     places: dict[str, Place] = {}
+    groups: dict[str, str] = {}
     outside: list[str] = []
     problems: list[str] = []
     for line, row in rows:
@@ -191,13 +211,13 @@ def _read_table(root: Path, table: str, follow_links: bool) -> dict[str, Place]:
         elif not follow_links and _leads_out(path, root):
             outside.append(file)
         lines.setdefault(file, line)
-        places[file] = PART_BY_WORD.get(part, ""), label
+        places[file], groups[file] = (PART_BY_WORD.get(part, ""), label), row.get("group", "").strip()
     if problems:
         more = [f"and {len(problems) - MOST_LINES} more"] if len(problems) > MOST_LINES else []
         head = f"data.table={table} has {_count(problems, 'problem')}:"
         raise ValueError("\n".join([head, *problems[:MOST_LINES], *more]))
     _refuse(outside, root)
-    return places
+    return places, groups if "group" in columns else None
 
 
 def _check_classes(places: Mapping[str, Place], expected: set[Place]) -> None:

@@ -3,7 +3,9 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -11,6 +13,7 @@ from torch.nn.functional import interpolate
 from gan_augment.data.image_set import ImageSet
 from gan_augment.settings import check_integer
 
+Place = tuple[str, str]  # of an image: part and class; the part is "" if the user set no parts apart
 UNLABELLED = "unlabelled"
 # The words that users may write for a part of their images, and the part's name in this package.
 PART_BY_WORD = {
@@ -39,6 +42,7 @@ class Source:
         notes: Notes for the reader of a result on these images, one sentence each.
         modes: The density that they were drawn from, if it is known.
         copies: Names of identical images, one group each; found when the source is loaded.
+        groups: The group of each image, such as its patient, empty for an image that is alone; None without groups.
     """
 
     images: ImageSet
@@ -48,6 +52,31 @@ class Source:
     notes: Sequence[str] = ()
     modes: Modes | None = None
     copies: Sequence[Sequence[str]] = ()
+    groups: Sequence[str] | None = None
+
+    @cached_property
+    def together(self) -> Tensor | None:
+        """A number for each image, int64 `[N]`, equal if they are identical or of one group; None without groups."""
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
+
+        if self.groups is None:
+            return None
+        names = [group or f"/{index}" for index, group in enumerate(self.groups)]
+        _, first, inverse = np.unique(names, return_index=True, return_inverse=True)
+        number = len(names)
+        ends = np.concatenate([first[inverse], self.images.first_copy.numpy()])
+        links = coo_array((np.ones(2 * number), (np.tile(np.arange(number), 2), ends)), shape=(number, number))
+        return torch.from_numpy(connected_components(links, directed=False)[1].astype(np.int64))
+
+    @property
+    def given_part(self) -> Tensor:
+        """The part that each image was set apart for, int64 `[N]`: 1 validation, 2 test, 0 neither."""
+        part = torch.zeros(len(self.images), dtype=torch.int64)
+        for number, given in enumerate((self.validation, self.test), start=1):
+            if given is not None:
+                part[given] = number
+        return part
 
     def name(self, index: int) -> str:
         """Return the name of an image."""

@@ -7,17 +7,23 @@ and test and validation do not change with it.
 
 Images that are identical, pixel for pixel, are drawn as one and stay together: numbers of images count them once.
 Parts that the source sets apart are used as they are, and copies across them are noted.
+
+If the source has groups, test, validation and labelled images are drawn in whole groups, in one order of all groups:
+each class takes the first groups that have images of it, until it has as many images as it needs. So it may get more,
+but fewer labels still lie within more. Images without a label join the pool, unless their group is held out.
 """
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
+from gan_augment.data.groups import draw_groups
 from gan_augment.data.image_set import ImageSet
 from gan_augment.data.source import Source, abridged
 from gan_augment.randomness import Stream
@@ -27,6 +33,7 @@ from gan_augment.settings import check_integer, check_number
 HOLDOUT_SEED = 42
 DEFAULT_TEST_SHARE = 0.2
 PARTS = ("labelled", "pool", "validation", "test")
+REPEATS = 50  # draws of groups by which the overlap of two splits is estimated
 LEFT_OUT = len(PARTS)  # stands for no part: training images left out to make their class rare
 
 
@@ -83,24 +90,39 @@ class SplitSettings:
             return None
         return share if 0 < share <= 1 else None
 
-    def divide(self, name: str, members: Tensor) -> tuple[Tensor, Tensor]:
-        """Divide the permuted training images of a class, int64 `[N]`, into labelled ones and the pool.
+    def num_labelled(self, name: str, num_images: int) -> int:
+        """Return how many of the training images of a class are labelled, before it is made rare.
 
         Raises:
             ValueError: If there are fewer images than the budget needs.
         """
         if self.share is not None:
-            number = max(1, round(self.share * len(members)))
-        else:
-            number = len(members) if self.labels == "all" else int(self.labels)
-        if number > len(members):
-            have = f"class {name!r} has {len(members)} training images; use at most {len(members)}, or all"
+            return max(1, round(self.share * num_images))
+        number = num_images if self.labels == "all" else int(self.labels)
+        if number > num_images:
+            have = f"class {name!r} has {num_images} training images; use at most {num_images}, or all"
             raise ValueError(f"labels={number}, but {have}")
-        labelled, pool = members[:number], members[number:]
+        return number
+
+    def num_validation(self, name: str, num_images: int) -> int:
+        """Return how many of the images of a class are for validation.
+
+        Raises:
+            ValueError: If they would leave none to train on.
+        """
+        number = min(20, num_images // 5) if self.validation_per_class is None else self.validation_per_class
+        if number >= num_images:
+            have = f"class {name!r} has {num_images} training images; use at most {num_images - 1}"
+            raise ValueError(f"validation_per_class={number}, but {have}")
+        return number
+
+    def kept(self, name: str, labelled: Tensor, pool: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the first of the labelled images and of the pool if the class is made rare, otherwise all."""
         if name not in map(str, self.rare_classes):
             return labelled, pool
         assert self.rare_share is not None
-        return labelled[: max(1, round(self.rare_share * number))], pool[: round(self.rare_share * len(pool))]
+        number = max(1, round(self.rare_share * len(labelled)))
+        return labelled[:number], pool[: round(self.rare_share * len(pool))]
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +136,8 @@ class Split:
         test: Images that a trial uses once, at its end.
         training: All images with a label outside validation and test, at any budget: a judge learns from them.
         test_indices: Indices of the test images in the source, int64 `[N]`.
-        hash: Identifies the four index sets.
+        test_groups: The group of each test image, int64 `[N]` from 0 on; None if the source has no groups.
+        hash: Identifies the four index sets, and the groups of the test images.
         overlap: Expected share of the labelled images that a split with another seed labels too, in (0, 1].
     """
 
@@ -124,6 +147,7 @@ class Split:
     test: ImageSet
     training: ImageSet
     test_indices: Tensor
+    test_groups: Tensor | None
     hash: str
     overlap: float
 
@@ -134,7 +158,7 @@ def draw_split(source: Source, settings: SplitSettings) -> Split:
     Raises:
         ValueError: If the settings do not fit the source, or a class has too few images for them.
     """
-    images, labels, first = source.images, source.images.labels, source.images.first_copy
+    images, labels, first, group = source.images, source.images.labels, source.images.first_copy, source.together
     if unknown := [str(name) for name in settings.rare_classes if str(name) not in images.class_names]:
         raise ValueError(f"imbalance.classes names {', '.join(unknown)}: use some of {', '.join(images.class_names)}")
     validation_per_class, test_share = settings.validation_per_class, settings.test_share
@@ -158,30 +182,43 @@ def draw_split(source: Source, settings: SplitSettings) -> Split:
     _, positions = np.unique(first[train].numpy(), return_index=True)
     train = train[torch.from_numpy(np.sort(positions))]  # one of each group of copies
     if source.test is None:
-        train, test = _hold_out_test(train, images, DEFAULT_TEST_SHARE if test_share is None else test_share)
+        hold_out = _hold_out_test if group is None else partial(_hold_out_groups, group=group)
+        train, test = hold_out(train, images, DEFAULT_TEST_SHARE if test_share is None else test_share)
         assign("test", test)
-    fixed, seeded = Stream(HOLDOUT_SEED, "validation"), Stream(settings.seed, "split")
-    num_labelled, num_shared = 0, 0.0
-    for label, name in enumerate(images.class_names):
-        members = train[labels[train] == label]
+    by_class = [train[labels[train] == label] for label in range(images.num_classes)]
+    for name, members in zip(images.class_names, by_class, strict=True):
         if not len(members):
             raise ValueError(f"class {name!r} has no training image: add some, or leave the class out")
-        if source.validation is None:
-            members = members[torch.randperm(len(members), generator=fixed.at(label))]
-            num_validation = min(20, len(members) // 5) if validation_per_class is None else validation_per_class
-            if num_validation >= len(members):
-                have = f"class {name!r} has {len(members)} training images; use at most {len(members) - 1}"
-                raise ValueError(f"validation_per_class={num_validation}, but {have}")
-            assign("validation", members[:num_validation])
-            members = members[num_validation:].sort().values
-        part_of[first[members]] = LEFT_OUT
-        labelled, pool = settings.divide(name, members[torch.randperm(len(members), generator=seeded.at(label))])
+    if source.validation is None:
+        wanted = [settings.num_validation(*one) for one in _sizes(images, by_class)]
+        drawn = _draw(by_class, wanted, group, Stream(HOLDOUT_SEED, "validation"), spare_one=True)
+        if validation_per_class is not None:
+            _check_drawn(f"validation_per_class={validation_per_class}", images, drawn, wanted)
+        assign("validation", torch.cat([some for some, _ in drawn]))
+        by_class = [rest.sort().values for _, rest in drawn]
+    wanted = [settings.num_labelled(*one) for one in _sizes(images, by_class)]
+
+    def divide(stream: Stream) -> list[tuple[Tensor, Tensor]]:
+        drawn = _draw(by_class, wanted, group, stream)
+        return [settings.kept(name, *one) for name, one in zip(images.class_names, drawn, strict=True)]
+
+    part_of[first[torch.cat(by_class)]] = LEFT_OUT
+    divided = divide(Stream(settings.seed, "split"))
+    for labelled, pool in divided:
         assign("labelled", labelled)
         assign("pool", pool)
-        num_labelled += len(labelled)
-        num_shared += len(labelled) ** 2 / len(members)  # another seed labels each of them with this probability
+    if group is None:  # another seed labels each labelled image with a known probability
+        pairs = [(len(labelled), len(members)) for (labelled, _), members in zip(divided, by_class, strict=True)]
+        overlap = sum(number**2 / of for number, of in pairs) / sum(number for number, _ in pairs)
+    else:
+        again = [[labelled for labelled, _ in divide(Stream(seed, "overlap"))] for seed in range(REPEATS)]
+        overlap = _overlap([torch.cat(some) for some in again], len(images))
     without_label = (free & ~has_label).nonzero()[:, 0]
-    assign("pool", without_label[part_of[first[without_label]] < 0])
+    without_label = without_label[part_of[first[without_label]] < 0]
+    if group is not None:
+        held_out = ~free | torch.isin(part_of, torch.tensor([PARTS.index(part) for part in ("validation", "test")]))
+        without_label = without_label[~torch.isin(group[without_label], group[held_out])]
+    assign("pool", without_label)
 
     found = {part: free & (part_of[first] == number) for number, part in enumerate(PARTS)}
     training = free & has_label & ~found["validation"] & ~found["test"]
@@ -191,13 +228,58 @@ def draw_split(source: Source, settings: SplitSettings) -> Split:
     digest = hashlib.blake2b(digest_size=16)
     for part in sorted(parts):
         digest.update(part.encode() + parts[part].numpy().tobytes())
+    test_groups = None
+    if group is not None:
+        _, test_groups = group[parts["test"]].unique(return_inverse=True)
+        digest.update(b"groups" + test_groups.numpy().tobytes())
     return Split(
         **{part: images.subset(indices) for part, indices in parts.items()},
         training=images.subset(training.nonzero()[:, 0]),
         test_indices=parts["test"],
+        test_groups=test_groups,
         hash=digest.hexdigest(),
-        overlap=num_shared / num_labelled,
+        overlap=overlap,
     )
+
+
+def _sizes(images: ImageSet, by_class: Sequence[Tensor]) -> list[tuple[str, int]]:
+    return [(name, len(members)) for name, members in zip(images.class_names, by_class, strict=True)]
+
+
+def _draw(
+    by_class: Sequence[Tensor], wanted: Sequence[int], group: Tensor | None, stream: Stream, spare_one: bool = False
+) -> list[tuple[Tensor, Tensor]]:
+    """Return the images drawn from each class and the rest, both in their random order."""
+    if group is not None:
+        return draw_groups(by_class, wanted, group, stream.at(0), spare_one)
+    orders = (torch.randperm(len(members), generator=stream.at(label)) for label, members in enumerate(by_class))
+    permuted = [members[order] for members, order in zip(by_class, orders, strict=True)]
+    return [(members[:number], members[number:]) for members, number in zip(permuted, wanted, strict=True)]
+
+
+def _overlap(draws: Sequence[Tensor], num_images: int) -> float:
+    """Return the share of their images that two of several draws have in common, on average."""
+    times = torch.bincount(torch.cat([*draws]), minlength=num_images).double()
+    return float((times * (times - 1)).sum() / times.sum() / (len(draws) - 1))
+
+
+def _check_drawn(setting: str, images: ImageSet, drawn: Sequence[tuple[Tensor, Tensor]], wanted: Sequence[int]) -> None:
+    """Raise unless every class has the wanted images in its groups and more to train on."""
+    for name, (some, rest), number in zip(images.class_names, drawn, wanted, strict=True):
+        if len(some) < number or not len(rest):
+            raise ValueError(
+                f"{setting}, but class {name!r} has too few groups of images: whole groups are drawn, and one must be "
+                "left to train on; use less, add groups, or set these images apart yourself"
+            )
+
+
+def _hold_out_groups(members: Tensor, images: ImageSet, share: float, group: Tensor) -> tuple[Tensor, Tensor]:
+    by_class = [members[images.labels[members] == label] for label in range(images.num_classes)]
+    wanted = [int(np.ceil(share * len(some))) for some in by_class]
+    drawn = draw_groups(by_class, wanted, group, Stream(HOLDOUT_SEED, "test").at(0), spare_one=True)
+    _check_drawn(f"data.test_share={share}", images, drawn, [1] * len(drawn))
+    test, train = (torch.cat([one[side] for one in drawn]).sort().values for side in (0, 1))
+    return train, test
 
 
 def _hold_out_test(members: Tensor, images: ImageSet, share: float) -> tuple[Tensor, Tensor]:

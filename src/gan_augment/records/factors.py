@@ -12,7 +12,7 @@ OF_THE_LAUNCH = ("seed", "spectral_norm", "study", "against", "until", "max_spli
 # Paths, ways of reading files and speed are no factors of a result. The report tells different images apart by their
 # fingerprints.
 NOT_A_FACTOR = (
-    *("data.root", "data.table", "data.images", "data.labels", "data.cache"),
+    *("data.root", "data.table", "data.group_by", "data.images", "data.labels", "data.cache"),
     *("data.skip_broken", "data.follow_links", "data.allow_synthetic"),
     *("trainer.accelerator", "trainer.num_threads", "trainer.checkpoint_every"),
 )

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-SCHEMA = "1.7"
+SCHEMA = "1.8"
 
 # Words for a report, and what depends on when and how a trial was run: two runs of one study differ in it. With a dot
 # at the end, so that compared_x would not match.

@@ -6,7 +6,7 @@ The file is UTF-8 with one JSON object per line, written without spaces. The fir
 | --- | --- |
 | `schema` | the schema of records that wrote the file |
 | `launches` | the `study.json` of each launch; several if studies were merged |
-| `tests` | the distinct test sets: `ids`, the numbers of the images, and `labels`, their classes |
+| `tests` | the distinct test sets: `ids`, the numbers of the images, `labels`, their classes, and any `groups` |
 | `templates` | what records with the same fields have in common: the fields in order, null where values differ |
 
 Each further line is a trial, in the order of names:
@@ -66,11 +66,13 @@ def write_archive(
         line = {"study": outcome.study, "template": numbers[shape], "record": record}
         if outcome.answers:
             try:
-                ids, labels, right = outcome.answers()
+                answers = outcome.answers()
             except NoPredictionsError as error:
                 raise ValueError(f"{error}, so {path} is not written: delete them to keep the study anyway") from error
-            line["test"] = tests.setdefault(_text({"ids": ids.tolist(), "labels": labels.tolist()}), len(tests))
-            line["right"] = base64.b64encode(np.packbits(right).tobytes()).decode()
+            test = {"ids": answers.ids.tolist(), "labels": answers.labels.tolist()}
+            test |= {} if answers.groups is None else {"groups": answers.groups.tolist()}
+            line["test"] = tests.setdefault(_text(test), len(tests))
+            line["right"] = base64.b64encode(np.packbits(answers.right).tobytes()).decode()
         if picture := samples.get(outcome.trial):
             line["samples"] = Path(os.path.relpath(picture, path.parent)).as_posix()
         lines.append(line)
@@ -92,7 +94,7 @@ def read_archive(path: Path) -> tuple[list[dict[str, Any]], list[Outcome]]:
     refuse_newer(head, path)
     with _line(path, 1):
         launches = [dict(launch) for launch in head["launches"]]
-        tests = [_test_set(test["ids"], test["labels"]) for test in head["tests"]]
+        tests = [_test_set(test["ids"], test["labels"], test.get("groups")) for test in head["tests"]]
         templates = list(head["templates"])
     outcomes = []
     for number, text in enumerate(lines, start=2):
@@ -101,8 +103,8 @@ def read_archive(path: Path) -> tuple[list[dict[str, Any]], list[Outcome]]:
             record = _merged(_one_of(templates, line["template"], "template"), line["record"])
             answers = None
             if "right" in line:
-                ids, labels = _one_of(tests, line["test"], "test set")
-                answers = partial(Answers, ids, labels, _unpacked(line["right"], len(ids)))
+                ids, labels, groups = _one_of(tests, line["test"], "test set")
+                answers = partial(Answers, ids, labels, _unpacked(line["right"], len(ids)), groups)
             samples = path.parent / line["samples"] if "samples" in line else None
             outcomes.append(Outcome(line["study"], record, answers, samples))
     return launches, outcomes
@@ -149,10 +151,14 @@ def _merged(template: dict[str, Any], difference: dict[str, Any]) -> dict[str, A
     }
 
 
-def _test_set(ids: Sequence[int], labels: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    if len(ids) != len(labels):
-        raise ValueError(f"a test set has {len(ids)} ids, {len(labels)} labels")
-    return np.array(ids), np.array(labels)
+def _test_set(
+    ids: Sequence[int], labels: Sequence[int], groups: Sequence[int] | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    if len(ids) != len(labels) or len(ids) != len(labels if groups is None else groups):
+        raise ValueError(
+            f"a test set has {len(ids)} ids, {len(labels)} labels" + (f", {len(groups)} groups" if groups else "")
+        )
+    return np.array(ids), np.array(labels), None if groups is None else np.array(groups)
 
 
 def _unpacked(text: str, num_images: int) -> np.ndarray:

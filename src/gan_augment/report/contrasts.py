@@ -13,7 +13,7 @@ from gan_augment.report import statistics
 from gan_augment.report.comparison import Configuration, configurations, metrics_to_compare, pair_unit, pairs
 from gan_augment.report.outcomes import NoPredictionsError, read_answers
 from gan_augment.report.statistics import Estimate, Interval
-from gan_augment.report.trials import ACCURACY, BALANCED, NUM_IMAGES, PER_CLASS, Study, columns_of
+from gan_augment.report.trials import ACCURACY, BALANCED, NUM_GROUPS, NUM_IMAGES, PER_CLASS, Study, columns_of
 from gan_augment.report.verdict import in_words, verdict
 
 if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `--help` answers at once
@@ -35,6 +35,7 @@ class Contrast:
             looked at several times, its interval holds at every look.
         no_new_images: Why there is no interval for new images; empty if there is one.
         num_images: Number of images behind each result.
+        num_groups: Number of groups of these images; nan without groups.
         with_diverged: The estimate if each diverged trial counts as trained without synthetic images; None if none
             diverged.
         per_class: Class -> difference in that class's accuracy, in points; only for accuracy.
@@ -53,6 +54,7 @@ class Contrast:
     estimate: Estimate
     no_new_images: str
     num_images: float
+    num_groups: float
     with_diverged: Estimate | None
     per_class: dict[str, Interval]
     by_image: pd.Series | None = None
@@ -86,11 +88,16 @@ class Contrast:
 
     @property
     def _images_in_words(self) -> str:
+        new = "images" if math.isnan(self.num_groups) else "groups of images"
         if self.estimate.beyond_these_labels:
-            return "for new images" if self.estimate.images else f"on these {self.part} images"
+            return f"for new {new}" if self.estimate.images else f"on these {self.part} images"
         number = self.one.num_training_images
         these = f"these {number:,.0f}" if number > 0 else "the same"
-        images = "for new test images and" if self.estimate.images else f"on these {self.part} images for"
+        images = (
+            f"for new {new.replace('images', 'test images')} and"
+            if self.estimate.images
+            else f"on these {self.part} images for"
+        )
         return f"{images} other choices among {these} training images"
 
     @property
@@ -203,6 +210,7 @@ def _compare(study: Study, one: Configuration, base: Configuration, metrics: Map
         values, units = differences[metric].dropna(), points[metric].dropna().index
         strata = labels if metric == BALANCED else None
         reason = why or _why_not_on_new_images(metric, len(values), images, strata)
+        num_groups = one.with_results.reindex(columns=[NUM_GROUPS]).astype(float)[NUM_GROUPS].mean()
         rows = None if reason or images is None else images.loc[values.index]
         with_diverged = None
         if count_diverged:
@@ -221,6 +229,7 @@ def _compare(study: Study, one: Configuration, base: Configuration, metrics: Map
                 estimate=_estimate(values, rows, strata, overlap, bool(study.other_looks)),
                 no_new_images=reason,
                 num_images=float(one.with_results[NUM_IMAGES].astype(float).mean()),
+                num_groups=float(num_groups),
                 with_diverged=with_diverged,
                 per_class=_per_class(differences[classes]) if metric == ACCURACY else {},
                 by_image=images.mean() if images is not None and len(images) else None,
@@ -232,8 +241,13 @@ def _compare(study: Study, one: Configuration, base: Configuration, metrics: Map
 def _estimate(
     differences: pd.Series, images: pd.DataFrame | None, strata: np.ndarray | None, overlap: float, anytime: bool
 ) -> Estimate:
-    by_image = None if images is None else statistics.image_variance(images.to_numpy(), strata)
+    by_image = None if images is None else statistics.image_variance(images.to_numpy(), strata, _groups(images))
     return statistics.estimate(differences.to_numpy(), by_image, overlap, anytime)
+
+
+def _groups(images: pd.DataFrame) -> np.ndarray | None:
+    columns = images.columns
+    return columns.get_level_values("group").to_numpy() if "group" in columns.names else None
 
 
 def _counting_diverged(differences: pd.DataFrame, one: Configuration, units: pd.Index, by: str) -> pd.DataFrame:
@@ -270,6 +284,14 @@ def _why_not_on_new_images(metric: str, num_pairs: int, images: pd.DataFrame | N
         return "there is a single test image"
     if strata is not None and np.unique(strata, return_counts=True)[1].min() < 2:
         return "a class has a single test image"
+    groups = None if images is None else _groups(images)
+    if groups is not None:
+        number, worth = len(np.unique(groups)), statistics.effective_groups(groups)
+        if worth < statistics.MIN_GROUPS:
+            unequal = f", whose sizes make them worth {worth:.1f} equal ones" if worth < number else ""
+            return f"the test images are of {number} groups{unequal}, and it needs at least {statistics.MIN_GROUPS}"
+        if strata is not None and min(len(np.unique(groups[strata == label])) for label in np.unique(strata)) < 2:
+            return "a class has test images of a single group"
     return ""
 
 

@@ -22,11 +22,15 @@ class NoPredictionsError(ValueError):
 
 
 class Answers(NamedTuple):
-    """The numbers of the test images, their classes, and whether a classifier is right on each, all `[m]`."""
+    """The numbers of the test images, their classes, and whether a classifier is right on each, all `[m]`.
+
+    `groups` has the group of each image, None if images have no groups.
+    """
 
     ids: np.ndarray
     labels: np.ndarray
     right: np.ndarray
+    groups: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -74,11 +78,12 @@ def read_answers(trials: pd.Series, outcomes: Mapping[str, Outcome]) -> pd.DataF
     """Read the answers of trials, given by name, to the test images.
 
     Returns:
-        One row per trial, with the index of `trials`, and one column per image, by its number and class: 1 if the
-        classifier is right, else 0.
+        One row per trial, with the index of `trials`, and one column per image, by its number, its class and, if there
+        are groups, its group: 1 if the classifier is right, else 0.
 
     Raises:
-        NoPredictionsError: If a trial has no answers, they cannot be read, or the trials have different test images.
+        NoPredictionsError: If a trial has no answers, they cannot be read, or the trials have different test images or
+            groups of them.
     """
     import pandas as pd
 
@@ -88,10 +93,14 @@ def read_answers(trials: pd.Series, outcomes: Mapping[str, Outcome]) -> pd.DataF
         tested = [outcome for outcome in outcomes.values() if outcome.record["metrics"].get("test")]
         lacking = sum(outcome.answers is None for outcome in tested)
         raise NoPredictionsError(f"{lacking} of {len(tested)} trials did not store which test images they got right")
-    ids, labels, _ = found[0]
-    if any(not np.array_equal(ids, other) or not np.array_equal(labels, classes) for other, classes, _ in found):
+    first = found[0]
+    if any(not np.array_equal(first.ids, one.ids) or not np.array_equal(first.labels, one.labels) for one in found):
         raise NoPredictionsError("the trials were tested on different images")
-    columns = pd.MultiIndex.from_arrays([ids, labels], names=["image", "class"])
+    if len({None if one.groups is None else one.groups.tobytes() for one in found}) > 1:
+        raise NoPredictionsError("the trials differ in the groups of the test images")
+    levels = {"image": first.ids, "class": first.labels}
+    levels |= {} if first.groups is None else {"group": first.groups}
+    columns = pd.MultiIndex.from_arrays([*levels.values()], names=[*levels])
     return pd.DataFrame(np.array([one.right for one in found], dtype=np.float32), index=trials.index, columns=columns)
 
 
@@ -102,6 +111,6 @@ def _stored_answers(path: Path) -> Answers:
             ids, labels = stored["ids"], stored["labels"]
             # Earlier versions stored no classes, and float16 makes some probabilities equal.
             predicted = stored["predicted"] if "predicted" in stored else stored["probabilities"].argmax(axis=1)
-            return Answers(ids, labels, predicted == labels)
+            return Answers(ids, labels, predicted == labels, stored.get("groups"))
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         raise NoPredictionsError(f"the predictions of {path.parent.name} cannot be read") from None

@@ -11,6 +11,7 @@ import numpy as np
 from gan_augment.report import sequence
 
 MIN_PAIRS = 6  # an exact sign-flip test of five pairs cannot go below p = 0.0625, however large the effect
+MIN_GROUPS = 12  # of test images, in equal ones: with fewer, an interval holds too seldom (docs/statistics.md)
 MAX_EXACT_PAIRS = 20  # with at most this many, all 2^n signs are tried
 MAX_PAIRS = 10_000  # the most that the planner considers
 RESAMPLES = 9_999
@@ -185,7 +186,9 @@ def paired_interval(differences: Sequence[float] | np.ndarray, confidence: float
     return estimate(differences).interval(confidence)
 
 
-def image_variance(differences: np.ndarray, strata: np.ndarray | None = None) -> ImageVariance:
+def image_variance(
+    differences: np.ndarray, strata: np.ndarray | None = None, groups: np.ndarray | None = None
+) -> ImageVariance:
     r"""Variance that the choice of test images adds to a mean difference over splits.
 
     All $n$ splits are tested on the same $m$ images, so averaging over splits does not reduce chance in the choice of
@@ -202,19 +205,31 @@ def image_variance(differences: np.ndarray, strata: np.ndarray | None = None) ->
     the degrees of freedom are Satterthwaite's (1946). Rasmussen (1996, chapter 2) analyses training sets crossed with
     test cases in this way, Obuchowski and Rockette (1995) and Hillis (2007) readers crossed with cases.
 
+    Images of one group, such as those of one patient, are not independent. With groups, these take the place of the
+    images: $x_{jg}$ is the pseudo-value of the delete-a-group jackknife, $G \bar x_j - (G - 1) \bar x_{j(-g)}$, with
+    the result $\bar x_{j(-g)}$ on all images but those of group $g$ (Bell and McCaffrey 2002). With equal groups it is
+    the mean of the group's images. Unequal groups have the degrees of freedom of their effective number.
+
     Args:
         differences: Points `[n, m]`, one row per split (repeats averaged), one column per test image.
         strata: Class of each image `[m]`, for a mean of class means such as balanced accuracy: classes have equal
             weight, and new images have the same number of each class. By default one stratum, for accuracy.
+        groups: Group of each image `[m]`; by default every image is alone. Groups may span strata.
 
     Raises:
-        ValueError: With fewer than two splits, or fewer than two images in a stratum.
+        ValueError: With fewer than two splits, or fewer than two images or groups in a stratum.
     """
     x = np.asarray(differences, dtype=float)
     strata = np.zeros(x.shape[1]) if strata is None else np.asarray(strata)
     n, names = len(x), np.unique(strata)
     if n < 2 or min((strata == name).sum() for name in names) < 2:
         raise ValueError(f"differences must have at least two splits and two images per stratum, got {x.shape}")
+    worth = 1.0
+    if groups is not None:
+        x = _pseudo_values(x, strata, groups)
+        strata = np.zeros(x.shape[1])
+        names = strata[:1]
+        worth = (effective_groups(groups) - 1) / (x.shape[1] - 1)
     variance = noise = 0.0
     for name in names:
         part = x[:, strata == name]
@@ -227,7 +242,35 @@ def image_variance(differences: np.ndarray, strata: np.ndarray | None = None) ->
         noise += share**2 * (ms_image**2 + ms_residual**2 / (n - 1)) / (m - 1)
     if variance <= 1e-12:
         return ImageVariance(0, math.inf)
-    return ImageVariance(float(variance), float(variance**2 / noise))
+    return ImageVariance(float(variance), float(worth * variance**2 / noise))
+
+
+def effective_groups(groups: np.ndarray) -> float:
+    r"""Number of equal groups that groups `[m]` are worth, $m^2 / \sum_g m_g^2$ (Kish 1965).
+
+    Example:
+        >>> effective_groups(np.array([1, 1, 2, 2])), effective_groups(np.array([1, 1, 1, 2]))
+        (2.0, 1.6)
+    """
+    sizes = np.unique(groups, return_counts=True)[1]
+    return float(sizes.sum() ** 2 / np.square(sizes).sum())
+
+
+def _pseudo_values(x: np.ndarray, strata: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Return the pseudo-values `[n, G]` of differences `[n, m]`, whose result is the mean of the strata's means."""
+    _, group = np.unique(groups, return_inverse=True)
+    num_groups, names = int(group.max()) + 1, np.unique(strata)
+    whole, without = np.zeros(len(x)), np.zeros((num_groups, len(x)))
+    for name in names:
+        mine = strata == name
+        sums, sizes = np.zeros((num_groups, len(x))), np.bincount(group[mine], minlength=num_groups)
+        if sizes.max() == sizes.sum():
+            raise ValueError("there must be at least two groups per stratum")
+        np.add.at(sums, group[mine], x[:, mine].T)
+        total, share = sums.sum(axis=0), 1 / len(names)
+        whole += share * total / sizes.sum()
+        without += share * (total - sums) / (sizes.sum() - sizes)[:, None]
+    return (num_groups * whole - (num_groups - 1) * without).T
 
 
 def sign_flip_p(differences: Sequence[float] | np.ndarray) -> float:

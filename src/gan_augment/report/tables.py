@@ -178,7 +178,7 @@ def image_rows(compared: list[Contrast]) -> Iterator[Row]:
     """Yield the test images that most trainings of one arm get right and most of the other get wrong."""
 
     def name_them(differences: pd.Series) -> str:
-        named = [f"{number} ({label})" for number, label in differences.index[:MAX_IMAGES]]
+        named = [f"{number} ({label})" for number, label, *_ in differences.index[:MAX_IMAGES]]
         return (", ".join(named) or "-") + (f" and {more} more" if (more := len(differences) - MAX_IMAGES) > 0 else "")
 
     for c in compared:

@@ -29,6 +29,7 @@ BALANCED = "result.balanced_accuracy"
 RARE = "result.rare_recall"
 PER_CLASS = "result.per_class."
 NUM_IMAGES = "result.images"
+NUM_GROUPS = "result.groups"
 IMBALANCE = "result.imbalance_ratio"
 SPLIT = "provenance.split"
 FINGERPRINT = "provenance.fingerprint"
@@ -149,7 +150,7 @@ def _reads(records: Sequence[dict[str, Any]]) -> dict[str, frozenset[str]]:
 def _results(row: dict[str, Any], part: str) -> dict[str, Any]:
     """Return the columns of the results on one part of the images."""
     found = {c.removeprefix(f"metrics.{part}."): c for c in row if c.startswith(f"metrics.{part}.")}
-    found |= {name: c for name in ("images", "imbalance_ratio") if (c := f"provenance.{part}_{name}") in row}
+    found |= {name: c for name in ("images", "groups", "imbalance_ratio") if (c := f"provenance.{part}_{name}") in row}
     return {RESULT + name: row[column] for name, column in found.items()}
 
 
@@ -223,6 +224,8 @@ def _seeds(trials: pd.DataFrame) -> list[str]:
 def _amounts(trials: pd.DataFrame, images: str, ratio: str) -> list[str]:
     """Return the numbers of images, and how unequal the classes are, if the records contain that."""
     numbers = values_of(trials, images)
+    if images == NUM_IMAGES and (groups := values_of(trials, NUM_GROUPS)):
+        numbers = [f"{', '.join(numbers)} of {', '.join(groups)} groups"]
     ratios = [f"{round(float(value), 2):g}" for value in values_of(trials, ratio)]
     if not ratios:
         return numbers

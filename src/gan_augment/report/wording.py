@@ -46,6 +46,7 @@ def plans(compared: list[Contrast], points: float) -> list[str]:
             sentence = f"{n} {c.unit}s would be needed to detect a gain of {points:g} points"
             if c.estimate.images:
                 sentence += f": more of them do not make up for having {c.num_images:.0f} test images"
+                sentence += "" if math.isnan(c.num_groups) else f" of {c.num_groups:.0f} groups"
         said.append(f"{c.title}: " + ("too few results to plan by" if n == "-" else sentence))
     return said
 
