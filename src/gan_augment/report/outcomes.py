@@ -70,15 +70,16 @@ def read_folder(folder: Path) -> tuple[list[dict[str, Any]], list[Outcome]]:
     return [{**launch, "study": launch.get("study") or name}], outcomes
 
 
-def read_answers(trials: pd.Series, outcomes: Mapping[str, Outcome]) -> pd.DataFrame:
+def read_answers(trials: pd.Series, outcomes: Mapping[str, Outcome], of_folds: bool = False) -> pd.DataFrame:
     """Read the answers of trials, given by name, to the test images.
 
     Returns:
         One row per trial, with the index of `trials`, and one column per image, by its number and class: 1 if the
-        classifier is right, else 0.
+        classifier is right, else 0; nan if the image is not in the trial's fold.
 
     Raises:
-        NoPredictionsError: If a trial has no answers, they cannot be read, or the trials have different test images.
+        NoPredictionsError: If a trial has no answers, they cannot be read, or the trials have different test images
+            although these are not folds.
     """
     import pandas as pd
 
@@ -89,6 +90,9 @@ def read_answers(trials: pd.Series, outcomes: Mapping[str, Outcome]) -> pd.DataF
         lacking = sum(outcome.answers is None for outcome in tested)
         raise NoPredictionsError(f"{lacking} of {len(tested)} trials did not store which test images they got right")
     ids, labels, _ = found[0]
+    if of_folds:
+        rows = [pd.Series(one.right, pd.MultiIndex.from_arrays(one[:2], names=["image", "class"])) for one in found]
+        return pd.concat(rows, axis="columns", keys=trials.index).T.sort_index(axis="columns").astype(np.float32)
     if any(not np.array_equal(ids, other) or not np.array_equal(labels, classes) for other, classes, _ in found):
         raise NoPredictionsError("the trials were tested on different images")
     columns = pd.MultiIndex.from_arrays([ids, labels], names=["image", "class"])
