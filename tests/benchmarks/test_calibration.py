@@ -10,6 +10,7 @@ sys.path += [str(Path(__file__).parents[2] / "benchmarks"), str(Path(__file__).p
 from calibration import (
     OWN,
     differences,
+    folds_hold,
     holds,
     main,
     own_images,
@@ -39,6 +40,15 @@ def test_the_interval_of_a_verdict_holds(pair, share, beyond, sizes, monkeypatch
     assert {n for n, _ in found} == sizes
     assert min(found.values()) >= 0.8
     assert np.mean(list(found.values())) >= 0.88
+
+
+@pytest.mark.parametrize("pair", ["different", "same, unstable"])
+def test_the_interval_of_cross_validation_holds(pair, monkeypatch):
+    monkeypatch.setattr("calibration.SPLITS", 20)
+    monkeypatch.setattr("calibration.REPETITIONS", (2,))
+    found = folds_hold(pair, own=60, share=1, studies=20)
+    assert set(found) == {2}
+    assert found[2] >= 0.8
 
 
 def test_splits_share_images_as_their_overlap_says():
