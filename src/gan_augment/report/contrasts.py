@@ -31,7 +31,8 @@ class Contrast:
         part: The images of the results: `test` or `validation`.
         unit: The unit of a pair: `split`, `training seed`, or `fold` if each split has other test images.
         differences: The difference of each pair, in points.
-        estimate: Their mean, with the variance from the choice of test images if that is known.
+        estimate: Their mean, with the variance from the choice of test images if that is known. For folds that is part
+            of the spread, which is nan if it is not known.
         no_new_images: Why there is no interval for new images; empty if there is one.
         num_images: Number of images behind each result; with folds, of all that were tested.
         with_diverged: The estimate if each diverged trial counts as trained without synthetic images; None if none
@@ -72,20 +73,16 @@ class Contrast:
     @property
     def new_images(self) -> Interval | None:
         """Difference on new images, in points: for other splits and other test images; None if unknown."""
-        return self.estimate.interval() if self._is_for_new_images else None
-
-    @property
-    def _is_for_new_images(self) -> bool:
-        return not self.no_new_images if self.unit == "fold" else bool(self.estimate.images)
+        return None if self.no_new_images else self.estimate.interval()
 
     @property
     def scope(self) -> str:
         """What the verdict speaks for: which test images, and which labelled ones."""
         if self.estimate.beyond_these_labels:
-            return "for new images" if self._is_for_new_images else f"on these {self.part} images"
+            return f"on these {self.part} images" if self.no_new_images else "for new images"
         number = self.one.num_training_images
         these = f"these {number:,.0f}" if number > 0 else "the same"
-        images = "for new test images and" if self.estimate.images else f"on these {self.part} images for"
+        images = f"on these {self.part} images for" if self.no_new_images else "for new test images and"
         return f"{images} other choices among {these} training images"
 
     @property

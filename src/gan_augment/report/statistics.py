@@ -220,8 +220,8 @@ def fold_estimate(differences: Sequence[float] | np.ndarray, images: np.ndarray,
     r"""Estimate a mean difference for new images from cross-validation, where each split is tested on another fold.
 
     The variance of the mean is the larger of two. Over the $m$ images, $s^2(\bar x_i) / m$ of each image's mean
-    difference over the repetitions (Bayle, Bayle, Janson and Mackey 2020, eq. 3.2), which leaves out that the images of
-    a fold share a training. Over the $n$ folds, $s^2(d_j) / n$, which leaves out that repetitions share the images.
+    difference over the repetitions (Bayle, Bayle, Janson and Mackey 2020), which leaves out that the images of a
+    fold share a training. Over the $n$ folds, $s^2(d_j) / n$, which leaves out that repetitions share the images.
     Neither includes what all training sets have in common; benchmarks/calibration.py measures how often the interval
     holds all the same, with n - 1 degrees of freedom.
 

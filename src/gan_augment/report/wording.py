@@ -122,9 +122,9 @@ def folds_in_words(compared: list[Contrast]) -> list[str]:
             )
     if said:
         said.append(
-            "The interval is for new images. Without it there is no verdict, since folds of the same images are not "
-            "independent. For the same reason there are no intervals for classes, no worth in labels, no curves, and "
-            "no analysis of what results vary by or what predicts them."
+            "Folds share images, so an interval needs the answer to each image: a metric without answers has no "
+            "verdict, differences by class have no interval, and there are no curves over labels, no worth in labels, "
+            "and no analysis of what makes the results vary or predicts them."
         )
     return list(dict.fromkeys(said))
 
