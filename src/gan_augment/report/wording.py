@@ -118,13 +118,13 @@ def folds_in_words(compared: list[Contrast]) -> list[str]:
             times = f"{n / k:.2g} repetition{'s' * (n != k)}"
             said.append(
                 f"{c.num_images:,.0f} images, each tested once in every repetition: {n} folds are {times} of {k}. "
-                f"The verdict is for classifiers that learn from {k - 1} of {k} parts of so many such images."
+                f"The verdict is for classifiers that learn from {k - 1} of {k} parts of such a set."
             )
     if said:
         said.append(
-            "Folds share images, so an interval needs the answer to each image: a metric without answers has no "
-            "verdict, differences by class have no interval, and there are no curves over labels, no worth in labels, "
-            "and no analysis of what makes the results vary or predicts them."
+            "Folds share images, so an interval needs the answers to single images. Metrics without them have no "
+            "verdict, differences by class have no interval, and curves over labels, the worth in labels, and what "
+            "makes the results vary or predicts them are left out."
         )
     return list(dict.fromkeys(said))
 
