@@ -1,13 +1,14 @@
 """How often do the intervals of the report hold? Studies of quick learners whose true difference is known.
 
-    python benchmarks/calibration.py [--studies 400] [--jobs 2] [--only groups]
+    python benchmarks/calibration.py [--studies 400] [--jobs 2] [--only {splits,groups,folds}]
     python benchmarks/calibration.py STUDY
 
 The first command makes studies as the report sees them: a person has 300 images, each split labels some of them, two
 scikit-learn classifiers learn from these, and both are tested on the same images. It prints the table of
 docs/statistics.md: how often the interval of the verdict contains the truth that the verdict speaks for. A second table
-has test images that belong together; `--only groups` prints it alone. The second command draws studies that compare an
-arm with itself from real trainings: STUDY is the folder or file of one arm, with several classifier seeds in each split
+has test images that belong together, a third one cross-validation, where a person has no images apart from those of the
+folds; `--only` prints one of them. The second command draws studies that compare an arm with itself from real
+trainings: STUDY is the folder or file of one arm, with several classifier seeds in each split
 (`experiment=digits_aa`).
 """
 
@@ -20,11 +21,21 @@ from typing import NamedTuple
 import numpy as np
 from joblib import Parallel, delayed
 from sklearn import config_context
+from sklearn.base import ClassifierMixin
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.model_selection import StratifiedKFold
+from sklearn.tree import DecisionTreeClassifier
 
 from gan_augment.report.comparison import configurations, pair_unit
 from gan_augment.report.outcomes import read_answers
-from gan_augment.report.statistics import MIN_GROUPS, Interval, effective_groups, estimate, image_variance
+from gan_augment.report.statistics import (
+    MIN_GROUPS,
+    Interval,
+    effective_groups,
+    estimate,
+    fold_estimate,
+    image_variance,
+)
 from gan_augment.report.trials import Study, collect
 
 NUM_CLASSES, NUM_FEATURES = 4, 6
@@ -41,6 +52,10 @@ GROUP_SIZES = ((1, 1), (5, 5), (30, 30), (1, 9))
 GROUPED_TEST_IMAGES = (60, 360, 2000)
 GROUPED_SHARE, GROUPED_SPLITS = 0.4, 10
 FEW_GROUPS = (4, 6, 8, 10, 12, 15, 20, 30)
+FOLDS = 5
+REPETITIONS = (2, 4)
+OWN_IN_FOLDS = (60, 120, 300)  # images that the person has, all of them in folds
+SHARES_IN_FOLDS = (1, 0.2)  # of the images outside the fold that are labelled
 
 
 class Population(NamedTuple):
@@ -85,13 +100,20 @@ def without(labelled: np.ndarray, random: np.random.Generator) -> LinearDiscrimi
     return learner.fit(TRAINING.features[labelled], TRAINING.classes[labelled])
 
 
-Learner = Callable[[np.ndarray, np.random.Generator], LinearDiscriminantAnalysis]
+def tree(labelled: np.ndarray, random: np.random.Generator) -> DecisionTreeClassifier:
+    """Train a tree, which changes much with the images and with its random choice of features."""
+    learner = DecisionTreeClassifier(max_features=2, random_state=int(random.integers(2**31)))
+    return learner.fit(TRAINING.features[labelled], TRAINING.classes[labelled])
+
+
+Learner = Callable[[np.ndarray, np.random.Generator], ClassifierMixin]
 PAIRS: dict[str, tuple[Learner, Learner]] = {"different": (with_copies, without), "same": (with_copies, with_copies)}
+PAIRS_IN_FOLDS = PAIRS | {"unstable": (tree, without), "same, unstable": (tree, tree)}
 
 
-def own_images(random: np.random.Generator) -> list[np.ndarray]:
+def own_images(random: np.random.Generator, number: int = OWN) -> list[np.ndarray]:
     """Draw the training images of a person, class by class."""
-    return [random.choice(members, OWN // NUM_CLASSES, replace=False) for members in BY_CLASS]
+    return [random.choice(members, number // NUM_CLASSES, replace=False) for members in BY_CLASS]
 
 
 def split(own: Sequence[np.ndarray], share: float, random: np.random.Generator) -> np.ndarray:
@@ -99,16 +121,18 @@ def split(own: Sequence[np.ndarray], share: float, random: np.random.Generator) 
     return np.concatenate([random.permutation(members)[: round(share * len(members))] for members in own])
 
 
-def differences(pair: str, labelled: np.ndarray, tested: np.ndarray, random: np.random.Generator) -> np.ndarray:
+def differences(
+    pair: str, labelled: np.ndarray, tested: np.ndarray, random: np.random.Generator, among: Population = TEST
+) -> np.ndarray:
     """Return the points by which the first learner is right more often than the second `[tested images]`."""
-    return points(pair, labelled, Population(TEST.features[tested], TEST.classes[tested]), random)
+    return points(pair, labelled, Population(among.features[tested], among.classes[tested]), random)
 
 
 def points(pair: str, labelled: np.ndarray, tested: Population, random: np.random.Generator) -> np.ndarray:
     """Return these differences on images that need not be from the population's test images."""
     features, classes = tested
     with config_context(assume_finite=True, skip_parameter_validation=True):  # half the time
-        one, base = (learner(labelled, random).predict(features) == classes for learner in PAIRS[pair])
+        one, base = (learner(labelled, random).predict(features) == classes for learner in PAIRS_IN_FOLDS[pair])
     return 100.0 * (one.astype(float) - base)
 
 
@@ -148,6 +172,56 @@ def holds(pair: str, share: float, beyond: bool, studies: int) -> dict[tuple[int
             _, low, high, _ = estimate(x.mean(axis=1), image_variance(x), overlap=share).interval()
             found[n, m].append(bool(low <= target <= high))
     return {cell: float(np.mean(held)) for cell, held in found.items()}
+
+
+def folds_hold(pair: str, own: int, share: float, studies: int) -> dict[int, float]:
+    """Make studies of one kind by cross-validation, and count the intervals that contain the truth.
+
+    The truth is the mean difference over other people with as many images, for learners that are trained on a share of
+    all but one fold of them.
+
+    Returns:
+        Number of repetitions -> share of the studies whose interval holds.
+    """
+    random = np.random.default_rng([list(PAIRS_IN_FOLDS).index(pair), own, int(100 * share)])
+    target, found = 0.0, {number: 0 for number in REPETITIONS}
+    if not pair.startswith("same"):
+        outside = share * (1 - 1 / FOLDS)
+        labelled = (split(own_images(random, own), outside, random) for _ in range(5 * SPLITS))
+        tested = (random.choice(NUM_TEST, 5000) for _ in range(5 * SPLITS))
+        means = [differences(pair, one, other, random).mean() for one, other in zip(labelled, tested, strict=True)]
+        target = float(np.mean(means))
+    for _ in range(studies):
+        images = np.concatenate(own_images(random, own))
+        classes = TRAINING.classes[images]
+        x = np.full((FOLDS * max(REPETITIONS), own), np.nan)
+        for start in range(0, len(x), FOLDS):
+            folds = StratifiedKFold(FOLDS, shuffle=True, random_state=int(random.integers(2**31)))
+            for row, (train, test) in enumerate(folds.split(images, classes), start):
+                by_class = [images[train[classes[train] == label]] for label in range(NUM_CLASSES)]
+                x[row, test] = differences(pair, split(by_class, share, random), images[test], random, TRAINING)
+        for number in found:
+            rows = x[: FOLDS * number]
+            _, low, high, _ = fold_estimate(np.nanmean(rows, axis=1), rows, None).interval()
+            found[number] += low <= target <= high
+    return {number: held / studies for number, held in found.items()}
+
+
+def print_folds(studies: int, jobs: int) -> None:
+    """Print how often the interval of cross-validation contains the truth."""
+    start = time.perf_counter()
+    kinds = [(own, share) for own in OWN_IN_FOLDS for share in SHARES_IN_FOLDS]
+    tasks = (delayed(folds_hold)(pair, *kind, studies) for kind in kinds for pair in PAIRS_IN_FOLDS)
+    found = list(Parallel(n_jobs=jobs)(tasks))
+    _row("images", "labelled outside the fold", "repetitions", *PAIRS_IN_FOLDS)
+    _row(*["---"] * (3 + len(PAIRS_IN_FOLDS)))
+    for number, (own, share) in enumerate(kinds):
+        some = found[number * len(PAIRS_IN_FOLDS) :][: len(PAIRS_IN_FOLDS)]
+        for repetitions in REPETITIONS:
+            _row(own, f"{100 * share:.0f} %", repetitions, *(f"{100 * one[repetitions]:.1f} %" for one in some))
+    rates = [rate for one in found for rate in one.values()]
+    print(f"\n{len(rates)} cells of {studies} studies: {100 * min(rates):.1f} to {100 * max(rates):.1f} % hold")
+    print(f"{time.perf_counter() - start:.0f} seconds")
 
 
 def print_table(studies: int, jobs: int) -> None:
@@ -282,19 +356,22 @@ def print_real(source: str) -> None:
         print(f"for {scope}: {called} of {len(intervals)} called different; median width {widths:.1f} points")
 
 
+TABLES = {"splits": print_table, "groups": print_groups, "folds": print_folds}
+
+
 def main() -> None:
-    """Print the table, or the counts for a study on the command line."""
+    """Print the tables, or the counts for a study on the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", nargs="?")
     parser.add_argument("--studies", type=int, default=400, help="of each cell of the table")
-    parser.add_argument("--only", choices=["groups"], help="print only the table of test images in groups")
+    parser.add_argument("--only", choices=TABLES, help="print one of the tables")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     arguments = parser.parse_args()
     if arguments.study is None:
-        if arguments.only is None:
-            print_table(arguments.studies, arguments.jobs)
-            print()
-        print_groups(arguments.studies, arguments.jobs)
+        for name, table in TABLES.items():
+            if arguments.only in (None, name):
+                table(arguments.studies, arguments.jobs)
+                print()
         return
     try:
         print_real(arguments.study)

@@ -874,6 +874,7 @@ def test_a_sweep_over_parts_of_a_gan_is_compared_part_by_part(cli, tmp_path):
     ("against", "reason"),
     [
         ("{loss: hinge}", "against={loss: hinge}, but of loss the study has non_saturating: sweep it"),
+        ("{folds: 5}", "against={folds: 5}: another number of folds has other test images"),
         ("{los: hinge}", "against={los: hinge}, but of los the study has none of this name"),
         ("{augmentation: mixup}", "of augmentation the study has classical, gan, gan_classical, none"),
         ("loss", "against=loss: use settings and values, such as 'against={loss: hinge}'"),

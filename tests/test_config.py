@@ -33,7 +33,8 @@ def test_every_node_becomes_the_object_that_it_describes(settings):
     )
     assert config.split == SplitSettings(0, 5, [], None, None, 0.2)
     assert [*config.measures] == ["pseudo_labels", "diversity", "leak", "modes", "pictures", "judge"]
-    assert config.source == {"_target_": "gan_augment.data.standard_sets.digits", "image_size": None}
+    of_digits = {"_target_": "gan_augment.data.standard_sets.digits", "num_images": None, "image_size": None}
+    assert config.source == of_digits
     assert vars(config.seeds) == {"split": 0, "gan": 0, "synthesis": 0, "classifier": 0}
 
 
@@ -159,3 +160,12 @@ def test_a_trial_with_a_part_of_the_wrong_kind_is_refused(settings, name, node, 
 def test_a_value_out_of_range_is_refused(settings, change, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
         Config.read(settings | change)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "folds", "labels"),
+    [((), None, 5), (("folds=5",), 5, "all"), (("folds=5", "labels=20%"), 5, "20%"), (("labels=all",), None, "all")],
+)
+def test_with_folds_all_labels_are_used_unless_said_otherwise(plain_settings, overrides, folds, labels):
+    split = Config.read(plain_settings("data.test_share=null", *overrides)).split
+    assert (split.folds, split.labels) == (folds, labels)

@@ -22,6 +22,8 @@ CONF = next(
 )
 
 OmegaConf.register_resolver("or", lambda value, otherwise: value or otherwise, replace=True)
+# With folds, people expect all labels outside the fold to be used.
+OmegaConf.register_resolver("labels", lambda folds: 5 if folds is None else "all", replace=True)
 # Two launches in the same second must not share a folder.
 OmegaConf.register_resolver(
     "launch", lambda: f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{os.getpid()}", replace=True, use_cache=True

@@ -13,7 +13,7 @@ from gan_augment.training.hardware import Hardware
 
 Kind = TypeVar("Kind")
 # Settings that are plain values, not nodes of a group.
-PLAIN = ("data", "labels", "imbalance", "validation_per_class", "open_test", "seeds", "measures")
+PLAIN = ("data", "labels", "imbalance", "validation_per_class", "folds", "open_test", "seeds", "measures")
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Config:
             build(classical, "data.classical", ClassicalTransform)
         check_names("seeds", settings["seeds"], [seed.name for seed in fields(Seeds)])
         seeds, rare = Seeds(**settings["seeds"]), settings["imbalance"]
-        held_out = settings["validation_per_class"], test_share
+        held_out = settings["validation_per_class"], test_share, settings["folds"]
         return cls(
             settings=settings,
             source=source,

@@ -240,6 +240,11 @@ def check_against(against: Any, factors: Sequence[Mapping[str, Any]]) -> None:
     """
     if not isinstance(against, Mapping):
         raise ValueError(f"against={against}: use settings and values, such as 'against={{loss: hinge}}'")
+    if "folds" in against:
+        raise ValueError(
+            f"against={{folds: {against['folds']}}}: another number of folds has other test images, so the two are not "
+            "compared; set against=null"
+        )
     for name, value in against.items():
         found = {trial[name] for trial in factors if trial.get(name) is not None}
         if value not in found or len(found) < 2:

@@ -30,7 +30,7 @@ class Trial:
         stages: These, then the stages of the measures.
     """
 
-    reads = ("data", "labels", "imbalance", "validation_per_class", "seeds.split", "trainer")
+    reads = ("data", "labels", "folds", "imbalance", "validation_per_class", "seeds.split", "trainer")
 
     config: Config
     source: Source

@@ -11,6 +11,7 @@ from calibration import (
     OWN,
     Population,
     differences,
+    folds_hold,
     holds,
     holds_in_groups,
     holds_with_few_groups,
@@ -71,6 +72,15 @@ def test_intervals_hold_where_groups_are_told_and_there_are_none_for_few_groups(
 def test_few_groups_that_miss_a_rare_kind_are_too_few():
     assert holds_with_few_groups(False, 10, 100) >= 0.9
     assert holds_with_few_groups(True, 4, 100) < 0.85 < holds_with_few_groups(True, 30, 100)
+
+
+@pytest.mark.parametrize("pair", ["different", "same, unstable"])
+def test_the_interval_of_cross_validation_holds(pair, monkeypatch):
+    monkeypatch.setattr("calibration.SPLITS", 20)
+    monkeypatch.setattr("calibration.REPETITIONS", (2,))
+    found = folds_hold(pair, own=60, share=1, studies=20)
+    assert set(found) == {2}
+    assert found[2] >= 0.8
 
 
 def test_splits_share_images_as_their_overlap_says():

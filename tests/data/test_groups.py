@@ -142,6 +142,17 @@ def test_too_few_groups_are_refused(sizes, settings, message):
         draw(patients(sizes, min(2, len(sizes))), **settings)
 
 
+@pytest.mark.parametrize("seed", [0, 5])
+def test_folds_test_every_group_once_in_each_repetition(seed):
+    source = patients([3, 7, 5] * 6)
+    drawn = [draw(source, "all", fold, folds=5) for fold in range(seed, seed + 5)]
+    tested = [group for split in drawn for group in groups_of(source, split.test)]
+    assert sorted(tested) == sorted(set(source.groups))
+    assert not any(groups_of(source, split.test) & groups_of(source, split.training) for split in drawn)
+    with pytest.raises(ValueError, match=r"^folds=10, but class 'class0' has 9 groups, and each fold needs one"):
+        draw(source, "all", folds=10)
+
+
 def test_groups_across_parts_that_the_user_set_apart_are_noted_and_stay():
     source = grouped([0, 1] * 30, np.arange(60) // 4, test=torch.tensor([0, 1, 8, 9, 10, 11]))
     (said,) = group_notes(source)

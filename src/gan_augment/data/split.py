@@ -5,6 +5,8 @@ seeded permutation: its first images are labelled, the rest is the pool. Of clas
 is kept, and the other images are in no part. So the labelled set with 5 images per class lies inside the one with 10,
 and test and validation do not change with it.
 
+With folds the test images change with the seed: each seed tests one fold, and k seeds in a row test every image once.
+
 Images that are identical, pixel for pixel, are drawn as one and stay together: numbers of images count them once.
 Parts that the source sets apart are used as they are, and copies across them are noted.
 
@@ -17,10 +19,11 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 
 import numpy as np
 import torch
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train_test_split
 from torch import Tensor
 
 from gan_augment.data.groups import draw_groups
@@ -42,13 +45,15 @@ class SplitSettings:
     """How images are divided.
 
     Attributes:
-        seed: Decides which images are labelled; at least 0.
+        seed: Decides which images are labelled, and with folds which are the test; at least 0.
         labels: Labelled images per class; a percentage of each class's training images, such as "10%"; or "all".
         rare_classes: Classes that keep only few training images, both labelled and in the pool.
         rare_share: The share of them that is kept, in (0, 1]; None without rare classes.
         validation_per_class: Validation images per class; None takes the source's own, or else the smaller of 20 and a
             fifth of the class's images.
         test_share: Stratified share held out as test; None takes the source's own images, or else a fifth.
+        folds: Number k of parts, one of which is the test: fold `seed % k` of repetition `seed // k`. None for test
+            images that are the same for every seed.
     """
 
     seed: int
@@ -57,6 +62,7 @@ class SplitSettings:
     rare_share: float | None = None
     validation_per_class: int | None = None
     test_share: float | None = None
+    folds: int | None = None
 
     def __post_init__(self) -> None:
         check_integer("seeds.split", self.seed, low=0)
@@ -64,6 +70,13 @@ class SplitSettings:
             check_integer("validation_per_class", self.validation_per_class, low=0)
         if self.test_share is not None:
             check_number("data.test_share", self.test_share, 0, 0.9, open_low=True)
+        if self.folds is not None:
+            check_integer("folds", self.folds, low=2)
+            if self.test_share is not None:
+                raise ValueError(
+                    f"folds={self.folds} and data.test_share={self.test_share}: each fold is the test in turn, so set "
+                    "data.test_share=null, or folds=null"
+                )
         is_number = isinstance(self.labels, int) and not isinstance(self.labels, bool) and self.labels >= 1
         if not is_number and self.labels != "all" and self.share is None:
             raise ValueError(f"labels={self.labels}: use a whole number of at least 1, a percentage up to 100%, or all")
@@ -162,6 +175,8 @@ def draw_split(source: Source, settings: SplitSettings) -> Split:
     if unknown := [str(name) for name in settings.rare_classes if str(name) not in images.class_names]:
         raise ValueError(f"imbalance.classes names {', '.join(unknown)}: use some of {', '.join(images.class_names)}")
     validation_per_class, test_share = settings.validation_per_class, settings.test_share
+    if settings.folds and source.test is not None:
+        raise ValueError(f"folds={settings.folds}, but these images have a test set of their own: use folds=null")
     given, free = {}, torch.ones(len(images), dtype=torch.bool)  # parts that the source sets apart; all else
     for part, setting, value, own in (
         ("test", "data.test_share", test_share, source.test),
@@ -181,9 +196,13 @@ def draw_split(source: Source, settings: SplitSettings) -> Split:
     train = (free & has_label).nonzero()[:, 0]
     _, positions = np.unique(first[train].numpy(), return_index=True)
     train = train[torch.from_numpy(np.sort(positions))]  # one of each group of copies
+    in_class = torch.bincount(labels[train], minlength=images.num_classes).tolist()
     if source.test is None:
-        hold_out = _hold_out_test if group is None else partial(_hold_out_groups, group=group)
-        train, test = hold_out(train, images, DEFAULT_TEST_SHARE if test_share is None else test_share)
+        if settings.folds:
+            train, test = _fold(train, images, group, settings.folds, settings.seed)
+        else:
+            hold_out = _hold_out_test if group is None else partial(_hold_out_groups, group=group)
+            train, test = hold_out(train, images, DEFAULT_TEST_SHARE if test_share is None else test_share)
         assign("test", test)
     by_class = [train[labels[train] == label] for label in range(images.num_classes)]
     for name, members in zip(images.class_names, by_class, strict=True):
@@ -207,8 +226,10 @@ def draw_split(source: Source, settings: SplitSettings) -> Split:
     for labelled, pool in divided:
         assign("labelled", labelled)
         assign("pool", pool)
-    if group is None:  # another seed labels each labelled image with a known probability
-        pairs = [(len(labelled), len(members)) for (labelled, _), members in zip(divided, by_class, strict=True)]
+    if group is None:
+        # Another seed labels each labelled image with the same probability; one that has other folds, among all images.
+        among = in_class if settings.folds else [len(members) for members in by_class]
+        pairs = [(len(labelled), of) for (labelled, _), of in zip(divided, among, strict=True)]
         overlap = sum(number**2 / of for number, of in pairs) / sum(number for number, _ in pairs)
     else:
         again = [[labelled for labelled, _ in divide(Stream(seed, "overlap"))] for seed in range(REPEATS)]
@@ -280,6 +301,28 @@ def _hold_out_groups(members: Tensor, images: ImageSet, share: float, group: Ten
     _check_drawn(f"data.test_share={share}", images, drawn, [1] * len(drawn))
     test, train = (torch.cat([one[side] for one in drawn]).sort().values for side in (0, 1))
     return train, test
+
+
+def _fold(members: Tensor, images: ImageSet, group: Tensor | None, folds: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Return the other images, and those of the fold that a seed tests."""
+    labels, together = images.labels[members], members if group is None else group[members]
+    numbers = [len(together[labels == label].unique()) for label in range(images.num_classes)]
+    few, least = min(zip(numbers, images.class_names, strict=True))
+    if folds > few:
+        unit = ("different image" if group is None else "group") + "s" * (few != 1)
+        raise ValueError(
+            f"folds={folds}, but class {least!r} has {few} {unit}, and each fold needs one: use fewer folds, at least "
+            "2, add images, or leave the class out"
+        )
+    order = torch.randperm(len(members), generator=Stream(HOLDOUT_SEED, "folds").at(seed // folds))
+    if group is None:
+        divided = StratifiedKFold(folds).split(order, labels[order])
+    else:
+        by_group = StratifiedGroupKFold(folds, shuffle=True, random_state=seed // folds)
+        divided = by_group.split(order, labels[order], together[order])
+    _, test = next(islice(divided, seed % folds, None))
+    is_test = torch.zeros(len(members), dtype=torch.bool).index_fill_(0, order[torch.from_numpy(test)], True)
+    return members[~is_test], members[is_test]
 
 
 def _hold_out_test(members: Tensor, images: ImageSet, share: float) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ import torch
 
 from gan_augment.data.image_set import ImageSet
 from gan_augment.data.source import Source, resize
+from gan_augment.settings import check_integer
 
 DIGITS = [str(name) for name in range(10)]
 # Numbers of training and test images of torchvision's data sets, by class name.
@@ -23,13 +24,18 @@ LENGTHS = {
 }
 
 
-def digits(image_size: int | None = None) -> Source:
-    """Load the 1,797 handwritten digits of 8x8 pixels that come with scikit-learn (Alpaydin and Kaynak 1998)."""
+def digits(image_size: int | None = None, num_images: int | None = None) -> Source:
+    """Load the 1,797 handwritten digits of 8x8 pixels that come with scikit-learn (Alpaydin and Kaynak 1998).
+
+    `num_images` takes only the first so many; None takes all.
+    """
     from sklearn.datasets import load_digits
 
     data = load_digits()
     pixels = torch.from_numpy(data.images).mul(255 / 16).round().to(torch.uint8)[:, None]
-    return Source(ImageSet(resize(pixels, image_size), torch.from_numpy(data.target), DIGITS))
+    if num_images is not None:
+        check_integer("data.num_images", num_images, low=1, high=len(pixels))
+    return Source(ImageSet(resize(pixels[:num_images], image_size), torch.from_numpy(data.target)[:num_images], DIGITS))
 
 
 def mnist(root: str, image_size: int | None = None) -> Source:

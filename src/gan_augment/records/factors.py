@@ -16,6 +16,8 @@ NOT_A_FACTOR = (
     *("data.skip_broken", "data.follow_links", "data.allow_synthetic"),
     *("trainer.accelerator", "trainer.num_threads", "trainer.checkpoint_every"),
 )
+# Settings that came after records of schema 1.7, which lack them: where they are null, they are left out.
+LATER = ("folds", "data.num_images")
 CLASSICAL = "data.classical"  # belongs to the node `data`, but is read only where images are transformed
 
 NULL = "null"  # the value of a factor that has an effect and is set to null
@@ -37,7 +39,7 @@ def trial_factors(settings: Mapping[str, Any], reads: Collection[str]) -> dict[s
     factors: dict[str, Any] = {}
     of_the_trial = {name: value for name, value in settings.items() if name not in OF_THE_LAUNCH}
     for name, value in chain(leaves(settings["choices"]), leaves(of_the_trial)):
-        if name in NOT_A_FACTOR or name.endswith(("_target_", "_partial_")):
+        if name in NOT_A_FACTOR or name.endswith(("_target_", "_partial_")) or (name in LATER and value is None):
             continue
         if not has_effect(name, reads):
             factors[name] = None

@@ -17,6 +17,7 @@ from gan_augment.report.trials import (
     ARM,
     BALANCED,
     CONTENT,
+    FOLDS,
     IMBALANCE,
     LABELLED_RATIO,
     RARE,
@@ -281,13 +282,14 @@ def _is_swept(trials: pd.DataFrame, column: str) -> bool:
 
 
 def pair_unit(compared: list[Configuration]) -> tuple[str, str]:
-    """Return the column whose values identify the independent pairs, and the unit's name."""
+    """Return the column whose values identify the pairs, and the unit's name: a fold has test images of its own."""
     splits, seeds = ([set(c.with_results[column]) for c in compared] for column in (SPLIT, TRAINING_SEED))
     if len(set.union(*splits)) == 1 and len(set.union(*seeds)) > 1:
         return TRAINING_SEED, "training seed"
+    unit = "fold" if any((c.trials[FOLDS] != NULL).any() for c in compared) else "split"
     if len(compared) > 1 and not set.intersection(*splits):
-        return SPLIT_SEED, "split"  # for two budgets: the smaller one's labelled images lie within the larger one's
-    return SPLIT, "split"
+        return SPLIT_SEED, unit  # for two budgets: the smaller one's labelled images lie within the larger one's
+    return SPLIT, unit
 
 
 def generators(found: list[Configuration]) -> dict[str, Configuration]:

@@ -29,12 +29,13 @@ class Contrast:
     Attributes:
         metric: The column of the compared result; `metric_in_words` is its name.
         part: The images of the results: `test` or `validation`.
-        unit: The unit of a pair: `split` or `training seed`.
+        unit: The unit of a pair: `split`, `training seed`, or `fold` if each split has other test images.
         differences: The difference of each pair, in points.
-        estimate: Their mean, with the variance from the choice of test images if that is known. If the study is
-            looked at several times, its interval holds at every look.
+        estimate: Their mean, with the variance from the choice of test images if that is known. For folds that is part
+            of the spread, which is nan if it is not known. If the study is looked at several times, its interval holds
+            at every look.
         no_new_images: Why there is no interval for new images; empty if there is one.
-        num_images: Number of images behind each result.
+        num_images: Number of images behind each result; with folds, of all that were tested.
         num_groups: Number of groups of these images; nan without groups.
         with_diverged: The estimate if each diverged trial counts as trained without synthetic images; None if none
             diverged.
@@ -68,13 +69,14 @@ class Contrast:
 
     @property
     def interval(self) -> Interval:
-        """Difference on these test images, in points: for other splits, but the same images."""
-        return replace(self.estimate, images=None, anytime=False).interval()
+        """Difference on these test images, in points: for other splits, but the same images. Folds have no bounds."""
+        interval = replace(self.estimate, images=None, anytime=False).interval()
+        return interval._replace(low=math.nan, high=math.nan) if self.unit == "fold" else interval
 
     @property
     def new_images(self) -> Interval | None:
         """Difference on new images, in points: for other splits and other test images; None if unknown."""
-        return replace(self.estimate, anytime=False).interval() if self.estimate.images else None
+        return None if self.no_new_images else replace(self.estimate, anytime=False).interval()
 
     @property
     def at_every_look(self) -> Interval | None:
@@ -90,14 +92,11 @@ class Contrast:
     def _images_in_words(self) -> str:
         new = "images" if math.isnan(self.num_groups) else "groups of images"
         if self.estimate.beyond_these_labels:
-            return f"for new {new}" if self.estimate.images else f"on these {self.part} images"
+            return f"on these {self.part} images" if self.no_new_images else f"for new {new}"
         number = self.one.num_training_images
         these = f"these {number:,.0f}" if number > 0 else "the same"
-        images = (
-            f"for new {new.replace('images', 'test images')} and"
-            if self.estimate.images
-            else f"on these {self.part} images for"
-        )
+        tested = new.replace("images", "test images")
+        images = f"on these {self.part} images for" if self.no_new_images else f"for new {tested} and"
         return f"{images} other choices among {these} training images"
 
     @property
@@ -114,13 +113,16 @@ class Contrast:
 
     @property
     def sign_flip_p(self) -> float:
-        """The p value of the sign-flip test on these test images, not adjusted."""
-        return statistics.sign_flip_p(self.differences)
+        """The p value of the sign-flip test on these test images, not adjusted; nan for folds, which share images."""
+        return math.nan if self.unit == "fold" else statistics.sign_flip_p(self.differences)
 
     def pairs_to_detect(self, points: float) -> float:
-        """Plan a study like this one: pairs that detect a gain, corrected for all comparisons; nan if unknown."""
+        """Plan a study like this one: pairs that detect a gain, corrected for all comparisons; nan if unknown.
+
+        For folds it is unknown: more repetitions take away the noise of training, but not the choice of the images.
+        """
         n, found = len(self.differences), self.estimate
-        if n < 2 or not found.spread:
+        if n < 2 or not found.spread or self.unit == "fold":
             return math.nan
         sd, images = math.sqrt(n * found.spread), found.images.variance if found.images else 0.0
         overlap = found.overlap if found.beyond_these_labels else 0.0
@@ -130,7 +132,8 @@ class Contrast:
     def sentence(self) -> str:
         """The verdict."""
         resolution = 100 / self.num_images if self.metric == ACCURACY else math.nan
-        said = verdict(self.estimate.interval(), self.unit, resolution, self.scope, self.adjusted_p, self.comparisons)
+        correction = self.adjusted_p, self.comparisons, self.no_new_images
+        said = verdict(self.estimate.interval(), self.unit, resolution, self.scope, *correction)
         lost = {status: self.one.count(status) + self.base.count(status) for status in ("diverged", "failed")}
         if any(lost.values()):
             said += f"; left out: {', '.join(f'{number} {status}' for status, number in lost.items() if number)}"
@@ -171,6 +174,11 @@ def contrasts(study: Study) -> list[Contrast]:
     return [replace(c, adjusted_p=p, comparisons=len(made)) for c, p in zip(made, adjusted, strict=True)]
 
 
+def are_folds(compared: Sequence[Contrast]) -> bool:
+    """Whether all contrasts are from cross-validation."""
+    return {contrast.unit for contrast in compared} == {"fold"}
+
+
 def choices(compared: Sequence[Contrast]) -> list[Choice]:
     """Choose among several GANs for one arm by the validation images, never by the test images.
 
@@ -202,21 +210,25 @@ def _compare(study: Study, one: Configuration, base: Configuration, metrics: Map
     overlap = float(np.maximum(one.overlap, base.overlap)) if unit == "split" else 0.0  # nan if either is unknown
     count_diverged = one.count("diverged") and one.has_generator and not base.has_generator
     try:
-        (images, labels), why = _image_differences(study, one, base, by), ""
+        (images, equal), why = _image_differences(study, one, base, by, unit), ""
     except NoPredictionsError as error:
-        images, labels, why = None, None, str(error)
-    made = []
+        images, equal, why = None, None, str(error)
+    num_images = one.with_results[NUM_IMAGES].astype(float).mean()
+    if unit == "fold" and images is not None and len(images):
+        num_images = images.shape[1]
+    looks, made = bool(study.other_looks), []
     for metric, words in metrics.items():
-        values, units = differences[metric].dropna(), points[metric].dropna().index
-        strata = labels if metric == BALANCED else None
-        reason = why or _why_not_on_new_images(metric, len(values), images, strata)
+        values, before = differences[metric].dropna(), points[[metric]].dropna()
+        reason = why or _why_not_on_new_images(metric, len(values), images)
         num_groups = one.with_results.reindex(columns=[NUM_GROUPS]).astype(float)[NUM_GROUPS].mean()
         rows = None if reason or images is None else images.loc[values.index]
         with_diverged = None
         if count_diverged:
-            zeros = None if rows is None else _counting_diverged(rows, one, units, by)
-            counted = _counting_diverged(values.to_frame(), one, units, by)[metric]
-            with_diverged = _estimate(counted, zeros, strata, overlap, bool(study.other_looks))
+            zeros = None
+            if rows is not None and equal is not None:
+                zeros = _counting_diverged(rows, equal.loc[before.index], one, by)
+            counted = _counting_diverged(values.to_frame(), 0 * before, one, by)[metric]
+            with_diverged = _estimate(metric, counted, zeros, overlap, unit, looks)
         made.append(
             Contrast(
                 one=one,
@@ -226,12 +238,12 @@ def _compare(study: Study, one: Configuration, base: Configuration, metrics: Map
                 part=study.part,
                 unit=unit,
                 differences=values.to_numpy(),
-                estimate=_estimate(values, rows, strata, overlap, bool(study.other_looks)),
+                estimate=_estimate(metric, values, rows, overlap, unit, looks),
                 no_new_images=reason,
-                num_images=float(one.with_results[NUM_IMAGES].astype(float).mean()),
+                num_images=float(num_images),
                 num_groups=float(num_groups),
                 with_diverged=with_diverged,
-                per_class=_per_class(differences[classes]) if metric == ACCURACY else {},
+                per_class=_per_class(differences[classes], unit) if metric == ACCURACY else {},
                 by_image=images.mean() if images is not None and len(images) else None,
             )
         )
@@ -239,10 +251,21 @@ def _compare(study: Study, one: Configuration, base: Configuration, metrics: Map
 
 
 def _estimate(
-    differences: pd.Series, images: pd.DataFrame | None, strata: np.ndarray | None, overlap: float, anytime: bool
+    metric: str, differences: pd.Series, images: pd.DataFrame | None, overlap: float, unit: str, anytime: bool
 ) -> Estimate:
-    by_image = None if images is None else statistics.image_variance(images.to_numpy(), strata, _groups(images))
-    return statistics.estimate(differences.to_numpy(), by_image, overlap, anytime)
+    values = differences.to_numpy()
+    if images is None:
+        found = statistics.estimate(values, None, overlap, anytime)
+        return replace(found, spread=math.nan) if unit == "fold" else found
+    strata = _classes(images) if metric == BALANCED else None
+    if unit == "fold":
+        return statistics.fold_estimate(values, images.to_numpy(), strata, _groups(images), anytime)
+    of_images = statistics.image_variance(images.to_numpy(), strata, _groups(images))
+    return statistics.estimate(values, of_images, overlap, anytime)
+
+
+def _classes(images: pd.DataFrame) -> np.ndarray:
+    return images.columns.get_level_values("class").to_numpy()
 
 
 def _groups(images: pd.DataFrame) -> np.ndarray | None:
@@ -250,38 +273,49 @@ def _groups(images: pd.DataFrame) -> np.ndarray | None:
     return columns.get_level_values("group").to_numpy() if "group" in columns.names else None
 
 
-def _counting_diverged(differences: pd.DataFrame, one: Configuration, units: pd.Index, by: str) -> pd.DataFrame:
-    """Return one row per split or training seed of the base, with diverged trials counted as equal to the base."""
-    shares = one.share_ended(by).filter(units)
-    return differences.reindex(shares.index).fillna(0).mul(shares, axis=0)
+def _counting_diverged(differences: pd.DataFrame, equal: pd.DataFrame, one: Configuration, by: str) -> pd.DataFrame:
+    """Return one row per split or training seed of the base, with diverged trials counted as equal to the base.
+
+    `equal` is a difference of 0 wherever the base has a result.
+    """
+    shares = one.share_ended(by).filter(equal.index)
+    return differences.reindex(index=shares.index, columns=equal.columns).fillna(equal).mul(shares, axis=0)
 
 
-def _per_class(differences: pd.DataFrame) -> dict[str, Interval]:
+def _per_class(differences: pd.DataFrame, unit: str) -> dict[str, Interval]:
     values = {str(name): column.dropna().to_numpy() for name, column in differences.items()}
-    return {c.removeprefix(PER_CLASS): statistics.paired_interval(some) for c, some in values.items() if len(some)}
+    found = {c.removeprefix(PER_CLASS): statistics.paired_interval(some) for c, some in values.items() if len(some)}
+    if unit == "fold":  # Student's t would take folds as independent
+        return {name: interval._replace(low=math.nan, high=math.nan) for name, interval in found.items()}
+    return found
 
 
 def _image_differences(
-    study: Study, one: Configuration, base: Configuration, by: str
-) -> tuple[pd.DataFrame, np.ndarray]:
-    """Return the points by which `one` is right more often than `base` `[splits or seeds, images]`, and the labels."""
+    study: Study, one: Configuration, base: Configuration, by: str, unit: str
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the points by which `one` is right more often than `base` `[pairs, images]`, and 0 where `base` has any.
+
+    With folds, they are nan where an image is not in the fold of a pair.
+    """
     import pandas as pd
 
     if study.part != "test":
         raise NoPredictionsError("predictions on validation images are not stored")
     sides = [one.with_results, base.with_results]
-    answers = read_answers(pd.concat(sides)["trial"], study.outcomes)
+    answers = read_answers(pd.concat(sides)["trial"], study.outcomes, of_folds=unit == "fold")
     first, second = (answers.loc[trials.index].groupby(trials[by].astype(str)).mean() for trials in sides)
-    return 100 * (first - second).dropna(), answers.columns.get_level_values("class").to_numpy()
+    found = 100 * (first - second).dropna(how="all")
+    return found.loc[:, found.notna().any() | found.empty], 0 * second
 
 
-def _why_not_on_new_images(metric: str, num_pairs: int, images: pd.DataFrame | None, strata: np.ndarray | None) -> str:
+def _why_not_on_new_images(metric: str, num_pairs: int, images: pd.DataFrame | None) -> str:
     if metric not in (ACCURACY, BALANCED):
         return "it is computed only for accuracy and balanced accuracy"
     if num_pairs < 2:
         return "it needs at least two splits"
     if images is not None and images.shape[1] < 2:
         return "there is a single test image"
+    strata = _classes(images) if metric == BALANCED and images is not None else None
     if strata is not None and np.unique(strata, return_counts=True)[1].min() < 2:
         return "a class has a single test image"
     groups = None if images is None else _groups(images)
@@ -304,5 +338,5 @@ def _validation_gain(one: Configuration, base: Configuration) -> float:
     by, _ = pair_unit([one, base])
     before = base.points([VALIDATION_ACCURACY], by).dropna()
     gains = (one.points([VALIDATION_ACCURACY], by) - before).dropna()
-    counted = _counting_diverged(gains, one, before.index, by)
+    counted = _counting_diverged(gains, 0 * before, one, by)
     return float(counted[VALIDATION_ACCURACY].mean()) if len(gains) else math.nan

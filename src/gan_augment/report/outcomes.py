@@ -74,16 +74,16 @@ def read_folder(folder: Path) -> tuple[list[dict[str, Any]], list[Outcome]]:
     return [{**launch, "study": launch.get("study") or name}], outcomes
 
 
-def read_answers(trials: pd.Series, outcomes: Mapping[str, Outcome]) -> pd.DataFrame:
+def read_answers(trials: pd.Series, outcomes: Mapping[str, Outcome], of_folds: bool = False) -> pd.DataFrame:
     """Read the answers of trials, given by name, to the test images.
 
     Returns:
         One row per trial, with the index of `trials`, and one column per image, by its number, its class and, if there
-        are groups, its group: 1 if the classifier is right, else 0.
+        are groups, its group: 1 if the classifier is right, else 0; nan if the image is not in the trial's fold.
 
     Raises:
-        NoPredictionsError: If a trial has no answers, they cannot be read, or the trials have different test images or
-            groups of them.
+        NoPredictionsError: If a trial has no answers, they cannot be read, or the trials have different test images,
+            although these are not folds, or different groups of them.
     """
     import pandas as pd
 
@@ -94,14 +94,25 @@ def read_answers(trials: pd.Series, outcomes: Mapping[str, Outcome]) -> pd.DataF
         lacking = sum(outcome.answers is None for outcome in tested)
         raise NoPredictionsError(f"{lacking} of {len(tested)} trials did not store which test images they got right")
     first = found[0]
+    if len({one.groups is None for one in found}) > 1:
+        raise NoPredictionsError("the trials differ in the groups of the test images")
+    if of_folds:
+        rows = [pd.Series(one.right, _columns(one)) for one in found]
+        return pd.concat(rows, axis="columns", keys=trials.index).T.sort_index(axis="columns").astype(np.float32)
     if any(not np.array_equal(first.ids, one.ids) or not np.array_equal(first.labels, one.labels) for one in found):
         raise NoPredictionsError("the trials were tested on different images")
-    if len({None if one.groups is None else one.groups.tobytes() for one in found}) > 1:
+    if len({one.groups.tobytes() for one in found if one.groups is not None}) > 1:
         raise NoPredictionsError("the trials differ in the groups of the test images")
-    levels = {"image": first.ids, "class": first.labels}
-    levels |= {} if first.groups is None else {"group": first.groups}
-    columns = pd.MultiIndex.from_arrays([*levels.values()], names=[*levels])
-    return pd.DataFrame(np.array([one.right for one in found], dtype=np.float32), index=trials.index, columns=columns)
+    rights = np.array([one.right for one in found], dtype=np.float32)
+    return pd.DataFrame(rights, index=trials.index, columns=_columns(first))
+
+
+def _columns(answers: Answers) -> pd.MultiIndex:
+    import pandas as pd
+
+    levels = {"image": answers.ids, "class": answers.labels}
+    levels |= {} if answers.groups is None else {"group": answers.groups}
+    return pd.MultiIndex.from_arrays([*levels.values()], names=[*levels])
 
 
 def _stored_answers(path: Path) -> Answers:

@@ -14,7 +14,7 @@ from gan_augment.records.record import write_whole
 from gan_augment.report import comparison, tables, wording
 from gan_augment.report.archive import SUFFIX, write_archive
 from gan_augment.report.comparison import Configuration
-from gan_augment.report.contrasts import contrasts
+from gan_augment.report.contrasts import are_folds, contrasts
 from gan_augment.report.curves import budget_curves, dose_curves, worths
 from gan_augment.report.looks import note_look
 from gan_augment.report.prediction import Point, predictions
@@ -99,6 +99,9 @@ def _write(
 
     found, metrics = comparison.configurations(study), comparison.metrics_to_compare(study)
     compared = contrasts(study)
+    independent = [
+        one for one in found if comparison.pair_unit([one])[1] != "fold"
+    ]  # Student's t applies to their splits
     output.mkdir(parents=True, exist_ok=True)
 
     images: dict[str, bytes] = {}
@@ -108,13 +111,13 @@ def _write(
         images["arms"] = figures.arms_figure(panels, unit, study.part)
     if by_class := {c.title: c.per_class for c in compared if c.per_class}:
         images["classes"] = figures.classes_figure(by_class)
-    if curves := budget_curves(found):
+    if curves := budget_curves(independent):
         lines = {setting: {c.arm: c.intervals for c in some} for setting, some in curves.items()}
         images["labels"] = figures.curves_figure(lines, "labels per class", f"{study.part} accuracy (points)")
     doses = dose_curves(compared)
     for number, (dose, gains) in enumerate(doses.items(), start=1):
         images[f"dose{number}"] = figures.curves_figure({"": gains}, dose, "gain in accuracy (points)")
-    if predicted := predictions(found):
+    if predicted := predictions(independent):
         points: dict[str, dict[str, list[Point]]] = {}
         for one in predicted:
             points.setdefault(one.title, {})[one.metric_in_words] = one.points
@@ -147,9 +150,10 @@ def _write(
         results=wording.results_in_words(study, metrics),
         explained=list(metrics.values()),
         detect=detect,
+        of_folds=are_folds(compared),
         num_classes=len({name for classes in by_class.values() for name in classes}),
         doses=list(doses),
-        worths=[worth.sentence for worth in worths(found)],
+        worths=[worth.sentence for worth in worths(independent)],
         images={name: _embedded(image) for name, image in images.items()},
         samples=[{"image": _embedded(picture), "arms": arms, "trial": trial} for arms, trial, picture in samples],
         facts=facts(study),
@@ -159,7 +163,7 @@ def _write(
         contrasts=tables.contrast_rows(compared, detect),
         classes=tables.class_rows(by_class),
         calibration=[tables.calibration_row(c) for c in with_results],
-        spreads=tables.spread_rows(found),
+        spreads=tables.spread_rows(independent),
         disagreements=list(tables.image_rows(compared)),
         generators=list(tables.generator_rows(study, found)),
         metrics=tables.metric_rows(study),

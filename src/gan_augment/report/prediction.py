@@ -71,7 +71,7 @@ class Prediction:
             said = "predicts"
         else:
             said = "predicts the opposite" if self.interval.high < 0 else "not seen"
-        return said if self.unit == "split" else f"on this one split: {said}"
+        return said if self.unit != "training seed" else f"on this one split: {said}"
 
 
 def predictions(found: list[Configuration]) -> list[Prediction]:

@@ -273,6 +273,38 @@ def _pseudo_values(x: np.ndarray, strata: np.ndarray, groups: np.ndarray) -> np.
     return (num_groups * whole - (num_groups - 1) * without).T
 
 
+def fold_estimate(
+    differences: Sequence[float] | np.ndarray,
+    images: np.ndarray,
+    strata: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
+    anytime: bool = False,
+) -> Estimate:
+    r"""Estimate a mean difference for new images from cross-validation, where each split is tested on another fold.
+
+    The variance of the mean is the larger of two. Over the $m$ images, $s^2(\bar x_i) / m$ of each image's mean
+    difference over the repetitions (Bayle, Bayle, Janson and Mackey 2020), which leaves out that the images of a
+    fold share a training; with groups, over these, as in `image_variance`. Over the $n$ folds, $s^2(d_j) / n$, which
+    leaves out that repetitions share the images. Neither includes what all training sets have in common;
+    benchmarks/calibration.py measures how often the interval holds all the same, with n - 1 degrees of freedom.
+
+    Args:
+        differences: Points `[n]`, one per fold (repeats averaged).
+        images: Points `[n, m]`, one column per image; nan where the image is not in the fold.
+        strata: Class of each image `[m]`, for a mean of class means such as balanced accuracy; None for accuracy.
+        groups: Group of each image `[m]`; None if every image is alone.
+        anytime: Whether the interval holds at every look, as in `estimate`.
+    """
+    found = estimate(differences, anytime=anytime)
+    of_image = np.nanmean(images, axis=0)
+    if groups is not None:
+        strata = np.zeros(len(of_image)) if strata is None else strata
+        of_image, strata = _pseudo_values(of_image[None], strata, groups)[0], None
+    parts = [of_image] if strata is None else [of_image[strata == name] for name in np.unique(strata)]
+    over_images = sum(part.var(ddof=1) / len(part) for part in parts) / len(parts) ** 2
+    return replace(found, spread=max(found.spread, float(over_images)))
+
+
 def sign_flip_p(differences: Sequence[float] | np.ndarray) -> float:
     """Two-sided p value of the sign-flip test: how often random signs make a mean as far from 0 (Fisher 1935).
 

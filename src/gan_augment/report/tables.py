@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gan_augment.records.metric_meanings import GENERATOR_METRICS
 from gan_augment.report.comparison import Configuration, generators, pair_unit
-from gan_augment.report.contrasts import Contrast
+from gan_augment.report.contrasts import Contrast, are_folds
 from gan_augment.report.prediction import Prediction
 from gan_augment.report.spread import spread
 from gan_augment.report.statistics import Interval
@@ -40,7 +40,8 @@ SAW = {
 
 def contrast_rows(compared: Sequence[Contrast], detect: float) -> list[Row]:
     """Return one row per contrast, without columns that may be empty and are empty in all of them."""
-    return _without_empty([_contrast_row(contrast, detect) for contrast in compared], MAY_BE_EMPTY)
+    rows = [_contrast_row(contrast, detect) for contrast in compared]
+    return _without_empty(rows, rows[0] if are_folds(compared) else MAY_BE_EMPTY)
 
 
 def _contrast_row(contrast: Contrast, detect: float) -> Row:

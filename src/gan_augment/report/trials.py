@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan_augment.records.aliases import reads_of, renewed
+from gan_augment.records.factors import LATER, NULL
 from gan_augment.records.record import flatten
 from gan_augment.report.archive import SUFFIX, read_archive
 from gan_augment.report.outcomes import Outcome, read_folder
@@ -34,6 +35,7 @@ IMBALANCE = "result.imbalance_ratio"
 SPLIT = "provenance.split"
 FINGERPRINT = "provenance.fingerprint"
 CONTENT = "factors.images"  # made here
+FOLDS = "factors.folds"
 SPLIT_SEED = "factors.seeds.split"
 TRAINING_SEED = "factors.seeds.classifier"
 LABELLED_RATIO = "saw.imbalance_ratio"
@@ -99,7 +101,8 @@ def collect(sources: Sequence[Path | str]) -> Study:
             if launch not in launches:
                 launches.append(launch)
         for outcome in outcomes:
-            one = replace(outcome, record=outcome.record | {"factors": renewed(outcome.record["factors"])})
+            factors = dict.fromkeys(LATER, NULL) | renewed(outcome.record["factors"])
+            one = replace(outcome, record=outcome.record | {"factors": factors})
             if one.trial not in found or _rank(one) < _rank(found[one.trial]):
                 found[one.trial] = one
     covered = sorted(wanted & set(found))
@@ -201,6 +204,7 @@ def facts(study: Study) -> dict[str, str]:
         "pool images": values_of(trials, "provenance.pool_images"),
         "validation images": values_of(trials, "provenance.validation_images"),
         f"{study.part} images": _amounts(trials, NUM_IMAGES, IMBALANCE),
+        "folds": [value for value in values_of(trials, FOLDS) if value != NULL],
         "splits": [value[:8] for value in values_of(trials, SPLIT)],
         "seeds": _seeds(trials),
         "classifier": values_of(trials, "factors.classifier"),

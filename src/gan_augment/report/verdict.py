@@ -20,7 +20,7 @@ def in_words(interval: Interval, decimals: int = 1) -> tuple[str, str]:
     mean, low, high = (round(value, 6) for value in interval[:3])
     if interval.num_pairs == 0:
         return "", ""
-    if interval.num_pairs == 1 or interval.has_no_spread:
+    if interval.num_pairs == 1 or interval.has_no_spread or math.isnan(interval.low):
         return _signed(mean, max(decimals, _decimals(mean))), ""
     most = 2 if low <= 0 <= high else 6
     decimals = max(decimals, min(most, _decimals(low, high)))
@@ -30,18 +30,25 @@ def in_words(interval: Interval, decimals: int = 1) -> tuple[str, str]:
 
 
 def verdict(
-    interval: Interval, unit: str, resolution: float, scope: str = "", adjusted_p: float = 0.0, comparisons: int = 1
+    interval: Interval,
+    unit: str,
+    resolution: float,
+    scope: str = "",
+    adjusted_p: float = 0.0,
+    comparisons: int = 1,
+    why_none: str = "",
 ) -> str:
     """Return the one sentence about a difference in results that its 95 % interval allows.
 
     Args:
         interval: In points.
-        unit: The unit of a pair: `split`, or `training seed` if all trials share one split.
+        unit: The unit of a pair: `split`, `fold`, or `training seed` if all trials share one split.
         resolution: The worth of one image, in points; nan leaves it out, as for means over classes, in which an image
             of a small class is worth more than another.
         scope: What the interval is about, such as `for new images`.
         adjusted_p: p value of the difference, adjusted for all comparisons.
         comparisons: Their number.
+        why_none: Why there is no interval, although there are enough pairs.
 
     Example:
         >>> verdict(Interval(1.8, 0.9, 2.6, 10), "split", 0.28, "for new images")
@@ -63,6 +70,8 @@ def verdict(
         reason = f"every {unit} gave the same difference" if interval.has_no_spread else "no interval"
         detail = f"95 % interval {bounds}" if bounds else reason
         sentence = f"too few {unit}s (n = {n}; run at least {MIN_PAIRS}): {mean} points{scope}, {detail}"
+    elif math.isnan(interval.low):
+        sentence = f"no verdict: {mean} points, but no interval, because {why_none} ({pairs})"
     elif interval.has_no_spread:
         sentence = f"every {unit} gave the same difference ({mean} points): no interval"
         if resolution > 0:
@@ -77,7 +86,7 @@ def verdict(
     else:
         word = "better" if interval.mean > 0 else "worse"
         sentence = f"{word} by {mean[1:]} points{scope}, 95 % interval {bounds}, {pairs}"
-    return sentence if unit == "split" else f"on this one split, over {pairs} (training noise only): {sentence}"
+    return sentence if unit != "training seed" else f"on this one split, over {pairs} (training noise only): {sentence}"
 
 
 def _decimals(*values: float) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gan_augment.report.comparison import Configuration, has_unequal_classes, pair_unit
 from gan_augment.report.contrasts import Contrast, choices
 from gan_augment.report.statistics import MAX_PAIRS
-from gan_augment.report.trials import ACCURACY, ARM, BALANCED, SPLIT, Study
+from gan_augment.report.trials import ACCURACY, ARM, BALANCED, FOLDS, SPLIT, Study
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,6 +40,9 @@ def plans(compared: list[Contrast], points: float) -> list[str]:
     """Return how many splits would detect a gain, one sentence for each comparison that has a verdict."""
     said = []
     for c in shown(compared):
+        if c.unit == "fold":
+            said.append(f"{c.title}: not planned with folds; more seeds help little, more images do")
+            continue
         n = pairs_in_words(c.pairs_to_detect(points))
         sentence = f"about {n} {c.unit}s would detect a gain of {points:g} points at 80 % power"
         if n.startswith("over"):
@@ -78,7 +81,7 @@ def without_new_images(compared: list[Contrast]) -> list[str]:
     """Return which comparisons have no interval for new images, and why: one sentence for each reason."""
     reasons: dict[str, list[str]] = {}
     for c in compared:
-        if c.no_new_images and c.part == "test":
+        if c.no_new_images and c.part == "test" and c.unit != "fold":  # a verdict on folds says so itself
             reasons.setdefault(c.no_new_images, []).append(c.title)
     said = []
     for reason, titles in reasons.items():
@@ -107,6 +110,26 @@ def overlap_in_words(compared: list[Contrast]) -> str:
     )
 
 
+def folds_in_words(compared: list[Contrast]) -> list[str]:
+    """Return how folds were tested, and what that means for the report: one sentence each."""
+    said: list[str] = []
+    for c in compared:
+        if c.unit == "fold" and c.metric == ACCURACY and (n := c.estimate.num_pairs):
+            (k,) = c.one.trials[FOLDS].unique()
+            times = f"{n / k:.2g} repetition{'s' * (n != k)}"
+            said.append(
+                f"{c.num_images:,.0f} images, each tested once in every repetition: {n} folds are {times} of {k}. "
+                f"The verdict is for classifiers that learn from {k - 1} of {k} parts of such a set."
+            )
+    if said:
+        said.append(
+            "Folds share images, so an interval needs the answers to single images. Metrics without them have no "
+            "verdict, differences by class have no interval, and curves over labels, the worth in labels, and what "
+            "makes the results vary or predicts them are left out."
+        )
+    return list(dict.fromkeys(said))
+
+
 def remarks(study: Study, metrics: Mapping[str, str], compared: list[Contrast]) -> list[str]:
     """Return remarks on how to read the results, one sentence each."""
     said = []
@@ -122,6 +145,7 @@ def remarks(study: Study, metrics: Mapping[str, str], compared: list[Contrast]) 
         said.append(
             f"Every class has the same number of {study.part} images, so accuracy and balanced accuracy are equal."
         )
+    said += folds_in_words(compared)
     if choices(compared):
         said.append(
             "If an arm ran with several GANs, the verdict is on the one with the largest gain on the validation "
