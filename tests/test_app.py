@@ -182,7 +182,7 @@ def test_a_command_answers_before_the_heavy_libraries_are_imported(module, heavy
     assert not set(heavy) & set(loaded)
 
 
-@pytest.mark.parametrize(("option", "answer"), [("--help", "augmentation: "), ("--cfg=job", "labels: 5")])
+@pytest.mark.parametrize(("option", "answer"), [("--help", "augmentation: "), ("--cfg=job", "folds: null")])
 def test_help_and_configuration_are_shown(option, answer):
     process = start(option)
     out, err = process.communicate()
