@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal -p no:randomly
 FAST := $(addprefix tests/,artefacts augmentation benchmarks/test_calibration.py data losses metrics networks records report test_arm.py test_randomness.py test_settings.py)
 
-.PHONY: help demo pages reference test test-fast test-slow lint format benchmark benchmark-gpu tensorboard
+.PHONY: help demo pages reference test test-fast test-slow lint format benchmark benchmark-gpu calibration tensorboard
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -60,6 +60,10 @@ benchmark: .venv/installed  ## speed and memory, a study killed 20 times; an hou
 
 benchmark-gpu: .venv/installed-test  ## tests, waiting steps and speed on an NVIDIA GPU; nine minutes
 	PYTHON=$(BIN)/python bash benchmarks/gpu.sh; failed=$$?; $(BIN)/python benchmarks/page.py; exit $$failed
+
+calibration: .venv/installed  ## how often the intervals hold, docs/statistics.md; ten minutes
+	$(BIN)/python benchmarks/calibration.py
+	$(BIN)/python benchmarks/peeking.py
 
 tensorboard: .venv/installed  ## open TensorBoard on every study under outputs/
 	$(BIN)/tensorboard --logdir outputs/studies

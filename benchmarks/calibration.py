@@ -54,7 +54,7 @@ GROUPED_SHARE, GROUPED_SPLITS = 0.4, 10
 FEW_GROUPS = (4, 6, 8, 10, 12, 15, 20, 30)
 FOLDS = 5
 REPETITIONS = (2, 4)
-OWN_IN_FOLDS = (60, 120, 300)  # images that the person has, all of them in folds
+OWN_IN_FOLDS = (60, 300)  # images that the person has, all of them in folds
 SHARES_IN_FOLDS = (1, 0.2)  # of the images outside the fold that are labelled
 
 
@@ -86,17 +86,31 @@ TRAINING, TEST = Population.draw(NUM_TRAINING, 1), Population.draw(NUM_TEST, 2)
 BY_CLASS = [np.flatnonzero(TRAINING.classes == label) for label in range(NUM_CLASSES)]
 
 
+class Shrunk:
+    """The covariance of a class, shrunk towards a sphere: as `shrinkage` of scikit-learn does, in half the time."""
+
+    def __init__(self, shrinkage: float) -> None:
+        self.shrinkage = shrinkage
+
+    def fit(self, features: np.ndarray) -> "Shrunk":
+        """Compute `covariance_` of features `[N, D]`."""
+        covariance = np.cov(features.T, bias=True)
+        sphere = covariance.trace() / len(covariance) * np.eye(len(covariance))
+        self.covariance_ = (1 - self.shrinkage) * covariance + self.shrinkage * sphere
+        return self
+
+
 def with_copies(labelled: np.ndarray, random: np.random.Generator) -> LinearDiscriminantAnalysis:
     """Train on labelled images and noisy copies of them: as with synthetic images, training adds noise of its own."""
     features, classes = TRAINING.features[labelled], TRAINING.classes[labelled]
     noisy = features + random.normal(size=features.shape)
-    learner = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1)
+    learner = LinearDiscriminantAnalysis(solver="lsqr", covariance_estimator=Shrunk(0.1))
     return learner.fit(np.concatenate([features, noisy]), np.concatenate([classes, classes]))
 
 
 def without(labelled: np.ndarray, random: np.random.Generator) -> LinearDiscriminantAnalysis:
     """Train on the labelled images alone, with more shrinkage."""
-    learner = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.9)
+    learner = LinearDiscriminantAnalysis(solver="lsqr", covariance_estimator=Shrunk(0.9))
     return learner.fit(TRAINING.features[labelled], TRAINING.classes[labelled])
 
 

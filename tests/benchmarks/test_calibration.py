@@ -4,11 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 sys.path += [str(Path(__file__).parents[2] / "benchmarks"), str(Path(__file__).parents[1] / "report")]
 
 from calibration import (
     OWN,
+    TEST,
+    TRAINING,
     Population,
     differences,
     folds_hold,
@@ -21,6 +24,7 @@ from calibration import (
     speaks_beyond,
     split,
     truth,
+    without,
 )
 from test_archive import keep
 from test_contrasts import store
@@ -43,6 +47,14 @@ def test_the_interval_of_a_verdict_holds(pair, share, beyond, sizes, monkeypatch
     assert {n for n, _ in found} == sizes
     assert min(found.values()) >= 0.8
     assert np.mean(list(found.values())) >= 0.88
+
+
+def test_the_learner_is_that_of_scikit_learn():
+    labelled = split(own_images(np.random.default_rng(0)), 0.4, np.random.default_rng(0))
+    expected = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.9)
+    expected.fit(TRAINING.features[labelled], TRAINING.classes[labelled])
+    found = without(labelled, np.random.default_rng(0))
+    assert (found.predict(TEST.features) == expected.predict(TEST.features)).mean() > 0.9999
 
 
 def test_images_of_a_group_share_half_of_their_variance():
