@@ -61,7 +61,7 @@ benchmark: .venv/installed  ## speed and memory, a study killed 20 times; an hou
 benchmark-gpu: .venv/installed-test  ## tests, waiting steps and speed on an NVIDIA GPU; nine minutes
 	PYTHON=$(BIN)/python bash benchmarks/gpu.sh; failed=$$?; $(BIN)/python benchmarks/page.py; exit $$failed
 
-calibration: .venv/installed  ## how often the intervals hold, docs/statistics.md; ten minutes
+calibration: .venv/installed  ## how often the intervals hold, docs/statistics.md; 8 minutes on 2 idle cores
 	$(BIN)/python benchmarks/calibration.py
 	$(BIN)/python benchmarks/peeking.py
 
