@@ -106,7 +106,7 @@ def test_the_folder_is_refused_as_real_images(tmp_path):
     images = made()
     write_folder(images, rows_of(images), CARD, tmp_path / "set")
     settings = {"root": str(tmp_path / "set"), "image_size": 4, "fit": "crop", "channels": 1, "white": None}
-    settings |= {"skip_broken": False, "follow_links": False, "cache": str(tmp_path / "cache")}
+    settings |= {"skip_broken": False, "follow_links": False, "group_by": None, "cache": str(tmp_path / "cache")}
     for table in (None, str(tmp_path / "set" / "manifest.csv")):
         with pytest.raises(ValueError, match=r"11 of 11 images are marked as synthetic, .* cat/cat-00000\.png"):
             image_folder(table=table, allow_synthetic=False, **settings)
