@@ -17,7 +17,7 @@ LABELS = np.arange(NUM_IMAGES) // (NUM_IMAGES // 3)
 RATES = {"none": 0.5, "gan": 0.9}
 
 
-def folded(folder, rates=RATES, seeds=range(10), lost=(), stored=True, ratio=1.0):
+def folded(folder, rates=RATES, seeds=range(10), lost=(), stored=True, ratio=1.0, groups=None):
     """A study by folds; each arm is right on an image as often as its rate says. Returns answers `[arm][seed, image]`.
 
     `lost` are the seeds whose trial of the last arm diverged.
@@ -40,7 +40,7 @@ def folded(folder, rates=RATES, seeds=range(10), lost=(), stored=True, ratio=1.0
     study(folder, [one for one, *_ in records])
     for one, ids, right, gone in records:
         if stored and not gone:
-            store(folder, one["trial"], right, ids, LABELS[ids])
+            store(folder, one["trial"], right, ids, LABELS[ids], **({} if groups is None else {"groups": groups[ids]}))
     return answers
 
 
@@ -81,6 +81,16 @@ def test_the_verdict_pools_the_images_of_all_folds(tmp_path):
     assert math.isnan(contrast.sign_flip_p)
     assert math.isnan(contrast.pairs_to_detect(1.0))
     assert all(math.isnan(interval.low) for interval in contrast.per_class.values())
+
+
+def test_the_verdict_counts_the_groups_of_all_folds(tmp_path):
+    answers = folded(tmp_path / "alone")
+    x = 100 * (answers["gan"] - answers["none"])
+    groups = np.nanmean(x, axis=0).argsort().argsort() // 4  # images of one group are alike
+    folded(tmp_path / "grouped", groups=groups)
+    expected = fold_estimate(np.nanmean(x, axis=1), x, groups=groups)
+    assert compare(tmp_path / "grouped")["gan against none"].new_images == pytest.approx(expected.interval())
+    assert expected.spread > 1.5 * fold_estimate(np.nanmean(x, axis=1), x).spread
 
 
 def test_balanced_accuracy_is_pooled_class_by_class(tmp_path):

@@ -149,7 +149,7 @@ class Split:
         test: Images that a trial uses once, at its end.
         training: All images with a label outside validation and test, at any budget: a judge learns from them.
         test_indices: Indices of the test images in the source, int64 `[N]`.
-        test_groups: The group of each test image, int64 `[N]` from 0 on; None if the source has no groups.
+        test_groups: The number in the source of each test image's group, int64 `[N]`; None without groups.
         hash: Identifies the four index sets, and the groups of the test images.
         overlap: Expected share of the labelled images that a split with another seed labels too, in (0, 1].
     """
@@ -249,9 +249,8 @@ def draw_split(source: Source, settings: SplitSettings) -> Split:
     digest = hashlib.blake2b(digest_size=16)
     for part in sorted(parts):
         digest.update(part.encode() + parts[part].numpy().tobytes())
-    test_groups = None
-    if group is not None:
-        _, test_groups = group[parts["test"]].unique(return_inverse=True)
+    test_groups = None if group is None else group[parts["test"]]
+    if test_groups is not None:
         digest.update(b"groups" + test_groups.numpy().tobytes())
     return Split(
         **{part: images.subset(indices) for part, indices in parts.items()},
