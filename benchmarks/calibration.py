@@ -256,7 +256,7 @@ def print_table(studies: int, jobs: int) -> None:
 
 
 class Grouped(NamedTuple):
-    """Shares of the studies whose interval holds if the groups are told, nan if there is none, and if they are not."""
+    """Share of the studies whose interval holds, with and without the groups told; nan where there is no interval."""
 
     told: float
     untold: float

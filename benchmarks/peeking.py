@@ -1,4 +1,4 @@
-"""How often is a study wrong if one looks at it after every split, and how soon does it know?
+"""How often does a study that is looked at after every split go wrong, and how soon does it reach a verdict?
 
     python benchmarks/peeking.py [--studies 1000] [--jobs 2]
 
@@ -165,7 +165,7 @@ def print_learners(studies: int, jobs: int) -> None:
     kinds = [(share, beyond) for share in SHARES for beyond in (True, False)]
     tasks = (delayed(misses)(pair, *kind, studies) for kind in kinds for pair in ("different", "same"))
     found = Parallel(n_jobs=jobs)(tasks)
-    _row("labelled", "splits", "the verdict speaks for", *(f"{m:,} test images" for m in TEST_IMAGES))
+    _row("labelled", "looked at after", "the verdict speaks for", *(f"{m:,} test images" for m in TEST_IMAGES))
     _row(*["---"] * (3 + len(TEST_IMAGES)))
     for (share, beyond), different, same in zip(kinds, found[::2], found[1::2], strict=True):
         looks = [n for n in LOOKS if speaks_beyond(share, n) == beyond]

@@ -170,8 +170,8 @@ def fgsm(network: nn.Module, images: Tensor, labels: Tensor, radius: float) -> T
 def pgd(network: nn.Module, images: Tensor, labels: Tensor, radius: float, steps: int, draws: Tensor) -> Tensor:
     r"""Attack by projected gradient descent from a random start, in the maximum norm (Madry et al. 2018).
 
-    $x_{t+1} = \Pi(x_t + s\,\mathrm{sign}\,\nabla_x \ell(f(x_t), y))$, where $\Pi$ projects on the images that differ
-    from $x$ by at most $r$ in each pixel and lie in the pixel range, and $s = 2.5\,r / \mathrm{steps}$. The draws,
+    $x_{t+1} = \Pi(x_t + s\,\mathrm{sign}\,\nabla_x \ell(f(x_t), y))$, with steps of $s = 2.5\,r / \mathrm{steps}$.
+    $\Pi$ projects on the images whose pixels lie within $r$ of those of $x$ and within the pixel range. The draws,
     `[B, C, H, W]` in [0, 1], choose where in the ball to start.
     """
     low, high = (images - 2 * radius).clamp_min(-1), (images + 2 * radius).clamp_max(1)

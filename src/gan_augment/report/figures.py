@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -83,7 +84,7 @@ def curves_figure(panels: Mapping[str, Mapping[str, Mapping[float, Interval]]], 
 
 
 def classes_figure(panels: Mapping[str, Mapping[str, Interval]]) -> bytes:
-    """Draw the difference in every class's accuracy, one panel per contrast, with 95 % intervals.
+    """Draw the difference in every class's accuracy, one panel per contrast, with 95 % intervals where there are some.
 
     Args:
         panels: Contrast -> class -> interval in points. At most `MAX_PANELS` are drawn, each with the `MAX_CLASSES`
@@ -108,7 +109,8 @@ def classes_figure(panels: Mapping[str, Mapping[str, Interval]]) -> bytes:
         _finish(axes, title.replace(" against ", "\nagainst ") + suffix, fontsize=9)
     for axes in grid[len(shown) :]:
         axes.remove()
-    figure.supxlabel(f"difference in class accuracy (points), 95 % intervals{_cap('contrasts', panels)}", fontsize=9)
+    bounds = ", 95 % intervals" if any(math.isfinite(one.low) for _, found in shown for one in found.values()) else ""
+    figure.supxlabel(f"difference in class accuracy (points){bounds}{_cap('contrasts', panels)}", fontsize=9)
     return _png(figure)
 
 

@@ -1,4 +1,4 @@
-"""Looks at a study: the numbers of seeds with which a report was, or is to be, written, under `looks` in `study.json`.
+"""Looks at a study: for how many seeds each report was written, or will be. `study.json` keeps them under `looks`.
 
 An interval for one planned number of splits does not hold if you look at the report, add seeds and look again. So a
 study remembers its looks.
@@ -28,6 +28,6 @@ def note_look(study: Study, sources: Sequence[Path | str], compared: Sequence[Co
     if len(sources) == 1 and folder.is_dir() and looks != study.looks:
         path = folder / "study.json"
         launch = read_record(path) if path.exists() else {"schema": SCHEMA, "requested": None}
-        with suppress(OSError):  # nobody can add seeds to a folder that cannot be written
+        with suppress(OSError):  # a folder that cannot be written takes no more seeds either
             write_json(launch | entry, path)
     return entry
