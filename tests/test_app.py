@@ -787,7 +787,7 @@ def targets(node):
 def test_every_member_of_every_group_composes_and_builds(composed, member, monkeypatch):
     import torch
 
-    from gan_augment.settings import build
+    from gan_augment.settings import build, build_later
 
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)  # for trainer=gpu
     group, name = member.split("=")
@@ -801,8 +801,9 @@ def test_every_member_of_every_group_composes_and_builds(composed, member, monke
         make = get_object(source.pop("_target_"))
         inspect.signature(make).bind(**source)
     for target in targets(node):
-        built = build(target, member, object)
-        made = built.func if target.get("_partial_") else type(built)
+        make = build_later if target.get("_partial_") else build
+        built = make(target, member, object)
+        made = built.func if make is build_later else type(built)
         assert made.__name__ == target["_target_"].rpartition(".")[2]
 
 

@@ -48,6 +48,8 @@ def test_a_node_without_a_choice_is_nothing(settings):
     ("name", "values", "message"),
     [
         ("architecture", {"depth": 3}, r"architecture has no setting depth: use latent_dim, channels, .*"),
+        ("trainer", {"devices": 2}, r"trainer has no setting devices: use accelerator, precision, .*"),
+        ("trainer", {"strategy": "ddp"}, r"trainer has no setting strategy: use accelerator, precision, .*"),
         ("generator", {"judge_every": 3}, r"generator has no setting judge_every: use images_seen, .*"),
         ("augmentation", {"learner": "classifier"}, r"augmentation has no setting learner: use sees, extra, .*"),
         ("data.classical", {"shear": 3}, r"data\.classical has no setting shear: use .*"),
@@ -87,7 +89,7 @@ def test_an_unknown_node_is_refused(settings):
 
 
 def test_a_target_that_is_not_there_is_refused(settings):
-    message = r"^generator\._target_=gan_augment\.generators\.gan\.GAM: use a .* of gan_augment$"
+    message = r"^generator\._target_=gan_augment\.generators\.gan\.GAM: use one that a file of conf/ names, or .*"
     with pytest.raises(ValueError, match=message):
         Config.read(changed(settings, "generator", _target_="gan_augment.generators.gan.GAM"))
 
@@ -97,13 +99,14 @@ def test_a_group_without_a_member_is_refused(settings):
         Config.read(settings | {"penalty": None})
 
 
-def test_a_part_of_the_wrong_kind_is_refused_where_it_is_needed(settings):
-    config = Config.read(settings | {"generator": settings["architecture"]})
+def test_a_part_of_the_wrong_kind_is_refused_even_where_it_is_not_needed(settings):
     message = (
-        r"^generator is of type DCGAN, but one of type GeneratorSettings is needed: choose one of conf/generator/$"
+        r"^generator\._target_=gan_augment\.networks\.dcgan\.DCGAN: use one of type GANGenerator that a file of conf/"
     )
     with pytest.raises(ValueError, match=message):
-        config.part("generator", GeneratorSettings)
+        Config.read(settings | {"generator": settings["architecture"]})
+    with pytest.raises(ValueError, match=r"^flavour is no node of the configuration: leave it out, or use one of "):
+        Config.read(settings | {"flavour": settings["architecture"]})
 
 
 def test_a_part_that_is_not_there_is_refused_where_it_is_needed(settings):
@@ -118,22 +121,22 @@ def test_a_part_that_is_not_there_is_refused_where_it_is_needed(settings):
 @pytest.mark.parametrize(
     ("name", "node", "message"),
     [
-        ("data", {"_target_": "gan_augment.networks.mlp.MLP"}, r"data is of type MLP: use one of type Source"),
+        ("data", {"_target_": "gan_augment.networks.mlp.MLP"}, r"data\._target_=\S+MLP: use one of type Source .*"),
         ("data", {"_target_": "gan_augment.data.toy.ring", "colour": 3}, r"data has no setting colour: use .*"),
         (
             "architecture",
             {"_target_": "gan_augment.losses.adversarial.Hinge"},
-            r"architecture is of type Hinge, but .*",
+            r"architecture\._target_=\S+Hinge: use one of type Architecture .*",
         ),
         (
             "augmentation",
             {"_target_": "gan_augment.networks.mlp.MLP"},
-            r"augmentation is of type MLP, but one of type Arm is .*",
+            r"augmentation\._target_=\S+MLP: use one of type Arm .*",
         ),
         (
             "measures",
             {"odd": {"_target_": "gan_augment.networks.mlp.MLP"}},
-            r"measures\.odd is of type MLP: use one of type Measure",
+            r"measures\.odd\._target_=\S+MLP: use one of type Measure .*",
         ),
         ("measures", {"odd": {"_target_": None}}, r"measures\.odd is of type NoneType: use one of type Measure"),
     ],

@@ -7,20 +7,18 @@ import os
 import sys
 import threading
 import time
-from pathlib import Path
 
 import hydra
+import hydra._internal.hydra
 from omegaconf import DictConfig, OmegaConf
 
-from gan_augment.errors import show_error
+from gan_augment.composing import CheckedLoader, environment, named_plugins
+from gan_augment.errors import show_error, user_errors
 from gan_augment.job import run_job
-from gan_augment.options import help_text
+from gan_augment.options import CONF, help_text
+from gan_augment.targets import add_plugins
 
-# A wheel has `conf/` inside the package, a checkout next to `src/`.
-CONF = next(
-    folder for folder in (Path(__file__).parent / "conf", Path(__file__).parents[2] / "conf") if folder.is_dir()
-)
-
+OmegaConf.register_resolver("oc.env", environment, replace=True)
 OmegaConf.register_resolver("or", lambda value, otherwise: value or otherwise, replace=True)
 # With folds, people expect all labels outside the fold to be used.
 OmegaConf.register_resolver("labels", lambda folds: 5 if folds is None else "all", replace=True)
@@ -36,7 +34,7 @@ OmegaConf.register_resolver("options", lambda: help_text(CONF).replace("$", "$$"
 atexit.register(gc.freeze)
 
 
-@hydra.main(config_path=str(CONF), config_name="config", execution_whitelist=["gan_augment.*", "logging.*"])
+@hydra.main(config_path=str(CONF), config_name="config", execution_whitelist=["gan_augment.launch.Launch"])
 def job(config: DictConfig) -> float:
     """Run one trial."""
     # Report a full disk once, in one line: no traceback for each lost log line or from TensorBoard's writer thread.
@@ -49,7 +47,11 @@ def main() -> None:
     """Run one trial, or with `-m` a study."""
     sys.excepthook = show_error
     code: int | str | None = 0
+    # Hydra has no hook between composing a configuration and acting on it.
+    hydra._internal.hydra.ConfigLoaderImpl = CheckedLoader  # type: ignore[misc]
     try:
+        with user_errors():
+            add_plugins(named_plugins(sys.argv[1:]))
         job()
     except SystemExit as end:
         # Lightning turns a termination signal into an exit without a code; shells expect 143.

@@ -9,6 +9,7 @@ from gan_augment.augmentation.classical import ClassicalTransform
 from gan_augment.data.split import SplitSettings
 from gan_augment.records.factors import OF_THE_LAUNCH
 from gan_augment.settings import build, build_chosen, check_boolean, check_integer, check_names
+from gan_augment.targets import check_targets
 from gan_augment.training.hardware import Hardware
 
 Kind = TypeVar("Kind")
@@ -69,9 +70,10 @@ class Config:
         Raises:
             ValueError: If a setting is unknown, missing or out of range.
         """
+        check_targets(settings)
         for name in settings["choices"]:
-            if not isinstance(settings[name], Mapping):
-                raise ValueError(f"{name}={settings[name]}: choose one of the members of conf/{name}/")
+            if not isinstance(settings.get(name), Mapping):
+                raise ValueError(f"{name}={settings.get(name)}: choose one of the members of conf/{name}/")
         nodes = {name: node for name, node in settings.items() if isinstance(node, Mapping) and "_target_" in node}
         values = {name: value for name, value in settings.items() if name not in nodes or name == "data"}
         check_names("the configuration", values, (*PLAIN, *OF_THE_LAUNCH))

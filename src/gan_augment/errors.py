@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from omegaconf.errors import OmegaConfBaseException
+
 
 @contextmanager
 def user_errors(program: str = "gan-augment") -> Iterator[None]:
@@ -24,6 +26,9 @@ def user_errors(program: str = "gan-augment") -> Iterator[None]:
 def show_error(kind: type[BaseException], error: Any, trace: Any, program: str = "gan-augment") -> None:
     """Print an error: one line for what the user can fix, a full trace for a fault of the program."""
     if issubclass(kind, ValueError | OSError) and not os.environ.get("HYDRA_FULL_ERROR"):
+        if isinstance(error, OmegaConfBaseException):  # the other lines are about OmegaConf's nodes
+            reason = str(error).partition("\n")[0].rpartition("while resolving interpolation: ")[2]
+            error = f"{error.full_key}: {reason}"
         print(f"{program}: {error}", file=sys.stderr)
     else:
         traceback.print_exception(kind, error, trace)

@@ -12,6 +12,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from gan_augment.records.record import read_record, write_json
+from gan_augment.targets import add_plugins
 from gan_augment.workers import end_with_parent
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ def run_job(config: DictConfig) -> float:
     from gan_augment.trial import run_trial
 
     end_with_parent()
+    add_plugins(config.plugins)  # this may be another process than the one that was told
     trial = plan_trial(plain(config))
     folder = study_folder(config) / "trials" / trial.name
     title = trial_title(trial.name, study_folder(config))

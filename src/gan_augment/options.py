@@ -14,6 +14,10 @@ from pathlib import Path
 
 import yaml
 
+# A wheel has `conf/` inside the package, a checkout next to `src/`.
+CONF = next(
+    folder for folder in (Path(__file__).parent / "conf", Path(__file__).parents[2] / "conf") if folder.is_dir()
+)
 WIDTH = 110  # of the help
 NO_OPTIONS = ("_target_", "_partial_", "defaults", "hydra")
 PACKAGE = "# @package "

@@ -13,7 +13,7 @@ from gan_augment.data.image_set import imbalance_ratio, rare_classes
 from gan_augment.memory import peak_memory
 from gan_augment.plan import Trial
 from gan_augment.records.findings import Findings
-from gan_augment.records.provenance import code_provenance
+from gan_augment.records.provenance import code_provenance, plugins, source_hash
 from gan_augment.records.record import SCHEMA
 from gan_augment.stages import Output
 from gan_augment.training.hardware import Events
@@ -81,6 +81,7 @@ def make_record(
             "checkpoint": generator_checkpoint(trial, outputs),
             "test_opened": test_opened,
             **code_provenance(),
+            "plugins": {package: source_hash(package) for package in plugins()},
         },
     }
 

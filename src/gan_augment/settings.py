@@ -1,13 +1,13 @@
 """From configuration nodes to objects. Each error names the bad value, the allowed ones and what to do."""
 
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
-from importlib import import_module
+from functools import partial
 from inspect import signature
 from typing import Any, TypeVar
 
-from hydra.utils import get_object, instantiate
+from gan_augment.targets import TARGET, find_target, kind_at
 
 Built = TypeVar("Built")
 
@@ -58,51 +58,49 @@ def build(node: Mapping[str, Any], name: str, kind: type[Built]) -> Built:
     """Turn the configuration node of this name into the object, of this kind, that its `_target_` names.
 
     Raises:
-        ValueError: If the target is unknown or another kind of thing, does not have exactly these settings, or refuses
-            one of them.
+        ValueError: If the target is not one of this kind, does not have exactly these settings, or refuses one of them.
     """
-    target = str(node.get("_target_"))
-    try:
-        found = get_object(target) if target.startswith("gan_augment.") else None
-    except (ImportError, ValueError):  # of no module, or of a name that it does not have
-        found = None
-    if not callable(found):
-        raise ValueError(f"{name}._target_={target}: use a {kind.__name__} of gan_augment")
-    settings = {key: value for key, value in node.items() if key not in ("_target_", "_partial_")}
+    return check_type(name, _call(node, name, kind, needed=True)(), kind)
+
+
+def build_later(node: Mapping[str, Any], name: str, kind: type[Built]) -> "partial[Built]":
+    """Turn a node with `_partial_: true` into a call that needs further arguments, such as a network's shape.
+
+    Raises:
+        ValueError: As `build`, but settings may be missing.
+    """
+    return _call({key: value for key, value in node.items() if key != "_partial_"}, name, kind, needed=False)
+
+
+def _call(node: Mapping[str, Any], name: str, kind: type[Built], needed: bool) -> "partial[Built]":
+    found = find_target(name, node.get(TARGET), kind)
+    settings = {key: value for key, value in node.items() if key != TARGET}
     known = dict(signature(found).parameters)
     if is_dataclass(found):  # what else it is called with is no setting
         known = {one.name: known[one.name] for one in fields(found) if one.init}
-    needed = [key for key, one in known.items() if one.default is one.empty and not node.get("_partial_")]
-    check_names(name, settings, known, needed)
-    built = instantiate(node, _execution_whitelist_=["gan_augment.*"], _recursive_=False, _convert_="all")
-    return check_type(name, built, kind)
+    check_names(name, settings, known, [key for key, one in known.items() if needed and one.default is one.empty])
+    return partial(found, **settings)
 
 
 def build_chosen(name: str, node: Mapping[str, Any]) -> Any:
     """Build the object of a node as `build` does; None where its `_target_` is null, because nothing is chosen."""
-    if node.get("_target_") is not None:
-        return build(node, name, object)
-    check_names(name, node, ("_target_",))
+    if node.get(TARGET) is not None:
+        return build(node, name, kind_at(name))
+    check_names(name, node, (TARGET,))
     return None
 
 
-def class_from(node: Any, kind: type) -> tuple[Any, dict[str, Any]]:
+def class_from(node: Any, kind: type[Built]) -> tuple[Callable[..., Built], dict[str, Any]]:
     """Find the class that a node from an untrusted file names, and the keywords for its call.
 
     Raises:
-        ValueError: Unless the class is one of this package's networks, of this kind, and the keywords are plain values.
+        ValueError: Unless the class is of this kind and in `conf/` or a plugin, and the keywords are plain values.
     """
     settings = {**node} if isinstance(node, Mapping) else {}
     settings.pop("_partial_", None)
-    module, _, name = str(settings.pop("_target_", "")).rpartition(".")
+    found = find_target("network", settings.pop(TARGET, None), kind)
     if not all(value is None or isinstance(value, bool | int | float | str) for value in settings.values()):
-        raise ValueError(f"{name or 'a network'} has settings that are not plain numbers or words")
-    found = None
-    if module.startswith("gan_augment.networks."):
-        with suppress(ImportError):
-            found = getattr(import_module(module), name, None)
-    if not (isinstance(found, type) and issubclass(found, kind) and found.__module__ == module):
-        raise ValueError(f"{module}.{name} is not one of this package's {kind.__name__} classes")
+        raise ValueError("the network has settings that are not plain numbers or words")
     return found, settings
 
 

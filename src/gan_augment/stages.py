@@ -17,8 +17,9 @@ from filelock import FileLock
 from gan_augment.data.image_set import ImageSet
 from gan_augment.memory import peak_memory, reset_peak_memory
 from gan_augment.records.findings import Findings
-from gan_augment.records.provenance import code_provenance, source_hash
+from gan_augment.records.provenance import code_provenance, plugins, source_hash
 from gan_augment.records.record import digest, write_json
+from gan_augment.targets import is_own, targets_in
 
 CHECKPOINTS = "checkpoints"  # in the folder of a stage that is being made: where its training stands
 BEGUN = "begun.json"  # among them: what must be the same to go on, and after how many seconds it goes on
@@ -133,6 +134,9 @@ class Stage(ABC):
             else:
                 settings[one.name] = plain(value)
         named = {"stage": self.name, "version": self.version} | ({"revised": True} if self.is_revised else {})
+        targets = [target for _, target in targets_in(settings)]
+        if own := [package for package in plugins() if any(is_own(target, [package]) for target in targets)]:
+            named["plugins"] = {package: source_hash(package) for package in own}
         return {**named, "settings": settings, "inputs": inputs, "seed": self.seed}
 
     @cached_property

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gan_augment.app import CONF
 from gan_augment.errors import user_errors
 from gan_augment.records.record import read_record
+from gan_augment.targets import add_plugins
 
 if TYPE_CHECKING:  # the heavy imports wait until there is something to compute, so that `--help` answers at once
     import torch
@@ -25,7 +26,7 @@ SAMPLING |= {name: name for name in ("truncation", "selection", "threshold")}
 TRIALS_NAMES = (*(f"synthesis.{name}" for name in SAMPLING), "trainer.num_threads", "trainer.accelerator")
 TEXTS = ("generator", "out", "check", "teacher", "licence")  # not parsed
 TO_REGENERATE = ("checkpoint", "generator_label", "seed", "number", "truncation")  # columns of a manifest
-FOR_CHECK = ("generator", "check", "accelerator", "num_threads")
+FOR_CHECK = ("generator", "check", "accelerator", "plugins", "num_threads")
 USAGE = """gan-augment-synthesize generator=TRIAL per_class=500 out=FOLDER
 
 Labelled images from a trained generator, in exact numbers, each with its provenance.
@@ -41,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with user_errors("gan-augment-synthesize"):
         try:
             options = read_options(given)
+            add_plugins(options["plugins"])
             print(check(options) if options["check"] is not None else export(options, given))
         except (ValueError, OSError) as error:
             message = str(error)

@@ -296,7 +296,7 @@ def test_networks_that_do_not_fit_are_refused(image_set, cpu):
         stage(parts(image_set), cpu, **changes).check()
 
     cnn = {"_target_": "gan_augment.networks.cnn.CNN", "_partial_": True}
-    with pytest.raises(ValueError, match=r"network is of type CNN: use one of gan_augment\.networks\.classifying"):
+    with pytest.raises(ValueError, match=r"network\._target_=\S+CNN: use one of type ClassifyingDiscriminator "):
         lay_out(network=cnn)
     points = {"_target_": "gan_augment.networks.points.Points", "latent_dim": 2}
     with pytest.raises(ValueError, match=r"semi_supervised\.generator: architecture Points makes points"):

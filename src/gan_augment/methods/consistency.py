@@ -3,7 +3,6 @@
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -21,7 +20,7 @@ from gan_augment.losses.semi_supervised import conditional_entropy, virtual_adve
 from gan_augment.methods.base import MethodStage, about_classifier, log_validation
 from gan_augment.networks.classifying import ClassifyingDiscriminator, initialise_from_data
 from gan_augment.randomness import initialised, seed_global, stream_seed
-from gan_augment.settings import build, check_betas, check_integer, check_number, check_type
+from gan_augment.settings import build_later, check_betas, check_integer, check_number
 from gan_augment.training.base import Training
 
 FOR_START = 500  # pool images over which the layers' outputs are normalised at the start
@@ -70,13 +69,11 @@ class ConsistencySettings:
         for name in ("entropy", "virtual_adversarial"):
             check_number(f"semi_supervised.{name}", getattr(self, name), 0, 100)
         check_betas("semi_supervised.betas", self.betas)
-        build(self.network, "semi_supervised.network", partial)
+        build_later(self.network, "semi_supervised.network", ClassifyingDiscriminator)
 
     def discriminator(self, shape: ImageShape, num_classes: int) -> ClassifyingDiscriminator:
         """Build the discriminator: images `[B, C, H, W]` in [-1, 1] -> logits `[B, K]`."""
-        network = build(self.network, "semi_supervised.network", partial)(shape, num_classes)
-        use = "one of gan_augment.networks.classifying"
-        return check_type("semi_supervised.network", network, ClassifyingDiscriminator, use)
+        return build_later(self.network, "semi_supervised.network", ClassifyingDiscriminator)(shape, num_classes)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import InitVar, asdict, dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from gan_augment.data.batches import Batch, Part
 from gan_augment.data.image_set import ImageSet, ImageShape
 from gan_augment.methods.base import ClassifierStage, MethodStage, about_classifier, log_validation
 from gan_augment.randomness import initialised, seed_global, stream_seed
-from gan_augment.settings import build, check_integer, check_number
+from gan_augment.settings import build_later, check_integer, check_number
 from gan_augment.training.base import LOG_EVERY, Training
 
 # Zhang et al. 2018, Yun et al. 2019. Each image is mixed with the previous one of the batch, real ones with real ones.
@@ -55,11 +55,11 @@ class ClassifierSettings(Method):
         check_integer(f"{where}.batch_size", self.batch_size, low=1)
         check_number(f"{where}.learning_rate", self.learning_rate, 0, 1, open_low=True)
         check_number(f"{where}.weight_decay", self.weight_decay, 0, 1)
-        build(self.network, f"{where}.network", partial)
+        build_later(self.network, f"{where}.network", nn.Module)
 
     def build(self, shape: ImageShape, num_classes: int) -> nn.Module:
         """Build the network: images `[B, C, H, W]` in [-1, 1] -> logits `[B, K]`."""
-        return build(self.network, "classifier.network", partial)(shape, num_classes)
+        return build_later(self.network, "classifier.network", nn.Module)(shape, num_classes)
 
     def stage(self, plan: Plan, arm: Arm, extra: Extra) -> "Supervised":
         """Plan the stage that trains the classifier in an arm."""
@@ -198,5 +198,5 @@ def train_classifier(
 @lru_cache
 def network_origin(node: str, shape: ImageShape, num_classes: int) -> str | None:
     """Build a network to check that it takes such images; return the origin of its weights, None for random ones."""
-    network = build(json.loads(node), "classifier.network", partial)(shape, num_classes)
+    network = build_later(json.loads(node), "classifier.network", nn.Module)(shape, num_classes)
     return getattr(network, "origin", None)

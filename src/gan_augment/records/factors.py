@@ -8,7 +8,18 @@ from typing import Any
 from gan_augment.records.record import leaves
 
 # Settings that describe no trial: of the whole study, or defaults of other settings.
-OF_THE_LAUNCH = ("seed", "spectral_norm", "study", "against", "until", "max_splits", "step", "paths", "choices")
+OF_THE_LAUNCH = (
+    "seed",
+    "spectral_norm",
+    "study",
+    "against",
+    "until",
+    "max_splits",
+    "step",
+    "plugins",
+    "paths",
+    "choices",
+)
 # Paths, ways of reading files and speed are no factors of a result. The report tells different images apart by their
 # fingerprints.
 NOT_A_FACTOR = (

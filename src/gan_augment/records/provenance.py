@@ -1,16 +1,24 @@
 """Provenance: the code, libraries and command behind a result."""
 
 import hashlib
+import os
 import platform
 import shlex
 import subprocess
 import sys
 from functools import cache
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 LIBRARIES = ("gan-augment", "torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "numpy", "scikit-learn")
+PLUGINS = "GAN_AUGMENT_PLUGINS"  # the environment variable
+
+
+def plugins() -> tuple[str, ...]:
+    """Return the names of the packages of the user's own code, which the configuration may name as targets."""
+    return tuple(os.environ.get(PLUGINS, "").replace(",", " ").split())
 
 
 @cache
@@ -30,12 +38,14 @@ def code_provenance() -> dict[str, Any]:
 
 
 @cache
-def source_hash() -> str:
-    """Return a hash of the package's code, 16 hexadecimal digits."""
-    package = Path(__file__).resolve().parents[1]
+def source_hash(package: str = "gan_augment") -> str:
+    """Return a hash of a package's code, 16 hexadecimal digits."""
+    spec = find_spec(package)
+    assert spec is not None
     found = hashlib.blake2b(digest_size=8)
-    for path in sorted(package.rglob("*.py")):
-        found.update(str(path.relative_to(package)).encode() + b"\0" + path.read_bytes() + b"\0")
+    for folder in map(Path, spec.submodule_search_locations or [str(spec.origin)]):
+        for path in sorted(folder.rglob("*.py")) if folder.is_dir() else [folder]:
+            found.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes() + b"\0")
     return found.hexdigest()
 
 
