@@ -19,28 +19,33 @@ from gan_augment.launch import Planned, write_request
 STUDY = ("-m", "study=looks", "augmentation=none,classical", "seed=range(0,6)", "until=decided", *TINY)
 
 
+def stub_job(gain, ran, fails_at=None):
+    """Return a job that only writes a record: a gain in accuracy with a spread of a point."""
+
+    def job(config):
+        folder = Path(config.paths.output_dir) / "studies" / config.study
+        names = json.loads((folder / "study.json").read_text())["jobs"]
+        arm, seed = HydraConfig.get().runtime.choices.augmentation, config.seed
+        if seed == fails_at:
+            raise RuntimeError("the disk caught fire")
+        ran.append((arm, seed))
+        noise = np.random.default_rng(seed).normal(0, 1)
+        points = 80 + (gain + noise if arm == "classical" else 0)
+        trial = names[" ".join(HydraConfig.get().overrides.task)]
+        made = record(arm, seed, points / 100) | {"trial": trial}
+        (folder / "trials" / trial).mkdir(parents=True, exist_ok=True)
+        (folder / "trials" / trial / "record.json").write_text(json.dumps(made))
+
+    return job
+
+
 @pytest.fixture
 def stubbed(monkeypatch):
-    """Run `gan-augment` with jobs that only write records: a gain in accuracy with a spread of a point."""
+    """Run `gan-augment` with jobs that only write records; return what they ran."""
 
     def use(gain, fails_at=None):
         ran = []
-
-        def job(config):
-            folder = Path(config.paths.output_dir) / "studies" / config.study
-            names = json.loads((folder / "study.json").read_text())["jobs"]
-            arm, seed = HydraConfig.get().runtime.choices.augmentation, config.seed
-            if seed == fails_at:
-                raise RuntimeError("the disk caught fire")
-            ran.append((arm, seed))
-            noise = np.random.default_rng(seed).normal(0, 1)
-            points = 80 + (gain + noise if arm == "classical" else 0)
-            trial = names[" ".join(HydraConfig.get().overrides.task)]
-            made = record(arm, seed, points / 100) | {"trial": trial}
-            (folder / "trials" / trial).mkdir(parents=True, exist_ok=True)
-            (folder / "trials" / trial / "record.json").write_text(json.dumps(made))
-
-        monkeypatch.setattr("gan_augment.app.run_job", job)
+        monkeypatch.setattr("gan_augment.app.run_job", stub_job(gain, ran, fails_at))
         return ran
 
     return use

@@ -26,18 +26,21 @@ class StudySweeper(BasicSweeper):
         return super().sweep([*arguments, *all_seeds(self.config)])
 
     def is_done(self) -> bool:
-        """Return whether there is nothing more to run."""
+        """Return whether there is nothing more to run; if there is, take the next jobs. Launchers need at least one."""
         assert self.config is not None
-        if super().is_done():
-            with user_errors():
-                if more_splits(study_folder(self.config)):
-                    self.batch_index = 0  # go through all jobs again
-        return super().is_done()
+        self.jobs: Sequence[Sequence[str]] = []
+        while not self.jobs:
+            if super().is_done():
+                with user_errors():
+                    if not more_splits(study_folder(self.config)):
+                        return True
+                self.batch_index = 0  # go through all jobs again
+            self.jobs = unfinished(self.config, super().get_job_batch())
+        return False
 
     def get_job_batch(self) -> Sequence[Sequence[str]]:
         """Return the settings of the jobs to run next."""
-        assert self.config is not None  # set by `setup`
-        return unfinished(self.config, super().get_job_batch())
+        return self.jobs
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Do nothing: the launch has already composed and checked each job, which is slow."""

@@ -1,0 +1,83 @@
+"""Launchers other than Hydra's own: those of Slurm and Ray refuse an empty batch, or start a cluster for it."""
+
+import pytest
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from omegaconf import OmegaConf
+
+from conftest import TINY
+from gan_augment import composing
+from hydra_plugins.study_sweeper import StudySweeper
+from test_until import stub_job
+
+batches = []
+
+
+class Strict(BasicLauncher):
+    """Refuses an empty batch, as the one of submitit does."""
+
+    def launch(self, job_overrides, initial_job_idx):
+        """Run the jobs one after the other."""
+        batches.append([len(job_overrides), initial_job_idx])
+        assert len(job_overrides) > 0
+        return super().launch(job_overrides, initial_job_idx)
+
+
+@pytest.fixture(autouse=True)
+def _strict():
+    """Register the launcher, as an installed plugin of Hydra would."""
+    repo = ConfigStore.instance().repo["hydra"]["launcher"]
+    ConfigStore.instance().store(group="hydra/launcher", name="strict", node={"_target_": f"{__name__}.Strict"})
+    Plugins.instance().register(Strict)
+    composing.installed.cache_clear()
+    batches.clear()
+    yield
+    del repo["strict.yaml"]
+    composing.installed.cache_clear()
+
+
+def test_a_finished_study_starts_no_job_and_ends_well(cli, tmp_path, monkeypatch):
+    monkeypatch.setattr("gan_augment.launch.report", lambda folder: True)
+    monkeypatch.setattr("gan_augment.app.run_job", stub_job(1.5, []))
+    command = ("-m", "hydra/launcher=strict", "augmentation=none", *TINY, f"paths.output_dir={tmp_path}")
+    ended = [cli(*command, "seed=0"), cli(*command, "seed=0"), cli(*command, "seed=0,1")]
+    assert [one.code for one in ended] == [0, 0, 0]
+    assert batches == [[1, 0], [1, 0]]
+    assert ended[1].out.count(", reused\n") == 1
+    assert "Traceback" not in ended[1].err
+
+
+@pytest.mark.parametrize(
+    ("done", "further", "taken"),
+    [
+        ("", [], ["ab", "cd"]),
+        ("ab", [], ["cd"]),
+        ("abd", [], ["c"]),
+        ("abcd", [], []),
+        ("abc", ["d"], ["d"]),
+        ("abcd", ["", ""], []),
+        ("ab", ["c", "d"], ["c", "d"]),
+        ("a", ["cd"], ["b", "cd"]),
+    ],
+)
+def test_a_batch_has_at_least_one_job_also_after_a_look(monkeypatch, done, further, taken):
+    requested, finished = set("abcd") - set("".join(further)), set(done)
+    looks = iter(further)
+
+    def more_splits(folder):
+        added = next(looks, None)
+        requested.update(added or "")
+        return added is not None
+
+    left = lambda config, jobs: [job for job in jobs if job in requested - finished]  # noqa: E731
+    monkeypatch.setattr("hydra_plugins.study_sweeper.unfinished", left)
+    monkeypatch.setattr("hydra_plugins.study_sweeper.more_splits", more_splits)
+    monkeypatch.setattr("hydra_plugins.study_sweeper.study_folder", str)
+    sweeper = StudySweeper(max_batch_size=2)
+    sweeper.config, sweeper.overrides = OmegaConf.create(), [["a", "b"], ["c", "d"]]
+    found = []
+    while not sweeper.is_done():
+        found.append("".join(sweeper.get_job_batch()))
+        finished.update(found[-1])
+    assert found == taken
