@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from gan_augment.errors import show_error, user_errors
 from gan_augment.job import finished, plain, reuse, store_folder, study_folder, trial_title
 from gan_augment.records.record import SCHEMA, read_record, write_json
+from gan_augment.search import check_search
 from gan_augment.until import all_seeds, requests
 
 
@@ -87,13 +88,14 @@ def planned_trials(config: DictConfig) -> tuple[list["Planned"] | None, Mapping[
     jobs = planned_jobs(config)
     if {study_folder(job) for _, job in jobs or []} - {study_folder(config)}:
         raise ValueError("study and paths.output_dir cannot be swept: one launch is one study")
-    for name in ("against", "until", "max_splits", "step"):
+    for name in ("against", "until", "max_splits", "step", "plugins"):
         if any(job[name] != config[name] for _, job in jobs or []):
             raise ValueError(f"{name} cannot be swept: it is one for the whole study")
     against: Any = config.against or {}
     if isinstance(against, DictConfig):
         against = OmegaConf.to_container(against, resolve=True)
     if jobs is None:
+        check_search(config)
         return None, against
     trials = []
     for overrides, job in jobs:
