@@ -30,6 +30,35 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
         Hardware(**CPU | {"accelerator": "gpu"})
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        (
+            "PL_TRAINER_STRATEGY",
+            "ddp",
+            "PL_TRAINER_STRATEGY=ddp in the environment would change Lightning's trainer: unset",
+        ),
+        ("PL_TRAINER_LIMIT_TRAIN_BATCHES", "0.1", "PL_TRAINER_LIMIT_TRAIN_BATCHES=0.1 in the environment would change"),
+        (
+            "WORLD_SIZE",
+            "2",
+            "WORLD_SIZE=2: this is one of several processes, but training on several devices is not built",
+        ),
+        ("SLURM_STEP_NUM_TASKS", "4", "SLURM_STEP_NUM_TASKS=4: this is one of several processes, "),
+        ("OMPI_COMM_WORLD_SIZE", "2", "OMPI_COMM_WORLD_SIZE=2: this is one of several processes, "),
+    ],
+)
+def test_a_training_that_nothing_would_synchronise_is_refused(monkeypatch, name, value, message):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=f"^{message}"):
+        Hardware(**CPU)
+    monkeypatch.setenv(name, "1")
+    if not name.startswith("PL_"):
+        Hardware(**CPU)
+    monkeypatch.delenv(name)  # the remedy
+    Hardware(**CPU)
+
+
 def test_results_depend_on_precision_and_device_and_not_on_threads():
     assert Hardware(**CPU).identity == {"precision": "32-true", "device": "cpu"}
     assert Hardware(**CPU | {"num_threads": 2}).identity == Hardware(**CPU).identity

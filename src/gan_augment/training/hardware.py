@@ -31,6 +31,8 @@ logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
 
 COMPILERS = ("g++", "clang++", "cl")
+# The number of processes, as torchrun, srun, Open MPI and MPICH tell them.
+PROCESSES = ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
 DEFAULT_THREADS = torch.get_num_threads()
 EXPECTED_WARNINGS = (
     "does not have many workers",  # loaders hand out indices from memory: worker processes would only cost
@@ -66,6 +68,26 @@ class Events(TensorBoardLogger):
         super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
 
 
+def check_alone(environment: Mapping[str, str]) -> None:
+    """Check that nothing from outside changes Lightning's trainer or spreads a training over several processes.
+
+    Optimisation is manual here, and nothing synchronises the gradients of several processes.
+
+    Raises:
+        ValueError: If a variable of the environment does so.
+    """
+    for name, value in environment.items():
+        if name.startswith("PL_TRAINER_"):
+            raise ValueError(f"{name}={value} in the environment would change Lightning's trainer: unset it")
+    for name in PROCESSES:
+        if environment.get(name, "1") != "1":
+            raise ValueError(
+                f"{name}={environment[name]}: this is one of several processes, but training on several devices is not "
+                "built yet, and each process would train by itself: start one (if you did, unset the variable), and "
+                "run trials in parallel with hydra/launcher"
+            )
+
+
 @dataclass(frozen=True)
 class Hardware:
     """The machine a trial runs on.
@@ -79,7 +101,8 @@ class Hardware:
         checkpoint_every: Seconds between two checkpoints of a training; None for none.
 
     Raises:
-        ValueError: If a setting is out of range, or the machine lacks the GPU or the compiler.
+        ValueError: If a setting is out of range, the machine lacks the GPU or the compiler, or this is one of several
+            processes that were started for one training.
     """
 
     accelerator: str
@@ -98,6 +121,7 @@ class Hardware:
         check_boolean("trainer.compile", self.compile)
         if self.checkpoint_every is not None:
             check_number("trainer.checkpoint_every", self.checkpoint_every, 0, 86_400, open_low=True)
+        check_alone(os.environ)
         if self.accelerator == "gpu" and not torch.accelerator.is_available():
             raise ValueError("trainer=gpu, but PyTorch sees no GPU on this machine: use trainer=cpu")
         if self.compile and not any(map(shutil.which, filter(None, (os.environ.get("CXX"), *COMPILERS)))):
