@@ -84,10 +84,12 @@ def refused(capsys):
         ("hydra_logging.handlers.x.class", "logging.FileHandler"),
         ("help.template", "${oc.env:HOME}"),
         ("verbose", 3),
+        ("verbose", "${oc.env:HOME}"),
         ("launcher.pre_dispatch", "__import__"),
         ("launcher.setup", ["touch x"]),
         ("launcher.partition", "gpu\ntouch x"),
         ("launcher.n_jobs", "${labels}"),
+        ("launcher.additional_parameters", {"time\ntouch x": 1}),
         ("launcher._partial_", True),
         ("launcher._args_", [3]),
         ("launcher.x", [{"a": 1}]),
@@ -97,9 +99,7 @@ def refused(capsys):
     ],
 )
 def test_a_configuration_says_little_to_hydra(changed, name, value):
-    message = (
-        rf"^hydra\.{re.escape(name)} may not be changed: of the node hydra, set only hydra/launcher, hydra/sweeper, "
-    )
+    message = rf"^hydra\.{re.escape(name)}[^:]* may not be changed: of the node hydra, set only hydra/launcher, "
     with pytest.raises(ValueError, match=message):
         check_composed(changed(**{name: value}), [])
 
@@ -144,6 +144,8 @@ def test_what_a_study_needs_may_be_set(changed, settings):
 RECEIVED = {
     "callbacks": {"hydra": {"callbacks": {"x": {"_target_": "gan_augment.records.provenance._git"}}}},
     "job.env_copy": {"hydra": {"job": {"env_copy": ["HUSH"]}}},
+    "job.env_copy of nothing": {"hydra": {"job": {"env_copy": ["NOT_SET_ANYWHERE"]}}},
+    "hydra": {"hydra": "${loss}"},
     "overrides": {"hydra": {"overrides": {"task": ["plugins=[antigravity]"]}}, "plugins": ["antigravity"]},
     "sweeper._target_": {"hydra": {"sweeper": {"_target_": "antigravity.Sweeper"}}},
 }
@@ -265,6 +267,18 @@ def test_the_command_refuses_it_in_a_line(cli, tmp_path, monkeypatch, arguments,
     assert f"gan-augment: {message}" in ended.err
     assert "Traceback" not in ended.out + ended.err
     assert "antigravity" not in sys.modules
+    assert not list(tmp_path.glob("store/*"))
+
+
+def test_a_swept_file_from_elsewhere_is_refused_before_anything_trains(cli, tmp_path):
+    text = (
+        "# @package _global_\nloss:\n  _target_: gan_augment.losses.adversarial.Hinge\nhydra:\n  output_subdir: ../.."
+    )
+    (tmp_path / "loss").mkdir()
+    (tmp_path / "loss" / "received.yaml").write_text(text)
+    ended = cli("-m", "--config-dir", tmp_path, *TINY, "loss=hinge,received", f"paths.output_dir={tmp_path}")
+    assert ended.code == 1
+    assert ended.err.startswith("gan-augment: hydra.output_subdir may not be changed: ")
     assert not list(tmp_path.glob("store/*"))
 
 

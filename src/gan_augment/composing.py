@@ -12,9 +12,9 @@ from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigNode, ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from gan_augment.errors import user_errors
 from gan_augment.options import CONF
@@ -50,8 +50,11 @@ class CheckedLoader(ConfigLoaderImpl):
     def _load_configuration_impl(self, *arguments: Any, **keywords: Any) -> DictConfig:
         try:
             config = super()._load_configuration_impl(*arguments, **keywords)
-        except KeyError as error:  # copied before there is a configuration to check
-            raise HydraException(f"hydra.job.env_copy names {error}, which is not set: {ALLOWED}") from error
+        except (OmegaConfBaseException, KeyError) as error:
+            with user_errors():
+                if isinstance(error, OmegaConfBaseException):
+                    raise
+                raise ValueError(f"hydra.job.env_copy names {error}, which is not set: {ALLOWED}") from error
         with user_errors():
             check_composed(config, self.plugins)
         return config
@@ -75,7 +78,7 @@ def check_composed(config: DictConfig, allowed: Sequence[str]) -> None:
             continue
         if engine in ENGINES and (_fits(name, given[name]) if name in given else key != TARGET):
             continue
-        if name == "verbose" and isinstance(given[name], bool | str | list):
+        if name == "verbose" and all(map(_is_word_or_switch, _listed(given[name]))):
             continue
         if engine in ENGINES and name.endswith(TARGET):
             raise ValueError(
@@ -92,10 +95,19 @@ def _fits(name: str, value: Any) -> bool:
         return True
     if key.startswith("_"):
         return False
-    values = value if isinstance(value, list) else [value]
-    if all(one is None or isinstance(one, bool | int | float) for one in values):
+    if SWEPT.match(name):
         return True
-    return SWEPT.match(name) is not None or (key in WORDS and WORD.fullmatch(str(value)) is not None)
+    is_number = all(one is None or isinstance(one, int | float) for one in _listed(value))
+    # A launcher may write names and words into a shell script.
+    return WORD.fullmatch(name) is not None and (is_number or (key in WORDS and _is_word_or_switch(value)))
+
+
+def _is_word_or_switch(value: Any) -> bool:
+    return isinstance(value, bool) or (isinstance(value, str) and WORD.fullmatch(value) is not None)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 @cache

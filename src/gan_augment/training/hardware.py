@@ -31,8 +31,8 @@ logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
 
 COMPILERS = ("g++", "clang++", "cl")
-# The number of processes, as torchrun, srun, Open MPI and MPICH tell them.
-PROCESSES = ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
+# The number of processes, as torchrun, srun, submitit, Open MPI and MPICH tell them.
+PROCESSES = ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS", "SUBMITIT_LOCAL_NTASKS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
 DEFAULT_THREADS = torch.get_num_threads()
 EXPECTED_WARNINGS = (
     "does not have many workers",  # loaders hand out indices from memory: worker processes would only cost
