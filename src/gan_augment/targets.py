@@ -69,6 +69,7 @@ def made_by(found: Any) -> type:
     return made if isinstance(made, type) else type(None)
 
 
+@cache
 def kind_at(name: str) -> type:
     """Return the kind of object due at a node: the closest common base of its targets in `conf/`.
 
