@@ -209,10 +209,6 @@ ConfigStore.instance().store(group="hydra/launcher", name="cluster", node=node)
             "gan-augment: study: a configuration reads only variables whose names begin wi",
         ),
         (
-            ["paths.output_dir=${oc.env:HUSH}"],
-            "gan-augment: paths.output_dir: a configuration reads only variables whose",
-        ),
-        (
             ["data.image_size='${oc.decode:${oc.env:HUSH}}'"],
             "a configuration reads only variables whose names begin with ",
         ),
@@ -246,15 +242,12 @@ def test_the_variables_of_this_program_are_read(monkeypatch):
             "data._target_=gan_augment.rec",
         ),
         (["-m", "hydra.sweeper._target_=os.system"], "hydra.sweeper._target_=os.system: choose a sweeper of conf/ or "),
-        (["--cfg", "job", "hydra.run.dir=/tmp/elsewhere"], "hydra.run.dir may not be changed: "),
         (
             ["-m", "experiment=digits", "+hydra.sweeper.params.plugins=[antigravity]"],
             "plugins=['antigravity'] in a file",
         ),
         (["-m", "hydra.sweeper.params={hydra.run.dir: /tmp/elsewhere}"], "hydra.run.dir may not be changed: "),
         (["plugins=[nowhere]"], "plugins=[nowhere] cannot be imported (No module named 'nowhere'): name an installed"),
-        (["plugins=nowhere"], "plugins=nowhere: use a list of packages, such as plugins=[my_package]"),
-        (["-m", "plugins=[a],[b]"], "plugins=[a],[b]: use a list of packages, such as plugins=[my_package]"),
     ],
 )
 def test_the_command_refuses_it_in_a_line(cli, tmp_path, monkeypatch, arguments, message):
@@ -285,6 +278,7 @@ def test_a_swept_file_from_elsewhere_is_refused_before_anything_trains(cli, tmp_
 def test_plugins_are_read_from_the_command_line_alone():
     assert named_plugins(["-m", "loss=hinge", "plugins=[a]", "plugins=[b, c.d]"]) == ["b", "c.d"]
     assert named_plugins(["--config-dir", "x"]) == []
+    assert named_plugins(["-m", "plugins=[a],[b]"]) == "[a],[b]"  # which `add_plugins` refuses
     with pytest.raises(
         ValueError, match=r"^plugins=\['c'\] in a file: name them on the command line, or in the variable"
     ):
