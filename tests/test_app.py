@@ -30,6 +30,7 @@ from PIL import Image
 from conftest import TINY
 from gan_augment.app import CONF
 from gan_augment.generators.gan import PARTS
+from gan_augment.job import plain
 from gan_augment.launch import compose_jobs
 from gan_augment.records.record import SCHEMA
 
@@ -918,13 +919,26 @@ def test_the_jobs_of_a_study_are_composed_as_hydra_composes_them(cli, tmp_path, 
 
     def compare(config, jobs):
         loader = GlobalHydra.instance().config_loader()
-        for job, composed in compose_jobs(config, jobs):
-            whole = loader.load_sweep_config(config, job)
-            containers = [OmegaConf.to_container(one, resolve=False) for one in (composed, whole)]
-            compared.append(containers[0] == containers[1])
+        for job, settings in compose_jobs(config, jobs):
+            compared.append(settings == plain(loader.load_sweep_config(config, job)))
         raise SystemExit
 
     monkeypatch.setattr("gan_augment.launch.compose_jobs", compare)
     cli("-m", *sweep, f"paths.output_dir={tmp_path}")
     assert len(compared) >= 4
     assert all(compared)
+
+
+@pytest.mark.parametrize(
+    ("sweep", "most", "refused"),
+    [(["seed=range(0,5)", "labels=1,2"], 9, True), (["seed=range(0,5)", "labels=1,2"], 10, False),
+     (["seed=range(0,1000000000)"], 10000, True)],
+)  # fmt: skip
+def test_a_study_of_more_trials_than_meant_is_refused(cli, tmp_path, monkeypatch, sweep, most, refused):
+    def planned(config, jobs):
+        raise ValueError(f"{len(jobs)} jobs")
+
+    monkeypatch.setattr("gan_augment.launch.compose_jobs", planned)
+    said = cli("-m", *sweep, f"max_trials={most}", f"paths.output_dir={tmp_path}").err
+    assert (f"more than {most} trials: sweep fewer values, or set max_trials" in said) == refused
+    assert ("10 jobs" in said) == (not refused)

@@ -10,6 +10,7 @@ from filelock import FileLock
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue
 
 from gan_augment.records.record import read_record, write_json
 from gan_augment.targets import add_plugins
@@ -66,20 +67,27 @@ def plain(config: DictConfig) -> dict[str, Any]:
         for name, choice in hydra.runtime.choices.items()
         if name != "experiment" and not str(name).startswith("hydra/")
     }
-    without_hydra = OmegaConf.masked_copy(config, [str(name) for name in config if name != "hydra"])
-    if missing := sorted(OmegaConf.missing_keys(without_hydra)):
-        raise ValueError(f"{', '.join(missing)} must be set: add {missing[0]}=...")
-    settings = OmegaConf.to_container(without_hydra, resolve=True)
-    assert isinstance(settings, dict)
-    return {str(name): value for name, value in settings.items()} | {"choices": choices}
+    try:
+        settings = {str(name): _resolved(config, name) for name in config if name != "hydra"}
+    except MissingMandatoryValue as error:
+        missing = sorted(name for name in OmegaConf.missing_keys(config) if not name.startswith("hydra."))
+        raise ValueError(f"{', '.join(missing)} must be set: add {missing[0]}=...") from error
+    return settings | {"choices": choices}
 
 
-def study_folder(config: DictConfig) -> Path:
+def _resolved(config: DictConfig, name: Any) -> Any:
+    value = config[name]
+    if not OmegaConf.is_config(value):
+        return value
+    return OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
+
+
+def study_folder(config: Mapping[str, Any] | DictConfig) -> Path:
     """Return the folder of a configuration's study; raise a ValueError if its name is not that of a folder."""
-    name = str(config.study)
+    name = str(config["study"])
     if name in ("", ".", "..") or set(name) & set("/\\"):
         raise ValueError(f"study={name}: use a valid folder name")
-    return Path(config.paths.output_dir) / "studies" / name
+    return Path(config["paths"]["output_dir"]) / "studies" / name
 
 
 def store_folder(config: DictConfig) -> Path:

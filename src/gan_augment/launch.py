@@ -1,10 +1,12 @@
 """A launch: check its trials before anything trains, and report at the end."""
 
+import math
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
-from copy import deepcopy
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,8 +21,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from gan_augment.errors import show_error, user_errors
 from gan_augment.job import finished, plain, reuse, store_folder, study_folder, trial_title
+from gan_augment.progress import Meter
 from gan_augment.records.record import SCHEMA, read_record, write_json
 from gan_augment.search import check_search
+from gan_augment.settings import check_integer
 from gan_augment.until import all_seeds, requests
 
 
@@ -86,11 +90,6 @@ def planned_trials(config: DictConfig) -> tuple[list["Planned"] | None, Mapping[
     from gan_augment.plan import plan_trial
 
     jobs = planned_jobs(config)
-    if {study_folder(job) for _, job in jobs or []} - {study_folder(config)}:
-        raise ValueError("study and paths.output_dir cannot be swept: one launch is one study")
-    for name in ("against", "until", "max_splits", "step", "plugins"):
-        if any(job[name] != config[name] for _, job in jobs or []):
-            raise ValueError(f"{name} cannot be swept: it is one for the whole study")
     against: Any = config.against or {}
     if isinstance(against, DictConfig):
         against = OmegaConf.to_container(against, resolve=True)
@@ -98,9 +97,16 @@ def planned_trials(config: DictConfig) -> tuple[list["Planned"] | None, Mapping[
         check_search(config)
         return None, against
     trials = []
-    for overrides, job in jobs:
-        trial = plan_trial(plain(job))
-        trials.append(Planned(trial.name, trial.notes, trial.source.copies, trial.factors, overrides))
+    with Meter("planning", len(jobs), "trials") as meter:
+        for overrides, settings in compose_jobs(config, jobs):
+            if study_folder(settings) != study_folder(config):
+                raise ValueError("study and paths.output_dir cannot be swept: one launch is one study")
+            for name in ("against", "until", "max_splits", "step", "max_trials", "plugins"):
+                if settings[name] != config[name]:
+                    raise ValueError(f"{name} cannot be swept: it is one for the whole study")
+            trial = plan_trial(settings)
+            trials.append(Planned(trial.name, trial.notes, trial.source.copies, trial.factors, overrides))
+            meter.advance()
     check_against(against, [trial.factors for trial in trials])
     return trials, against
 
@@ -186,10 +192,13 @@ class Planned(NamedTuple):
                 reuse(folder, self.notes, self.copies, title, print)
 
 
-def planned_jobs(config: DictConfig) -> list[tuple[list[str], DictConfig]] | None:
-    """Return the settings and the configuration of each job that the sweeper will run, in its order.
+def planned_jobs(config: DictConfig) -> list[list[str]] | None:
+    """Return the settings of each job that the sweeper will run, in its order.
 
     None for a sweeper that chooses its jobs as it goes.
+
+    Raises:
+        ValueError: If they are more than `max_trials`.
     """
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
@@ -201,21 +210,28 @@ def planned_jobs(config: DictConfig) -> list[tuple[list[str], DictConfig]] | Non
     overrides = OverridesParser.create(config_loader=loader).parse_overrides(
         params + list(config.hydra.overrides.task) + all_seeds(config)
     )
+    check_integer("max_trials", config.max_trials, low=1)
+    # No list of them yet: a typing error can ask for millions.
+    values = [islice(one.sweep_iterator(), config.max_trials + 1) for one in overrides if one.is_sweep_override()]
+    if math.prod(len(list(some)) for some in values) > config.max_trials:
+        raise ValueError(
+            f"more than {config.max_trials} trials: sweep fewer values, or set max_trials to allow as many"
+        )
     (jobs,) = sweeper.split_arguments(overrides, max_batch_size=None)
-    return compose_jobs(config, jobs)
+    return jobs
 
 
-def compose_jobs(config: DictConfig, jobs: Sequence[list[str]]) -> list[tuple[list[str], DictConfig]]:
-    """Compose the configuration of each job of a sweep, as Hydra does, but faster.
+def compose_jobs(config: DictConfig, jobs: Sequence[list[str]]) -> Iterator[tuple[list[str], dict[str, Any]]]:
+    """Yield each job of a sweep and its plain settings, as Hydra composes them, but faster.
 
     Hydra takes a tenth of a second for each. Jobs that differ only in the values of plain settings, such as the seed,
-    are copies of one composition with these values set.
+    share one composition, in which these values are set in turn.
     """
     loader, parser = GlobalHydra.instance().config_loader(), OverridesParser.create()
+    parsed = cache(parser.parse_override)  # jobs have most of their overrides in common
     composed: dict[tuple[str | None, ...], DictConfig] = {}
-    made = []
     for job in jobs:
-        overrides = parser.parse_overrides(job)
+        overrides = [parsed(text) for text in job]
         values = {
             one.key_or_group: one.value()
             for one in overrides
@@ -226,12 +242,9 @@ def compose_jobs(config: DictConfig, jobs: Sequence[list[str]]) -> list[tuple[li
         same = tuple(one.key_or_group if one.key_or_group in values else one.input_line for one in overrides)
         if same not in composed:
             composed[same] = loader.load_sweep_config(config, job)
-        copy = deepcopy(composed[same])
         for name, value in values.items():
-            OmegaConf.update(copy, name, value)
-        copy.hydra.overrides.task = job
-        made.append((job, copy))
-    return made
+            OmegaConf.update(composed[same], name, value)
+        yield job, plain(composed[same])
 
 
 def check_against(against: Any, factors: Sequence[Mapping[str, Any]]) -> None:

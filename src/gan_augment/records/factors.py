@@ -16,6 +16,7 @@ OF_THE_LAUNCH = (
     "until",
     "max_splits",
     "step",
+    "max_trials",
     "plugins",
     "paths",
     "choices",
