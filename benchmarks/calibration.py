@@ -1,11 +1,11 @@
 """How often do the intervals of the report hold? Studies of quick learners whose true difference is known.
 
-    python benchmarks/calibration.py [--studies 2000] [--jobs 2] [--only {splits,groups,folds}]
+    python benchmarks/calibration.py [--studies 2000] [--jobs 2] [--only {splits,repeats,groups,folds}]
 
 This makes studies as the report sees them (quick_studies.py), and prints the tables of docs/statistics.md: how often
 the interval of the verdict contains the truth that the verdict speaks for. The first table has a person's splits, the
-second one test images that belong together, the third one cross-validation, where a person has no images apart from
-those of the folds.
+second one two trainings in each split, the third one test images that belong together, the last one cross-validation,
+where a person has no images apart from those of the folds.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from quick_studies import (
     NUM_CLASSES,
     NUM_TEST,
     OF_A_PERSON,
+    PAIRS,
     PAIRS_IN_FOLDS,
     TEST,
     TRAINING,
@@ -32,11 +33,19 @@ from quick_studies import (
 )
 from sklearn.model_selection import StratifiedKFold
 
-from gan_augment.report.statistics import MIN_GROUPS, effective_groups, estimate, fold_estimate, image_variance
+from gan_augment.report.statistics import (
+    MIN_GROUPS,
+    effective_groups,
+    estimate,
+    fold_estimate,
+    image_variance,
+    noise_share,
+)
 
 SHARES = (0.04, 0.08, 0.16, 0.4, 0.8, 0.96)  # of a person's images that are labelled
 SIZES = (6, 10, 20)  # splits of a study
 TEST_IMAGES = (60, 360, 2000, 10_000)
+SHARES_WITH_REPEATS, REPEATS = (0.04, 0.08, 0.12, 0.18), 2  # labelled shares, and trainings in each split
 # Studies with groups of test images: sizes of the groups, each from lowest to highest, and the labelled share and the
 # number of splits at which the choice of test images matters most.
 GROUP_SIZES = ((1, 1), (5, 5), (30, 30), (1, 9))
@@ -87,6 +96,44 @@ def print_splits(studies: int, jobs: int) -> list[Rates]:
             [f"{100 * share:.0f} %", n, "other images" if beyond else "other choices"]
             + [percents(rates[n, m]) for m in TEST_IMAGES]
             for (share, beyond), rates in zip(kinds, found, strict=True)
+            for n in dict.fromkeys(n for n, _ in rates)
+        ),
+    )
+    return found
+
+
+def holds_with_repeats(share: float, studies: int) -> Rates:
+    """Make studies with several trainings in each split, whose verdict speaks for other images.
+
+    Returns:
+        The rates by number of splits and of test images.
+    """
+    sizes = [n for n in SIZES if speaks_beyond(share, n, noise=0.0)]
+    random, counted = np.random.default_rng([int(100 * share), REPEATS]), Counted()
+    for _ in range(studies):
+        labelled = TRAINING.take(draw_splits(own_images(random), share, sizes[-1], random))
+        tested = TEST.take(random.integers(NUM_TEST, size=TEST_IMAGES[-1]))
+        repeats = [differences(labelled, tested, random) for _ in range(REPEATS)]
+        for pair in PAIRS:
+            x = np.stack([one[pair] for one in repeats], axis=1)  # splits, repeats, images
+            bounds = {}
+            for n in sizes:
+                for m in TEST_IMAGES:
+                    rows, noise = x[:n, :, :m].mean(axis=1), noise_share(x[:n, :, :m].mean(axis=2))
+                    found = estimate(rows.mean(axis=1), image_variance(rows), share, noise=noise)
+                    bounds[n, m] = found.interval()[1:3]
+            counted.add(pair, 0, x.mean(), bounds)
+    return counted.rates()
+
+
+def print_repeats(studies: int, jobs: int) -> list[Rates]:
+    """Print how often the interval contains the truth if repeats tell training noise."""
+    found = list(Parallel(n_jobs=jobs)(delayed(holds_with_repeats)(share, studies) for share in SHARES_WITH_REPEATS))
+    print_table(
+        ("labelled", "splits", *(f"{m:,} test images" for m in TEST_IMAGES)),
+        (
+            [f"{100 * share:.0f} %", n] + [percents(rates[n, m]) for m in TEST_IMAGES]
+            for share, rates in zip(SHARES_WITH_REPEATS, found, strict=True)
             for n in dict.fromkeys(n for n, _ in rates)
         ),
     )
@@ -219,7 +266,7 @@ def print_folds(studies: int, jobs: int) -> list[Rates]:
     return found
 
 
-TABLES = {"splits": print_splits, "groups": print_groups, "folds": print_folds}
+TABLES = {"splits": print_splits, "repeats": print_repeats, "groups": print_groups, "folds": print_folds}
 
 
 def main() -> None:

@@ -134,9 +134,9 @@ def differences(
     return {pair: 100 * (right[one] - right[base]) for pair, (one, base) in pairs.items()}
 
 
-def speaks_beyond(share: float, num_splits: int) -> bool:
+def speaks_beyond(share: float, num_splits: int, noise: float = np.nan) -> bool:
     """Whether the verdict of such a study speaks for other images, or only for other choices among the person's own."""
-    return estimate(np.zeros(num_splits), overlap=share).beyond_these_labels
+    return estimate(np.zeros(num_splits), overlap=share, noise=noise).beyond_these_labels
 
 
 Rates = dict[tuple, dict[str, float]]  # cell -> pair -> share of the studies
