@@ -3,7 +3,7 @@ BIN := .venv/bin
 
 # A process for each core, up to 8, which take tests from each other; random order only when you ask for it.
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal -p no:randomly
-FAST := $(addprefix tests/,artefacts augmentation benchmarks/test_calibration.py data losses metrics networks records report test_arm.py test_randomness.py test_settings.py)
+FAST := $(addprefix tests/,artefacts augmentation benchmarks data losses metrics networks records report test_arm.py test_randomness.py test_settings.py)
 
 .PHONY: help demo pages reference test test-fast test-slow lint format benchmark benchmark-gpu calibration tensorboard
 

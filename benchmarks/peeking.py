@@ -3,16 +3,30 @@
     python benchmarks/peeking.py [--studies 1000] [--jobs 2]
 
 Each study is looked at after every split from 6 to 40. It is wrong if an interval at any of these looks excludes the
-truth. The first tables draw normal differences of splits; the last one makes studies as benchmarks/calibration.py does,
-with quicker learners. It prints the tables of docs/statistics.md.
+truth. The first tables draw normal differences of splits; the last one makes studies as benchmarks/calibration.py does.
+They stand in docs/statistics.md.
 """
 
 import argparse
 import time
+from collections.abc import Iterable
 
 import numpy as np
-from calibration import NUM_TEST, OWN, TEST, TRAINING, own_images, speaks_beyond, split
 from joblib import Parallel, delayed
+from quick_studies import (
+    NUM_TEST,
+    OF_A_PERSON,
+    OWN,
+    TEST,
+    TRAINING,
+    Counted,
+    Rates,
+    differences,
+    draw_splits,
+    own_images,
+    print_table,
+    speaks_beyond,
+)
 from scipy.special import stdtrit
 
 from gan_augment.report.sequence import critical
@@ -25,7 +39,6 @@ GAINS = (0.0, 0.5, 1.0, 2.0)  # in standard deviations of the differences
 SHARED = (0.0, 0.02, 0.1, 0.5, 2.0)  # variance that all splits share, in that of the differences
 SHARES = (0.027, 0.08, 0.4)  # of a person's images that are labelled
 TEST_IMAGES = (60, 360)
-PEOPLE, SPLITS = 50, 400  # persons, and splits of the images of each, from which the truth for these images is computed
 
 
 def peeked(gain: float, fixed: float, studies: int) -> tuple[np.ndarray, np.ndarray]:
@@ -63,14 +76,12 @@ def sequence(num_pairs: int) -> float:
 def print_normal(studies: int) -> None:
     """Print the widths, and how studies of normal differences end."""
     numbers = (6, 10, 20, 40)
-    _row("splits", *numbers)
-    _row("---", *["---"] * len(numbers))
-    _row("width against Student's t", *(f"{sequence(n) / student(n):.2f}" for n in numbers))
-    print()
-    _row(
-        "true gain (sd)", "Student's t at every look", "at every look", "median splits", "mean splits", "planned splits"
+    print_table(
+        ("splits", *numbers),
+        [("width against Student's t", *(f"{sequence(n) / student(n):.2f}" for n in numbers))],
     )
-    _row(*["---"] * 6)
+    print()
+    rows = []
     for gain in GAINS:
         plain, anytime = peeked(gain, 0.0, studies)
         ended = anytime.any(axis=1)
@@ -78,13 +89,27 @@ def print_normal(studies: int) -> None:
         middle = f"over {MOST}" if ended.mean() < 0.5 else f"{np.median(splits):.0f}"
         same = _planned(gain, min(ended.mean(), 0.99)) if gain else "-"
         shares = (f"{100 * found.any(axis=1).mean():.1f} %" for found in (plain, anytime))
-        _row(f"{gain:g}", *shares, middle, f"{splits.mean():.1f}", same)
+        rows.append((f"{gain:g}", *shares, middle, f"{splits.mean():.1f}", same))
+    print_table(
+        (
+            "true gain (sd)",
+            "Student's t at every look",
+            "at every look",
+            "median splits",
+            "mean splits",
+            "planned splits",
+        ),
+        rows,
+    )
     print()
-    _row("shared variance (s^2)", *SHARED)
-    _row("---", *["---"] * len(SHARED))
     found = [peeked(0.0, fixed, studies) for fixed in SHARED]
-    for words, number in (("Student's t at every look", 0), ("at every look", 1)):
-        _row(words, *(f"{100 * one[number].any(axis=1).mean():.1f} %" for one in found))
+    print_table(
+        ("shared variance (s^2)", *SHARED),
+        (
+            (words, *(f"{100 * one[number].any(axis=1).mean():.1f} %" for one in found))
+            for number, words in enumerate(("Student's t at every look", "at every look"))
+        ),
+    )
     print(f"\nA planned study with a power of {WANTED_POWER:.0%}: ", end="")
     print(", ".join(f"{gain:g} sd: {_planned(gain, WANTED_POWER)} splits" for gain in GAINS if gain))
 
@@ -94,97 +119,51 @@ def _planned(gain: float, wanted: float) -> int:
     return next(n for n in range(MIN_PAIRS, 10 * MOST) if power(gain, n, 1.0) >= wanted)
 
 
-def answers(labelled: np.ndarray, tested: np.ndarray, random: np.random.Generator, scaled: bool) -> np.ndarray:
-    """Train on the images of several splits `[splits, images]`, and answer the test images.
-
-    A classifier takes the nearest class mean, with noise, as if synthetic images were added. `scaled` first divides the
-    features by their standard deviation within a class.
-
-    Returns:
-        1 where a split's classifier is right, else 0 `[splits, tested images]`.
-    """
-    per_class = TRAINING.features[labelled].reshape(len(labelled), 4, -1, TRAINING.features.shape[1])
-    means = per_class.mean(axis=2)
-    means += random.normal(scale=0.5 / np.sqrt(per_class.shape[2]), size=means.shape)
-    scales = per_class.std(axis=2).mean(axis=1)[:, None] ** 2 + 0.3 if scaled else 1.0
-    weights = means / scales
-    scores = np.einsum("mf,scf->scm", TEST.features[tested], weights, optimize=True)
-    scores -= (means * weights).sum(axis=2)[:, :, None] / 2
-    return (scores.argmax(axis=1) == TEST.classes[tested]).astype(np.float32)
-
-
-def differences(pair: str, labelled: np.ndarray, tested: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Return the points by which one classifier is right more often than another `[splits, tested images]`."""
-    one = answers(labelled, tested, random, scaled=pair == "different")
-    return 100 * (one - answers(labelled, tested, random, scaled=False))
-
-
-def truth(share: float, random: np.random.Generator, own: list[np.ndarray] | None) -> float:
-    """Return the mean difference of different classifiers over splits of these images, or over everybody's."""
-    number = SPLITS if own else 20 * SPLITS
-    labelled = np.stack([split(own or own_images(random), share, random) for _ in range(number)])
-    parts = np.array_split(labelled, number // 10)
-    return float(
-        np.mean([differences("different", one, random.choice(NUM_TEST, 2000), random).mean() for one in parts])
-    )
-
-
-def misses(pair: str, share: float, beyond: bool, studies: int) -> dict[int, tuple[float, float]]:
+def holds(share: float, beyond: bool, studies: int) -> Rates:
     """Look at studies of one kind after every split whose verdict speaks for other images, or only for other choices.
 
     Returns:
-        Number of test images -> share of the studies in which Student's interval, and the one that holds at every look,
-        ever excludes the truth.
+        The share of the studies whose intervals contain the truth at all looks, by number of test images and by
+        whether the intervals are made for that.
     """
     looks = [n for n in LOOKS if speaks_beyond(share, n) == beyond]
-    random = np.random.default_rng([SEED, pair == "same", int(1000 * share), beyond])
-    found: dict[int, list[tuple[bool, bool]]] = {m: [] for m in TEST_IMAGES}
-    target = truth(share, random, None) if beyond and pair == "different" else 0.0
+    random, counted = np.random.default_rng([SEED, int(1000 * share), beyond]), Counted()
     for number in range(studies if looks else 0):
-        if beyond or number % (studies // PEOPLE or 1) == 0:
+        if beyond or number % OF_A_PERSON == 0:
             own = own_images(random)
-            target = truth(share, random, own) if not beyond and pair == "different" else target
-        tested = random.choice(NUM_TEST, TEST_IMAGES[-1], replace=False)
-        labelled = np.stack([split(own, share, random) for _ in range(looks[-1])])
-        rows = differences(pair, labelled, tested, random)
-        for m in TEST_IMAGES:
-            wrong = [_wrong(rows[:n, :m], share, target) for n in looks]
-            found[m].append((any(one for one, _ in wrong), any(one for _, one in wrong)))
-    return {m: tuple(np.mean(some, axis=0)) for m, some in found.items() if some}
+        labelled = TRAINING.take(draw_splits(own, share, looks[-1], random))
+        tested = TEST.take(random.integers(NUM_TEST, size=TEST_IMAGES[-1]))
+        for pair, x in differences(labelled, tested, random).items():
+            bounds = {(m, made): common(x[:, :m], looks, share, made) for m in TEST_IMAGES for made in (True, False)}
+            counted.add(pair, 0 if beyond else number // OF_A_PERSON, x.mean(), bounds)
+    return counted.rates()
 
 
-def _wrong(rows: np.ndarray, share: float, target: float) -> tuple[bool, bool]:
-    points, images = rows.mean(axis=1, dtype=float), image_variance(rows)
-    intervals = (estimate(points, images, share, anytime).interval() for anytime in (False, True))
-    plain, at_every_look = (not low <= target <= high for _, low, high, _ in intervals)
-    return plain, at_every_look
+def common(x: np.ndarray, looks: Iterable[int], share: float, anytime: bool) -> tuple[float, float]:
+    """Return the bounds of what the intervals at all looks have in common."""
+    found = (estimate(x[:n].mean(axis=1), image_variance(x[:n]), share, anytime).interval() for n in looks)
+    low, high = np.array([(one.low, one.high) for one in found]).T
+    return low.max(), high.min()
 
 
 def print_learners(studies: int, jobs: int) -> None:
     """Print how often an interval at any look excludes the truth that it speaks for."""
     kinds = [(share, beyond) for share in SHARES for beyond in (True, False)]
-    tasks = (delayed(misses)(pair, *kind, studies) for kind in kinds for pair in ("different", "same"))
-    found = Parallel(n_jobs=jobs)(tasks)
-    _row("labelled", "looked at after", "the verdict speaks for", *(f"{m:,} test images" for m in TEST_IMAGES))
-    _row(*["---"] * (3 + len(TEST_IMAGES)))
-    for (share, beyond), different, same in zip(kinds, found[::2], found[1::2], strict=True):
-        looks = [n for n in LOOKS if speaks_beyond(share, n) == beyond]
-        if looks:
+    found = Parallel(n_jobs=jobs)(delayed(holds)(*kind, studies) for kind in kinds)
+    rows = []
+    for (share, beyond), rates in zip(kinds, found, strict=True):
+        if looks := [n for n in LOOKS if speaks_beyond(share, n) == beyond]:
+            wrong = {cell: [100 * (1 - one) for one in of_pair.values()] for cell, of_pair in rates.items()}
             cells = (
-                f"{100 * different[m][1]:.1f}, {100 * same[m][1]:.1f} "
-                f"({100 * different[m][0]:.0f}, {100 * same[m][0]:.0f}) %"
+                f"{', '.join(f'{one:.1f}' for one in wrong[m, True])} "
+                f"({', '.join(f'{one:.0f}' for one in wrong[m, False])}) %"
                 for m in TEST_IMAGES
             )
-            _row(
-                f"{100 * share:.0f} %",
-                f"{looks[0]} to {looks[-1]}",
-                "other images" if beyond else "other choices",
-                *cells,
-            )
-
-
-def _row(*cells: object) -> None:
-    print(f"| {' | '.join(map(str, cells))} |")
+            scope = "other images" if beyond else "other choices"
+            rows.append((f"{100 * share:.0f} %", f"{looks[0]} to {looks[-1]}", scope, *cells))
+    print_table(
+        ("labelled", "looked at after", "the verdict speaks for", *(f"{m:,} test images" for m in TEST_IMAGES)), rows
+    )
 
 
 def main() -> None:

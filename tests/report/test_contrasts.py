@@ -10,7 +10,7 @@ from test_page import BASE, SEEDS, compare, in_one_line, planted, printed, recor
 
 from gan_augment.report.contrasts import choices, contrasts
 from gan_augment.report.page import main, write_report
-from gan_augment.report.statistics import estimate, holm, image_variance, pairs_to_detect, sign_flip_p
+from gan_augment.report.statistics import estimate, holm, image_variance, noise_share, pairs_to_detect, sign_flip_p
 from gan_augment.report.trials import collect
 from gan_augment.report.wording import plans, verdicts
 
@@ -100,6 +100,42 @@ def test_width_and_scope_follow_from_the_images_that_splits_share(tmp_path, over
     assert contrast.interval.high - contrast.interval.mean == pytest.approx(half)
     assert contrast.new_images.high - contrast.new_images.mean >= half - 1e-9
     assert f" points {OVERLAP[overlap]}, 95 % interval " in contrast.sentence
+
+
+def repeated(folder, seeds_of, right):
+    """A study whose splits 0 to 7 are trained several times, with an accuracy for each arm, split and repeat."""
+    records = []
+    for arm, of_arm in right.items():
+        for (split, repeat), accuracy in np.ndenumerate(of_arm):
+            one = record(arm, split, accuracy, provenance={"overlap": 0.14, "pool_images": 950})
+            one["trial"] += f"-{repeat}"
+            one["factors"] |= {f"seeds.{name}": repeat for name in seeds_of[arm]}
+            records.append(one)
+    study(folder, records)
+    return compare(folder)["gan against none"]
+
+
+def test_repeats_tell_training_noise_from_the_part_of_the_labelled_images(tmp_path):
+    random = np.random.default_rng(0)
+    right = {arm: 0.8 + 0.02 * random.normal(size=(8, 2)) for arm in ("none", "gan")}
+    contrast = repeated(tmp_path, {arm: ["classifier"] for arm in right}, right)
+    differences = 100 * (right["gan"] - right["none"])
+    assert contrast.differences == pytest.approx(differences.mean(axis=1))
+    assert contrast.estimate.noise == pytest.approx(noise_share(list(differences)))
+    assert contrast.estimate.noise > 0
+    assert contrast.estimate.beyond_these_labels  # 8 splits without repeats would not speak for other images
+    assert "less where repeats show training noise" in in_one_line(write_report([tmp_path]).read_text())
+
+
+def test_repeats_are_those_of_the_first_stage_that_is_trained_again(tmp_path):
+    right = {arm: np.arange(16).reshape(8, 2) / 100 for arm in ("none", "gan")}
+    contrast = repeated(tmp_path / "both", {"gan": ["gan", "classifier"], "none": ["classifier"]}, right)
+    assert contrast.estimate.noise == 0  # the pairs of repeats are alike
+    alone = repeated(
+        tmp_path / "one", {"gan": ["gan", "classifier"], "none": ["classifier"]}, right | {"none": right["none"][:, :1]}
+    )
+    assert math.isnan(alone.estimate.noise)
+    assert not alone.estimate.beyond_these_labels
 
 
 @pytest.mark.parametrize("saw", [{"pool_images": 950}, {"pool_labels": 950}])

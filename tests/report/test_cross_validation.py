@@ -153,6 +153,9 @@ def test_the_page_says_how_images_were_tested_and_leaves_out_what_needs_independ
         )
         assert "have in common" not in said
     assert "Student's t over the pairs" not in text
+    assert facts(page)["test images"].startswith("12 in a fold")
+    assert "Difference in class accuracy (points)<" in page
+    assert "intervals miss zero by chance" not in page
     main([str(tmp_path), "--detect", "1"])
     assert "gan against none: not planned with folds; more" in in_one_line(capsys.readouterr().out)
 

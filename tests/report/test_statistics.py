@@ -13,6 +13,7 @@ from gan_augment.report.statistics import (
     estimate,
     holm,
     image_variance,
+    noise_share,
     paired_interval,
     pairs_to_detect,
     power,
@@ -170,6 +171,38 @@ def test_satterthwaite_degrees_lie_between_those_of_the_parts():
     assert estimate(differences, ImageVariance(splits, math.inf)).degrees == pytest.approx(4 * 3)
     assert estimate(differences, ImageVariance(splits, 3)).degrees == pytest.approx(6)  # Welch's of two equal variances
     assert estimate(differences, ImageVariance(1e6 * splits, 50)).degrees == pytest.approx(50, rel=1e-4)
+
+
+def test_the_share_of_training_noise_is_seldom_set_too_high():
+    # Labelled images and training noise, each with half of the variance of the mean of two repeats.
+    random = np.random.default_rng(100)
+    splits = np.sqrt(0.5) * random.normal(size=(2000, 10, 1)) + random.normal(size=(2000, 10, 2))
+    found = np.array([noise_share(list(one)) for one in splits])
+    assert (found > 0.5).mean() == pytest.approx(0.2, abs=0.02)
+    means, within = splits[0].mean(axis=1), splits[0].var(axis=1, ddof=1).mean() / 2
+    expected = within / means.var(ddof=1) / stats.f.ppf(0.8, 10, 9)
+    assert found[0] == pytest.approx(expected)
+
+
+def test_the_share_of_training_noise_needs_repeats():
+    assert np.isnan(noise_share([np.zeros(1)] * 6))
+    assert np.isnan(noise_share([np.arange(3.0)]))
+    assert noise_share([np.ones(2)] * 6) == 0  # nothing varies
+    assert noise_share([np.array([-1.0, 1.0 + shift]) for shift in (0, 1e-9)]) == 1
+    unequal = [np.array([0.0, 2.0, 4.0]), np.array([1.0]), np.array([5.0, 7.0])]
+    noise = (8 + 2) / 3 * np.mean([1 / 3, 1, 1 / 2])
+    assert noise_share(unequal) == pytest.approx(noise / np.var([2, 1, 6], ddof=1) / stats.f.ppf(0.8, 3, 2))
+
+
+def test_training_noise_is_not_widened_and_repeats_allow_more_overlap():
+    differences = np.arange(10.0)
+    plain, repeated = (estimate(differences, overlap=0.07, noise=noise) for noise in (math.nan, 0.25))
+    assert repeated.widening == pytest.approx(0.75 * plain.widening)
+    assert plain.widening == pytest.approx(10 * 0.07 / 0.93)
+    for overlap, beyond, with_repeats in ((0.07, True, True), (0.1, False, True), (0.14, False, False)):
+        assert estimate(differences, overlap=overlap).beyond_these_labels == beyond
+        for noise in (0.0, 0.9):  # whatever noise is found
+            assert estimate(differences, overlap=overlap, noise=noise).beyond_these_labels == with_repeats
 
 
 @pytest.mark.parametrize("n", [2, 6, 11])

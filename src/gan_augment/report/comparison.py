@@ -67,6 +67,7 @@ SEEN_POOL = ["saw.pool_images", "saw.pool_labels"]
 GENERATORS = "provenance.stages.gan"
 AMOUNTS = ("synthesis.per_class", "synthesis.quotas")  # settings of how many images are drawn, not how
 PENALTY = "factors.penalty"
+REPEATED = [f"{SEEDS}gan", f"{SEEDS}synthesis", TRAINING_SEED]  # seeds of training, from the first stage to the last
 METHOD = "factors.augmentation.method"
 WORDS = {ACCURACY: "accuracy", BALANCED: "balanced accuracy", RARE: "recall of rare classes"}
 # Smallest ratio of the largest class to the smallest at which classes count as unequal. Below it, accuracy and balanced
@@ -128,6 +129,16 @@ class Configuration:
         """Mean of metrics in points, one row per split or training seed; nan if a metric is unknown."""
         trials = self.with_results
         return (100 * trials.reindex(columns=[*metrics]).astype(float)).groupby(trials[by].astype(str)).mean()
+
+    def repeats(self, metric: str, by: str) -> pd.Series:
+        """Points of a metric by split and by repeat: by the first of the training seeds that varies under a split."""
+        trials = self.with_results
+        split = trials[by].astype(str)
+        seeds = [
+            column for column in REPEATED if column in trials and trials.groupby(split)[column].nunique().max() > 1
+        ]
+        repeat = trials[seeds[0] if seeds else TRAINING_SEED].astype(str).rename("repeat")
+        return (100 * trials[metric].astype(float)).groupby([split, repeat]).mean()
 
     @property
     def has_generator(self) -> bool:

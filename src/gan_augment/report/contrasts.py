@@ -222,13 +222,14 @@ def _compare(study: Study, one: Configuration, base: Configuration, metrics: Map
         reason = why or _why_not_on_new_images(metric, len(values), images)
         num_groups = one.with_results.reindex(columns=[NUM_GROUPS]).astype(float)[NUM_GROUPS].mean()
         rows = None if reason or images is None else images.loc[values.index]
+        noise = _noise(one, base, metric, by) if unit == "split" and not looks else math.nan
         with_diverged = None
         if count_diverged:
             zeros = None
             if rows is not None and equal is not None:
                 zeros = _counting_diverged(rows, equal.loc[before.index], one, by)
             counted = _counting_diverged(values.to_frame(), 0 * before, one, by)[metric]
-            with_diverged = _estimate(metric, counted, zeros, overlap, unit, looks)
+            with_diverged = _estimate(metric, counted, zeros, overlap, unit, looks, noise)
         made.append(
             Contrast(
                 one=one,
@@ -238,7 +239,7 @@ def _compare(study: Study, one: Configuration, base: Configuration, metrics: Map
                 part=study.part,
                 unit=unit,
                 differences=values.to_numpy(),
-                estimate=_estimate(metric, values, rows, overlap, unit, looks),
+                estimate=_estimate(metric, values, rows, overlap, unit, looks, noise),
                 no_new_images=reason,
                 num_images=float(num_images),
                 num_groups=float(num_groups),
@@ -251,17 +252,29 @@ def _compare(study: Study, one: Configuration, base: Configuration, metrics: Map
 
 
 def _estimate(
-    metric: str, differences: pd.Series, images: pd.DataFrame | None, overlap: float, unit: str, anytime: bool
+    metric: str,
+    differences: pd.Series,
+    images: pd.DataFrame | None,
+    overlap: float,
+    unit: str,
+    anytime: bool,
+    noise: float,
 ) -> Estimate:
     values = differences.to_numpy()
     if images is None:
-        found = statistics.estimate(values, None, overlap, anytime)
+        found = statistics.estimate(values, None, overlap, anytime, noise)
         return replace(found, spread=math.nan) if unit == "fold" else found
     strata = _classes(images) if metric == BALANCED else None
     if unit == "fold":
         return statistics.fold_estimate(values, images.to_numpy(), strata, _groups(images), anytime)
     of_images = statistics.image_variance(images.to_numpy(), strata, _groups(images))
-    return statistics.estimate(values, of_images, overlap, anytime)
+    return statistics.estimate(values, of_images, overlap, anytime, noise)
+
+
+def _noise(one: Configuration, base: Configuration, metric: str, by: str) -> float:
+    """Return the least share of training noise in the spread; nan unless both have the same repeats of splits."""
+    differences = (one.repeats(metric, by) - base.repeats(metric, by)).dropna()
+    return statistics.noise_share([rows.to_numpy() for _, rows in differences.groupby(level=0)])
 
 
 def _classes(images: pd.DataFrame) -> np.ndarray:

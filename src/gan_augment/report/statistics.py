@@ -20,6 +20,8 @@ WANTED_POWER = 0.8  # of a planned study
 # An interval that is widened because splits overlap may promise too much: where only training noise makes the
 # difference, nothing is shared. With a variance up to 1.8 times as large, a nominal 95 % stay within 95 and 99 %.
 MOST_WIDENED = 0.8
+MOST_WIDENED_WITH_REPEATS = 1.5  # these tell a part of the training noise, which is then not widened
+NOISE_LEVEL = 0.2  # how often the share of training noise may be set too high; of 0.05 to 0.5, the best coverage
 
 
 class Interval(NamedTuple):
@@ -58,6 +60,7 @@ class Estimate:
         spread: Variance of the differences over n, s^2 / n; nan with fewer than two pairs.
         images: The variance from the choice of test images; None to leave it out.
         overlap: Expected share rho of its training images that a split has in common with another one; nan if unknown.
+        noise: Share of the spread that is training noise at least, as repeats of the splits show; nan without repeats.
         anytime: Whether its interval and p value hold at every look at a growing number of pairs, not only at a planned
             number.
     """
@@ -67,6 +70,7 @@ class Estimate:
     spread: float
     images: ImageVariance | None = None
     overlap: float = 0.0
+    noise: float = math.nan
     anytime: bool = False
 
     @property
@@ -79,14 +83,19 @@ class Estimate:
         r"""The share that overlap adds to the variance, $n \rho / (1 - \rho)$ (Nadeau and Bengio 2003, eq. 9).
 
         Splits that share images are alike, so their spread is smaller than that of independent ones. This is the safe
-        end: it takes the whole spread as due to the labelled images and none as training noise.
+        end: it takes the whole spread as due to the labelled images, but for the training noise that repeats show.
         """
+        return self._overlap_widening * (1 - np.nan_to_num(self.noise))
+
+    @property
+    def _overlap_widening(self) -> float:
         return self.num_pairs * self.overlap / (1 - self.overlap) if self.overlap < 1 else math.inf
 
     @property
     def beyond_these_labels(self) -> bool:
         """Whether it speaks for other images of this kind, or only for other choices among the same images."""
-        return self.widening <= MOST_WIDENED
+        # Not by the noise found: scopes chosen by the differences would hold too seldom.
+        return self._overlap_widening <= (MOST_WIDENED if math.isnan(self.noise) else MOST_WIDENED_WITH_REPEATS)
 
     @property
     def split_variance(self) -> float:
@@ -152,6 +161,7 @@ def estimate(
     images: ImageVariance | None = None,
     overlap: float = 0.0,
     anytime: bool = False,
+    noise: float = math.nan,
 ) -> Estimate:
     """Estimate a mean difference from pairs `[n]`, in points; with `images`, the estimate is for new images.
 
@@ -167,7 +177,31 @@ def estimate(
         raise ValueError(f"differences must be finite, got {values.tolist()}")
     mean = float(values.mean()) if n else math.nan
     variance = math.nan if n < 2 else 0.0 if np.ptp(values) < 1e-9 else float(values.var(ddof=1) / n)
-    return Estimate(mean, n, variance, images, overlap, anytime and n >= MIN_PAIRS)
+    return Estimate(mean, n, variance, images, overlap, noise, anytime and n >= MIN_PAIRS)
+
+
+def noise_share(repeats: Sequence[np.ndarray]) -> float:
+    r"""Share of the spread over splits that is training noise at least, from the differences of repeated trainings.
+
+    The variance within splits $s_w^2 / r$ over the variance of the splits' means has an F distribution, times the true
+    share. The result is the lower end of a one-sided interval for this share. The ratio itself would be too high half
+    of the time, which costs coverage.
+
+    Args:
+        repeats: The differences of each split's repeats, in points.
+
+    Returns:
+        A share from 0 to 1; nan without repeats, or with fewer than two splits.
+    """
+    from scipy.special import fdtri
+
+    sizes = np.array([len(one) for one in repeats])
+    within, between = int((sizes - 1).sum()), len(sizes) - 1
+    if not within or between < 1:
+        return math.nan
+    noise = sum(np.square(one - np.mean(one)).sum() for one in repeats) / within * (1 / sizes).mean()
+    spread = np.var([np.mean(one) for one in repeats], ddof=1)
+    return float(min(1, noise / spread / fdtri(within, between, 1 - NOISE_LEVEL))) if spread else 0.0
 
 
 def paired_interval(differences: Sequence[float] | np.ndarray, confidence: float = 0.95) -> Interval:

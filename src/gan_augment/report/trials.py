@@ -230,6 +230,8 @@ def _amounts(trials: pd.DataFrame, images: str, ratio: str) -> list[str]:
     numbers = values_of(trials, images)
     if images == NUM_IMAGES and (groups := values_of(trials, NUM_GROUPS)):
         numbers = [f"{', '.join(numbers)} of {', '.join(groups)} groups"]
+    if images == NUM_IMAGES and (trials[FOLDS] != NULL).any():
+        numbers = [f"{', '.join(numbers)} in a fold"]
     ratios = [f"{round(float(value), 2):g}" for value in values_of(trials, ratio)]
     if not ratios:
         return numbers

@@ -105,8 +105,9 @@ def overlap_in_words(compared: list[Contrast]) -> str:
         shares = " to ".join(dict.fromkeys(f"{100 * share:.2g}" for share in (overlaps[0], overlaps[-1])))
         start = f"Two splits have about {shares} % of the images that they train on in common."
     return (
-        f"{start} The intervals are widened for common images; where that would widen them too much, or their number "
-        "is unknown, the verdict speaks only for other choices among the same training images."
+        f"{start} The intervals are widened for common images, and less where repeats show training noise; where that "
+        "would widen them too much, or their number is unknown, the verdict speaks only for other choices among the "
+        "same training images."
     )
 
 
