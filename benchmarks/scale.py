@@ -9,7 +9,6 @@ results/digits_budgets.jsonl with other seeds. Each runs in a process of its own
 """
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -84,10 +83,12 @@ def write_study(trials: int, folder: Path) -> None:
         answers = outcome.answers()
         wrong = ~answers.right ^ (random.random(len(answers.right)) < 0.01)
         record["metrics"]["test"]["accuracy"] = float(1 - wrong.mean())
-        write_json(record, folder / "trials" / record["trial"] / "record.json")
+        trial = folder / "trials" / record["trial"]
+        trial.mkdir(parents=True)
+        write_json(record, trial / "record.json")
         probabilities = random.random((len(wrong), NUM_CLASSES)).astype(np.float16)
         np.savez_compressed(
-            folder / "trials" / record["trial"] / "predictions.npz",
+            trial / "predictions.npz",
             ids=answers.ids,
             labels=answers.labels,
             predicted=(answers.labels + wrong) % NUM_CLASSES,
@@ -102,7 +103,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, nargs="+", default=[2_000, 10_000])
     arguments = parser.parse_args()
-    print(json.dumps(machine()))
+    machine()
     failures = []
     for trials in arguments.trials:
         with tempfile.TemporaryDirectory() as name:
