@@ -932,6 +932,7 @@ def test_the_jobs_of_a_study_are_composed_as_hydra_composes_them(cli, tmp_path, 
 @pytest.mark.parametrize(
     ("sweep", "most", "refused"),
     [(["seed=range(0,5)", "labels=1,2"], 9, True), (["seed=range(0,5)", "labels=1,2"], 10, False),
+     (["experiment=digits", "augmentation=none", "seed=range(0,10)"], 10, False),
      (["seed=range(0,1000000000)"], 10000, True)],
 )  # fmt: skip
 def test_a_study_of_more_trials_than_meant_is_refused(cli, tmp_path, monkeypatch, sweep, most, refused):

@@ -211,8 +211,9 @@ def planned_jobs(config: DictConfig) -> list[list[str]] | None:
         params + list(config.hydra.overrides.task) + all_seeds(config)
     )
     check_integer("max_trials", config.max_trials, low=1)
-    # No list of them yet: a typing error can ask for millions.
-    values = [islice(one.sweep_iterator(), config.max_trials + 1) for one in overrides if one.is_sweep_override()]
+    # No list of them yet: a slip can ask for millions. Of a setting that is swept twice, the last counts.
+    sweeps = {one.get_key_element(): one for one in overrides}.values()
+    values = [islice(one.sweep_iterator(), config.max_trials + 1) for one in sweeps if one.is_sweep_override()]
     if math.prod(len(list(some)) for some in values) > config.max_trials:
         raise ValueError(
             f"more than {config.max_trials} trials: sweep fewer values, or set max_trials to allow as many"
