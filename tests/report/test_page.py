@@ -665,6 +665,11 @@ def test_equal_test_classes_give_one_accuracy_and_that_is_said(tmp_path, names):
     assert ("rare classes" in facts(page)) == bool(names)
 
 
+def test_classes_are_not_called_equal_if_one_has_no_image(tmp_path):
+    page = write_report([rare_study(tmp_path, test_ratio=None)]).read_text()
+    assert facts(page)["test images"] == "360"
+
+
 def test_records_of_the_first_schema_are_compared_in_accuracy(tmp_path):
     folder = study(tmp_path, planted({"none": 0, "gan": 3}))
     assert list(compare(folder)) == ["gan against none"]

@@ -27,7 +27,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train
 from torch import Tensor
 
 from gan_augment.data.groups import draw_groups
-from gan_augment.data.image_set import ImageSet
+from gan_augment.data.image_set import ImageSet, absent_classes
 from gan_augment.data.source import Source, abridged
 from gan_augment.randomness import Stream
 from gan_augment.settings import check_integer, check_number
@@ -163,6 +163,28 @@ class Split:
     test_groups: Tensor | None
     hash: str
     overlap: float
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences about the classes that validation or test lacks, for the reader of a result."""
+        parts = {"validation": self.validation, "test": self.test}
+        absent = {part: absent_classes(images) for part, images in parts.items() if len(images)}
+        return [
+            f"no {part} image shows {abridged([repr(name) for name in names])}: {len(names)} of "
+            f"{self.test.num_classes} classes do not count in the {part} results"
+            for part, names in absent.items()
+            if names
+        ]
+
+
+def check_validation(setting: str, validation: ImageSet) -> None:
+    """Raise a ValueError if a class has no validation image; the setting, with its value, says why it needs them."""
+    if absent := absent_classes(validation):
+        of_what = f" of {abridged([repr(name) for name in absent])}" if len(validation) else ""
+        raise ValueError(
+            f"{setting}, but there are no validation images{of_what}: set validation_per_class to 1 or more, or add "
+            "some to those that you set apart"
+        )
 
 
 def draw_split(source: Source, settings: SplitSettings) -> Split:
