@@ -23,16 +23,17 @@ import numpy as np
 import PIL
 from filelock import FileLock
 from joblib import cpu_count
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
 from gan_augment.data.image_set import HASH_BYTES, MappedImages, hash_image
 from gan_augment.data.marks import read_mark
+from gan_augment.data.source import FITS as FITS
 from gan_augment.progress import Meter
 from gan_augment.records.record import digest, write_json
 
-VERSION = 2  # raised by hand when decoding changes
+VERSION = 3  # raised by hand when decoding changes
 DEEP_WHITE = 65535  # the default white of a 16-bit file
-FITS = ("letterbox", "crop", "stretch")
+SEEN, LOST = 64, 16  # levels, of 255, by which transparency varies in a drawing, and colours where nothing is seen
 # Problems of the machine and not of a file: the cache must not depend on them.
 OF_THE_MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE)
 IN_FLIGHT = 64  # files that wait for a thread or to be written
@@ -41,8 +42,10 @@ Result = TypeVar("Result")
 Shape = tuple[int, ...]
 
 
-def decode(path: Path, image_size: int, fit: str, channels: int, white: int | None = None) -> tuple[np.ndarray, bool]:
-    """Read the first frame of an image file, turned upright, with black behind transparent pixels.
+def decode(
+    path: Path, image_size: int, fit: str, channels: int, white: int | None = None, background: str = "black"
+) -> tuple[np.ndarray, bool]:
+    """Read the first frame of an image file, turned upright, with a colour behind transparent pixels.
 
     The file may be of any type that Pillow reads by itself; its extension does not matter. Pillow may warn. Resizing is
     antialiased, and 16 bits become 8 as round(255 value / white). `conf/data/image_folder.yaml` describes the settings.
@@ -64,7 +67,7 @@ def decode(path: Path, image_size: int, fit: str, channels: int, white: int | No
             raise ValueError(f"{image.width}x{image.height} pixels, more than {most}: save it smaller")
         image.load()  # before reading the mark: a PNG may have texts after its pixels
         is_synthetic = read_mark(image) is not None
-        picture = _to_rgb(_to_8_bit(_upright(image), white))
+        picture = _to_rgb(_to_8_bit(_upright(image), white), background)
     picture = _resize(picture if channels == 3 else picture.convert("L"), image_size, fit)
     pixels = np.asarray(picture).reshape(image_size, image_size, channels).transpose(2, 0, 1)
     return np.ascontiguousarray(pixels), is_synthetic
@@ -91,11 +94,15 @@ def _to_8_bit(image: Image.Image, white: int | None) -> Image.Image:
     return Image.fromarray(((255 * pixels + most // 2) // most).astype(np.uint8))
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image)
-    return image.convert("RGB")
+def _to_rgb(image: Image.Image, background: str) -> Image.Image:
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    image = image.convert("RGBA")
+    behind = Image.new("RGBA", image.size, ImageColor.getrgb(background)[:3])
+    picture = Image.alpha_composite(behind, image).convert("RGB")
+    if np.ptp(np.asarray(image.getchannel("A"))) >= SEEN and np.ptp(np.asarray(picture), axis=(0, 1)).max() < LOST:
+        raise ValueError(f"nothing is seen of it on {background}: set data.background, such as data.background=white")
+    return picture
 
 
 def _resize(image: Image.Image, side: int, fit: str) -> Image.Image:
@@ -111,7 +118,14 @@ def _resize(image: Image.Image, side: int, fit: str) -> Image.Image:
 
 
 def decode_files(
-    root: Path, files: list[str], image_size: int, fit: str, channels: int, white: int | None, cache: Path
+    root: Path,
+    files: list[str],
+    image_size: int,
+    fit: str,
+    channels: int,
+    white: int | None,
+    cache: Path,
+    background: str = "black",
 ) -> tuple[MappedImages, dict[str, str], list[str]]:
     """Read many image files, given relative to `root`, as `decode` does, or from the cache if it has them.
 
@@ -123,7 +137,7 @@ def decode_files(
         ValueError: If the cache cannot be written.
     """
     # Two versions of Pillow, or of its libraries, may read the same file as different pixels.
-    settings = [VERSION, PIL.__version__, image_size, fit, channels, white]
+    settings = [VERSION, PIL.__version__, image_size, fit, channels, white, background]
     listing = cache / "listings" / f"{digest([str(root), settings, [_stat(root, file) for file in files]])}.json"
     try:
         cache.mkdir(parents=True, exist_ok=True)
@@ -135,6 +149,7 @@ def decode_files(
             with FileLock(cache / f"{key}.lock"):
                 if not (cache / key).exists():  # the same bytes may have been decoded elsewhere or earlier
                     read = partial(decode, image_size=image_size, fit=fit, channels=channels, white=white)
+                    read = partial(read, background=background)
                     _fill(cache / key, read, (channels, image_size, image_size), root, files)
             if all(content is not None for _, content in contents):  # a file that failed may be readable next time
                 write_json({"content": key}, listing)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
+from torchvision.transforms.functional import center_crop
 
 from gan_augment.data.image_set import ImageSet
 from gan_augment.settings import check_integer
@@ -21,6 +22,8 @@ PART_BY_WORD = {
     **{"validation": "validation", "val": "validation", "valid": "validation"},
     **{"unlabelled": UNLABELLED, "unlabeled": UNLABELLED},
 }
+
+FITS = ("letterbox", "crop", "stretch")  # ways to make an image square: black bars, the middle, another shape
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,8 +111,8 @@ def unknown_class_notes(found: Iterable[str], class_names: Collection[str]) -> l
     ]
 
 
-def resize(images: Tensor, image_size: int | None) -> Tensor:
-    """Resize uint8 images `[N, C, H, W]` to a square, antialiased; None leaves them as they are.
+def resize(images: Tensor, image_size: int | None, fit: str = "stretch") -> Tensor:
+    """Resize uint8 images `[N, C, H, W]` to a square in one of `FITS`, antialiased; None leaves them as they are.
 
     Raises:
         ValueError: If the size is not at least 1.
@@ -117,8 +120,13 @@ def resize(images: Tensor, image_size: int | None) -> Tensor:
     if image_size is None:
         return images
     check_integer("data.image_size", image_size, low=1)
+    size, long = [image_size, image_size], max(images.shape[2:])
+    if fit == "letterbox":
+        size = [max(1, round(image_size * side / long)) for side in images.shape[2:]]
+    elif fit == "crop":
+        images = center_crop(images, [min(images.shape[2:])])
     resized = []
     for chunk in images.split(4096):
-        chunk = interpolate(chunk.float(), size=(image_size, image_size), mode="bilinear", antialias=True)
-        resized.append(chunk.round().clamp(0, 255).to(torch.uint8))
+        chunk = interpolate(chunk.float(), size=size, mode="bilinear", antialias=True)
+        resized.append(center_crop(chunk.round().clamp(0, 255).to(torch.uint8), [image_size]))  # adds black bars
     return torch.cat(resized)

@@ -17,7 +17,7 @@ but fewer labels still lie within more. Images without a label join the pool, un
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 
@@ -28,6 +28,7 @@ from torch import Tensor
 
 from gan_augment.data.groups import draw_groups
 from gan_augment.data.image_set import ImageSet, absent_classes
+from gan_augment.data.names import find_class
 from gan_augment.data.source import Source, abridged
 from gan_augment.randomness import Stream
 from gan_augment.settings import check_integer, check_number
@@ -131,7 +132,7 @@ class SplitSettings:
 
     def kept(self, name: str, labelled: Tensor, pool: Tensor) -> tuple[Tensor, Tensor]:
         """Return the first of the labelled images and of the pool if the class is made rare, otherwise all."""
-        if name not in map(str, self.rare_classes):
+        if name not in self.rare_classes:
             return labelled, pool
         assert self.rare_share is not None
         number = max(1, round(self.rare_share * len(labelled)))
@@ -194,8 +195,10 @@ def draw_split(source: Source, settings: SplitSettings) -> Split:
         ValueError: If the settings do not fit the source, or a class has too few images for them.
     """
     images, labels, first, group = source.images, source.images.labels, source.images.first_copy, source.together
-    if unknown := [str(name) for name in settings.rare_classes if str(name) not in images.class_names]:
+    rare = [(find_class(said, images.class_names), str(said)) for said in settings.rare_classes]
+    if unknown := [said for name, said in rare if name is None]:
         raise ValueError(f"imbalance.classes names {', '.join(unknown)}: use some of {', '.join(images.class_names)}")
+    settings = replace(settings, rare_classes=[name for name, _ in rare if name is not None])
     validation_per_class, test_share = settings.validation_per_class, settings.test_share
     if settings.folds and source.test is not None:
         raise ValueError(f"folds={settings.folds}, but these images have a test set of their own: use folds=null")
