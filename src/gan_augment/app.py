@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from gan_augment.errors import show_error
 from gan_augment.job import run_job
 from gan_augment.options import help_text
+from gan_augment.overrides import check_overrides
 
 # A wheel has `conf/` inside the package, a checkout next to `src/`.
 CONF = next(
@@ -50,6 +51,7 @@ def main() -> None:
     sys.excepthook = show_error
     code: int | str | None = 0
     try:
+        check_overrides(sys.argv[1:])
         job()
     except SystemExit as end:
         # Lightning turns a termination signal into an exit without a code; shells expect 143.
