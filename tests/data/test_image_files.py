@@ -382,7 +382,7 @@ def test_changed_content_is_decoded_again(filled, read):
 def test_other_settings_are_decoded_again(filled, tmp_path, monkeypatch, other):
     decoded = counting(monkeypatch, "decode")
     settings = {"image_size": 2, "fit": "stretch", "channels": 3, **other}
-    images, _, _ = decode_files(filled, ["a.png"], white=None, cache=tmp_path / "cache", **settings)
+    images, *_ = decode_files(filled, ["a.png"], white=None, cache=tmp_path / "cache", **settings)
     assert images.shape == (1, settings["channels"], settings["image_size"], settings["image_size"])
     assert decoded == ["a.png"]
 
@@ -461,7 +461,7 @@ def test_files_that_say_that_they_are_synthetic_are_kept_in_mind(root, tmp_path,
     decoded = counting(monkeypatch, "decode")
     for _ in range(2):
         files = ["made.png", "real.png"]
-        images, broken, synthetic = decode_files(root, files, 2, "stretch", 3, None, tmp_path / "cache")
+        images, broken, synthetic, _ = decode_files(root, files, 2, "stretch", 3, None, tmp_path / "cache")
         assert images[torch.arange(2)][:, :, 0, 0].tolist() == [list(BLUE), list(RED)]
         assert (broken, synthetic) == ({}, ["made.png"])
     assert decoded == files

@@ -90,7 +90,9 @@ def image_folder(
         check_grouped(group_by, groups, places)
         group_of = dict(zip(places, groups, strict=True))
     colour = str(background or "black")
-    images, broken, synthetic = decode_files(folder, sorted(places), image_size, fit, channels, white, store, colour)
+    images, broken, synthetic, facts = decode_files(
+        folder, sorted(places), image_size, fit, channels, white, store, colour
+    )
     notes += several
     reasons = [f"{shown(file)} ({reason})" for file, reason in broken.items()]
     if broken and not skip_broken:
@@ -118,6 +120,7 @@ def image_folder(
         _indices(places, "validation"),
         names=list(places),
         notes=notes,
+        facts=facts,
         groups=None if group_of is None else [group_of[file] for file in places],
     )
 

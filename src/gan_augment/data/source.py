@@ -1,8 +1,8 @@
 """Sources of images: an image set with its own test and validation images."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -23,6 +23,7 @@ PART_BY_WORD = {
     **{"unlabelled": UNLABELLED, "unlabeled": UNLABELLED},
 }
 
+FLAT = 4  # levels, of 255, between the darkest and the brightest pixel of an image in which nothing can be seen
 FITS = ("letterbox", "crop", "stretch")  # ways to make an image square: black bars, the middle, another shape
 
 
@@ -44,6 +45,7 @@ class Source:
         names: The user's name of each image, such as its file; None if they have no names.
         notes: Notes for the reader of a result on these images, one sentence each.
         modes: The density that they were drawn from, if it is known.
+        facts: Facts of the images' files by their name, such as `size`, each a word per image; empty without files.
         copies: Names of identical images, one group each; found when the source is loaded.
         groups: The group of each image, such as its patient, empty for an image that is alone; None without groups.
     """
@@ -55,6 +57,7 @@ class Source:
     notes: Sequence[str] = ()
     modes: Modes | None = None
     copies: Sequence[Sequence[str]] = ()
+    facts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     groups: Sequence[str] | None = None
 
     @cached_property
