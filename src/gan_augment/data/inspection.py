@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d
+from torch.nn.functional import interpolate
 
 from gan_augment.data.source import FLAT, Source, abridged
 
@@ -48,8 +48,8 @@ def _summarise(source: Source) -> tuple[Tensor, Tensor, np.ndarray]:
     for some in torch.arange(len(images)).split(max(1, CHUNK // int(np.prod(images.images.shape[1:])))):
         pixels = images.images[some]
         flat = pixels.flatten(1)
-        small = adaptive_avg_pool2d(pixels.float().mean(dim=1, keepdim=True), SIDE).flatten(1)
-        found.append((flat.amin(dim=1).long(), flat.amax(dim=1).long(), small))
+        small = interpolate(pixels, (SIDE, SIDE), mode="bilinear", antialias=True)
+        found.append((flat.amin(dim=1).long(), flat.amax(dim=1).long(), small.float().mean(dim=1).flatten(1)))
     low, high, small = (torch.cat(parts) for parts in zip(*found, strict=True))
     return low, high, small.numpy()
 
