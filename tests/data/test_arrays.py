@@ -396,7 +396,7 @@ def test_arrays_of_parts_are_one_set(save, keys):
 
 
 def test_a_part_without_labels_is_unlabelled(save):
-    source = arrays(save(x_train=GREY[:15], y_train=LABELS[:15], x_test=GREY[15:]))
+    source = arrays(save(x_train=GREY[:15], y_train=LABELS[:15].astype(np.uint64), x_test=GREY[15:]))
     assert source.images.labels.tolist() == [*LABELS[:15].tolist(), *[-1] * 5]
     assert source.test is None
 
@@ -406,6 +406,7 @@ def test_a_part_without_labels_is_unlabelled(save):
     [
         ({"x_train": GREY, "y_train": LABELS, "y_test": LABELS}, "has labels of test, but not its images: add them"),
         ({"x_train": GREY, "y_train": LABELS, "x_test": COLOUR, "y_test": LABELS}, "has images of several shapes or "),
+        ({"x_train": np.array(3), "y_train": LABELS}, "holds x_train, y_train: it must hold images"),
         ({"x_train": GREY, "y_train": LABELS[:9]}, r"the shape of labels is \[9\], but there are 20 images"),
         (
             {"x_train": GREY, "masks": GREY},

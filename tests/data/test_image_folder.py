@@ -117,7 +117,10 @@ def test_a_part_may_be_missing(put, read):
             ["train/cats/a.png", "dev/cats/b.png"],
             "dev may be parts of a split: rename dev to validation$",
         ),
-        (["train/cats/a.png", "docs/cats/b.png"], "train look like parts of a split, but not docs: leave only train, "),
+        (
+            ["train/cats/a.png", "docs/cats/b.png"],
+            "train may be parts of a split, but next to them is docs: leave only train, ",
+        ),
         (["test/cats/a.png", "val/cats/b.png"], "there is test and val, but no train"),
         (["train/cats/a.png", "test/cats/a.png", "test/b.png"], r"1 image outside .*, for example test/b\.png"),
         (["train/cats/a.png", "test/readme"], "no class folder in .*test: make one for each class"),
@@ -464,6 +467,7 @@ def test_a_table_is_compared_as_people_read_it(put, read, write):
         (["train/cats", "vaildation/cats"], "vaildation to validation"),
         (["seg_train/cats", "seg_test/cats", "docs"], "seg_test to test, seg_train to train"),
         (["train", "test1"], "test1 to test"),
+        (["cats", "dogs", "unlabeled_images"], "unlabeled_images to unlabelled"),
         (["train2017/cats", "val2017/cats"], "train2017 to train, val2017 to validation"),
         (["TrainingData/cats", "testset/cats"], "TrainingData to train, testset to test"),
         (["train/cats", "Holdout/cats"], "Holdout to test"),
@@ -510,6 +514,13 @@ def test_a_folder_in_the_way_is_named(put, read, root, part):
         assert read().images.class_names == ["cats", "dogs"]
 
 
+def test_parts_below_the_classes_are_refused(put, read, root):
+    put("images/train/cats/a.png", "images/val/cats/b.png", "docs/c.png")
+    with pytest.raises(ValueError, match="images has parts of a split in it, such as train: if it holds the data") as e:
+        read()
+    assert read(root=str(e.value).split("set data.root=")[1].split(";")[0]).validation.tolist() == [1]
+
+
 def test_test_images_without_class_folders_count_as_unlabelled(put, read):
     put("train/cats/a.png", "train/dogs/b.png", "test/c.png", "test/d.png")
     source = read()
@@ -521,6 +532,16 @@ def test_test_images_without_class_folders_count_as_unlabelled(put, read):
 
 
 # ------------------------------------------------------------------------------------------------ tables of others
+
+
+def test_the_columns_that_hold_file_and_label_are_guessed_by_their_names(put, read, write):
+    put(*"ab")
+    with pytest.raises(ValueError, match=r"such as 'data\.columns={file: image_id, label: dx}'$"):
+        read(table=write("lesion_id,image_id,sex,localized,dx", "L1,a,0,1,cat", "L2,b,1,1,dog"))
+    with pytest.raises(
+        ValueError, match=r"such as 'data\.columns={file: \"Image Index\", label: \"Finding Labels\"}'$"
+    ):
+        read(table=write("Finding Labels,Image Index", "cat,a", "dog,b"))
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
@@ -615,7 +636,11 @@ def test_labels_of_stylegan_are_read(put, read, root):
     source = read(table=str(error.value).split("data.table=")[1].split(",")[0])
     assert source.images.class_names == ["1", "3"]
     assert source.images.labels.tolist() == [1, 0, 1]
-    for labels, message in (("null", "it has no labels"), ('[["00000/a.png", [1, 1]]]', "one class is due")):
+    for labels, message in (
+        ("null", "it has no labels"),
+        *((f'[["00000/a.png", {label}]]', "one class is due") for label in ("[1, 1]", "[0.5, 0.5]", "null", "0.5")),
+        ("[" * 5000, "maximum recursion depth"),
+    ):
         table.write_text(f'{{"labels": {labels}}}')
         with pytest.raises(ValueError, match=rf"cannot be read as the dataset\.json of StyleGAN in UTF-8: .*{message}"):
             read(table=str(table))

@@ -133,7 +133,7 @@ def _join_parts(setting: str, found: dict[str, np.ndarray]) -> dict[str, np.ndar
     for name, values in found.items():
         first, _, second = same_name(name).partition("_")
         part, kind = (part_of(first), KINDS.get(second)) if part_of(first) else (part_of(second), KINDS.get(first))
-        if part and kind:
+        if part and kind and values.ndim:
             parts.setdefault(part, {})[kind] = values
         elif name != MEMBER:
             return found
@@ -148,6 +148,7 @@ def _join_parts(setting: str, found: dict[str, np.ndarray]) -> dict[str, np.ndar
     labels = {
         part: _one_per_image("labels", its["labels"], number[part]) for part, its in parts.items() if "labels" in its
     }
+    labels = {part: one.astype(np.int64) if one.dtype.kind == "u" else one for part, one in labels.items()}  # for -1
     unknown = "" if any(one.dtype.kind == "U" for one in labels.values()) else -1
     return {
         "images": np.concatenate([its["images"] for its in parts.values()]),

@@ -145,7 +145,7 @@ def _read_folders(root: Path, follow_links: bool, has_groups: bool) -> tuple[dic
     labelled = [name for name in top if name not in without]
     words = [name for name in labelled if part_of(name)]
     are_parts = bool(words) and words == labelled
-    _check_parts(root, labelled, words, nested)
+    _check_parts(root, labelled, words, folders)
     if are_parts and "train" not in map(part_of, words):
         raise ValueError(f"data.root={root}: there is {' and '.join(top)}, but no train: add it")
     notes = [f"the folder {name} counts as a class, not as a part of a split" for name in words if not are_parts]
@@ -176,17 +176,26 @@ def _read_folders(root: Path, follow_links: bool, has_groups: bool) -> tuple[dic
     return known, {where for name in folders if (where := place(*name.split("/"))) is not None}, notes
 
 
-def _check_parts(root: Path, labelled: Sequence[str], words: Sequence[str], nested: set[str]) -> None:
-    """Raise if folders look like parts of a split without having their names, or with others next to them."""
-    like = {name: part for name in labelled if (part := like_part(name, bool(nested.intersection(words))))}
+def _check_parts(root: Path, labelled: Sequence[str], words: Sequence[str], folders: Sequence[str]) -> None:
+    """Raise if folders seem to be parts of a split, but have other names, others next to them, or are too deep."""
+    inside: dict[str, set[str | None]] = {}
+    for first, _, second in (name.partition("/") for name in folders if name.count("/") == 1):
+        inside.setdefault(first, set()).add(part_of(second))
+    nested = inside.keys()
+    like = {name: part for name in labelled if (part := like_part(name, bool(nested & {*words})))}
     others = [name for name in labelled if name not in (*words, *like)]
-    if like and (not others or nested.intersection([*words, *like])):
+    if like and (not others or UNLABELLED in like.values() or nested & {*words, *like}):
         remedy = ", ".join(f"{shown(name)} to {part}" for name, part in like.items())
         raise ValueError(f"data.root={root}: {' and '.join(map(shown, like))} may be parts of a split: rename {remedy}")
-    if others and nested.intersection(words):
+    if others and nested & {*words}:
         raise ValueError(
-            f"data.root={root}: {' and '.join(words)} look like parts of a split, but not {abridged(others)}: "
+            f"data.root={root}: {' and '.join(words)} may be parts of a split, but next to them is {abridged(others)}: "
             f"leave only {', '.join(PART_BY_WORD)} there, or only classes"
+        )
+    if deep := [name for name in others if "train" in inside.get(name, ()) and {"test", "validation"} & inside[name]]:
+        raise ValueError(
+            f"data.root={root}: {deep[0]} has parts of a split in it, such as train: if it holds the data set, set "
+            f"data.root={root / deep[0]}; if it is a class, put it into train, test and so on"
         )
 
 
@@ -208,7 +217,7 @@ def _is_of_stylegan(file: Path) -> bool:
     """Whether a file has the form in which StyleGAN keeps its labels."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(content, dict) and isinstance(content.get("labels"), list)
 

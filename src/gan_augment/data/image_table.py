@@ -16,6 +16,9 @@ from gan_augment.data.names import check_one_label, part_of, same_name
 from gan_augment.data.source import PART_BY_WORD, UNLABELLED, Place
 
 COLUMNS = ("file", "label", "split", "group")
+# How the columns of others are called that have the file and the label.
+LIKE_FILE = re.compile("file|image|img|path|photo|picture", re.IGNORECASE)
+LIKE_LABEL = re.compile("^dx$|^y$|label|class|target|categ|diagnos|species|breed|finding", re.IGNORECASE)
 DELIMITERS = ",;\t|"
 MOST_LINES = 20  # problems listed in an error
 EXTRA = "\n"  # stands for the name of cells that no column has; names are without spaces around them
@@ -99,7 +102,7 @@ def _read(table: str) -> tuple[list[str], list[tuple[str, Row]]]:
             padded = cells + [""] * (len(header) - len(cells))
             row = dict(zip(header, padded, strict=False)) | {EXTRA: "".join(cells[len(header) :])}
             rows.append((f"line {reader.line_num}", row))
-    except (OSError, UnicodeDecodeError, csv.Error, ValueError, KeyError, TypeError) as error:
+    except (OSError, csv.Error, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"data.table={table} cannot be read as {kind} in UTF-8: {error}") from error
     return header, rows
 
@@ -110,10 +113,10 @@ def _read_json(labels: Any) -> list[tuple[str, Row]]:
         raise ValueError("it has no labels")
     rows: list[tuple[str, Row]] = []
     for number, (file, label) in enumerate(labels):
-        if isinstance(label, list):
-            if sorted(set(label)) not in ([0, 1], [1]) or sum(label) != 1:
-                raise ValueError(f"the label of {file} is {label}: one class is due, as a number or a one-hot vector")
+        if isinstance(label, list) and label.count(1) == 1 and label.count(0) == len(label) - 1:
             label = label.index(1)
+        if not isinstance(label, int | str):
+            raise ValueError(f"the label of {file} is {label}: one class is due, as a number or a one-hot vector")
         rows.append((f"entry {number}", {"file": str(file), "label": str(label), EXTRA: ""}))
     return rows
 
@@ -145,14 +148,17 @@ def _name_columns(
 
 
 def _which_columns(header: Sequence[str], rows: Sequence[tuple[str, Row]]) -> str:
-    """Say how to name columns, with the first one as the file and the next, or all one-hot ones, as the label."""
+    """Say how to name columns, with a guess: by their names, or else the first is the file and the next the label."""
     remedy = "name them file, label and optionally split and group"
     one_hot = [name for name in header if rows and all(same_name(row[name]) in ONE_HOT for _, row in rows)]
-    names = [name for name in header if name not in one_hot]
-    labels = one_hot if len(one_hot) > 1 else names[1:2]
-    if not (names and labels):
+    names = [name for name in header if name and name not in one_hot]
+    files = sorted(names, key=lambda name: not LIKE_FILE.search(name))[:1]
+    labels = sorted((name for name in names if name not in files), key=lambda name: not LIKE_LABEL.search(name))[:1]
+    if len(one_hot) > 1 and not (labels and LIKE_LABEL.search(labels[0])):
+        labels = one_hot
+    if not (files and labels):
         return remedy
-    file, *quoted = (name if re.fullmatch(r"[A-Za-z_]\w*", name) else f'"{name}"' for name in (names[0], *labels))
+    file, *quoted = (name if re.fullmatch(r"[A-Za-z_]\w*", name) else f'"{name}"' for name in (*files, *labels))
     label = quoted[0] if len(quoted) == 1 else f"[{', '.join(quoted)}]"
     return f"{remedy}, or say which is which, such as 'data.columns={{file: {file}, label: {label}}}'"
 
