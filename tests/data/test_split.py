@@ -365,3 +365,13 @@ def test_a_rare_class_that_is_none_is_named():
     for said in (1, [], {}):
         with pytest.raises(ValueError, match=r"imbalance\.classes names .*: use some of True, 1_1"):
             draw(Source(images), SplitSettings(0, "all", rare_classes=[said], rare_share=0.5))
+
+
+def test_a_class_of_identical_images_is_said_to_have_few():
+    pixels = torch.arange(40, dtype=torch.uint8)
+    pixels[23:] = 99  # most images of one class came out alike
+    images = ImageSet(pixels.view(-1, 1, 1, 1).repeat(1, 1, 2, 2), torch.arange(2).repeat_interleave(20), ["a", "b"])
+    with pytest.raises(
+        ValueError, match=r"labels=5, but class 'b' has 3 training images \(identical ones count once\); use"
+    ):
+        draw(Source(images), SplitSettings(0, 5))

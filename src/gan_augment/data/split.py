@@ -104,8 +104,10 @@ class SplitSettings:
             return None
         return share if 0 < share <= 1 else None
 
-    def num_labelled(self, name: str, num_images: int) -> int:
+    def num_labelled(self, name: str, num_images: int, remark: str = "") -> int:
         """Return how many of the training images of a class are labelled, before it is made rare.
+
+        An error adds the remark to the number of images.
 
         Raises:
             ValueError: If there are fewer images than the budget needs.
@@ -114,19 +116,21 @@ class SplitSettings:
             return max(1, round(self.share * num_images))
         number = num_images if self.labels == "all" else int(self.labels)
         if number > num_images:
-            have = f"class {name!r} has {num_images} training images; use at most {num_images}, or all"
+            have = f"class {name!r} has {num_images} training images{remark}; use at most {num_images}, or all"
             raise ValueError(f"labels={number}, but {have}")
         return number
 
-    def num_validation(self, name: str, num_images: int) -> int:
+    def num_validation(self, name: str, num_images: int, remark: str = "") -> int:
         """Return how many of the images of a class are for validation.
+
+        An error adds the remark to the number of images.
 
         Raises:
             ValueError: If they would leave none to train on.
         """
         number = min(20, num_images // 5) if self.validation_per_class is None else self.validation_per_class
         if number >= num_images:
-            have = f"class {name!r} has {num_images} training images; use at most {num_images - 1}"
+            have = f"class {name!r} has {num_images} training images{remark}; use at most {num_images - 1}"
             raise ValueError(f"validation_per_class={number}, but {have}")
         return number
 
@@ -219,8 +223,10 @@ def draw_split(source: Source, settings: SplitSettings) -> Split:
         part_of[first[members]] = PARTS.index(part)
 
     train = (free & has_label).nonzero()[:, 0]
+    with_copies = len(train)
     _, positions = np.unique(first[train].numpy(), return_index=True)
     train = train[torch.from_numpy(np.sort(positions))]  # one of each group of copies
+    remark = " (identical ones count once)" if len(train) < with_copies else ""
     in_class = torch.bincount(labels[train], minlength=images.num_classes).tolist()
     if source.test is None:
         if settings.folds:
@@ -232,15 +238,15 @@ def draw_split(source: Source, settings: SplitSettings) -> Split:
     by_class = [train[labels[train] == label] for label in range(images.num_classes)]
     for name, members in zip(images.class_names, by_class, strict=True):
         if not len(members):
-            raise ValueError(f"class {name!r} has no training image: add some, or leave the class out")
+            raise ValueError(f"class {name!r} has no training image{remark}: add some, or leave the class out")
     if source.validation is None:
-        wanted = [settings.num_validation(*one) for one in _sizes(images, by_class)]
+        wanted = [settings.num_validation(*one, remark) for one in _sizes(images, by_class)]
         drawn = _draw(by_class, wanted, group, Stream(HOLDOUT_SEED, "validation"), spare_one=True)
         if validation_per_class is not None:
             _check_drawn(f"validation_per_class={validation_per_class}", images, drawn, wanted)
         assign("validation", torch.cat([some for some, _ in drawn]))
         by_class = [rest.sort().values for _, rest in drawn]
-    wanted = [settings.num_labelled(*one) for one in _sizes(images, by_class)]
+    wanted = [settings.num_labelled(*one, remark) for one in _sizes(images, by_class)]
 
     def divide(stream: Stream) -> list[tuple[Tensor, Tensor]]:
         drawn = _draw(by_class, wanted, group, stream)
