@@ -89,5 +89,12 @@ def test_a_contact_sheet_shows_images_spread_over_each_class(sizes):
     assert found == (rows if sizes[1] else [rows[0], [96] * 8, [40, *[96] * 7]])
 
 
+def test_a_contact_sheet_makes_large_images_smaller():
+    large = ImageSet(torch.full((3, 3, 200, 400), 9, dtype=torch.uint8), torch.tensor([0, 1, 1]), ["a", "b"])
+    sheet = Image.open(BytesIO(contact_sheet(large)))
+    assert sheet.height == 2 * 97 + 1
+    assert [sheet.getpixel((sheet.width - 8 * 97 + 48, y))[0] for y in (10, 48)] == [0, 9]  # bars
+
+
 def test_a_contact_sheet_of_points_is_a_map():
     assert Image.open(BytesIO(contact_sheet(ring(50).images))).size == (200, 200)

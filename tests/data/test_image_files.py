@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 
 from gan_augment.data import image_files
-from gan_augment.data.image_files import FITS, decode, decode_files
+from gan_augment.data.image_files import decode, decode_files
 from gan_augment.data.image_set import hash_images
 from gan_augment.data.marks import png_mark
+from gan_augment.data.source import FITS
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 

@@ -13,12 +13,13 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from gan_augment.data.image_set import ImageSet, ImageShape
+from gan_augment.data.source import resize
 
 NUM_COLUMNS = 8  # also the images per class, unless there is only one class
 MOST_CLASSES = 20
 MOST_POINTS = 2500
 MAP_SIZE = 200  # pixels
-SHEET_SIDE = 48  # pixels, to which a contact sheet enlarges smaller images
+LEAST_SIDE, MOST_SIDE = 48, 96  # pixels, between which a contact sheet shows images
 LONGEST = 40  # letters of a name on a contact sheet
 
 
@@ -43,8 +44,12 @@ def contact_sheet(images: ImageSet) -> bytes:
     for label in range(num_rows):
         members = images.members(label)
         spread.append(members[torch.linspace(0, len(members) - 1, min(number, len(members))).long()])
-    grid = arrange(images.subset(torch.cat(spread)), num_rows, pad_value=96).permute(1, 2, 0).numpy()
-    scale = 1 if images.shape.is_point else max(1, SHEET_SIDE // images.shape.height)
+    shown = images.subset(torch.cat(spread))
+    if max(shown.shape.height, shown.shape.width) > MOST_SIDE:
+        pixels = shown.images[torch.arange(len(shown))]
+        shown = ImageSet(resize(pixels, MOST_SIDE, "letterbox"), shown.labels, shown.class_names)
+    grid = arrange(shown, num_rows, pad_value=96).permute(1, 2, 0).numpy()
+    scale = 1 if shown.shape.is_point else max(1, LEAST_SIDE // shown.shape.height)
     picture = Image.fromarray(grid.repeat(scale, axis=0).repeat(scale, axis=1))
     if num_rows > 1:
         font = ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), 12)
@@ -52,7 +57,7 @@ def contact_sheet(images: ImageSet) -> bytes:
         margin = 8 + max(int(font.getlength(name)) for name in names)
         picture = ImageOps.expand(picture, (margin, 0, 0, 0), "white")
         for row, name in enumerate(names):
-            middle = (row + 0.5) * scale * (images.shape.height + 1)
+            middle = (row + 0.5) * scale * (shown.shape.height + 1)
             ImageDraw.Draw(picture).text((margin - 4, middle), name, "black", font, anchor="rm")
     picture.save(stream := BytesIO(), "PNG")
     return stream.getvalue()

@@ -27,7 +27,6 @@ from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
 from gan_augment.data.image_set import HASH_BYTES, MappedImages, hash_image
 from gan_augment.data.marks import read_mark
-from gan_augment.data.source import FITS as FITS
 from gan_augment.data.source import FLAT
 from gan_augment.progress import Meter
 from gan_augment.records.record import digest, write_json

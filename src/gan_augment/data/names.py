@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence, Set
+from contextlib import suppress
 from difflib import get_close_matches
 from typing import Any
 
@@ -91,15 +92,10 @@ def find_class(said: Any, class_names: Sequence[str]) -> str | None:
     """
     if str(said) in class_names:
         return str(said)
-    reads: Iterable[Any] = (str,) if isinstance(said, str) else (int, float, yaml.safe_load)
     for name in class_names:
-        if isinstance(said, str) and same_name(said) == same_name(name):
-            return name
-        for read in reads:
-            try:
-                found = read(name)
-            except (ValueError, yaml.YAMLError):
-                continue
-            if found == said and isinstance(found, bool) == isinstance(said, bool):
-                return name
+        for read in (same_name,) if isinstance(said, str) else (int, float, yaml.safe_load):
+            with suppress(ValueError, yaml.YAMLError):
+                found, wanted = read(name), same_name(said) if isinstance(said, str) else said
+                if found == wanted and isinstance(found, bool) == isinstance(wanted, bool):
+                    return name
     return None
