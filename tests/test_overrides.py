@@ -60,6 +60,7 @@ def test_several_values_need_a_study_or_quotes():
     (remedy,) = shlex.split(said.split("shell: ")[1])
     assert value_of(remedy) == "/tmp/a,b"
     check_overrides(["-m", "data.root=/tmp/a,b"])
+    check_overrides(["hydra.mode=MULTIRUN", "data.root=/tmp/a,b"])
 
 
 def test_what_is_no_setting_is_named():

@@ -15,12 +15,13 @@ def check_overrides(arguments: Sequence[str]) -> None:
         ValueError: If one cannot be read; it says how to quote the value, if that helps.
     """
     given = get_args(arguments)
+    is_study = given.multirun or any(setting.startswith("hydra.mode=") for setting in given.overrides)
     for setting in given.overrides:
         name, _, value = setting.partition("=")
         what = "has signs that need quotes:"
         if _can_be_read(setting):
             (override,) = OverridesParser.create().parse_overrides([setting])
-            if not override.is_sweep_override() or given.multirun:
+            if not override.is_sweep_override() or is_study:
                 continue
             what = "has several values: add -m for a study of all; or, if it is one,"
         elif "=" not in setting:
