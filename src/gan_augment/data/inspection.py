@@ -18,9 +18,9 @@ TELLS = 0.9  # share of a class's images, and of the images that look like them,
 OF_FILES = ("size", "shape", "colours", "format")  # facts that have nothing to do with what an image shows
 SIDE = 8  # of the thumbnails that find near-copies
 DIMENSIONS = 8  # of these thumbnails in the search
-# Largest RMS difference of two near-copies: of their thumbnails in levels, and of whole images relative to their
-# contrast. Photographs of 64 pixels and their JPEGs of quality 30 differ by at most 1.1 and .09, different digits by
-# more.
+# Largest RMS difference of two near-copies: of their thumbnails in levels, and relative to their distance from the mean
+# of their class; and of whole images relative to their contrast. Photographs of 64 pixels and their JPEGs of quality 30
+# differ by at most 1.1 and .09, different digits by more.
 ALIKE, ALIKE_SHARE = 1.5, 0.12
 PAIRS = 256  # compared at a time
 NEIGHBOURS = 4  # near-copies looked for of each image
@@ -144,7 +144,8 @@ def near_copies(source: Source, among: np.ndarray, thumbnails: np.ndarray) -> li
     """Find pairs of images, by their indices, that are the same picture saved in two ways, such as PNG and JPEG.
 
     Thumbnails `[N, 64]` are compared first, by their principal components, which only makes them look closer; then
-    the images. At most a few pairs are found of each image.
+    the images. Near means near for a class: images that differ little from their class's mean must be nearer. At most
+    a few pairs are found of each image.
     """
     if len(among) < 2:
         return []
@@ -157,7 +158,11 @@ def near_copies(source: Source, among: np.ndarray, thumbnails: np.ndarray) -> li
     row, column = np.nonzero(near < len(among))
     pairs = np.unique(np.sort(np.stack([row, near[row, column]], axis=1)), axis=0)
     pairs = pairs[pairs[:, 0] != pairs[:, 1]]
-    pairs = among[pairs[np.linalg.norm(small[pairs[:, 0]] - small[pairs[:, 1]], axis=1) <= radius]]
+    labels, from_mean = source.images.labels.numpy()[among], small.copy()
+    for label in np.unique(labels):
+        from_mean[labels == label] -= small[labels == label].mean(axis=0)
+    limit = np.minimum(radius, ALIKE_SHARE * np.linalg.norm(from_mean, axis=1)[pairs].min(axis=1))
+    pairs = among[pairs[np.linalg.norm(small[pairs[:, 0]] - small[pairs[:, 1]], axis=1) <= limit]]
     found = []
     for some in (pairs[start : start + PAIRS] for start in range(0, len(pairs), PAIRS)):
         one, other = (source.images.images[torch.from_numpy(side)].flatten(1).float() for side in some.T)
