@@ -4,18 +4,15 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from filelock import FileLock
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from gan_augment.records.record import read_record, write_json, write_whole
+from gan_augment.records.record import read_record, write_json
 from gan_augment.workers import end_with_parent
-
-if TYPE_CHECKING:  # PyTorch waits until there is a trial to run, so that `--help` answers at once
-    from gan_augment.data.image_set import ImageSet
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +23,7 @@ def run_job(config: DictConfig) -> float:
     Returns:
         Its accuracy on the validation images, for sweepers that optimise; NaN if there is none.
     """
+    from gan_augment.artefacts.drawing import keep_contact_sheet
     from gan_augment.plan import plan_trial
     from gan_augment.recording import make_record
     from gan_augment.stages import StageStore
@@ -54,16 +52,6 @@ def run_job(config: DictConfig) -> float:
             write_json(record, folder / "record.json")
             log.info("%s: %s, %.1f s", title, summary(record), record["costs"]["seconds"]["total"]["spent"])
     return float(record["metrics"].get("validation", {}).get("accuracy", float("nan")))
-
-
-def keep_contact_sheet(images: "ImageSet", folder: Path) -> None:
-    """Write the contact sheet of a study's images, unless it is there."""
-    from gan_augment.artefacts.drawing import contact_sheet
-
-    sheet = folder / f"{images.fingerprint}.png"
-    if not sheet.exists():
-        folder.mkdir(exist_ok=True)
-        write_whole(contact_sheet(images), sheet)
 
 
 def plain(config: DictConfig) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from torchvision.utils import make_grid
 
 from gan_augment.data.image_set import ImageSet, ImageShape
 from gan_augment.data.source import resize
+from gan_augment.records.record import write_whole
 
 NUM_COLUMNS = 8  # also the images per class, unless there is only one class
 MOST_CLASSES = 20
@@ -61,6 +62,14 @@ def contact_sheet(images: ImageSet) -> bytes:
             ImageDraw.Draw(picture).text((margin - 4, middle), name, "black", font, anchor="rm")
     picture.save(stream := BytesIO(), "PNG")
     return stream.getvalue()
+
+
+def keep_contact_sheet(images: ImageSet, folder: Path) -> None:
+    """Write the contact sheet of a study's images, unless it is there."""
+    sheet = folder / f"{images.fingerprint}.png"
+    if not sheet.exists():
+        folder.mkdir(exist_ok=True)
+        write_whole(contact_sheet(images), sheet)
 
 
 def draw_rows(images: Tensor, num_columns: int, names: Sequence[str], title: str, path: Path) -> None:

@@ -1,6 +1,6 @@
 """From image files to pixels, decoded once and cached.
 
-    files -> (listing: names, sizes, times) -> (content: bytes) -> images.npy, hashes.npy, files.json, facts.json
+    files -> (listing: names, sizes, times) -> (content: bytes) -> images.npy, hashes.npy, files.json
 
 A known listing names its content, so a second start opens no image file. Known content is not decoded again, wherever
 it lies now.
@@ -187,13 +187,12 @@ def decode_files(
             if all(content is not None for _, content in contents):  # a file that failed may be readable next time
                 write_json({"content": key}, listing)
         found = json.loads((cache / key / "files.json").read_text(encoding="utf-8"))
-        facts = json.loads((cache / key / "facts.json").read_text(encoding="utf-8"))
         hashes = np.load(cache / key / "hashes.npy", allow_pickle=False)
     except OSError as error:
         reason = error.strerror or error
         raise ValueError(f"data.cache={cache}: {reason}: make room there, or name another folder") from error
     images = MappedImages(cache / key / "images.npy", np.arange(len(hashes)), hashes)
-    return images, found["broken"], found["synthetic"], facts
+    return images, found["broken"], found["synthetic"], found["facts"]
 
 
 def _stat(root: Path, file: str) -> tuple[str | int, ...]:
@@ -248,8 +247,9 @@ def _fill(
         hashes = b"".join(one for one, _ in good.values())
         np.save(unfinished / "hashes.npy", np.frombuffer(hashes, np.uint8).reshape(-1, HASH_BYTES))
         synthetic = [file for file, (_, facts) in good.items() if facts["synthetic"]]
-        write_json({name: [facts[name] for _, facts in good.values()] for name in FACTS}, unfinished / "facts.json")
-        write_json({"files": [*good], "broken": broken, "synthetic": synthetic}, unfinished / "files.json")
+        about = {name: [facts[name] for _, facts in good.values()] for name in FACTS}
+        content = {"files": [*good], "broken": broken, "synthetic": synthetic, "facts": about}
+        write_json(content, unfinished / "files.json")
     except (OSError, ValueError):
         shutil.rmtree(unfinished, ignore_errors=True)  # it may be filling the disk
         raise
