@@ -31,7 +31,7 @@ from gan_augment.data.source import FLAT
 from gan_augment.progress import Meter
 from gan_augment.records.record import digest, write_json
 
-VERSION = 3  # raised by hand when decoding changes
+VERSION = 4  # raised by hand when decoding changes
 DEEP_WHITE = 65535  # the default white of a 16-bit file
 # What is noted of each file, in words; the last three are empty unless it is so.
 FACTS = ("size", "shape", "colours", "format", "synthetic", "frames", "blank")
