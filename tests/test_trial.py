@@ -18,7 +18,7 @@ from gan_augment.measures.diversity import Diversity
 from gan_augment.measures.judging import JudgeStage
 from gan_augment.measures.pictures import Pictures
 from gan_augment.plan import plan_trial
-from gan_augment.recording import largest
+from gan_augment.recording import largest, make_record
 from gan_augment.records.record import SCHEMA
 from gan_augment.report.outcomes import read_folder
 from gan_augment.stages import DivergedError, StageStore
@@ -277,8 +277,39 @@ def test_a_trial_that_does_not_open_the_test_images_says_nothing_of_them(trial, 
 
 
 def test_a_classifier_that_nothing_judges_is_refused(trial):
-    with pytest.raises(ValueError, match="open_test=false, but there are no validation images"):
+    with pytest.raises(ValueError, match="open_test=false, but there are no validation images: set"):
         trial("augmentation=none", "open_test=false", "validation_per_class=0")
+
+
+@pytest.fixture
+def nineteen_to_none(tmp_path):
+    """An npz whose validation images are all of one class, and whose test images are all of the other."""
+    labels = np.repeat([0, 1], 40)
+    split = np.array(["train"] * 19 + ["validation"] * 21 + ["train"] * 19 + ["test"] * 21)
+    images = np.random.default_rng(0).integers(0, 256, (80, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "set.npz", images=images, labels=labels, split=split)
+    return f"data=arrays data.images={tmp_path / 'set.npz'} augmentation=none".split()
+
+
+def test_a_class_that_a_part_lacks_is_named_and_nothing_is_chosen_without_it(trial, nineteen_to_none):
+    planned = trial(*nineteen_to_none)
+    assert [note for note in planned.notes if "shows" in note] == [
+        "no validation image shows '1': 1 of 2 classes do not count in the validation results",
+        "no test image shows '0': 1 of 2 classes do not count in the test results",
+    ]
+    assert make_record(planned, "ok", {})["provenance"]["test_imbalance_ratio"] is None  # not "all classes equal"
+    with pytest.raises(ValueError, match="open_test=false, but there are no validation images of '1': set"):
+        trial(*nineteen_to_none, "open_test=false")
+    assert trial("augmentation=none").notes == ()
+
+
+def test_one_validation_image_of_each_class_is_enough_to_leave_the_test_closed(trial, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (14, 8, 8), dtype=np.uint8)
+    np.savez(tmp_path / "set.npz", images=images, labels=np.repeat([0, 1], [10, 4]))
+    few = ("data=arrays", f"data.images={tmp_path / 'set.npz'}", "augmentation=none", "labels=1", "open_test=false")
+    with pytest.raises(ValueError, match="no validation images of '1': set validation_per_class to 1 or more"):
+        trial(*few)
+    assert trial(*few, "validation_per_class=1").split.validation.class_counts.tolist() == [1, 1]
 
 
 @pytest.fixture

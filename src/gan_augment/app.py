@@ -16,6 +16,7 @@ from gan_augment.composing import CheckedLoader, environment, named_plugins
 from gan_augment.errors import show_error, user_errors
 from gan_augment.job import run_job
 from gan_augment.options import CONF, help_text
+from gan_augment.overrides import check_overrides
 from gan_augment.targets import add_plugins
 
 OmegaConf.register_resolver("oc.env", environment, replace=True)
@@ -51,6 +52,7 @@ def main() -> None:
     hydra._internal.hydra.ConfigLoaderImpl = CheckedLoader  # type: ignore[misc]
     try:
         with user_errors():
+            check_overrides(sys.argv[1:])
             add_plugins(named_plugins(sys.argv[1:]))
         job()
     except SystemExit as end:

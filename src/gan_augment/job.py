@@ -25,6 +25,7 @@ def run_job(config: DictConfig) -> float:
     Returns:
         Its accuracy on the validation images, for sweepers that optimise; NaN if there is none.
     """
+    from gan_augment.artefacts.drawing import keep_contact_sheet
     from gan_augment.plan import plan_trial
     from gan_augment.recording import make_record
     from gan_augment.stages import StageStore
@@ -43,6 +44,7 @@ def run_job(config: DictConfig) -> float:
                 for note in trial.notes:
                     log.info("note: %s", note)
             try:
+                keep_contact_sheet(trial.source.images, study_folder(config) / "images")
                 record = run_trial(trial, folder, StageStore(store_folder(config)), title)
             except Exception as error:
                 failed = make_record(trial, "failed", {}, error=f"{type(error).__name__}: {error}")

@@ -9,7 +9,7 @@ from gan_augment.config import Config
 from gan_augment.contracts import Plan
 from gan_augment.data.loading import load_source
 from gan_augment.data.source import Source
-from gan_augment.data.split import Split, draw_split
+from gan_augment.data.split import Split, check_validation, draw_split
 from gan_augment.data.views import Views
 from gan_augment.extras import plan_extra
 from gan_augment.measures.base import Measure
@@ -43,7 +43,7 @@ class Trial:
     def notes(self) -> tuple[str, ...]:
         """Sentences that a reader of the results must know."""
         of_measures = (note for one in self.config.measures.values() for note in one.notes(self.split, self.stages))
-        return (*self.source.notes, *of_measures, *[*self.needed.values()][-1].notes)
+        return (*self.source.notes, *self.split.notes, *of_measures, *[*self.needed.values()][-1].notes)
 
     @cached_property
     def factors(self) -> dict[str, Any]:
@@ -86,8 +86,6 @@ def plan_trial(settings: Mapping[str, Any]) -> Trial:
     stages = in_order(**lasts)
     for stage in stages.values():
         stage.check()
-    if not config.open_test and "classifier" in lasts and not len(split.validation):
-        raise ValueError(
-            "open_test=false, but there are no validation images: the classifier would not be evaluated at all"
-        )
+    if not config.open_test and "classifier" in lasts:
+        check_validation("open_test=false", split.validation)
     return Trial(config, source, split, measures, needed, stages)

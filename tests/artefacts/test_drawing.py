@@ -1,12 +1,15 @@
 import dataclasses
+from io import BytesIO
 
 import matplotlib.image
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from gan_augment.artefacts.drawing import draw_confusion_matrix, draw_side_by_side
+from gan_augment.artefacts.drawing import contact_sheet, draw_confusion_matrix, draw_side_by_side
 from gan_augment.data.image_set import ImageSet
+from gan_augment.data.toy import ring
 
 
 def gray(level, per_class=10, num_classes=3):
@@ -67,3 +70,31 @@ def test_names_of_classes_are_no_formulas(tmp_path):
     draw_side_by_side(odd, odd, tmp_path / "odd.png")
     draw_confusion_matrix(torch.eye(3, dtype=torch.int64), ["$a^{$", "b_", "\\c"]).savefig(tmp_path / "counts.png")
     assert (tmp_path / "counts.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("sizes", [(10, 10, 3), (10, 0, 1)])
+def test_a_contact_sheet_shows_images_spread_over_each_class(sizes):
+    labels = torch.arange(3).repeat_interleave(torch.tensor(sizes))
+    pixels = (20 * labels + torch.cat([torch.arange(size) for size in sizes])).to(torch.uint8)
+    images = ImageSet(pixels[:, None, None, None].repeat(1, 1, 16, 16), labels, ["cat", "größe", "x" * 60])
+    sheet = Image.open(BytesIO(contact_sheet(images)))
+    margin = sheet.width - 3 * (8 * 17 + 1)  # images of 16 pixels with a line between them, all three times as large
+    assert sheet.height == 3 * (3 * 17 + 1)
+    assert 100 < margin < 500
+    found = [
+        [sheet.getpixel((margin + 3 * (17 * column + 8), 3 * (17 * row + 8)))[0] for column in range(8)]
+        for row in range(3)
+    ]
+    rows = [[0, 1, 2, 3, 5, 6, 7, 9], [20, 21, 22, 23, 25, 26, 27, 29], [40, 41, 42, *[96] * 5]]
+    assert found == (rows if sizes[1] else [rows[0], [96] * 8, [40, *[96] * 7]])
+
+
+def test_a_contact_sheet_makes_large_images_smaller():
+    large = ImageSet(torch.full((3, 3, 200, 400), 9, dtype=torch.uint8), torch.tensor([0, 1, 1]), ["a", "b"])
+    sheet = Image.open(BytesIO(contact_sheet(large)))
+    assert sheet.height == 2 * 97 + 1
+    assert [sheet.getpixel((sheet.width - 8 * 97 + 48, y))[0] for y in (10, 48)] == [0, 9]  # bars
+
+
+def test_a_contact_sheet_of_points_is_a_map():
+    assert Image.open(BytesIO(contact_sheet(ring(50).images))).size == (200, 200)

@@ -170,7 +170,17 @@ def test_without_labels_there_is_one_class_and_a_note(save, labels):
     ("labels", "message"),
     [
         (LABELS[:19], r"the shape of labels is \[19\], but there are 20 images: use one value per image, \[20\]$"),
-        (np.eye(3)[LABELS], r"the shape of labels is \[20, 3\], but there are 20 images: .* numpy.argmax"),
+        (np.eye(3)[LABELS][:19], r"the shape of labels is \[19, 3\], but there are 20 images: use one value per image"),
+        (np.full((20, 3), 1 / 3), r"the shape of labels is \[20, 3\], but their rows are not one-hot"),
+        (
+            np.eye(14)[LABELS] + (np.arange(14) == 5) * (LABELS == 2)[:, None],
+            rf"{(LABELS == 2).sum()} of 20 images have no label or several in their rows of 14, the first is image "
+            r"\d+ with 2: several labels per image are not supported",
+        ),
+        (
+            np.array(["cat", "dog", "cat|dog", "dog"] * 5),
+            r"data.labels: 'cat\|dog' names 2 classes: an image has one label here",
+        ),
         (np.array(3), r"the shape of labels is \[\], but there are 20 images"),
         (LABELS / 2, "labels are float64: use whole numbers"),
         (LABELS > 1, "labels are bool: use whole numbers"),
@@ -341,3 +351,92 @@ def test_groups_that_make_no_sense_are_refused(save):
         arrays(save(images=GREY, labels=LABELS, groups=np.ones(20)))
     with pytest.raises(ValueError, match=r"the shape of groups is \[3\], but there are 20 images"):
         arrays(save(images=GREY, labels=LABELS, groups=[1, 2, 3]))
+
+
+# ---------------------------------------------------------------------------------------------- formats of others
+
+
+def test_a_column_of_labels_or_one_hot_rows_are_labels(save):
+    plain = arrays(save(images=GREY, labels=LABELS)).images.labels
+    for labels in (
+        LABELS[:, None],
+        np.eye(5)[LABELS],
+        np.eye(5, dtype=np.uint8)[LABELS],
+        np.eye(5, dtype=bool)[LABELS],
+    ):
+        assert torch.equal(arrays(save(images=GREY, labels=labels)).images.labels, plain)
+    split = np.array(["Train", " TEST"] * 10)[:, None]
+    assert len(arrays(save(images=GREY, labels=LABELS[:, None], split=split)).test) == 10
+
+
+def test_names_of_labels_are_compared_as_people_read_them(save):
+    labels = np.array(["caf\u00e9", "cafe\u0301 ", "Dog", "dog", "dog"] * 4)
+    source = arrays(save(images=GREY, labels=labels))
+    assert source.images.class_names == ["caf\u00e9", "dog"]
+    assert source.notes == [
+        "names that differ only in case are one class: 'Dog' = 'dog'; if these are several classes, rename them"
+    ]
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ("train_images", "train_labels", "val_images", "val_labels", "test_images", "test_labels"),  # MedMNIST
+        ("x_train", "y_train", "x_val", "y_val", "x_test", "y_test"),  # Keras
+        ("X_train", "Y_train", "X_valid", "Y_valid", "X_test", "Y_test"),
+    ],
+)
+def test_arrays_of_parts_are_one_set(save, keys):
+    bounds = ((0, 12), (12, 15), (15, 20))
+    named = [part for low, high in bounds for part in (GREY[low:high], LABELS[low:high, None])]
+    source = arrays(save(**dict(zip(keys, named, strict=True))))
+    whole = arrays(save(images=GREY, labels=LABELS))
+    assert source.images.fingerprint == whole.images.fingerprint
+    assert (source.validation.tolist(), source.test.tolist()) == ([12, 13, 14], [15, 16, 17, 18, 19])
+
+
+def test_a_part_without_labels_is_unlabelled(save):
+    source = arrays(save(x_train=GREY[:15], y_train=LABELS[:15].astype(np.uint64), x_test=GREY[15:]))
+    assert source.images.labels.tolist() == [*LABELS[:15].tolist(), *[-1] * 5]
+    assert source.test is None
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ({"x_train": GREY, "y_train": LABELS, "y_test": LABELS}, "has labels of test, but not its images: add them"),
+        ({"x_train": GREY, "y_train": LABELS, "x_test": COLOUR, "y_test": LABELS}, "has images of several shapes or "),
+        ({"x_train": np.array(3), "y_train": LABELS}, "holds x_train, y_train: it must hold images"),
+        ({"x_train": GREY, "y_train": LABELS[:9]}, r"the shape of labels is \[9\], but there are 20 images"),
+        (
+            {"x_train": GREY, "masks": GREY},
+            "holds x_train, masks: it must hold images, .*; or train_images, train_labels",
+        ),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(save, named, message):
+    with pytest.raises(ValueError, match=message):
+        arrays(save(**named))
+
+
+def test_arrays_become_square_as_folders_do(save):
+    pixels = np.full((2, 4, 8), 10, dtype=np.uint8)
+    pixels[:, :, 4:] = 90
+    path = save(pixels)
+    found = {fit: arrays(path, image_size=4, fit=fit) for fit in (None, "stretch", "letterbox", "crop")}
+    rows = {fit: source.images.images[0, 0].tolist() for fit, source in found.items()}
+    row = rows[None][0]
+    assert (row[0], row[3]) == (10, 90)
+    assert rows == {
+        **{None: [row] * 4, "stretch": [row] * 4},
+        **{"letterbox": [[0] * 4, row, row, [0] * 4], "crop": [[10, 10, 90, 90]] * 4},
+    }
+    said = [fit for fit, source in found.items() if any("stretched to a square" in note for note in source.notes)]
+    assert said == [None]
+
+
+def test_a_way_to_become_square_needs_a_size(save):
+    with pytest.raises(ValueError, match=r"data\.fit=crop, but data\.image_size is null: set the side in pixels"):
+        arrays(save(GREY), fit="crop")
+    with pytest.raises(ValueError, match=r"data\.fit=pad: use one of letterbox, crop, stretch"):
+        arrays(save(GREY), fit="pad", image_size=4)

@@ -12,9 +12,10 @@ import torch
 from PIL import Image
 
 from gan_augment.data import image_files
-from gan_augment.data.image_files import FITS, decode, decode_files
+from gan_augment.data.image_files import decode, decode_files
 from gan_augment.data.image_set import hash_images
 from gan_augment.data.marks import png_mark
+from gan_augment.data.source import FITS
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
@@ -382,7 +383,7 @@ def test_changed_content_is_decoded_again(filled, read):
 def test_other_settings_are_decoded_again(filled, tmp_path, monkeypatch, other):
     decoded = counting(monkeypatch, "decode")
     settings = {"image_size": 2, "fit": "stretch", "channels": 3, **other}
-    images, _, _ = decode_files(filled, ["a.png"], white=None, cache=tmp_path / "cache", **settings)
+    images, *_ = decode_files(filled, ["a.png"], white=None, cache=tmp_path / "cache", **settings)
     assert images.shape == (1, settings["channels"], settings["image_size"], settings["image_size"])
     assert decoded == ["a.png"]
 
@@ -437,7 +438,10 @@ def test_a_cache_that_cannot_be_made_is_named(root, tmp_path):
 
 def test_the_cache_says_what_it_holds(filled, tmp_path):
     (files,) = (tmp_path / "cache").glob("*/files.json")
-    assert json.loads(files.read_text()) == {"files": ["a.png", "b.png", "c.png"], "broken": {}, "synthetic": []}
+    found = json.loads(files.read_text())
+    assert found["facts"].pop("size") == ["2x2 pixels"] * 3
+    del found["facts"]
+    assert found == {"files": ["a.png", "b.png", "c.png"], "broken": {}, "synthetic": []}
     assert np.load(files.with_name("images.npy")).shape == (3, 3, 2, 2)
 
 
@@ -461,7 +465,7 @@ def test_files_that_say_that_they_are_synthetic_are_kept_in_mind(root, tmp_path,
     decoded = counting(monkeypatch, "decode")
     for _ in range(2):
         files = ["made.png", "real.png"]
-        images, broken, synthetic = decode_files(root, files, 2, "stretch", 3, None, tmp_path / "cache")
+        images, broken, synthetic, _ = decode_files(root, files, 2, "stretch", 3, None, tmp_path / "cache")
         assert images[torch.arange(2)][:, :, 0, 0].tolist() == [list(BLUE), list(RED)]
         assert (broken, synthetic) == ({}, ["made.png"])
     assert decoded == files

@@ -75,7 +75,8 @@ def test_sub_folders_are_classes(put, read):
 
 def test_what_is_no_image_of_a_class_is_ignored(put, read, root):
     put("cats/a.png", "cats/.b.png", "cats/.git/c.png", ".hidden/d.png", ".e.png")
-    for name in ("README.md", "labels.csv", "cats/Thumbs.db", "cats/desktop.ini", "cats/.DS_Store"):
+    put("__MACOSX/cats/b.png", "cats/__macosx/c.png", "cats/._a.png", "$RECYCLE.BIN/dogs/d.png")
+    for name in ("README.md", "labels.csv", "cats/Thumbs.db", "cats/Desktop.ini", "cats/.DS_Store"):
         (root / name).write_text("no image")
     os.mkfifo(root / "cats" / "pipe")
     assert list(read().names) == ["cats/a.png"]
@@ -114,10 +115,14 @@ def test_a_part_may_be_missing(put, read):
     [
         (
             ["train/cats/a.png", "dev/cats/b.png"],
-            "of its folders train look like parts of a split, the others do not",
+            "dev may be parts of a split: rename dev to validation$",
+        ),
+        (
+            ["train/cats/a.png", "docs/cats/b.png"],
+            "train may be parts of a split, but next to them is docs: leave only train, ",
         ),
         (["test/cats/a.png", "val/cats/b.png"], "there is test and val, but no train"),
-        (["train/cats/a.png", "test/b.png"], r"1 image outside the class folders, for example test/b\.png"),
+        (["train/cats/a.png", "test/cats/a.png", "test/b.png"], r"1 image outside .*, for example test/b\.png"),
         (["train/cats/a.png", "test/readme"], "no class folder in .*test: make one for each class"),
         (["train/cats/a.png", "test/dogs/b.png"], "class 'dogs' of test has no training image"),
     ],
@@ -399,7 +404,9 @@ def test_a_table_may_split(put, read, write):
     ("lines", "message"),
     [
         (["image,class", "a,cat"], r"has the columns \['image', 'class'\]: name them file, label and"),
-        (["file;label", "a;cat"], r"has the columns \['file;label'\]"),
+        (["file/label", "a/cat"], r"has the columns \['file/label'\]: name them file, label and"),
+        (["file,label", "a,cat,dog"], "line 2: more cells than columns: quote a cell that has a delimiter in it"),
+        (["file,label,Label", "a,cat,dog"], "has several columns label: give them different names"),
         ([], r"has the columns \[\]"),
         (["file,label"], "has no row: write one for each image"),
         (["file,label", "a,cat", "b, "], "has 1 problem:\nline 3: no label"),
@@ -419,6 +426,241 @@ def test_a_table_that_leaves_something_open_is_refused(put, read, write, lines, 
     put("a", "b")
     with pytest.raises(ValueError, match=message):
         read(table=write(*lines))
+
+
+CAFE = ("caf\u00e9", "cafe\u0301")  # composed and decomposed
+
+
+def test_names_are_compared_as_people_read_them(put, read, root):
+    put(f"Train/{CAFE[0]}/a.png", f"train /{CAFE[1]}/b.png", " TEST/Dog/c.png", "Train/dog/d.png", "Train/dog/e.png")
+    put(f"Unlabelled/{CAFE[1]}/f.png")
+    source = read()
+    assert source.images.class_names == [CAFE[0], "dog"]
+    assert dict(zip(source.names, source.images.labels.tolist(), strict=True)) == {
+        **{f"Train/{CAFE[0]}/a.png": 0, f"train /{CAFE[1]}/b.png": 0, " TEST/Dog/c.png": 1},
+        **{"Train/dog/d.png": 1, "Train/dog/e.png": 1, f"Unlabelled/{CAFE[1]}/f.png": -1},
+    }
+    assert [source.names[index] for index in source.test.tolist()] == [" TEST/Dog/c.png"]
+    assert source.notes == [
+        "names that differ only in case are one class: 'Dog' = 'dog'; if these are several classes, rename them"
+    ]
+
+
+def test_a_table_is_compared_as_people_read_it(put, read, write):
+    put(f"{CAFE[1]}.png", "B.PNG", "c.png", "d.png")
+    table = write(
+        " File ,LABEL,Split", f"{CAFE[0]}.png,{CAFE[0]},Train ", f"b.png, {CAFE[1]},train", "c.png,x,TEST", "d.png,X,"
+    )
+    with pytest.raises(ValueError, match="has 1 problem:\nline 5: split '': use one of"):
+        read(table=table)
+    table = write(" File ,LABEL", f"{CAFE[0]}.png,{CAFE[0]}", f"b.png, {CAFE[1]}", "c.png,x", "d.png,X")
+    source = read(table=table)
+    assert source.images.class_names == ["X", CAFE[0]]
+    assert sorted(source.names) == ["B.PNG", "c.png", f"{CAFE[1]}.png", "d.png"]
+
+
+@pytest.mark.parametrize(
+    ("folders", "remedy"),
+    [
+        (["training_set/cats", "test_set/cats"], "training_set to train, test_set to test"),
+        (["Train-Images/cats", "validation set/cats"], "Train-Images to train, validation set to validation"),
+        (["train/cats", "vaildation/cats"], "vaildation to validation"),
+        (["seg_train/cats", "seg_test/cats", "docs"], "seg_test to test, seg_train to train"),
+        (["train", "test1"], "test1 to test"),
+        (["cats", "dogs", "unlabeled_images"], "unlabeled_images to unlabelled"),
+        (["train2017/cats", "val2017/cats"], "train2017 to train, val2017 to validation"),
+        (["TrainingData/cats", "testset/cats"], "TrainingData to train, testset to test"),
+        (["train/cats", "Holdout/cats"], "Holdout to test"),
+    ],
+)
+def test_near_misses_of_parts_are_refused_with_the_right_name(put, read, root, folders, remedy):
+    put(*(f"{folder}/a.png" for folder in folders))
+    with pytest.raises(ValueError, match=" may be parts of a split: rename ") as error:
+        read()
+    named = str(error.value).split("rename ")[1].split(", ")
+    assert sorted(named) == sorted(remedy.split(", "))
+    for one in named:  # as the message says
+        old, new = one.split(" to ")
+        (root / old).rename(root / new)
+    if all("/" in folder for folder in folders):
+        assert read().images.class_names == ["cats"]
+
+
+@pytest.mark.parametrize("folders", [("test tube", "train station"), ("valid ticket", "forged"), ("brain", "grain")])
+def test_classes_that_sound_like_parts_are_classes(put, read, folders):
+    put(*(f"{folder}/a.png" for folder in folders), *(f"{folder}/b.png" for folder in folders))
+    assert read().images.class_names == sorted(folders)
+
+
+def test_a_class_that_is_called_like_a_part_is_noted(put, read):
+    put("cats/a.png", "dogs/b.png", "test/c.png")
+    assert read().notes == ["the folder test counts as a class, not as a part of a split"]
+
+
+@pytest.mark.parametrize("part", ["", "train/"])
+def test_a_folder_in_the_way_is_named(put, read, root, part):
+    put(f"{part}dataset/cats/a.png", f"{part}dataset/dogs/b.png", "unlabelled/c.png")
+    with pytest.raises(ValueError, match=f"{part}dataset is a single folder with all images in folders below it") as e:
+        read()
+    if not part:
+        inner = str(e.value).split("set data.root=")[1].split(";")[0]
+        assert read(root=inner).images.class_names == ["cats", "dogs"]
+        assert read(group_by=r"cats|dogs|unlabelled").images.class_names == ["dataset"]  # the user knows the folders
+    else:
+        target = str(e.value).split("move them up into ")[1].split(";")[0]
+        for name in ("cats", "dogs"):
+            (root / part / "dataset" / name).rename(f"{target}/{name}")
+        (root / part / "dataset").rmdir()
+        assert read().images.class_names == ["cats", "dogs"]
+
+
+def test_parts_below_the_classes_are_refused(put, read, root):
+    put("images/train/cats/a.png", "images/val/cats/b.png", "docs/c.png")
+    with pytest.raises(ValueError, match="images has parts of a split in it, such as train: if it holds the data") as e:
+        read()
+    assert read(root=str(e.value).split("set data.root=")[1].split(";")[0]).validation.tolist() == [1]
+
+
+def test_test_images_without_class_folders_count_as_unlabelled(put, read):
+    put("train/cats/a.png", "train/dogs/b.png", "test/c.png", "test/d.png")
+    source = read()
+    assert dict(zip(source.names, source.images.labels.tolist(), strict=True)) == {
+        **{"train/cats/a.png": 0, "train/dogs/b.png": 1, "test/c.png": -1, "test/d.png": -1}
+    }
+    assert source.test is None
+    assert source.notes == ["test has no class folders: its images count as unlabelled, and test nothing"]
+
+
+# ------------------------------------------------------------------------------------------------ tables of others
+
+
+def test_the_columns_that_hold_file_and_label_are_guessed_by_their_names(put, read, write):
+    put(*"ab")
+    with pytest.raises(ValueError, match=r"such as 'data\.columns={file: image_id, label: dx}'$"):
+        read(table=write("lesion_id,image_id,sex,localized,dx", "L1,a,0,1,cat", "L2,b,1,1,dog"))
+    with pytest.raises(
+        ValueError, match=r"such as 'data\.columns={file: \"Image Index\", label: \"Finding Labels\"}'$"
+    ):
+        read(table=write("Finding Labels,Image Index", "cat,a", "dog,b"))
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_the_columns_of_a_table_may_have_other_names(put, read, write, delimiter):
+    put("images/x1.jpg", "images/x2.jpg", "images/x3.jpg")
+    lines = ["image_id,Finding Label,part", "x1,cat,train", "x2,dog,train", "x3,cat,test"]
+    table = write(*(line.replace(",", delimiter) for line in lines))
+    with pytest.raises(ValueError, match=r"has the columns \['image_id', 'Finding Label', 'part'\]") as error:
+        read(table=table)
+    columns = plain_override(str(error.value).split("such as '")[1].removesuffix("'"))
+    assert columns == {"file": "image_id", "label": "Finding Label"}
+    source = read(table=table, columns=columns | {"split": "part"})
+    assert {file: label for file, (label, _) in seen(source).items()} == {
+        "images/x1.jpg": "cat",
+        "images/x2.jpg": "dog",
+        "images/x3.jpg": "cat",
+    }
+    assert source.test.tolist() == [2]
+
+
+def plain_override(text):
+    """Read a setting of the command line as Hydra does."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    (override,) = OverridesParser.create().parse_overrides([text])
+    return override.value()
+
+
+def test_one_hot_columns_are_labels(put, read, write):
+    put(*"abc")
+    table = write("image,cat,dog,age", "a,1.0,0.0,7", "b,0,1,8", "c,1,,9")
+    with pytest.raises(ValueError, match="say which is which") as error:
+        read(table=table)
+    columns = plain_override(str(error.value).split("such as '")[1].removesuffix("'"))
+    assert columns == {"file": "image", "label": ["cat", "dog"]}
+    assert {file: label for file, (label, _) in seen(read(table=table, columns=columns)).items()} == {
+        **{"a": "cat", "b": "dog", "c": "cat"}
+    }
+    both = write("image,cat,dog", "a,1,1", "b,0,0", "c,0.4,0.6")
+    with pytest.raises(ValueError, match="has 3 problems") as error:
+        read(table=both, columns=columns)
+    assert str(error.value).split("\n")[1:] == [
+        "line 2: the labels cat, dog: an image has one label here, and several are not supported",
+        "line 3: no label",
+        "line 4: cat is '0.4': use 0 or 1 in each column of a one-hot label",
+    ]
+
+
+def test_several_labels_in_one_cell_are_refused(put, read, write):
+    put(*"abc")
+    with pytest.raises(
+        ValueError, match=r"'cat\|dog' names 2 classes: an image has one label here, and several are not"
+    ):
+        read(table=write("file,label", "a,cat", "b,dog", "c,cat|dog"))
+    assert read(table=write("file,label", "a,cat", "b,dog|wolf", "c,emu")).images.num_classes == 3
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"file": "a", "class": "b"}, r"data\.columns={.*}: use some of file, label, split, group"),
+        ({"label": "dx"}, r"data\.columns names dx, but data\.table=.* has file, label"),
+        ({"file": ["file", "label"]}, r"data\.columns: file is .*: use one column; only a one-hot label has several"),
+        ("file", r"data\.columns=file: use some of"),
+    ],
+)
+def test_columns_that_are_none_are_refused(put, read, write, columns, message):
+    put("a")
+    with pytest.raises(ValueError, match=message):
+        read(table=write("file,label", "a,cat"), columns=columns)
+    with pytest.raises(ValueError, match=r"data\.columns={'file': 'a'} names the columns of a table: set data\.table"):
+        read(columns={"file": "a"})
+
+
+def test_a_file_that_a_name_leaves_open_is_named(put, read, write):
+    put("x/a.png", "y/a.png", "b.jpg", "b.png")
+    with pytest.raises(ValueError, match="has 2 problems") as error:
+        read(table=write("file,label", "a.png,cat", "b,dog", "x\\A.png,cat"))
+    assert str(error.value).split("\n")[1:] == [
+        "line 2: 'a.png' may be x/a.png or y/a.png: write the whole name",
+        "line 3: 'b' may be b.jpg or b.png: write the whole name",
+    ]
+    assert read(table=write("file,label", "x/a.png,cat", "b.jpg,dog")).names == ["b.jpg", "x/a.png"]
+
+
+def test_labels_of_stylegan_are_read(put, read, root):
+    put("00000/a.png", "00000/b.png", "00001/c.png")
+    table = root / "dataset.json"
+    table.write_text('{"labels": [["00000/a.png", 3], ["00000/b.png", [0, 1]], ["00001/c.png", 3]]}')
+    with pytest.raises(ValueError, match=r"dataset\.json, and not the folders, has the labels") as error:
+        read()
+    source = read(table=str(error.value).split("data.table=")[1].split(",")[0])
+    assert source.images.class_names == ["1", "3"]
+    assert source.images.labels.tolist() == [1, 0, 1]
+    for labels, message in (
+        ("null", "it has no labels"),
+        *((f'[["00000/a.png", {label}]]', "one class is due") for label in ("[1, 1]", "[0.5, 0.5]", "null", "0.5")),
+        ("[" * 5000, "maximum recursion depth"),
+    ):
+        table.write_text(f'{{"labels": {labels}}}')
+        with pytest.raises(ValueError, match=rf"cannot be read as the dataset\.json of StyleGAN in UTF-8: .*{message}"):
+            read(table=str(table))
+
+
+def test_ink_on_transparent_ground_is_not_lost(read, root):
+    for number, name in enumerate(("cats", "dogs")):
+        (root / name).mkdir()
+        drawing = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
+        drawing.putpixel((number, 0), (0, 0, 0, 255))
+        drawing.save(root / name / "a.png")
+    with pytest.raises(ValueError, match="2 files cannot be read") as error:
+        read(image_size=8)
+    assert "cats/a.png (nothing is seen of it on black: set data.background, such as data.background=white)" in str(
+        error.value
+    )
+    white = read(image_size=8, background="white").images.images
+    assert white[:, 0, 0].tolist() == [[0] + [255] * 7, [255, 0] + [255] * 6]
+    with pytest.raises(ValueError, match=r"data\.background=paper: use a colour, such as white or '#ff8000'"):
+        read(background="paper")
 
 
 def test_a_table_that_cannot_be_read_is_named(put, read, write, tmp_path):

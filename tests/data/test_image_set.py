@@ -126,7 +126,7 @@ def test_copies_are_known_by_the_first_of_them():
         ([10, 10, 10], 1.0, []),
         ([10, 8, 5], 2.0, []),  # half of an equal share is 23 / 6
         ([10, 10, 1], 10.0, ["class2"]),
-        ([10, 0, 10], 1.0, ["class1"]),
+        ([10, 0, 10], None, ["class1"]),
     ],
 )
 def test_how_unequal_the_classes_are(counts, ratio, rare):

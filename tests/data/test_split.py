@@ -338,3 +338,40 @@ def test_a_class_with_nothing_but_test_images_is_named():
     own = (source.images.labels == 1).nonzero().squeeze(1).tolist()
     with pytest.raises(ValueError, match=r"^class 'class1' has no training image"):
         draw_split(made_up([20, 20], own), 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("names", "said", "expected"),
+    [
+        (["1_1", "1_2"], [11], "1_1"),  # as Hydra and YAML read 1_1, 1e3, no, 01, null
+        (["1e3", "2e3"], [1000.0], "1e3"),
+        (["no", "yes"], [False], "no"),
+        (["01", "10"], [1], "01"),
+        (["null", "zero"], [None], "null"),
+        (["1_1", "11"], [11], "11"),
+        (["Café", "Bar"], ["cafe\u0301 "], "Café"),
+    ],
+)
+def test_a_class_may_be_named_as_hydra_reads_its_name(names, said, expected):
+    labels = torch.arange(2).repeat_interleave(20)
+    images = ImageSet(torch.arange(40, dtype=torch.uint8).view(-1, 1, 1, 1).repeat(1, 1, 2, 2), labels, names)
+    split = draw(Source(images), SplitSettings(0, "all", rare_classes=said, rare_share=0.5))
+    counts = dict(zip(names, split.labelled.class_counts.tolist(), strict=True))
+    assert counts.pop(expected) < min(counts.values())
+
+
+def test_a_rare_class_that_is_none_is_named():
+    images = ImageSet(torch.zeros(4, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 0, 1, 1]), ["True", "1_1"])
+    for said in (1, [], {}):
+        with pytest.raises(ValueError, match=r"imbalance\.classes names .*: use some of True, 1_1"):
+            draw(Source(images), SplitSettings(0, "all", rare_classes=[said], rare_share=0.5))
+
+
+def test_a_class_of_identical_images_is_said_to_have_few():
+    pixels = torch.arange(40, dtype=torch.uint8)
+    pixels[23:] = 99  # most images of one class came out alike
+    images = ImageSet(pixels.view(-1, 1, 1, 1).repeat(1, 1, 2, 2), torch.arange(2).repeat_interleave(20), ["a", "b"])
+    with pytest.raises(
+        ValueError, match=r"labels=5, but class 'b' has 3 training images \(identical ones count once\); use"
+    ):
+        draw(Source(images), SplitSettings(0, 5))

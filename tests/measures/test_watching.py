@@ -100,8 +100,15 @@ def test_looks_need_a_judge_and_images_to_compare_with(image_set, plan_watch):
         with pytest.raises(ValueError, match=rf"judge\.every=400, but there is no judge\. The generator .*: {reason}"):
             plan_watch(images, images, every=400)
     nothing = image_set().subset(torch.arange(0))
-    with pytest.raises(ValueError, match="but there are no validation images: raise validation_per_class"):
+    with pytest.raises(ValueError, match="every=400, but there are no validation images: set validation_per_class"):
         plan_watch(image_set(), nothing, every=400)
+
+
+def test_a_generator_is_not_chosen_by_images_that_lack_a_class(image_set, plan_watch):
+    two_of_three = image_set().subset(torch.arange(20))
+    assert plan_watch(image_set(), two_of_three, every=400) is not None
+    with pytest.raises(ValueError, match=r"best_by=recall, but there are no validation images of 'class2': set"):
+        plan_watch(image_set(), two_of_three, every=400, best_by="recall")
 
 
 def test_a_judge_that_does_not_look_does_not_count(image_set, cpu, plan_watch):

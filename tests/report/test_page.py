@@ -1,3 +1,4 @@
+import base64
 import csv
 import json
 import re
@@ -665,6 +666,11 @@ def test_equal_test_classes_give_one_accuracy_and_that_is_said(tmp_path, names):
     assert ("rare classes" in facts(page)) == bool(names)
 
 
+def test_classes_are_not_called_equal_if_one_has_no_image(tmp_path):
+    page = write_report([rare_study(tmp_path, test_ratio=None)]).read_text()
+    assert facts(page)["test images"] == "360"
+
+
 def test_records_of_the_first_schema_are_compared_in_accuracy(tmp_path):
     folder = study(tmp_path, planted({"none": 0, "gan": 3}))
     assert list(compare(folder)) == ["gan against none"]
@@ -913,3 +919,18 @@ def test_probabilities_are_told_by_arm(tmp_path):
         one["metrics"]["test"] |= {"nll": 0.5, "brier": 0.25, "ece": 0.05}
     rows = table(write_report([study(tmp_path, records)]).read_text(), "Mean over the test images")
     assert rows[1] == ["none", "0.500", "0.250", "0.050"]
+
+
+def test_the_page_shows_the_images_as_they_were_read_and_no_other_file(tmp_path):
+    folder = study(tmp_path / "study", planted({"none": 0, "gan": 1}))
+    (folder / "images").mkdir()
+    png = b"\x89PNG\r\n\x1a\n"
+    (folder / "images" / "a.png").write_bytes(png + b"one")
+    (folder / "images" / "text.png").write_bytes(b"secret")
+    (tmp_path / "elsewhere.png").write_bytes(png + b"secret")
+    (folder / "images" / "link.png").symlink_to(tmp_path / "elsewhere.png")
+    page = write_report([folder]).read_text()
+    shown = re.findall(r'src="data:image/png;base64,([^"]*)" alt="Some images of each class', page)
+    assert [base64.b64decode(one) for one in shown] == [png + b"one"]
+    (folder / "images" / "a.png").unlink()
+    assert "as they were read" not in write_report([folder]).read_text()

@@ -1,20 +1,27 @@
 """Pictures of images, points and confusion matrices."""
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
+import matplotlib
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 from torchvision.utils import make_grid
 
 from gan_augment.data.image_set import ImageSet, ImageShape
+from gan_augment.data.source import resize
+from gan_augment.records.record import write_whole
 
 NUM_COLUMNS = 8  # also the images per class, unless there is only one class
 MOST_CLASSES = 20
 MOST_POINTS = 2500
 MAP_SIZE = 200  # pixels
+LEAST_SIDE, MOST_SIDE = 48, 96  # pixels, between which a contact sheet shows images
+LONGEST = 40  # letters of a name on a contact sheet
 
 
 def draw_side_by_side(real: ImageSet, synthetic: ImageSet, path: Path) -> None:
@@ -26,6 +33,43 @@ def draw_side_by_side(real: ImageSet, synthetic: ImageSet, path: Path) -> None:
         axes.set_title(title)
         _show(axes, arrange(images, num_rows, pad_value=96), images.shape.height, names)
     figure.savefig(path, dpi=150, metadata={"Software": None})
+
+
+def contact_sheet(images: ImageSet) -> bytes:
+    """Draw some images of each class as a PNG, spread over the class in their order, one row per class with its name.
+
+    Points are a map. Drawn without Matplotlib, which would take as long as a short training.
+    """
+    num_rows = min(images.num_classes, MOST_CLASSES)
+    number, spread = num_shown(images.shape, num_rows), []
+    for label in range(num_rows):
+        members = images.members(label)
+        spread.append(members[torch.linspace(0, len(members) - 1, min(number, len(members))).long()])
+    shown = images.subset(torch.cat(spread))
+    if max(shown.shape.height, shown.shape.width) > MOST_SIDE:
+        pixels = shown.images[torch.arange(len(shown))]
+        shown = ImageSet(resize(pixels, MOST_SIDE, "letterbox"), shown.labels, shown.class_names)
+    grid = arrange(shown, num_rows, pad_value=96).permute(1, 2, 0).numpy()
+    scale = 1 if shown.shape.is_point else max(1, LEAST_SIDE // shown.shape.height)
+    picture = Image.fromarray(grid.repeat(scale, axis=0).repeat(scale, axis=1))
+    if num_rows > 1:
+        font = ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), 12)
+        names = [name if len(name) <= LONGEST else f"{name[:LONGEST]}..." for name in images.class_names[:num_rows]]
+        margin = 8 + max(int(font.getlength(name)) for name in names)
+        picture = ImageOps.expand(picture, (margin, 0, 0, 0), "white")
+        for row, name in enumerate(names):
+            middle = (row + 0.5) * scale * (shown.shape.height + 1)
+            ImageDraw.Draw(picture).text((margin - 4, middle), name, "black", font, anchor="rm")
+    picture.save(stream := BytesIO(), "PNG")
+    return stream.getvalue()
+
+
+def keep_contact_sheet(images: ImageSet, folder: Path) -> None:
+    """Write the contact sheet of a study's images, unless it is there."""
+    sheet = folder / f"{images.fingerprint}.png"
+    if not sheet.exists():
+        folder.mkdir(exist_ok=True)
+        write_whole(contact_sheet(images), sheet)
 
 
 def draw_rows(images: Tensor, num_columns: int, names: Sequence[str], title: str, path: Path) -> None:

@@ -9,10 +9,12 @@ from torch import Tensor
 
 from gan_augment.data.image_set import ImageSet, MappedImages, hash_images
 from gan_augment.data.marks import MEMBER, check_marked
-from gan_augment.data.source import PART_BY_WORD, UNLABELLED, Source, resize, unknown_class_notes
+from gan_augment.data.names import check_one_label, one_spelling, part_of, same_name
+from gan_augment.data.source import FITS, PART_BY_WORD, UNLABELLED, Source, resize, unknown_class_notes
 from gan_augment.settings import check_boolean, check_choice, check_integer
 
 KEYS = ("images", "labels", "split", "groups")  # of an npz
+KINDS = {"images": "images", "x": "images", "labels": "labels", "y": "labels"}  # of an npz with an array for each part
 NPY = b"\x93NUM"  # first bytes of a file with one array
 NPZ = (b"PK\x03\x04", b"PK\x05\x06")  # first bytes of a file with several arrays, or none
 LAYOUTS = ("NHW", "NHWC", "NCHW")
@@ -28,14 +30,17 @@ def arrays(
     value_range: Sequence[float] | None = None,
     image_size: int | None = None,
     allow_synthetic: bool = False,
+    fit: str | None = None,
 ) -> Source:
     """Read images from a NumPy file; `conf/data/arrays.yaml` describes the settings.
 
     Images are `[N, H, W]`, `[N, H, W, C]` or `[N, C, H, W]` with 1 or 3 channels, uint8 or floats of 16, 32 or 64 bits,
-    which become the nearest of 256 levels. Labels `[N]` are whole numbers, -1 for none, or names, empty for none. The
-    split has one word per image: train, validation (or val), test or unlabelled; the label of an unlabelled image is
-    not used. Groups, whole numbers or names, are equal for images that belong together; an empty name is for an image
-    that is alone.
+    which become the nearest of 256 levels. Labels `[N]` are whole numbers, -1 for none, or names, empty for none; or
+    they are one-hot rows `[N, K]`. The split has one word per image: train, validation (or val), test or unlabelled;
+    the label of an unlabelled image is not used. Groups, whole numbers or names, are equal for images that belong
+    together; an empty name is for an image that is alone. Arrays `train_images`, `train_labels`, `val_images`, ..., as
+    in MedMNIST, or `x_train`, `y_train`, `x_test`, ..., as in Keras, are one set with its split; a part without labels
+    is unlabelled.
 
     Returns:
         The images in the file's order, classes in the order of their numbers or names. If no image has a label, all
@@ -48,6 +53,10 @@ def arrays(
     if image_size is not None:  # checked before large files are read
         check_integer("data.image_size", image_size, low=1)
     check_boolean("data.allow_synthetic", allow_synthetic)
+    if fit is not None:
+        check_choice("data.fit", fit, FITS)
+        if image_size is None:
+            raise ValueError(f"data.fit={fit}, but data.image_size is null: set the side in pixels, or data.fit=null")
     found = _load("data.images", images, KEYS)
     if labels is not None:
         if "labels" in found:
@@ -64,13 +73,16 @@ def arrays(
     if not class_names:
         indices, class_names, notes = torch.zeros_like(indices), ["unlabelled"], [*notes, NO_LABELS]
     _check_labelled(parts, indices)
+    height, width = (pixels.shape[layout.index(axis)] for axis in "HW")
+    if image_size is not None and fit is None and height != width:
+        notes = [*notes, f"images of {height}x{width} pixels are stretched to a square: data.fit has other ways"]
     groups = _read_groups(said["groups"]) if "groups" in said else None
     black, white = _find_value_range(pixels, value_range)
     is_as_needed = pixels.dtype == np.uint8 and layout != "NHWC" and image_size is None
     if isinstance(pixels, np.memmap) and pixels.nbytes > LARGE and is_as_needed:
         kept: Tensor | MappedImages = _map(pixels)
     else:
-        kept = _convert(pixels, layout, black, white, image_size)
+        kept = _convert(pixels, layout, black, white, image_size, fit or "stretch")
     images_read = ImageSet(kept, indices, class_names)
     return Source(images_read, parts.get("test"), parts.get("validation"), notes=notes, groups=groups)
 
@@ -99,12 +111,51 @@ def _load(setting: str, path: str, known: Sequence[str]) -> dict[str, np.ndarray
         raise ValueError(f"{setting}={path} cannot be read ({error}): it may be damaged or cut off") from error
     if found is None:
         raise ValueError(f"{setting}={path} is not a NumPy file: save it with numpy.save or numpy.savez")
+    if known == KEYS:
+        found = _join_parts(f"{setting}={path}", found)
     if known[0] not in found or set(found) - {*known, MEMBER}:
         others = f", optionally {', '.join(known[1:])}," if known[1:] else ""
+        parts = "; or train_images, train_labels, ..., or x_train, y_train, ..." if known == KEYS else ""
         raise ValueError(
             f"{setting}={path} holds {', '.join(found) or 'nothing'}: it must hold {known[0]}{others} and nothing else"
+            f"{parts}"
         )
     return found
+
+
+def _join_parts(setting: str, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Join the arrays of parts, such as `val_images` or `x_test`, into one set with a split; leave others as they are.
+
+    Raises:
+        ValueError: If a part does not fit its labels or the others.
+    """
+    parts: dict[str, dict[str, np.ndarray]] = {}
+    for name, values in found.items():
+        first, _, second = same_name(name).partition("_")
+        part, kind = (part_of(first), KINDS.get(second)) if part_of(first) else (part_of(second), KINDS.get(first))
+        if part and kind and values.ndim:
+            parts.setdefault(part, {})[kind] = values
+        elif name != MEMBER:
+            return found
+    if lacking := [part for part, its in parts.items() if "images" not in its]:
+        raise ValueError(f"{setting} has labels of {lacking[0]}, but not its images: add them")
+    if len({(its["images"].shape[1:], its["images"].dtype) for its in parts.values()}) > 1:
+        have = ", ".join(f"{its['images'].dtype} {list(its['images'].shape)} of {part}" for part, its in parts.items())
+        raise ValueError(f"{setting} has images of several shapes or types ({have}): make them alike")
+    if not parts:
+        return found
+    number = {part: len(its["images"]) for part, its in parts.items()}
+    labels = {
+        part: _one_per_image("labels", its["labels"], number[part]) for part, its in parts.items() if "labels" in its
+    }
+    labels = {part: one.astype(np.int64) if one.dtype.kind == "u" else one for part, one in labels.items()}  # for -1
+    unknown = "" if any(one.dtype.kind == "U" for one in labels.values()) else -1
+    return {
+        "images": np.concatenate([its["images"] for its in parts.values()]),
+        "labels": np.concatenate([labels.get(part, np.full(number[part], unknown)) for part in parts]),
+        "split": np.repeat([part if part in labels else UNLABELLED for part in parts], [*number.values()]),
+        **{name: found[name] for name in found if name == MEMBER},
+    }
 
 
 def _find_layout(shape: tuple[int, ...], layout: str | None) -> str:
@@ -126,14 +177,34 @@ def _find_layout(shape: tuple[int, ...], layout: str | None) -> str:
 
 
 def _one_per_image(name: str, values: np.ndarray, num_images: int) -> np.ndarray:
-    """Return the values, bytes decoded to text, if there is one for each image."""
+    """Return the values, bytes decoded to text, if there is one for each image, `[N]`, `[N, 1]` or a one-hot row."""
+    if values.shape == (num_images, 1):
+        values = values[:, 0]
+    if name == "labels" and values.ndim == 2 and len(values) == num_images:
+        values = _from_one_hot(values)
     if values.shape != (num_images,):
-        remedy = "; for one-hot rows, numpy.argmax(labels, axis=1)" if values.ndim == 2 else ""
         raise ValueError(
             f"the shape of {name} is {list(values.shape)}, but there are {num_images} images: "
-            f"use one value per image, [{num_images}]{remedy}"
+            f"use one value per image, [{num_images}]"
         )
     return np.strings.decode(values, "utf-8", "backslashreplace") if values.dtype.kind == "S" else values
+
+
+def _from_one_hot(rows: np.ndarray) -> np.ndarray:
+    """Return the number of the only 1 in each row, `[N]`; raise a ValueError if a row is not one-hot."""
+    if rows.dtype.kind not in "biuf" or not np.isin(rows, (0, 1)).all():
+        raise ValueError(
+            f"the shape of labels is {list(rows.shape)}, but their rows are not one-hot, 0 and a single 1: use one "
+            "value per image"
+        )
+    marked = rows.sum(axis=1)
+    if len(odd := np.flatnonzero(marked != 1)):
+        raise ValueError(
+            f"{len(odd):,} of {len(rows):,} images have no label or several in their rows of {rows.shape[1]}, the "
+            f"first is image {odd[0]} with {marked[odd[0]]:g}: several labels per image are not supported; keep the "
+            "images with one label, or one column as the label"
+        )
+    return rows.argmax(axis=1)
 
 
 def _read_labels(given: np.ndarray, unlabelled: np.ndarray) -> tuple[Tensor, list[str], list[str]]:
@@ -143,7 +214,10 @@ def _read_labels(given: np.ndarray, unlabelled: np.ndarray) -> tuple[Tensor, lis
     """
     if given.dtype.kind not in "iuU":
         raise ValueError(f"labels are {given.dtype}: use whole numbers, such as int64, or names")
-    is_text = given.dtype.kind == "U"
+    is_text, notes = given.dtype.kind == "U", list[str]()
+    if is_text:
+        spelling, notes = one_spelling(given.tolist())
+        given = np.array([spelling[name] for name in given.tolist()])
     if not is_text and (given < -1).any():
         first = int(np.argmax(given < -1))
         raise ValueError(
@@ -157,17 +231,19 @@ def _read_labels(given: np.ndarray, unlabelled: np.ndarray) -> tuple[Tensor, lis
     names = [str(name) for name in class_names]
     if odd := [name for name in names if not name.isprintable()]:
         raise ValueError(f"labels have the name {odd[0]!r}: rename it, it has characters that cannot be shown")
-    return torch.from_numpy(labels), names, unknown_class_notes(unused, names)
+    check_one_label("data.labels", set(names))
+    return torch.from_numpy(labels), names, notes + unknown_class_notes(unused, names)
 
 
 def _read_split(words: np.ndarray) -> dict[str, Tensor]:
     """Return the indices, int64 `[M]`, of the images of each part that occurs."""
     if words.dtype.kind != "U":
         raise ValueError(f"split is {words.dtype}: use the words {', '.join(PART_BY_WORD)}")
-    if unknown := sorted(set(words.tolist()) - set(PART_BY_WORD)):
+    part_by_word = {word: part_of(word) for word in sorted(set(words.tolist()))}
+    if unknown := [word for word, part in part_by_word.items() if part is None]:
         raise ValueError(f"split has the word {unknown[0]!r}: use {', '.join(PART_BY_WORD)}")
-    part_of = np.array([PART_BY_WORD[word] for word in words.tolist()])
-    return {part: torch.from_numpy(np.flatnonzero(part_of == part)) for part in sorted(set(part_of.tolist()))}
+    parts = np.array([part_by_word[word] for word in words.tolist()])
+    return {part: torch.from_numpy(np.flatnonzero(parts == part)) for part in sorted(set(parts.tolist()))}
 
 
 def _read_groups(given: np.ndarray) -> list[str]:
@@ -225,7 +301,7 @@ def _find_value_range(pixels: np.ndarray, value_range: Sequence[float] | None) -
     return black, white
 
 
-def _convert(pixels: np.ndarray, layout: str, black: float, white: float, image_size: int | None) -> Tensor:
+def _convert(pixels: np.ndarray, layout: str, black: float, white: float, image_size: int | None, fit: str) -> Tensor:
     """Turn images of any layout and range into uint8 `[N, C, H, W]`."""
     channels, height, width = (dict(zip(layout, pixels.shape, strict=True)).get(axis, 1) for axis in "CHW")
     converted = torch.empty(len(pixels), channels, image_size or height, image_size or width, dtype=torch.uint8)
@@ -234,7 +310,7 @@ def _convert(pixels: np.ndarray, layout: str, black: float, white: float, image_
             chunk = ((chunk.astype(np.float64) - black) / (white - black) * 255).round()
         chunk = chunk[:, None] if layout == "NHW" else chunk.transpose([layout.index(axis) for axis in "NCHW"])
         levels = torch.from_numpy(np.array(chunk, dtype=np.uint8, order="C"))
-        converted[start : start + len(chunk)] = resize(levels, image_size)
+        converted[start : start + len(chunk)] = resize(levels, image_size, fit)
     return converted
 
 

@@ -23,16 +23,20 @@ import numpy as np
 import PIL
 from filelock import FileLock
 from joblib import cpu_count
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
 from gan_augment.data.image_set import HASH_BYTES, MappedImages, hash_image
 from gan_augment.data.marks import read_mark
+from gan_augment.data.source import FLAT
 from gan_augment.progress import Meter
 from gan_augment.records.record import digest, write_json
 
-VERSION = 2  # raised by hand when decoding changes
+VERSION = 4  # raised by hand when decoding changes
 DEEP_WHITE = 65535  # the default white of a 16-bit file
-FITS = ("letterbox", "crop", "stretch")
+# What is noted of each file, in words; the last three are empty unless it is so.
+FACTS = ("size", "shape", "colours", "format", "synthetic", "frames", "blank")
+ONE_PICTURE = ("MPO", "PSD")  # formats whose further frames are previews or layers of the first one
+SEEN, LOST = 64, 16  # levels, of 255, by which transparency varies in a drawing, and colours where nothing is seen
 # Problems of the machine and not of a file: the cache must not depend on them.
 OF_THE_MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE)
 IN_FLIGHT = 64  # files that wait for a thread or to be written
@@ -41,14 +45,16 @@ Result = TypeVar("Result")
 Shape = tuple[int, ...]
 
 
-def decode(path: Path, image_size: int, fit: str, channels: int, white: int | None = None) -> tuple[np.ndarray, bool]:
-    """Read the first frame of an image file, turned upright, with black behind transparent pixels.
+def decode(
+    path: Path, image_size: int, fit: str, channels: int, white: int | None = None, background: str = "black"
+) -> tuple[np.ndarray, dict[str, str]]:
+    """Read the first frame of an image file, turned upright, with a colour behind transparent pixels.
 
     The file may be of any type that Pillow reads by itself; its extension does not matter. Pillow may warn. Resizing is
     antialiased, and 16 bits become 8 as round(255 value / white). `conf/data/image_folder.yaml` describes the settings.
 
     Returns:
-        uint8 `[C, H, W]`, and whether the file is marked as synthetic.
+        uint8 `[C, H, W]`, and the `FACTS` of the file.
 
     Raises:
         ValueError: If the file is empty, or its pixels have no known range, are too many, or need another program.
@@ -62,12 +68,37 @@ def decode(path: Path, image_size: int, fit: str, channels: int, white: int | No
         most = Image.MAX_IMAGE_PIXELS
         if most is not None and image.width * image.height > most:
             raise ValueError(f"{image.width}x{image.height} pixels, more than {most}: save it smaller")
+        is_deep = image.mode in ("RGB", "RGBA", "LA") and any(";16" in str(tile) for tile in image.tile)
         image.load()  # before reading the mark: a PNG may have texts after its pixels
+        if is_deep:
+            _check_deep(image, white)
+        size, mode, kind = f"{image.width}x{image.height} pixels", image.mode, str(image.format)
         is_synthetic = read_mark(image) is not None
-        picture = _to_rgb(_to_8_bit(_upright(image), white))
+        picture = _to_rgb(_to_8_bit(_upright(image), white), background)
+        frames, blank = kind not in ONE_PICTURE and _has_frames(image), _span(picture) < FLAT
     picture = _resize(picture if channels == 3 else picture.convert("L"), image_size, fit)
     pixels = np.asarray(picture).reshape(image_size, image_size, channels).transpose(2, 0, 1)
-    return np.ascontiguousarray(pixels), is_synthetic
+    shape = f"{'wide' * (image.width > image.height) or 'tall' * (image.width < image.height) or 'square'} format"
+    facts = (size, shape, f"mode {mode}", kind, "yes" * is_synthetic, "yes" * frames, "yes" * blank)
+    return np.ascontiguousarray(pixels), dict(zip(FACTS, facts, strict=True))
+
+
+def _check_deep(image: Image.Image, white: int | None) -> None:
+    """Refuse 16 bits in colour that come out dark: Pillow reads the upper 8 of them."""
+    if white not in (None, DEEP_WHITE):
+        raise ValueError(
+            "16 bits in colour, where data.white does not apply: save them in the full range, or as 8 bits"
+        )
+    if 0 < (high := int(np.asarray(image.convert("RGB")).max())) <= 255 // 16:
+        raise ValueError(f"16 bits in colour, but none above {high} of 255: save them in the full range, or as 8 bits")
+
+
+def _has_frames(image: Image.Image) -> bool:
+    """Whether an animation or a document has more frames or pages than the one that is read."""
+    try:
+        return bool(getattr(image, "is_animated", False))
+    except Exception:  # the next frame is broken, the first one is read
+        return True
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -91,11 +122,20 @@ def _to_8_bit(image: Image.Image, white: int | None) -> Image.Image:
     return Image.fromarray(((255 * pixels + most // 2) // most).astype(np.uint8))
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image)
-    return image.convert("RGB")
+def _to_rgb(image: Image.Image, background: str) -> Image.Image:
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    image = image.convert("RGBA")
+    behind = Image.new("RGBA", image.size, ImageColor.getrgb(background)[:3])
+    picture = Image.alpha_composite(behind, image).convert("RGB")
+    if _span(image.getchannel("A")) >= SEEN and _span(picture) < LOST:
+        raise ValueError(f"nothing is seen of it on {background}: set data.background, such as data.background=white")
+    return picture
+
+
+def _span(image: Image.Image) -> int:
+    """Return how many levels the channels of an 8-bit image span at most."""
+    return int(np.ptp(np.reshape(image.getextrema(), (-1, 2)), axis=1).max())
 
 
 def _resize(image: Image.Image, side: int, fit: str) -> Image.Image:
@@ -111,19 +151,26 @@ def _resize(image: Image.Image, side: int, fit: str) -> Image.Image:
 
 
 def decode_files(
-    root: Path, files: list[str], image_size: int, fit: str, channels: int, white: int | None, cache: Path
-) -> tuple[MappedImages, dict[str, str], list[str]]:
+    root: Path,
+    files: list[str],
+    image_size: int,
+    fit: str,
+    channels: int,
+    white: int | None,
+    cache: Path,
+    background: str = "black",
+) -> tuple[MappedImages, dict[str, str], list[str], dict[str, list[str]]]:
     """Read many image files, given relative to `root`, as `decode` does, or from the cache if it has them.
 
     Returns:
-        The images that can be read, in the order of their files; the reason for each file that cannot be read; and the
-        files that are marked as synthetic.
+        The images that can be read, in the order of their files; the reason for each file that cannot be read; the
+        files that are marked as synthetic; and by name each of the `FACTS` of the images.
 
     Raises:
         ValueError: If the cache cannot be written.
     """
     # Two versions of Pillow, or of its libraries, may read the same file as different pixels.
-    settings = [VERSION, PIL.__version__, image_size, fit, channels, white]
+    settings = [VERSION, PIL.__version__, image_size, fit, channels, white, background]
     listing = cache / "listings" / f"{digest([str(root), settings, [_stat(root, file) for file in files]])}.json"
     try:
         cache.mkdir(parents=True, exist_ok=True)
@@ -135,6 +182,7 @@ def decode_files(
             with FileLock(cache / f"{key}.lock"):
                 if not (cache / key).exists():  # the same bytes may have been decoded elsewhere or earlier
                     read = partial(decode, image_size=image_size, fit=fit, channels=channels, white=white)
+                    read = partial(read, background=background)
                     _fill(cache / key, read, (channels, image_size, image_size), root, files)
             if all(content is not None for _, content in contents):  # a file that failed may be readable next time
                 write_json({"content": key}, listing)
@@ -143,7 +191,8 @@ def decode_files(
     except OSError as error:
         reason = error.strerror or error
         raise ValueError(f"data.cache={cache}: {reason}: make room there, or name another folder") from error
-    return MappedImages(cache / key / "images.npy", np.arange(len(hashes)), hashes), found["broken"], found["synthetic"]
+    images = MappedImages(cache / key / "images.npy", np.arange(len(hashes)), hashes)
+    return images, found["broken"], found["synthetic"], found["facts"]
 
 
 def _stat(root: Path, file: str) -> tuple[str | int, ...]:
@@ -163,14 +212,14 @@ def _hash_file(path: Path) -> str | None:
 
 
 def _fill(
-    folder: Path, read: Callable[[Path], tuple[np.ndarray, bool]], shape: Shape, root: Path, files: list[str]
+    folder: Path, read: Callable[[Path], tuple[np.ndarray, dict[str, str]]], shape: Shape, root: Path, files: list[str]
 ) -> None:
     """Decode files into a folder of the cache, which appears only when it is complete."""
 
-    def read_or_reason(path: Path) -> tuple[np.ndarray, bytes, bool] | str:
+    def read_or_reason(path: Path) -> tuple[np.ndarray, bytes, dict[str, str]] | str:
         try:
-            pixels, is_synthetic = read(path)
-            return pixels, hash_image(pixels), is_synthetic
+            pixels, facts = read(path)
+            return pixels, hash_image(pixels), facts
         except Exception as error:  # a broken file can break a decoder in any way
             if isinstance(error, MemoryError) or getattr(error, "errno", None) in OF_THE_MACHINE:
                 raise ValueError(f"{path} could not be read now: {_reason(error)}: try again") from error
@@ -179,7 +228,7 @@ def _fill(
     unfinished = folder.with_suffix(".partial")
     shutil.rmtree(unfinished, ignore_errors=True)  # of a killed process
     unfinished.mkdir()
-    good: dict[str, tuple[bytes, bool]] = {}  # hash, and whether the file is marked as synthetic
+    good: dict[str, tuple[bytes, dict[str, str]]] = {}  # hash and facts
     broken: dict[str, str] = {}
     try:
         # Warning filters are shared by all threads, so they are set once, outside the threads.
@@ -190,15 +239,17 @@ def _fill(
                 if isinstance(result, str):
                     broken[file] = result
                 else:
-                    pixels, hashed, is_synthetic = result
+                    pixels, hashed, facts = result
                     out.write(pixels.data)
-                    good[file] = hashed, is_synthetic
+                    good[file] = hashed, facts
             out.seek(0)
             _write_header(out, (len(good), *shape))
         hashes = b"".join(one for one, _ in good.values())
         np.save(unfinished / "hashes.npy", np.frombuffer(hashes, np.uint8).reshape(-1, HASH_BYTES))
-        synthetic = [file for file, (_, is_marked) in good.items() if is_marked]
-        write_json({"files": [*good], "broken": broken, "synthetic": synthetic}, unfinished / "files.json")
+        synthetic = [file for file, (_, facts) in good.items() if facts["synthetic"]]
+        about = {name: [facts[name] for _, facts in good.values()] for name in FACTS}
+        content = {"files": [*good], "broken": broken, "synthetic": synthetic, "facts": about}
+        write_json(content, unfinished / "files.json")
     except (OSError, ValueError):
         shutil.rmtree(unfinished, ignore_errors=True)  # it may be filling the disk
         raise

@@ -1,23 +1,24 @@
 """A source of the user's own image files, which finds each file's class and part."""
 
-import csv
-import os
-from collections.abc import Collection, Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
-from PIL import Image
+from PIL import ImageColor
 
 from gan_augment.data.groups import check_grouped, group_files, looks_grouped
-from gan_augment.data.image_files import DEEP_WHITE, FITS, decode_files
+from gan_augment.data.image_files import DEEP_WHITE, decode_files
 from gan_augment.data.image_set import ImageSet
+from gan_augment.data.image_table import read_table
+from gan_augment.data.listing import count, is_image, list_files, refuse_outside, shown
 from gan_augment.data.marks import check_marked
-from gan_augment.data.source import PART_BY_WORD, UNLABELLED, Place, Source, abridged, unknown_class_notes
+from gan_augment.data.names import like_part, one_spelling, part_of
+from gan_augment.data.source import FITS, PART_BY_WORD, UNLABELLED, Place, Source, abridged, unknown_class_notes
 from gan_augment.settings import check_boolean, check_choice, check_integer
 
-NOT_IMAGES = ("Thumbs.db", "desktop.ini")  # left by file managers; hidden files are skipped too
 IN_MEMORY = 256 * 2**20  # images of up to this many bytes are kept in memory
-MOST_LINES = 20  # problems of a table listed in an error
 
 
 def image_folder(
@@ -32,13 +33,16 @@ def image_folder(
     follow_links: bool,
     allow_synthetic: bool,
     cache: str,
+    columns: Mapping[str, Any] | None = None,
+    background: str | None = None,
 ) -> Source:
     """Read a folder of labelled images; `conf/data/image_folder.yaml` describes the settings.
 
     Without a table the folder's sub-folders are the classes, each searched at any depth; or they are `train`,
     `validation` (or `val`) and `test`, with the classes as sub-folders. In both cases a folder `unlabelled` may hold
-    images without labels, at any depth. In a table the column `split` has the same words, and the label of an
-    unlabelled image may be empty and is not used; the column `group` names the images that belong together.
+    images without labels, at any depth; a part without class folders, other than `train`, counts as such. In a table
+    the column `split` has the same words, and the label of an unlabelled image may be empty and is not used; the column
+    `group` names the images that belong together. Names that differ only in case are the same.
 
     Returns:
         The images in the order of their file names, classes in the order of their names; an unlabelled image has the
@@ -53,6 +57,11 @@ def image_folder(
     check_choice("data.channels", str(channels), ("1", "3"))
     if white is not None:
         check_integer("data.white", white, low=1, high=DEEP_WHITE)
+    if background is not None:
+        try:
+            ImageColor.getrgb(str(background))
+        except ValueError as error:
+            raise ValueError(f"data.background={background}: use a colour, such as white or '#ff8000'") from error
     check_boolean("data.skip_broken", skip_broken)
     check_boolean("data.follow_links", follow_links)
     check_boolean("data.allow_synthetic", allow_synthetic)
@@ -60,11 +69,17 @@ def image_folder(
     if not folder.is_dir():
         raise ValueError(f"data.root={root}: {'this is a file' if folder.exists() else 'not found'}: name a folder")
 
-    if table is None:
-        (places, expected), group_of = _read_folders(folder, follow_links), None
-    else:
-        places, group_of = _read_table(folder, table, follow_links)
+    group_of, notes = None, list[str]()
+    if table is not None:
+        places, group_of = read_table(folder, table, columns, follow_links)
         expected = set(places.values())
+    elif columns is not None:
+        raise ValueError(f"data.columns={columns} names the columns of a table: set data.table, or data.columns=null")
+    else:
+        places, expected, notes = _read_folders(folder, follow_links, has_groups=group_by is not None)
+    spelling, several = one_spelling(name for _, name in (*places.values(), *expected))
+    places = {file: (part, spelling[name]) for file, (part, name) in places.items()}
+    expected = {(part, spelling[name]) for part, name in expected}
     _check_classes(places, expected)
     if group_by is not None:
         if not isinstance(group_by, str):
@@ -74,15 +89,19 @@ def image_folder(
         groups = group_files(group_by, places, in_folders=table is None)
         check_grouped(group_by, groups, places)
         group_of = dict(zip(places, groups, strict=True))
-    images, broken, synthetic = decode_files(folder, sorted(places), image_size, fit, channels, white, store)
-    notes, reasons = [], [f"{_shown(file)} ({reason})" for file, reason in broken.items()]
+    colour = str(background or "black")
+    images, broken, synthetic, facts = decode_files(
+        folder, sorted(places), image_size, fit, channels, white, store, colour
+    )
+    notes += several
+    reasons = [f"{shown(file)} ({reason})" for file, reason in broken.items()]
     if broken and not skip_broken:
-        head = f"{_count(broken, 'file')} cannot be read; set data.skip_broken=true to go on without:"
+        head = f"{count(broken, 'file')} cannot be read; set data.skip_broken=true to go on without:"
         raise ValueError("\n".join([head, *reasons]))
     if broken:
         verb = "was" if len(broken) == 1 else "were"
-        notes.append(f"{_count(broken, 'file')} could not be read and {verb} left out: {abridged(reasons)}")
-    example = _shown(synthetic[0]) if synthetic else ""
+        notes.append(f"{count(broken, 'file')} could not be read and {verb} left out: {abridged(reasons)}")
+    example = shown(synthetic[0]) if synthetic else ""
     notes += check_marked(f"data.root={root}", len(synthetic), len(images), example, allow_synthetic)
     places = {file: places[file] for file in sorted(places) if file not in broken}
     _check_classes(places, expected)
@@ -101,6 +120,7 @@ def image_folder(
         _indices(places, "validation"),
         names=list(places),
         notes=notes,
+        facts=facts,
         groups=None if group_of is None else [group_of[file] for file in places],
     )
 
@@ -110,114 +130,96 @@ def _indices(places: Mapping[str, Place], part: str) -> torch.Tensor | None:
     return torch.tensor(indices) if indices else None
 
 
-def _read_folders(root: Path, follow_links: bool) -> tuple[dict[str, Place], set[Place]]:
-    """Return the place of each image file below a folder, and all places that have a folder."""
-    files, folders = _list(root, follow_links)
+def _read_folders(root: Path, follow_links: bool, has_groups: bool) -> tuple[dict[str, Place], set[Place], list[str]]:
+    """Return the place of each image file below a folder, all places that have a folder, and notes for the reader."""
+    files, folders, outside = list_files(root, follow_links)
+    refuse_outside(outside, root)
+    if "dataset.json" in files and _is_of_stylegan(root / "dataset.json"):
+        raise ValueError(
+            f"data.root={root}: dataset.json, and not the folders, has the labels: set "
+            f"data.table={root / 'dataset.json'}, or move it away if the folders are the classes"
+        )
     top = [name for name in folders if "/" not in name]
     nested = {name.split("/")[0] for name in folders if "/" in name}  # top folders with folders of their own
-    without = [name for name in top if PART_BY_WORD.get(name.lower()) == UNLABELLED]
+    without = [name for name in top if part_of(name) == UNLABELLED]
     labelled = [name for name in top if name not in without]
-    words = [name for name in labelled if name.lower() in PART_BY_WORD]
+    words = [name for name in labelled if part_of(name)]
     are_parts = bool(words) and words == labelled
-    if words and not are_parts and nested.intersection(words):
-        raise ValueError(
-            f"data.root={root}: of its folders {', '.join(words)} look like parts of a split, the others do not: "
-            f"leave only {', '.join(PART_BY_WORD)} there, or only classes"
-        )
-    if are_parts and "train" not in [PART_BY_WORD[name.lower()] for name in words]:
+    _check_parts(root, labelled, words, folders)
+    if are_parts and "train" not in map(part_of, words):
         raise ValueError(f"data.root={root}: there is {' and '.join(top)}, but no train: add it")
+    notes = [f"the folder {name} counts as a class, not as a part of a split" for name in words if not are_parts]
+    flat = [name for name in words if are_parts and name not in nested and part_of(name) != "train"]
+    if flat := [name for name in flat if any(file.startswith(f"{name}/") and is_image(file) for file in files)]:
+        notes.append(f"{' and '.join(flat)} has no class folders: its images count as unlabelled, and test nothing")
 
     def place(first: str = "", second: str = "", *deeper: str) -> Place | None:
         """Return the place of what is in these folders, None above the class folders."""
-        if first in without:
+        if first in (*without, *flat):
             return UNLABELLED, second
         if are_parts:
-            return (PART_BY_WORD[first.lower()], second) if second else None
+            return (part_of(first) or "", second) if second else None
         return ("", first) if first else None
 
     places = {name: place(*name.split("/")[:-1]) for name in files}
-    extensions = {extension for extension, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    stray = [name for name, where in places.items() if where is None and Path(name).suffix.lower() in extensions]
-    if stray:
+    if stray := [name for name, where in places.items() if where is None and is_image(name)]:
         raise ValueError(
-            f"data.root={root}: {_count(stray, 'image')} outside the class folders, for example {_shown(stray[0])}: "
+            f"data.root={root}: {count(stray, 'image')} outside the class folders, for example {shown(stray[0])}: "
             "move them into the folders of their classes, or write a table (data.table)"
         )
-    bare = [root / name for name in words if are_parts and name not in nested]
+    bare = [root / name for name in words if are_parts and name not in (*nested, *flat)]
     if bare or not labelled:
         raise ValueError(f"data.root={root}: no class folder in {bare[0] if bare else root}: make one for each class")
-    expected = {where for name in folders if (where := place(*name.split("/"))) is not None}
-    return {name: where for name, where in places.items() if where is not None}, expected
+    known = {name: where for name, where in places.items() if where is not None}
+    if not has_groups:
+        _check_wrapper(root, [f"{name}/" for name in words if name not in flat] if are_parts else [""], known, folders)
+    return known, {where for name in folders if (where := place(*name.split("/"))) is not None}, notes
 
 
-def _list(root: Path, follow_links: bool) -> tuple[list[str], list[str]]:
-    """List files and folders below a folder, relative to it and sorted, without those that are hidden."""
-    files: list[str] = []
-    folders: list[str] = []
-    outside: list[str] = []
-
-    def visit(folder: str, prefix: str, above: tuple[str, ...]) -> None:
-        with os.scandir(folder) as entries:
-            visible = [one for one in entries if not one.name.startswith(".") and one.name not in NOT_IMAGES]
-        for entry in visible:
-            name = prefix + entry.name
-            if entry.is_symlink() and not follow_links and _leads_out(entry.path, root):
-                outside.append(name)
-            elif os.path.isdir(entry.path):
-                real = os.path.realpath(entry.path)
-                if real not in above:  # otherwise a link leads in circles
-                    folders.append(name)
-                    visit(entry.path, f"{name}/", (*above, real))
-            elif os.path.isfile(entry.path) or not os.path.exists(entry.path):  # a link to nowhere is a broken image
-                files.append(name)
-
-    visit(str(root), "", (str(root),))
-    _refuse(outside, root)
-    return sorted(files), sorted(folders)
-
-
-def _read_table(root: Path, table: str, follow_links: bool) -> tuple[dict[str, Place], dict[str, str] | None]:
-    """Return the place of each image file in a table, and its group; None without such a column."""
-    try:
-        with Path(str(table)).expanduser().open(newline="", encoding="utf-8-sig") as text:
-            reader = csv.DictReader(text, restval="")
-            columns = list(reader.fieldnames or [])
-            rows = [(reader.line_num, row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"data.table={table} cannot be read as CSV in UTF-8: {error}") from error
-    if not {"file", "label"} <= set(columns):
+def _check_parts(root: Path, labelled: Sequence[str], words: Sequence[str], folders: Sequence[str]) -> None:
+    """Raise if folders seem to be parts of a split, but have other names, others next to them, or are too deep."""
+    inside: dict[str, set[str | None]] = {}
+    for first, _, second in (name.partition("/") for name in folders if name.count("/") == 1):
+        inside.setdefault(first, set()).add(part_of(second))
+    nested = inside.keys()
+    like = {name: part for name in labelled if (part := like_part(name, bool(nested & {*words})))}
+    others = [name for name in labelled if name not in (*words, *like)]
+    if like and (not others or UNLABELLED in like.values() or nested & {*words, *like}):
+        remedy = ", ".join(f"{shown(name)} to {part}" for name, part in like.items())
+        raise ValueError(f"data.root={root}: {' and '.join(map(shown, like))} may be parts of a split: rename {remedy}")
+    if others and nested & {*words}:
         raise ValueError(
-            f"data.table={table} has the columns {columns}: name them file, label and optionally split and group"
+            f"data.root={root}: {' and '.join(words)} may be parts of a split, but next to them is {abridged(others)}: "
+            f"leave only {', '.join(PART_BY_WORD)} there, or only classes"
         )
-    if not rows:
-        raise ValueError(f"data.table={table} has no row: write one for each image")
+    if deep := [name for name in others if "train" in inside.get(name, ()) and {"test", "validation"} & inside[name]]:
+        raise ValueError(
+            f"data.root={root}: {deep[0]} has parts of a split in it, such as train: if it holds the data set, set "
+            f"data.root={root / deep[0]}; if it is a class, put it into train, test and so on"
+        )
 
-    lines: dict[str, int] = {}
-    places: dict[str, Place] = {}
-    groups: dict[str, str] = {}
-    outside: list[str] = []
-    problems: list[str] = []
-    for line, row in rows:
-        path, label, part = os.path.join(root, row["file"]), row["label"].strip(), row.get("split", "").strip().lower()
-        file = os.path.relpath(path, root)
-        if not os.path.isfile(path):
-            problems.append(f"line {line}: no file {_shown(row['file'])!r} in {root}")
-        elif file in lines:
-            problems.append(f"line {line}: {_shown(file)} is in line {lines[file]} too")
-        elif not label and PART_BY_WORD.get(part) != UNLABELLED:
-            problems.append(f"line {line}: no label")
-        elif "split" in columns and part not in PART_BY_WORD:
-            problems.append(f"line {line}: split {part!r}: use one of {', '.join(PART_BY_WORD)}")
-        elif not follow_links and _leads_out(path, root):
-            outside.append(file)
-        lines.setdefault(file, line)
-        places[file], groups[file] = (PART_BY_WORD.get(part, ""), label), row.get("group", "").strip()
-    if problems:
-        more = [f"and {len(problems) - MOST_LINES} more"] if len(problems) > MOST_LINES else []
-        head = f"data.table={table} has {_count(problems, 'problem')}:"
-        raise ValueError("\n".join([head, *problems[:MOST_LINES], *more]))
-    _refuse(outside, root)
-    return places, groups if "group" in columns else None
+
+def _check_wrapper(root: Path, parts: Sequence[str], places: Mapping[str, Place], folders: Sequence[str]) -> None:
+    """Raise if the only folder of the root, or of one of its parts, seems to hold the classes instead of being one."""
+    for part in parts:
+        inside = {part + name.removeprefix(part).split("/")[0] for name in folders if name.startswith(part)}
+        wrapper, *others = sorted(name for name in inside if part_of(name) != UNLABELLED)
+        below = {name.rpartition("/")[0] for name in places if name.startswith(f"{wrapper}/")}
+        if not others and below and wrapper not in below:
+            remedy = f"move them up into {root / part}" if part else f"set data.root={root / wrapper}"
+            raise ValueError(
+                f"data.root={root}: {wrapper} is a single folder with all images in folders below it: if these are the "
+                f"classes, {remedy}; if all images are of one class, move them up into {wrapper}"
+            )
+
+
+def _is_of_stylegan(file: Path) -> bool:
+    """Whether a file has the form in which StyleGAN keeps its labels."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and isinstance(content.get("labels"), list)
 
 
 def _check_classes(places: Mapping[str, Place], expected: set[Place]) -> None:
@@ -240,23 +242,3 @@ def _check_classes(places: Mapping[str, Place], expected: set[Place]) -> None:
     ]
     if problems:
         raise ValueError("\n".join(problems))
-
-
-def _refuse(outside: Collection[str], root: Path) -> None:
-    if outside:
-        names = ", ".join(_shown(name) for name in sorted(outside))
-        remedy = "set data.follow_links=true to allow this, or copy the files"
-        raise ValueError(f"{_count(outside, 'path')} outside of {root}: {names}: {remedy}")
-
-
-def _leads_out(path: str, root: Path) -> bool:
-    return not Path(os.path.realpath(path)).is_relative_to(root)
-
-
-def _count(things: Collection[str], noun: str) -> str:
-    return f"{len(things):,} {noun}{'' if len(things) == 1 else 's'}"
-
-
-def _shown(name: str) -> str:
-    """Return a name that fits one line and can be written as UTF-8."""
-    return name if name.isprintable() else repr(name)

@@ -173,9 +173,14 @@ class ImageSet:
 
 
 def imbalance_ratio(images: ImageSet) -> float | None:
-    """Return the size of the largest class over that of the smallest non-empty one, at least 1; None without images."""
-    counts = images.class_counts[images.class_counts > 0]
-    return float(counts.max() / counts.min()) if len(counts) else None
+    """Return the size of the largest class over that of the smallest one, at least 1; None if a class has no image."""
+    counts = images.class_counts
+    return float(counts.max() / counts.min()) if counts.all() else None
+
+
+def absent_classes(images: ImageSet) -> list[str]:
+    """Name the classes that have no image."""
+    return [name for name, count in zip(images.class_names, images.class_counts.tolist(), strict=True) if not count]
 
 
 def rare_classes(images: ImageSet) -> list[str]:

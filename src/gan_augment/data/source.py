@@ -1,14 +1,15 @@
 """Sources of images: an image set with its own test and validation images."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
+from torchvision.transforms.functional import center_crop
 
 from gan_augment.data.image_set import ImageSet
 from gan_augment.settings import check_integer
@@ -21,6 +22,9 @@ PART_BY_WORD = {
     **{"validation": "validation", "val": "validation", "valid": "validation"},
     **{"unlabelled": UNLABELLED, "unlabeled": UNLABELLED},
 }
+
+FLAT = 4  # levels, of 255, between the darkest and the brightest pixel of an image in which nothing can be seen
+FITS = ("letterbox", "crop", "stretch")  # ways to make an image square: black bars, the middle, another shape
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +45,7 @@ class Source:
         names: The user's name of each image, such as its file; None if they have no names.
         notes: Notes for the reader of a result on these images, one sentence each.
         modes: The density that they were drawn from, if it is known.
+        facts: Facts of the images' files by their name, such as `size`, each a word per image; empty without files.
         copies: Names of identical images, one group each; found when the source is loaded.
         groups: The group of each image, such as its patient, empty for an image that is alone; None without groups.
     """
@@ -52,6 +57,7 @@ class Source:
     notes: Sequence[str] = ()
     modes: Modes | None = None
     copies: Sequence[Sequence[str]] = ()
+    facts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     groups: Sequence[str] | None = None
 
     @cached_property
@@ -108,8 +114,8 @@ def unknown_class_notes(found: Iterable[str], class_names: Collection[str]) -> l
     ]
 
 
-def resize(images: Tensor, image_size: int | None) -> Tensor:
-    """Resize uint8 images `[N, C, H, W]` to a square, antialiased; None leaves them as they are.
+def resize(images: Tensor, image_size: int | None, fit: str = "stretch") -> Tensor:
+    """Resize uint8 images `[N, C, H, W]` to a square in one of `FITS`, antialiased; None leaves them as they are.
 
     Raises:
         ValueError: If the size is not at least 1.
@@ -117,8 +123,13 @@ def resize(images: Tensor, image_size: int | None) -> Tensor:
     if image_size is None:
         return images
     check_integer("data.image_size", image_size, low=1)
+    size, long = [image_size, image_size], max(images.shape[2:])
+    if fit == "letterbox":
+        size = [max(1, round(image_size * side / long)) for side in images.shape[2:]]
+    elif fit == "crop":
+        images = center_crop(images, [min(images.shape[2:])])
     resized = []
     for chunk in images.split(4096):
-        chunk = interpolate(chunk.float(), size=(image_size, image_size), mode="bilinear", antialias=True)
-        resized.append(chunk.round().clamp(0, 255).to(torch.uint8))
+        chunk = interpolate(chunk.float(), size=size, mode="bilinear", antialias=True)
+        resized.append(center_crop(chunk.round().clamp(0, 255).to(torch.uint8), [image_size]))  # adds black bars
     return torch.cat(resized)

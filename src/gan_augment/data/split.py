@@ -17,7 +17,7 @@ but fewer labels still lie within more. Images without a label join the pool, un
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 
@@ -27,7 +27,8 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train
 from torch import Tensor
 
 from gan_augment.data.groups import draw_groups
-from gan_augment.data.image_set import ImageSet
+from gan_augment.data.image_set import ImageSet, absent_classes
+from gan_augment.data.names import find_class
 from gan_augment.data.source import Source, abridged
 from gan_augment.randomness import Stream
 from gan_augment.settings import check_integer, check_number
@@ -103,8 +104,10 @@ class SplitSettings:
             return None
         return share if 0 < share <= 1 else None
 
-    def num_labelled(self, name: str, num_images: int) -> int:
+    def num_labelled(self, name: str, num_images: int, remark: str = "") -> int:
         """Return how many of the training images of a class are labelled, before it is made rare.
+
+        An error adds the remark to the number of images.
 
         Raises:
             ValueError: If there are fewer images than the budget needs.
@@ -113,25 +116,27 @@ class SplitSettings:
             return max(1, round(self.share * num_images))
         number = num_images if self.labels == "all" else int(self.labels)
         if number > num_images:
-            have = f"class {name!r} has {num_images} training images; use at most {num_images}, or all"
+            have = f"class {name!r} has {num_images} training images{remark}; use at most {num_images}, or all"
             raise ValueError(f"labels={number}, but {have}")
         return number
 
-    def num_validation(self, name: str, num_images: int) -> int:
+    def num_validation(self, name: str, num_images: int, remark: str = "") -> int:
         """Return how many of the images of a class are for validation.
+
+        An error adds the remark to the number of images.
 
         Raises:
             ValueError: If they would leave none to train on.
         """
         number = min(20, num_images // 5) if self.validation_per_class is None else self.validation_per_class
         if number >= num_images:
-            have = f"class {name!r} has {num_images} training images; use at most {num_images - 1}"
+            have = f"class {name!r} has {num_images} training images{remark}; use at most {num_images - 1}"
             raise ValueError(f"validation_per_class={number}, but {have}")
         return number
 
     def kept(self, name: str, labelled: Tensor, pool: Tensor) -> tuple[Tensor, Tensor]:
         """Return the first of the labelled images and of the pool if the class is made rare, otherwise all."""
-        if name not in map(str, self.rare_classes):
+        if name not in self.rare_classes:
             return labelled, pool
         assert self.rare_share is not None
         number = max(1, round(self.rare_share * len(labelled)))
@@ -164,6 +169,28 @@ class Split:
     hash: str
     overlap: float
 
+    @property
+    def notes(self) -> list[str]:
+        """Sentences about the classes that validation or test lacks, for the reader of a result."""
+        parts = {"validation": self.validation, "test": self.test}
+        absent = {part: absent_classes(images) for part, images in parts.items() if len(images)}
+        return [
+            f"no {part} image shows {abridged([repr(name) for name in names])}: {len(names)} of "
+            f"{self.test.num_classes} classes do not count in the {part} results"
+            for part, names in absent.items()
+            if names
+        ]
+
+
+def check_validation(setting: str, validation: ImageSet) -> None:
+    """Raise a ValueError if a class has no validation image; the setting, with its value, says why it needs them."""
+    if absent := absent_classes(validation):
+        of_what = f" of {abridged([repr(name) for name in absent])}" if len(validation) else ""
+        raise ValueError(
+            f"{setting}, but there are no validation images{of_what}: set validation_per_class to 1 or more, or add "
+            "some to those that you set apart"
+        )
+
 
 def draw_split(source: Source, settings: SplitSettings) -> Split:
     """Draw a split; the source's own validation and test images, if any, keep their role.
@@ -172,8 +199,10 @@ def draw_split(source: Source, settings: SplitSettings) -> Split:
         ValueError: If the settings do not fit the source, or a class has too few images for them.
     """
     images, labels, first, group = source.images, source.images.labels, source.images.first_copy, source.together
-    if unknown := [str(name) for name in settings.rare_classes if str(name) not in images.class_names]:
+    rare = [(find_class(said, images.class_names), str(said)) for said in settings.rare_classes]
+    if unknown := [said for name, said in rare if name is None]:
         raise ValueError(f"imbalance.classes names {', '.join(unknown)}: use some of {', '.join(images.class_names)}")
+    settings = replace(settings, rare_classes=[name for name, _ in rare if name is not None])
     validation_per_class, test_share = settings.validation_per_class, settings.test_share
     if settings.folds and source.test is not None:
         raise ValueError(f"folds={settings.folds}, but these images have a test set of their own: use folds=null")
@@ -194,8 +223,10 @@ def draw_split(source: Source, settings: SplitSettings) -> Split:
         part_of[first[members]] = PARTS.index(part)
 
     train = (free & has_label).nonzero()[:, 0]
+    with_copies = len(train)
     _, positions = np.unique(first[train].numpy(), return_index=True)
     train = train[torch.from_numpy(np.sort(positions))]  # one of each group of copies
+    remark = " (identical ones count once)" if len(train) < with_copies else ""
     in_class = torch.bincount(labels[train], minlength=images.num_classes).tolist()
     if source.test is None:
         if settings.folds:
@@ -207,15 +238,15 @@ def draw_split(source: Source, settings: SplitSettings) -> Split:
     by_class = [train[labels[train] == label] for label in range(images.num_classes)]
     for name, members in zip(images.class_names, by_class, strict=True):
         if not len(members):
-            raise ValueError(f"class {name!r} has no training image: add some, or leave the class out")
+            raise ValueError(f"class {name!r} has no training image{remark}: add some, or leave the class out")
     if source.validation is None:
-        wanted = [settings.num_validation(*one) for one in _sizes(images, by_class)]
+        wanted = [settings.num_validation(*one, remark) for one in _sizes(images, by_class)]
         drawn = _draw(by_class, wanted, group, Stream(HOLDOUT_SEED, "validation"), spare_one=True)
         if validation_per_class is not None:
             _check_drawn(f"validation_per_class={validation_per_class}", images, drawn, wanted)
         assign("validation", torch.cat([some for some, _ in drawn]))
         by_class = [rest.sort().values for _, rest in drawn]
-    wanted = [settings.num_labelled(*one) for one in _sizes(images, by_class)]
+    wanted = [settings.num_labelled(*one, remark) for one in _sizes(images, by_class)]
 
     def divide(stream: Stream) -> list[tuple[Tensor, Tensor]]:
         drawn = _draw(by_class, wanted, group, stream)

@@ -18,6 +18,8 @@ from gan_augment.generators.sampling import Synthesis
 from gan_augment.records.findings import Findings
 from gan_augment.stages import Output, Stage
 
+HARDLY = 10_000  # images: a generator that has seen fewer, a third of the default, has hardly trained
+
 
 @dataclass(frozen=True, eq=False)
 class Finished:
@@ -65,6 +67,12 @@ class Finished:
         synthesis = self.stages["synthesis"]
         assert isinstance(synthesis, Synthesis)
         return synthesis.like
+
+    @property
+    def why_alike(self) -> str:
+        """What to call it if generated images are too much alike: not mode collapse before there is any training."""
+        seen = self.generator.about["images_seen"]
+        return "Mode collapse" if seen >= HARDLY else f"Too little training (only {seen:,} images seen)"
 
     @property
     def measured(self) -> ImageSet:

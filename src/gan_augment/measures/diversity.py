@@ -30,5 +30,5 @@ class Diversity(GeneratorMeasure):
             "diversity": sum(known) / len(known) if known else None,
             "diversity_per_class": dict(zip(real.class_names, ratios, strict=True)),
         }
-        collapsed = collapse_warning(there, made, real.class_names)
+        collapsed = collapse_warning(there, made, real.class_names, finished.why_alike)
         return Findings({"gan": metrics}, (collapsed,) if collapsed else ())

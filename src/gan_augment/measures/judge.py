@@ -8,7 +8,7 @@ from typing import Any
 from gan_augment.config import Config
 from gan_augment.contracts import Plan
 from gan_augment.data.image_set import ImageSet
-from gan_augment.data.split import Split
+from gan_augment.data.split import Split, check_validation
 from gan_augment.generators.sampling import SynthesisSettings, first_images
 from gan_augment.measures.base import Finished, Measure
 from gan_augment.measures.judging import SEED, JudgeStage, how_many_to_judge, judge_images
@@ -105,10 +105,9 @@ class Judge(Measure):
             return None
         if reason := why_no_judge(split.training):
             raise ValueError(f"measures.judge.every={self.every}, but there is no judge. {reason}")
-        if not len(split.validation):
-            raise ValueError(
-                f"measures.judge.every={self.every}, but there are no validation images: raise validation_per_class"
-            )
+        if not len(split.validation) or self.best_by is not None:  # a choice must rest on all classes
+            which = "every" if self.best_by is None else "best_by"
+            check_validation(f"measures.judge.{which}={getattr(self, which)}", split.validation)
         return JudgeWatch(self.stage(config, split), self.every, self.best_by)
 
     def find(self, finished: Finished) -> Findings:

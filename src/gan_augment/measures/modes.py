@@ -20,5 +20,5 @@ class FoundModes(GeneratorMeasure):
             return Findings()
         metrics = mode_metrics(synthetic.images[torch.arange(len(synthetic))].flatten(1), modes)
         dropped = len(modes.centres) - metrics["modes_found"]
-        warning = f"Mode collapse: {dropped} of {len(modes.centres)} modes have no sample near them"
+        warning = f"{finished.why_alike}: {dropped} of {len(modes.centres)} modes have no sample near them"
         return Findings({"gan": metrics}, (warning,) if dropped else ())

@@ -44,17 +44,20 @@ def _mean_distance(images: Tensor) -> Tensor:
     return distances.sum() / pairs / (255 * pixels.shape[1] ** 0.5)
 
 
-def collapse_warning(real: Tensor, synthetic: Tensor, class_names: Sequence[str]) -> str | None:
+def collapse_warning(
+    real: Tensor, synthetic: Tensor, class_names: Sequence[str], why: str = "Mode collapse"
+) -> str | None:
     """Name the classes on which the generator has collapsed: less than .6 times as diverse as the real images.
 
-    The arguments are the `class_diversity` of both, float `[K]`. The result is one sentence, or None if no class has
-    collapsed. The check skips a class with fewer than two images of either kind, or with equal real images.
+    The arguments are the `class_diversity` of both, float `[K]`, and what the warning calls it. The result is one
+    sentence, or None if no class has collapsed. The check skips a class with fewer than two images of either kind, or
+    with equal real images.
     """
     collapsed = (synthetic < COLLAPSED * real).tolist()
     if not any(collapsed):
         return None
     named = [name for name, has in zip(class_names, collapsed, strict=True) if has]
     return (
-        f"Mode collapse in {len(named)} of {len(class_names)} classes ({abridged(named, most=10)}): their generated "
+        f"{why} in {len(named)} of {len(class_names)} classes ({abridged(named, most=10)}): their generated "
         f"images differ from each other less than {COLLAPSED} times as much as real ones"
     )

@@ -24,12 +24,12 @@ OF_THE_LAUNCH = (
 # Paths, ways of reading files and speed are no factors of a result. The report tells different images apart by their
 # fingerprints.
 NOT_A_FACTOR = (
-    *("data.root", "data.table", "data.group_by", "data.images", "data.labels", "data.cache"),
+    *("data.root", "data.table", "data.columns", "data.group_by", "data.images", "data.labels", "data.cache"),
     *("data.skip_broken", "data.follow_links", "data.allow_synthetic"),
     *("trainer.accelerator", "trainer.num_threads", "trainer.checkpoint_every"),
 )
 # Settings that came after records of schema 1.7, which lack them: where they are null, they are left out.
-LATER = ("folds", "data.num_images")
+LATER = ("folds", "data.num_images", "data.background", "data.fit")
 CLASSICAL = "data.classical"  # belongs to the node `data`, but is read only where images are transformed
 
 NULL = "null"  # the value of a factor that has an effect and is set to null
@@ -51,7 +51,7 @@ def trial_factors(settings: Mapping[str, Any], reads: Collection[str]) -> dict[s
     factors: dict[str, Any] = {}
     of_the_trial = {name: value for name, value in settings.items() if name not in OF_THE_LAUNCH}
     for name, value in chain(leaves(settings["choices"]), leaves(of_the_trial)):
-        if name in NOT_A_FACTOR or name.endswith(("_target_", "_partial_")) or (name in LATER and value is None):
+        if is_no_factor(name) or name.endswith(("_target_", "_partial_")) or (name in LATER and value is None):
             continue
         if not has_effect(name, reads):
             factors[name] = None
@@ -60,6 +60,11 @@ def trial_factors(settings: Mapping[str, Any], reads: Collection[str]) -> dict[s
         else:
             factors[name] = shlex.join(map(str, value)) if isinstance(value, list) else value
     return factors
+
+
+def is_no_factor(name: str) -> bool:
+    """Whether a setting is, or lies in, one of those that are no factors."""
+    return f"{name}.".startswith(tuple(f"{one}." for one in NOT_A_FACTOR))
 
 
 def has_effect(name: str, reads: Collection[str]) -> bool:

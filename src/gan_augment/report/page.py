@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # the heavy imports wait until there is something to compute,
 
 DETECT = 1.0  # points: the gain for which the report plans studies
 MAX_SAMPLES = 12
+MOST_BYTES = 10 * 2**20  # of a contact sheet
 
 
 def write_report(sources: Sequence[Path | str], output: Path | str | None = None) -> Path:
@@ -157,6 +158,7 @@ def _write(
         images={name: _embedded(image) for name, image in images.items()},
         samples=[{"image": _embedded(picture), "arms": arms, "trial": trial} for arms, trial, picture in samples],
         facts=facts(study),
+        sheets=[_embedded(sheet) for sheet in _contact_sheets(sources)],
         arms=[wording.arm_row(c, metrics) for c in found],
         saw=[tables.saw_row(c) for c in found],
         teachers=list(tables.teacher_rows(study, found)),
@@ -210,6 +212,14 @@ def _samples(study: Study, found: list[Configuration]) -> list[tuple[str, str, b
                 samples.append((arms, trial, path.read_bytes()))
                 break
     return samples[:MAX_SAMPLES]
+
+
+def _contact_sheets(sources: Sequence[Path | str]) -> list[bytes]:
+    """Return the contact sheets of the study folders' images, which may come from elsewhere: PNG files, not links."""
+    found = [path for source in sources for path in sorted(Path(source).glob("images/*.png"))]
+    small = [path for path in found if path.is_file() and not path.is_symlink() and path.stat().st_size < MOST_BYTES]
+    contents = [path.read_bytes() for path in small[:MAX_SAMPLES]]
+    return [content for content in dict.fromkeys(contents) if content.startswith(b"\x89PNG")]
 
 
 def _embedded(image: bytes) -> str:

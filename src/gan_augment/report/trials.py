@@ -233,7 +233,7 @@ def _amounts(trials: pd.DataFrame, images: str, ratio: str) -> list[str]:
     if images == NUM_IMAGES and (trials[FOLDS] != NULL).any():
         numbers = [f"{', '.join(numbers)} in a fold"]
     ratios = [f"{round(float(value), 2):g}" for value in values_of(trials, ratio)]
-    if not ratios:
+    if not ratios or trials[ratio].isna().any():  # unknown, or a class has no image
         return numbers
     times = " to ".join(dict.fromkeys([ratios[0], ratios[-1]]))
     spread = "all classes equal" if times == "1" else f"the largest class has {times} times as many as the smallest"
