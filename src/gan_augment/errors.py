@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from gan_augment.records.received import printable
+
 
 @contextmanager
 def user_errors(program: str = "gan-augment") -> Iterator[None]:
@@ -24,6 +26,11 @@ def user_errors(program: str = "gan-augment") -> Iterator[None]:
 def show_error(kind: type[BaseException], error: Any, trace: Any, program: str = "gan-augment") -> None:
     """Print an error: one line for what the user can fix, a full trace for a fault of the program."""
     if issubclass(kind, ValueError | OSError) and not os.environ.get("HYDRA_FULL_ERROR"):
-        print(f"{program}: {error}", file=sys.stderr)
+        print(f"{program}: {_shown(error)}", file=sys.stderr)
     else:
         traceback.print_exception(kind, error, trace)
+
+
+def _shown(error: Any) -> str:
+    """Return the lines of a message; names from elsewhere in it must not act on the terminal."""
+    return "\n".join(map(printable, str(error).split("\n")))

@@ -209,7 +209,8 @@ def data_card(
     if record is not None and (record["provenance"].get("checkpoint") or {}).get("hash") != generator.hash:
         record = None  # another checkpoint in a trial's folder
     parts = ("architecture", "conditioning", "loss")
-    design = {name: about["design"][name]["_target_"].split(".")[-1] for name in parts}
+    nodes = {name: about["design"].get(name) or {} for name in parts}
+    design = {name: node.get("_target_", "unknown").split(".")[-1] for name, node in nodes.items()}
     trained_on = {
         "fingerprint of the labelled images": about["trained_on"],
         "labelled images": sum(about["class_counts"]),

@@ -29,12 +29,24 @@ from torchvision.transforms.functional import pil_to_tensor
 from gan_augment.data.image_set import ImageSet
 from gan_augment.data.marks import KEY, MAKER, MEMBER, png_mark
 from gan_augment.progress import Meter
+from gan_augment.records.received import cell, markdown, plain_values, printable
 from gan_augment.records.record import leaves
 
 MANIFEST, CARD = "manifest.csv", "data_card.md"
 LONGEST_NAME = 50  # characters of a class folder: with a file number that stays below 255 bytes in any script
 NOT_IN_NAMES = '<>:"/\\|?*'  # on one file system or another
 DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # names of devices on Windows
+
+
+class _Front(yaml.SafeDumper):
+    """Writes YAML in which every < stands in double quotes, where it can be escaped: Markdown takes it for HTML."""
+
+
+def _quoted(dumper: _Front, text: str) -> yaml.Node:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if "<" in text else None)
+
+
+_Front.add_representer(str, _quoted)
 
 Rows = Sequence[Mapping[str, Any]]
 Card = Mapping[str, Any]
@@ -202,12 +214,14 @@ def _write_manifest(path: Path, key: str, values: Iterable[str | int], images: I
         table = csv.DictWriter(text, [key, "label", *(rows[0] if rows else ())])
         table.writeheader()
         for value, label, row in zip(values, images.labels.tolist(), rows, strict=True):
-            table.writerow({key: value, "label": images.class_names[label], **row})
+            cells = {key: value, "label": images.class_names[label], **row}
+            table.writerow({name: cell(one) for name, one in cells.items()})
 
 
 def _card_page(images: ImageSet, card: Card, marked: str) -> str:
     """Write the card as Markdown, with its machine-readable part in front, in the format of Hugging Face."""
-    counts = dict(zip(images.class_names, images.class_counts.tolist(), strict=True))
+    card = plain_values(card)
+    counts = dict(zip(map(printable, images.class_names), images.class_counts.tolist(), strict=True))
     front = {
         "license": card.get("licence") or "unknown",
         "tags": ["synthetic", "gan-augment"],
@@ -218,18 +232,13 @@ def _card_page(images: ImageSet, card: Card, marked: str) -> str:
     general = {"made by": MAKER, "images": len(images), "size in pixels": f"{width}x{height}", "channels": channels}
     general |= {name: value for name, value in card.items() if not isinstance(value, Mapping)}
     nested = {name: value for name, value in card.items() if isinstance(value, Mapping)}
-    lines = ["---", yaml.safe_dump(front, sort_keys=False, allow_unicode=True) + "---", "", "# Synthetic images", ""]
+    written = yaml.dump(front, Dumper=_Front, sort_keys=False, allow_unicode=True).replace("<", r"\x3c")
+    lines = ["---", written + "---", "", "# Synthetic images", ""]
     lines.append(
         f"The {len(images):,} images of this set are synthetic: {MAKER} made them, nobody photographed them. {marked} "
         "A test on them would measure the generator: train with them, and test on real images."
     )
     for title, values in {"The set": general, **nested, "Images of each class": counts}.items():
-        lines += ["", f"## {_cell(title)}", "", "| what | value |", "| --- | --- |"]
-        lines += [f"| {_cell(name)} | {_cell(value)} |" for name, value in leaves(values)]
+        lines += ["", f"## {markdown(title)}", "", "| what | value |", "| --- | --- |"]
+        lines += [f"| {markdown(name)} | {markdown(value)} |" for name, value in leaves(values)]
     return "\n".join(lines) + "\n"
-
-
-def _cell(value: Any) -> str:
-    """Escape a value so that it fits one table cell."""
-    text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    return " ".join(text.replace("\\", "\\\\").replace("|", "\\|").split())

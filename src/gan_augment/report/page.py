@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gan_augment.errors import user_errors
+from gan_augment.records.received import cell, read_regular
 from gan_augment.records.record import write_whole
 from gan_augment.report import comparison, tables, wording
 from gan_augment.report.archive import SUFFIX, write_archive
@@ -17,6 +18,7 @@ from gan_augment.report.comparison import Configuration
 from gan_augment.report.contrasts import are_folds, contrasts
 from gan_augment.report.curves import budget_curves, dose_curves, worths
 from gan_augment.report.looks import note_look
+from gan_augment.report.outcomes import MOST_PICTURE_BYTES
 from gan_augment.report.prediction import Point, predictions
 from gan_augment.report.trials import ACCURACY, RESULT, Study, collect, columns_of, facts
 
@@ -93,6 +95,7 @@ def _points(text: str) -> float:
 def _write(
     study: Study, sources: Sequence[Path | str], output: Path, detect: float = DETECT, keep: Path | None = None
 ) -> Path:
+    import pandas as pd
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     from gan_augment.report import figures
@@ -175,12 +178,16 @@ def _write(
         trials=list(tables.trial_rows(study)),
     )
     records = study.trials.drop(columns=columns_of(study.trials, RESULT))
-    write_whole(records.to_csv(index=False, lineterminator="\n").encode(), output / "results.csv")
+    cells = {cell(name): [cell(value) for value in records[name]] for name in records}
+    table = pd.DataFrame(cells, dtype=object).to_csv(index=False, lineterminator="\n")
+    write_whole(table.encode(), output / "results.csv")
     path = output / "report.html"
     write_whole(page.encode(), path)
     looks = note_look(study, sources, compared)
     if keep:
         keep.parent.mkdir(parents=True, exist_ok=True)
+        if study.damaged:
+            raise ValueError(f"{study.damaged[0]}; so {keep} is not written: repair or delete it to keep the study")
         write_archive([launch | looks for launch in study.launches], list(study.outcomes.values()), pictures, keep)
     return path
 
@@ -207,7 +214,7 @@ def _samples(study: Study, found: list[Configuration]) -> list[tuple[str, str, b
         for trial in configuration.trials["trial"]:
             path = study.outcomes[trial].samples
             if path and path.exists():
-                samples.append((arms, trial, path.read_bytes()))
+                samples.append((arms, trial, read_regular(path, MOST_PICTURE_BYTES)))
                 break
     return samples[:MAX_SAMPLES]
 
