@@ -150,7 +150,10 @@ def check(options: Mapping[str, Any]) -> str:
         raise ValueError(
             f"{path} was made by checkpoint {others.pop()}, but generator={options['generator']} is {generator.hash}"
         )
-    again = regenerate(generator, rows)
+    try:
+        again = regenerate(generator, rows)
+    except Exception as error:  # of many types: whatever a row may hold in place of its numbers
+        raise ValueError(f"{path} has a row whose image cannot be made: {type(error).__name__}: {error}") from error
     if differ := [row for row, one, other in zip(rows, again, images, strict=True) if not one.equal(other)]:
         first = next(iter(differ[0].values()))
         raise ValueError(f"{len(differ)} of {len(rows)} images of {path} differ, the first is {first}")

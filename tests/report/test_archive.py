@@ -12,7 +12,6 @@ from gan_augment.report.outcomes import Outcome
 from gan_augment.report.page import main, write_report
 from gan_augment.report.trials import collect
 
-
 NEEDED = {"status": "ok", "factors": {}, "metrics": {}, "provenance": {}}
 
 

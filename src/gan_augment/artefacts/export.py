@@ -8,6 +8,7 @@ written completely or not at all.
 """
 
 import csv
+import io
 import json
 import os
 import re
@@ -29,9 +30,18 @@ from torchvision.transforms.functional import pil_to_tensor
 from gan_augment.data.image_set import ImageSet
 from gan_augment.data.marks import KEY, MAKER, MEMBER, png_mark
 from gan_augment.progress import Meter
-from gan_augment.records.received import cell, markdown, plain_values, printable
+from gan_augment.records.received import (
+    cell,
+    check_regular,
+    check_unpacked,
+    markdown,
+    plain_values,
+    printable,
+    read_regular,
+)
 from gan_augment.records.record import leaves
 
+MOST_BYTES = 2**30  # of a manifest
 MANIFEST, CARD = "manifest.csv", "data_card.md"
 LONGEST_NAME = 50  # characters of a class folder: with a file number that stays below 255 bytes in any script
 NOT_IN_NAMES = '<>:"/\\|?*'  # on one file system or another
@@ -140,14 +150,17 @@ def read_manifest(out: Path) -> tuple[list[dict[str, str]], list[torch.Tensor]]:
     is_npz = out.suffix == ".npz"
     manifest = _companions(out)[0] if is_npz else out / MANIFEST
     try:
-        with manifest.open(newline="", encoding="utf-8") as text:
-            rows = list(csv.DictReader(text))
+        rows = list(csv.DictReader(io.StringIO(read_regular(manifest, MOST_BYTES).decode(), newline="")))
         if is_npz:
+            check_regular(out)
+            check_unpacked(out, out.stat().st_size)  # write_npz does not pack
             with np.load(out, allow_pickle=False) as stored:
                 pixels = stored["images"]
             return rows, [torch.from_numpy(pixels[int(row["index"])]) for row in rows]
-        return rows, [pil_to_tensor(Image.open(out / row["file"])) for row in rows]
-    except (OSError, KeyError, IndexError) as error:
+        for row in rows:
+            check_regular(out / row["file"], out)
+        return rows, [pil_to_tensor(Image.open(out / row["file"], formats=["PNG"])) for row in rows]
+    except Exception as error:  # a damaged file can break a decoder in any way
         raise ValueError(f"{out} is not a synthetic set written by this program: {error}") from error
 
 

@@ -5,23 +5,23 @@ the memory.
 """
 
 import io
-import zipfile
+import warnings
 from collections.abc import Mapping, Sequence
 from hashlib import file_digest
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gan_augment.records.received import check_regular, plain_values
+from gan_augment.records.received import check_regular, check_unpacked, plain_values
 from gan_augment.records.record import write_whole
 from gan_augment.records.shape import AMOUNT, TEXT, WORD, WORDS, Kind, list_of
 
 FILE = "weights.pt"  # in a stage's folder: the weights of the last step
 BEST = "best.pt"  # the weights that a metric chose, if one is set
 SCHEMA = 1  # raise it when the parts of a checkpoint change
+MOST_VALUES = 200_000  # of the metadata
 COUNTS = list_of("whole numbers of at least 0", lambda value: type(value) is int and value >= 0)
 # Of the metadata, as `records.shape` describes shapes.
 ABOUT = {
@@ -62,7 +62,7 @@ def read_about(path: Path, kind: str, needed: Sequence[str] = ()) -> dict[str, A
             metadata that are not plain values.
     """
     try:
-        about = dict(plain_values(_read(path)["about"]))
+        about = dict(plain_values(_read(path)["about"], MOST_VALUES))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} does not describe a network: {error}") from error
     if about.get("kind") != kind:
@@ -111,31 +111,38 @@ def _as(dtype: torch.dtype, tensor: Tensor) -> Tensor:
 
 
 def reason_of(error: Exception) -> str:
-    """Return the words of an error that say most; torch lists every weight that does not fit."""
-    return str(error).split("\n")[:2][-1].strip() or type(error).__name__
+    """Return the line of an error that says most: torch's first one says only that weights do not fit."""
+    first, *others = str(error).strip().split("\n")
+    return (others[0].strip() if others and first.startswith("Error(s) in loading") else first) or type(error).__name__
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        check_regular(path)
-        with zipfile.ZipFile(path) as parts:
-            if sum(part.file_size for part in parts.infolist()) > path.stat().st_size:
-                raise ValueError("it unpacks to more than its size")
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = _load(path)
     except FileNotFoundError as error:
         raise ValueError(f"{path}: not found: name a checkpoint") from error
-    except Exception as error:  # of many types: an incomplete file, another format, pickled objects
-        # For pickled objects, torch's own message advises running the code in them.
-        reason = "it holds other objects" if isinstance(error, UnpicklingError) else reason_of(error)
+    except (OSError, ValueError) as error:
         raise ValueError(
-            f"{path} cannot be read as a checkpoint of tensors and plain values (pickled code is never run): {reason}"
+            f"{path} cannot be read as a checkpoint of tensors and plain values (pickled code is never run): "
+            f"{reason_of(error)}"
         ) from error
     found = content.get("schema") if isinstance(content, dict) else None
-    if found != SCHEMA:
-        schema = "no schema" if found is None else f"schema {found}"
+    if not isinstance(found, int) or found != SCHEMA:
+        schema = f"schema {found}" if isinstance(found, int) else "no schema"
         raise ValueError(
             f"{path} has {schema}, this version reads schema {SCHEMA}: train again, or use a version that fits"
         )
     if missing := [part for part in ("about", "networks") if not isinstance(content.get(part), dict)]:
         raise ValueError(f"{path} lacks its part {' and '.join(missing)}: it is damaged, train again")
     return content
+
+
+def _load(path: Path) -> Any:
+    check_regular(path)
+    check_unpacked(path, path.stat().st_size)  # torch does not pack
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # of many types; torch's own words advise running the code in the file
+            raise ValueError("it is damaged, or holds other objects") from error

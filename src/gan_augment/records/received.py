@@ -8,15 +8,19 @@ Markdown is escaped.
 import json
 import re
 import stat
+import zipfile
 from html import escape
+from itertools import count
 from pathlib import Path
-from typing import Any
-from unicodedata import category
+from typing import IO, Any
+from unicodedata import category, normalize
 
 MOST_BYTES = 2**26  # of a record
+MOST_VALUES = 10_000_000  # of any file
 DEEPEST = 32  # nested lists and mappings
 LARGEST = 2**63  # whole numbers are smaller
 INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control, format (such as the order of letters), surrogates, separators
+FORMULAS = ("=", "+", "-", "@")  # start one in a spreadsheet, in full width too
 JOINERS = "\u200c\u200d"  # format characters that some scripts and emoji need
 MARKUP = re.compile(r"([\\`*_~\[\]|@]|:(?=//)|(?<=www)\.)")  # of Markdown, links by themselves included
 
@@ -48,6 +52,17 @@ def check_regular(path: Path, within: Path | None = None) -> None:
         raise ValueError(f"{path} is a link: copy the file itself there")
 
 
+def check_unpacked(file: Path | IO[bytes], most: int) -> None:
+    """Raise a ValueError unless a file is a zip, as those of NumPy and torch are, of at most `most` unpacked bytes."""
+    try:
+        with zipfile.ZipFile(file) as members:
+            size = sum(member.file_size for member in members.infolist())
+    except (zipfile.BadZipFile, NotImplementedError) as error:
+        raise ValueError("it is no whole zip file") from error
+    if size > most:
+        raise ValueError(f"it unpacks to {size:,} bytes, more than {most:,}")
+
+
 def read_values(content: bytes | str) -> Any:
     """Read JSON as `plain_values`; raise a ValueError if it is none."""
     try:
@@ -56,23 +71,30 @@ def read_values(content: bytes | str) -> Any:
         raise ValueError(f"values are nested deeper than {DEEPEST} times") from error
 
 
-def plain_values(value: Any, depth: int = DEEPEST) -> Any:
-    """Return nested plain values with printable texts.
+def plain_values(value: Any, most: int = MOST_VALUES) -> Any:
+    """Return nested plain values, at most so many, with printable texts.
 
     Raises:
-        ValueError: If they are not plain, a whole number is huge, or they are nested too deep.
+        ValueError: If they are not plain, a whole number is huge, they are nested too deep, or they are too many.
     """
-    if isinstance(value, str):
-        return printable(value)
-    if value is None or isinstance(value, bool | float) or (isinstance(value, int) and abs(value) < LARGEST):
-        return value
-    if not isinstance(value, list | tuple | dict):
-        raise ValueError(f"a value is {'huge' if isinstance(value, int) else f'of type {type(value).__name__}'}")
-    if not depth:
-        raise ValueError(f"values are nested deeper than {DEEPEST} times")
-    if isinstance(value, dict):
-        return {printable(str(name)): plain_values(inner, depth - 1) for name, inner in value.items()}
-    return [plain_values(inner, depth - 1) for inner in value]
+    number = count(1)
+
+    def plain(value: Any, depth: int) -> Any:
+        if next(number) > most:  # a list in a pickle may hold another one many times
+            raise ValueError(f"there are more than {most:,} values")
+        if isinstance(value, str):
+            return printable(value)
+        if value is None or isinstance(value, bool | float) or (isinstance(value, int) and abs(value) < LARGEST):
+            return value
+        if not isinstance(value, list | tuple | dict):
+            raise ValueError(f"a value is {'huge' if isinstance(value, int) else f'of type {type(value).__name__}'}")
+        if not depth:
+            raise ValueError(f"values are nested deeper than {DEEPEST} times")
+        if isinstance(value, dict):
+            return {printable(str(name)): plain(inner, depth - 1) for name, inner in value.items()}
+        return [plain(inner, depth - 1) for inner in value]
+
+    return plain(value, DEEPEST)
 
 
 def printable(text: str) -> str:
@@ -98,7 +120,7 @@ def cell(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     text = printable(value)
-    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@", "＝", "＋", "－", "＠")) else text
+    return f"'{text}" if normalize("NFKC", text.lstrip()[:1]) in FORMULAS else text
 
 
 def markdown(value: Any) -> str:

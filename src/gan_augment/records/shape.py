@@ -46,8 +46,10 @@ SETTING = _or_null(
 )
 COUNTS = list_of("counts", list_of("counts", lambda value: _is_number(value) and 0 <= value < math.inf).fits)
 RESULTS = {"accuracy": SHARE, "balanced_accuracy": SHARE, "rare_recall": SHARE, "per_class": {...: SHARE}, ...: NUMBERS}
-AMOUNTS = ("pool_images", "validation_images", "validation_imbalance_ratio")
-AMOUNTS = (*AMOUNTS, "test_images", "test_groups", "test_imbalance_ratio")
+ON_IMAGES = (
+    *("pool_images", "validation_images", "validation_imbalance_ratio"),
+    *("test_images", "test_groups", "test_imbalance_ratio"),
+)
 # By the names of its parts: a mapping of such shapes, in which ... stands for all others, or the kind of a value. What
 # is not here may be anything: a newer version may have written it.
 SHAPE: dict[Any, Any] = {
@@ -79,7 +81,7 @@ SHAPE: dict[Any, Any] = {
     "warnings": WORDS,
     "provenance": {
         **{name: TEXT for name in ("split", "fingerprint", "commit", "command", "test_opened")},
-        **dict.fromkeys(AMOUNTS, AMOUNT),
+        **dict.fromkeys(ON_IMAGES, AMOUNT),
         "overlap": SHARE,
         "copies": list_of("lists of texts", WORDS.fits),
         "reads": {...: WORDS},

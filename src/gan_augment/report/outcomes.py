@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import zipfile
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gan_augment.records.received import check_regular, printable, read_regular
+from gan_augment.records.received import check_regular, check_unpacked, printable, read_regular
 from gan_augment.records.record import read_record, read_study
 
 if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `--help` answers at once
@@ -79,7 +79,8 @@ def read_folder(folder: Path) -> Found:
     Raises:
         ValueError: If there are no records.
     """
-    paths = sorted(folder.glob("trials/*/record.json"))
+    # A link that leads nowhere is there, too.
+    paths = [path for trial in sorted(folder.glob("trials/*")) if os.path.lexists(path := trial / "record.json")]
     if not paths:
         raise ValueError(
             f"{folder} holds no trial records: use a study folder such as outputs/studies/digits, or a file such as "
@@ -87,7 +88,7 @@ def read_folder(folder: Path) -> Found:
         )
     name, launch = printable(folder.resolve().name), {}
     damaged: list[str] = []
-    if (folder / "study.json").exists():
+    if os.path.lexists(folder / "study.json"):
         try:
             launch = read_study(folder / "study.json", folder)
         except ValueError as error:
@@ -170,9 +171,7 @@ def _stored_answers(path: Path, folder: Path) -> Answers:
     """Read the predictions of a trial in a study's folder."""
     try:
         content = io.BytesIO(read_regular(path, MOST_BYTES, folder))
-        with zipfile.ZipFile(content) as members:
-            if sum(member.file_size for member in members.infolist()) > MOST_BYTES:
-                raise ValueError(f"it unpacks to more than {MOST_BYTES:,} bytes")
+        check_unpacked(content, MOST_BYTES)
         with np.load(content, allow_pickle=False) as stored:
             ids, labels = stored["ids"], stored["labels"]
             # Earlier versions stored no classes, and float16 makes some probabilities equal.

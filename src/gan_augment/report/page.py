@@ -75,7 +75,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _report_folder(source: Path) -> Path:
-    return (source.with_suffix("") if source.suffix == SUFFIX else source) / "report"
+    folder = (source.with_suffix("") if source.suffix == SUFFIX else source) / "report"
+    if folder.is_symlink():
+        raise ValueError(f"{folder} is a link: name a folder with --output")
+    return folder
 
 
 def _archive(text: str) -> Path:
@@ -128,6 +131,8 @@ def _write(
     for name, image in images.items():
         write_whole(image, output / f"{name}.png")
 
+    if (output / "samples").is_symlink():
+        raise ValueError(f"{output / 'samples'} is a link: remove it, or name another folder with --output")
     samples = _samples(study, found)
     for earlier in (output / "samples").glob("*.png") if samples else ():  # without samples the old ones stay
         earlier.unlink()
