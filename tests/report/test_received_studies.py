@@ -182,8 +182,8 @@ def test_a_damaged_record_is_one_line_and_the_others_are_compared(folder, harm):
 
 
 def test_the_line_is_on_the_page_and_in_the_terminal(folder):
-    for path, harm in zip(sorted(folder.glob("trials/gan-*/record.json")), (is_pipe, holds(b"{"), leads_out)):
-        harm(path)
+    for seed, harm in enumerate((is_pipe, holds(b"{"), leads_out)):
+        harm(folder / "trials" / f"gan-seed{seed}" / "record.json")
     page = write_report([folder]).read_text()
     text = " ".join(printed(folder).split())
     assert page.count("is left out: ") == text.count("is left out: ") == 3

@@ -122,7 +122,7 @@ def read_archive(path: Path) -> Found:
                 if "right" in line:
                     ids, labels, groups = _one_of(tests, line["test"], "test set")
                     answers = partial(Answers, ids, labels, _unpacked(line["right"], len(ids)), groups)
-                samples = str(line["samples"]) if "samples" in line else None
+                study, samples = str(line["study"]), str(line["samples"]) if "samples" in line else None
         except ValueError as error:
             damaged.append(str(error))
             continue
@@ -131,7 +131,7 @@ def read_archive(path: Path) -> Found:
             picture = None if samples is None else _picture(path.parent, samples)
         except ValueError as error:
             damaged.append(f"{error}: it is not shown")
-        outcomes.append(Outcome(str(line["study"]), record, answers, picture))
+        outcomes.append(Outcome(study, record, answers, picture))
     return launches, outcomes, damaged
 
 
