@@ -25,7 +25,7 @@ MOST_VALUES = 200_000  # of the metadata
 COUNTS = list_of("whole numbers of at least 0", lambda value: type(value) is int and value >= 0)
 # Of the metadata, as `records.shape` describes shapes.
 ABOUT = {
-    "shape": COUNTS,
+    "shape": list_of("whole numbers above 0", lambda value: type(value) is int and value > 0),
     "class_names": WORDS,
     "class_counts": COUNTS,
     "label_counts": COUNTS,
@@ -104,10 +104,11 @@ def load_weights(path: Path, name: str, network: nn.Module) -> nn.Module:
 
 
 def _as(dtype: torch.dtype, tensor: Tensor) -> Tensor:
-    """Return a tensor as one of another type of number, in the usual order in memory."""
+    """Return a copy of a tensor as another type of number, in the usual order and place in memory."""
     if tensor.layout != torch.strided or not torch.can_cast(tensor.dtype, dtype):
         raise ValueError(f"a tensor is {tensor.layout} of {tensor.dtype}, not of {dtype}")
-    return tensor.to(dtype).contiguous()
+    # The numbers of a file lie wherever they do; kernels round differently if these are no multiples of 64 bytes.
+    return torch.empty(tensor.shape, dtype=dtype).copy_(tensor)
 
 
 def reason_of(error: Exception) -> str:
