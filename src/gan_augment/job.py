@@ -11,6 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from gan_augment.records.received import printable
 from gan_augment.records.record import read_record, read_study, write_json
 from gan_augment.workers import end_with_parent
 
@@ -43,7 +44,7 @@ def run_job(config: DictConfig) -> float:
                 record = run_trial(trial, folder, StageStore(store_folder(config)), title)
             except Exception as error:
                 failed = make_record(trial, "failed", {}, error=f"{type(error).__name__}: {error}")
-                log.info("%s: failed: %s", title, failed["error"])
+                log.info("%s: failed: %s", title, printable(failed["error"]))
                 with suppress(OSError):  # a full disk takes no record either: the trial then counts as missing
                     write_json(failed, folder / "record.json")
                 raise
