@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal -p no:randomly
 FAST := $(addprefix tests/,artefacts augmentation benchmarks data losses metrics networks records report test_arm.py test_randomness.py test_settings.py)
 
-.PHONY: help demo pages reference test test-fast test-slow lint format benchmark benchmark-gpu calibration tensorboard
+.PHONY: help demo pages reference test test-fast test-slow lint format lock audit fuzz benchmark benchmark-gpu calibration tensorboard
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -46,6 +46,17 @@ format: .venv/installed-test  ## rewrite the code in the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+lock: pyproject.toml  ## write requirements.lock, the exact versions for development with their hashes
+	$(PYTHON) -m venv .venv/lock
+	.venv/lock/bin/python -m pip install --quiet --disable-pip-version-check uv
+	.venv/lock/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra test \
+		--custom-compile-command 'make lock' --output-file requirements.lock pyproject.toml
+
+audit:  ## look for known holes in the versions of requirements.lock; asks pypi.org
+	$(PYTHON) -m venv .venv/audit
+	.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	.venv/audit/bin/pip-audit --require-hashes --disable-pip --requirement requirements.lock
+
 benchmark: .venv/installed  ## speed and memory, a study killed 20 times; an hour and a half, 5 GB of disk; GAN_AUGMENT_DATA as for test-slow
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/step_profile.py
@@ -60,6 +71,9 @@ benchmark: .venv/installed  ## speed and memory, a study killed 20 times; an hou
 
 benchmark-gpu: .venv/installed-test  ## tests, waiting steps and speed on an NVIDIA GPU; nine minutes
 	PYTHON=$(BIN)/python bash benchmarks/gpu.sh; failed=$$?; $(BIN)/python benchmarks/page.py; exit $$failed
+
+fuzz: .venv/installed  ## feed 500 damaged files to the commands, none of which may crash, hang or write elsewhere; five minutes
+	$(BIN)/python benchmarks/fuzz.py
 
 calibration: .venv/installed  ## how often the intervals hold, docs/statistics.md; 8 minutes on 2 idle cores
 	$(BIN)/python benchmarks/calibration.py

@@ -9,6 +9,8 @@ from typing import Any
 
 from omegaconf.errors import OmegaConfBaseException
 
+from gan_augment.records.received import printable
+
 
 @contextmanager
 def user_errors(program: str = "gan-augment") -> Iterator[None]:
@@ -29,6 +31,11 @@ def show_error(kind: type[BaseException], error: Any, trace: Any, program: str =
         if isinstance(error, OmegaConfBaseException):  # the other lines are about OmegaConf's nodes
             reason = str(error).partition("\n")[0].rpartition("while resolving interpolation: ")[2]
             error = f"{error.full_key}: {reason}"
-        print(f"{program}: {error}", file=sys.stderr)
+        print(f"{program}: {_shown(error)}", file=sys.stderr)
     else:
         traceback.print_exception(kind, error, trace)
+
+
+def _shown(error: Any) -> str:
+    """Return the lines of a message; names from elsewhere in it must not act on the terminal."""
+    return "\n".join(map(printable, str(error).split("\n")))

@@ -12,7 +12,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
-from gan_augment.records.record import read_record, write_json
+from gan_augment.records.received import printable
+from gan_augment.records.record import read_record, read_study, write_json
 from gan_augment.targets import add_plugins
 from gan_augment.workers import end_with_parent
 
@@ -48,13 +49,14 @@ def run_job(config: DictConfig) -> float:
                 record = run_trial(trial, folder, StageStore(store_folder(config)), title)
             except Exception as error:
                 failed = make_record(trial, "failed", {}, error=f"{type(error).__name__}: {error}")
-                log.info("%s: failed: %s", title, failed["error"])
+                log.info("%s: failed: %s", title, printable(failed["error"]))
                 with suppress(OSError):  # a full disk takes no record either: the trial then counts as missing
                     write_json(failed, folder / "record.json")
                 raise
             write_json(record, folder / "record.json")
             log.info("%s: %s, %.1f s", title, summary(record), record["costs"]["seconds"]["total"]["spent"])
-    return float(record["metrics"].get("validation", {}).get("accuracy", float("nan")))
+    accuracy = validation_accuracy(record)
+    return float("nan") if accuracy is None else accuracy
 
 
 def plain(config: DictConfig) -> dict[str, Any]:
@@ -100,7 +102,7 @@ def store_folder(config: DictConfig) -> Path:
 def trial_title(name: str, folder: Path) -> str:
     """Return a trial's title: its place in its study, if it has one, and its name."""
     study = folder / "study.json"
-    requested = read_record(study)["requested"] if study.exists() else None
+    requested = read_study(study).get("requested") if study.exists() else None
     if requested and name in requested:
         return f"trial {requested.index(name) + 1}/{len(requested)} {name}"
     return f"trial {name}"
@@ -131,6 +133,11 @@ def reuse(
 def summary(record: Mapping[str, Any]) -> str:
     """Summarise a trial in a few words; test accuracies belong in the report."""
     if record["status"] != "ok":
-        return f"{record['status']} ({record['error']})"
-    validation = record["metrics"].get("validation")
-    return f"validation accuracy {100 * validation['accuracy']:.1f} %" if validation else "done"
+        return f"{record['status']} ({record.get('error')})"
+    accuracy = validation_accuracy(record)
+    return "done" if accuracy is None else f"validation accuracy {100 * accuracy:.1f} %"
+
+
+def validation_accuracy(record: Mapping[str, Any]) -> float | None:
+    """Return the accuracy on the validation images, None if a record has none."""
+    return (record["metrics"].get("validation") or {}).get("accuracy")

@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from gan_augment.errors import show_error, user_errors
 from gan_augment.job import finished, plain, reuse, store_folder, study_folder, trial_title
 from gan_augment.progress import Meter
-from gan_augment.records.record import SCHEMA, read_record, write_json
+from gan_augment.records.record import SCHEMA, read_study, write_json
 from gan_augment.search import check_search
 from gan_augment.settings import check_integer
 from gan_augment.until import all_seeds, requests
@@ -122,8 +122,10 @@ def write_request(
     from gan_augment.records.provenance import code_provenance
 
     names = None if trials is None else list(dict.fromkeys(trial.name for trial in trials))
-    for path in (folder / "study.json", *(folder / "trials" / name / "record.json" for name in names or [])):
-        finished(path)  # refuses what a newer version wrote
+    path = folder / "study.json"
+    earlier = read_study(path) if path.exists() else {}
+    for name in names or []:
+        finished(folder / "trials" / name / "record.json")  # refuses what a newer version wrote
     request = {
         "schema": SCHEMA,
         "study": config.study,
@@ -132,8 +134,6 @@ def write_request(
         "against": against,
         "command": code_provenance()["command"],
     }
-    path = folder / "study.json"
-    earlier = read_record(path) if path.exists() else {}
     if names and not set(names).intersection(earlier.get("requested") or names):
         earlier = {}  # another study under the same name
     if config.until is not None:
@@ -147,7 +147,7 @@ def write_request(
 def unfinished(config: DictConfig, jobs: Sequence[Sequence[str]]) -> list[Sequence[str]]:
     """Leave out the jobs of a study whose trials, named in `study.json`, are already done or not requested yet."""
     folder = study_folder(config)
-    study = read_record(folder / "study.json")
+    study = read_study(folder / "study.json")
     names = study.get("jobs", {})
     return [
         job

@@ -14,6 +14,7 @@ from gan_augment.data.views import Views
 from gan_augment.extras import plan_extra
 from gan_augment.measures.base import Measure
 from gan_augment.records.factors import NULL, trial_factors
+from gan_augment.records.received import printable
 from gan_augment.records.record import digest
 from gan_augment.settings import check_type
 from gan_augment.stages import Stage, in_order
@@ -43,7 +44,8 @@ class Trial:
     def notes(self) -> tuple[str, ...]:
         """Sentences that a reader of the results must know."""
         of_measures = (note for one in self.config.measures.values() for note in one.notes(self.split, self.stages))
-        return (*self.source.notes, *self.split.notes, *of_measures, *[*self.needed.values()][-1].notes)
+        said = (*self.source.notes, *self.split.notes, *of_measures, *[*self.needed.values()][-1].notes)
+        return tuple(map(printable, said))
 
     @cached_property
     def factors(self) -> dict[str, Any]:

@@ -152,7 +152,10 @@ def check(options: Mapping[str, Any]) -> str:
         raise ValueError(
             f"{path} was made by checkpoint {others.pop()}, but generator={options['generator']} is {generator.hash}"
         )
-    again = regenerate(generator, rows)
+    try:
+        again = regenerate(generator, rows)
+    except Exception as error:  # of many types: whatever a row may hold in place of its numbers
+        raise ValueError(f"{path} has a row whose image cannot be made: {type(error).__name__}: {error}") from error
     if differ := [row for row, one, other in zip(rows, again, images, strict=True) if not one.equal(other)]:
         first = next(iter(differ[0].values()))
         raise ValueError(f"{len(differ)} of {len(rows)} images of {path} differ, the first is {first}")
@@ -211,7 +214,8 @@ def data_card(
     if record is not None and (record["provenance"].get("checkpoint") or {}).get("hash") != generator.hash:
         record = None  # another checkpoint in a trial's folder
     parts = ("architecture", "conditioning", "loss")
-    design = {name: about["design"][name]["_target_"].split(".")[-1] for name in parts}
+    nodes = {name: about["design"].get(name) or {} for name in parts}
+    design = {name: node.get("_target_", "unknown").split(".")[-1] for name, node in nodes.items()}
     trained_on = {
         "fingerprint of the labelled images": about["trained_on"],
         "labelled images": sum(about["class_counts"]),

@@ -10,7 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import RangeSweep
 from omegaconf import DictConfig
 
-from gan_augment.records.record import read_record, write_json
+from gan_augment.records.record import read_study, write_json
 from gan_augment.settings import check_integer
 
 
@@ -91,7 +91,7 @@ def more_splits(study: Path) -> bool:
     from gan_augment.report.trials import collect
     from gan_augment.report.wording import shown
 
-    if not read_record(study / "study.json").get("further"):
+    if not read_study(study / "study.json").get("further"):
         return False
     covered = collect([study])
     compared = shown(contrasts(covered))
@@ -99,7 +99,7 @@ def more_splits(study: Path) -> bool:
     if all(decided):
         return False
     page = write_report([study])
-    request = read_record(study / "study.json")
+    request = read_study(study / "study.json")
     added, *further = request["further"]
     write_json(request | {"requested": request["requested"] + added, "further": further}, study / "study.json")
     reached = f"{sum(decided)} of {len(decided)} verdicts reached"

@@ -171,10 +171,10 @@ def test_the_card_is_read_by_programs_and_people(tmp_path, write, out, page, car
     images = made()
     write(images, rows_of(images), card, tmp_path / out)
     _, front, body = (tmp_path / page).read_text().split("---\n", 2)
-    front = yaml.safe_load(front)
+    front, in_lines = yaml.safe_load(front), json.loads(json.dumps(card).replace("\\n", " "))
     assert front["license"] == licence
     assert "synthetic" in front["tags"]
-    assert front["gan_augment"] == {"num_images": 11, "images_per_class": {"dog": 6, "cat": 5}, "card": card}
+    assert front["gan_augment"] == {"num_images": 11, "images_per_class": {"dog": 6, "cat": 5}, "card": in_lines}
     assert f"The 11 images of this set are synthetic: {MAKER} made them" in body
     assert {"| size in pixels | 4x5 |", "| dog | 6 |", "| cat | 5 |"} <= set(body.split("\n"))
     if card == CARD:
@@ -263,3 +263,35 @@ def test_a_writing_that_was_killed_left_no_set_and_is_begun_anew(tmp_path, monke
     assert not list(tmp_path.rglob("old.png"))
     assert not list(tmp_path.glob("*.partial"))
     assert len(list(tmp_path.rglob("*manifest.csv"))) == 1
+
+
+# ------------------------------------------------------------------------------------------- texts from elsewhere
+
+EVIL = [
+    "=1+1",
+    "@x",
+    "-2+3",
+    "a\x1b[31m\u202eb",
+    "<script>x</script>",
+    "[x](javascript:1)|`$(id)`",
+    "</x> 'y' \"z\": {",
+]
+
+
+def test_names_from_elsewhere_do_no_harm_in_manifest_and_card(tmp_path):
+    images = made(class_names=EVIL, num_images=len(EVIL))
+    rows = [{"text": "=cmd", "number": -3}] * len(images)
+    card = {"licence": "<b>", "trained on": {"data": EVIL[3], **dict.fromkeys(EVIL, "x")}}
+    write_folder(images, rows, card, tmp_path / "set")
+    manifest = read_csv(tmp_path / "set" / "manifest.csv")
+    labels = ["'=1+1", "'@x", "'-2+3", "a[31mb", *EVIL[4:]]
+    assert [row["label"] for row in manifest] == labels
+    assert {(row["text"], row["number"]) for row in manifest} == {("'=cmd", "-3")}
+    text = (tmp_path / "set" / "data_card.md").read_text()
+    assert not set("\x1b\u202e<") & set(text)
+    _, front, body = text.split("---\n", 2)
+    front = yaml.safe_load(front)
+    assert list(front["gan_augment"]["images_per_class"]) == [*EVIL[:3], "a[31mb", *EVIL[4:]]
+    assert front["license"] == "<b>"
+    assert "| &lt;script&gt;x&lt;/script&gt; | 1 |" in body
+    assert r"| \[x\](javascript:1)\|\`$(id)\` | 1 |" in body

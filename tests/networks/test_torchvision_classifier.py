@@ -176,7 +176,7 @@ def test_an_unknown_name_is_refused(name, like):
     [
         ("inception_v3", None, "input_size=null: inception_v3 cannot take images of 32x32 pixels"),
         ("vit_b_16", 64, "input_size=64: vit_b_16 cannot take images of 64 pixels"),
-        ("resnet18", 0, "input_size=0: use a whole number of at least 1"),
+        ("resnet18", 0, "input_size=0: use a whole number from 1 to 4096"),
     ],
 )
 def test_a_size_that_does_not_fit_is_refused(name, input_size, message):

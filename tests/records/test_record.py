@@ -7,7 +7,8 @@ from gan_augment.records.record import SCHEMA, flatten, read_record, write_json
 
 
 def test_a_record_reads_back_as_written_with_fields_of_a_newer_minor_version(tmp_path):
-    record = {"schema": "1.8", "trial": "none-seed0", "metrics": {"test": {"accuracy": 0.9}}, "new": {"field": None}}
+    record = {"schema": "1.8", "trial": "none-seed0", "status": "ok", "metrics": {"test": {"accuracy": 0.9}}}
+    record |= {"factors": {}, "provenance": {}, "new": {"field": None}}
     write_json(record, tmp_path / "record.json")
     assert read_record(tmp_path / "record.json") == record
     assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
@@ -19,7 +20,9 @@ def test_a_newer_major_schema_is_refused(tmp_path):
         read_record(tmp_path / "record.json")
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"schema": "x"}', '{"schema": null}'])
+@pytest.mark.parametrize(
+    "content", ["{", "[]", "{}", "", "[" * 5000, '{"schema": "1.8"}', '{"schema": "x"}', '{"schema": null}']
+)
 def test_what_is_not_a_record_is_named(tmp_path, content):
     (tmp_path / "record.json").write_text(content)
     with pytest.raises(ValueError, match=r"record\.json is not a readable record"):

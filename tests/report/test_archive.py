@@ -4,13 +4,15 @@ import shutil
 import numpy as np
 import pytest
 from test_contrasts import answered, store
-from test_page import compare, in_one_line, planted, printed, record, study
+from test_page import compare, in_one_line, planted, png, printed, record, study
 
 from gan_augment.report.archive import read_archive, write_archive
 from gan_augment.report.comparison import warnings
 from gan_augment.report.outcomes import Outcome
 from gan_augment.report.page import main, write_report
 from gan_augment.report.trials import collect
+
+NEEDED = {"status": "ok", "factors": {}, "metrics": {}, "provenance": {}}
 
 
 def text(content):
@@ -33,16 +35,19 @@ def test_records_come_back_in_every_digit_and_order(tmp_path):
     records = [
         {"trial": "a", "x": 0.1 + 0.2, "y": {"b": 1e-300, "a": [1, [2.0, None]]}, "z": None, "w": 1, "empty": {}},
         {"trial": "b", "x": 0.1 + 0.2, "y": {"b": 2**0.5, "a": [1, [2.0, None]]}, "z": None, "w": True, "empty": {}},
-        {"trial": "c", "x": None, "y": {"b": 1e-300, "a": []}, "z": "é\u2028\n", "w": 1.0, "empty": {}},
+        {"trial": "c", "x": None, "y": {"b": 1e-300, "a": []}, "z": "é", "w": 1.0, "empty": {}},
         {"trial": "d", "x": 0.1 + 0.2, "y": {"a": [], "b": 1e-300}, "z": None, "w": 1, "empty": {}},  # another order
         {"trial": "e", "y": {"b": 1e-300}, "z": {"b": 1}, "w": 1, "empty": None},  # other fields
         {"trial": "f", "y": {"b": 1e-300}, "z": {"b": 1}, "w": 1, "empty": None},
     ]
+    records = [{**NEEDED, **one} for one in records]
     assert text(kept(records, tmp_path / "x.jsonl")) == text(records)
 
 
 def test_what_records_have_in_common_is_written_once(tmp_path):
-    records = [{"trial": str(number), "settings": {"name": "common"}, "accuracy": number / 3} for number in range(9)]
+    records = [
+        {**NEEDED, "trial": str(number), "settings": {"name": "common"}, "accuracy": number / 3} for number in range(9)
+    ]
     kept(records, tmp_path / "x.jsonl")
     content = (tmp_path / "x.jsonl").read_text()
     assert content.count("common") == 1
@@ -52,7 +57,7 @@ def test_what_records_have_in_common_is_written_once(tmp_path):
 
 def with_pictures(folder):
     for path in folder.glob("trials/gan-*"):
-        (path / "samples.png").write_bytes(f"PNG of {path.name}".encode())
+        (path / "samples.png").write_bytes(png(path.name))
     return folder
 
 
@@ -79,7 +84,7 @@ def test_a_kept_study_gives_the_report_of_its_folder(tmp_path):
     assert "gan, trial gan-seed0." in page
     after = files_under(tmp_path)
     assert after == {path: content for path, content in before.items() if path.parts[0] != "digits"}
-    assert (docs / "samples" / "01-gan.png").read_bytes() == b"PNG of gan-seed0"
+    assert (docs / "samples" / "01-gan.png").read_bytes() == png("gan-seed0")
 
 
 @pytest.mark.parametrize("num_images", [1, 8, 13])
@@ -198,15 +203,7 @@ def replaced(old, new, line):
         (replaced('"tests"', '"was"', 0), "line 1 is damaged (KeyError: 'tests')"),
         (replaced('"labels":[0,', '"labels":[', 0), "line 1 is damaged (ValueError: a test set has 60 ids, 59 labels)"),
         (list.clear, "line 1 is damaged (ValueError: "),
-        (replaced("}", "", 3), "line 4 is damaged (JSONDecodeError: "),
-        (replaced('"right":"', '"right":"AAAA', 2), "60 test images take 8 bytes of answers, found 11"),
-        (replaced('"right":"', '"right":"!', 2), "line 3 is damaged (Error: "),
-        (replaced('"test":0', '"test":1', 2), "line 3 is damaged (ValueError: test set 1 is unknown: the file has 1)"),
-        (replaced('"template":', '"template":-1', 2), "template -1"),
-        (
-            replaced('"record":{', '"record":{"odd":1,', 1),
-            "its template has no field odd",
-        ),
+        (lambda lines: lines.insert(0, "[" * 5000), "line 1 is damaged (ValueError: values are nested deeper than 32"),
     ],
 )
 def test_a_damaged_file_is_refused_in_a_line(tmp_path, capsys, monkeypatch, change, said):
@@ -224,6 +221,39 @@ def test_a_damaged_file_is_refused_in_a_line(tmp_path, capsys, monkeypatch, chan
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"gan-augment-report: {path}")
     assert said in line
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (replaced("}", "", 3), "line 4 is damaged (JSONDecodeError: "),
+        (replaced('"right":"', '"right":"AAAA', 2), "60 test images take 8 bytes of answers, found 11"),
+        (replaced('"right":"', '"right":"!', 2), "line 3 is damaged (Error: "),
+        (replaced('"test":0', '"test":1', 2), "line 3 is damaged (ValueError: test set 1 is unknown: the file has 1)"),
+        (replaced('"template":', '"template":-1', 2), "template -1"),
+        (replaced('"record":{', '"record":{"odd":1,', 1), "its template has no field odd"),
+        (replaced('"record":{', '"record":5,"was":{', 1), "line 2 is damaged (AttributeError: "),
+        (replaced('{"accuracy":0', '{"accuracy":7', 1), "line 2 is damaged (ValueError: metrics.test.accuracy=7"),
+        (lambda lines: lines.append("[" * 5000), "line 18 is damaged (ValueError: values are nested deeper than 32"),
+    ],
+)
+def test_a_damaged_line_is_named_and_the_others_are_compared(tmp_path, capsys, monkeypatch, change, said):
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    folder, _ = answered(tmp_path / "digits", {"none": 0.5, "gan": 0.8})
+    path = tmp_path / "digits.jsonl"
+    keep([folder], path, tmp_path / "out")
+    lines = path.read_text().splitlines()
+    change(lines)
+    path.write_text("\n".join(lines))
+    damaged = [line for line in warnings(collect([path])) if "is damaged" in line]
+    assert len(damaged) == 1
+    assert damaged[0].startswith(f"{path}, line ")
+    assert said in damaged[0]
+    assert compare(path)["gan against none"].estimate.num_pairs >= 7
+    with pytest.raises(SystemExit):  # keeping it would lose the damaged trial for good
+        keep([path], path, tmp_path / "out")
+    assert f"so {path} is not written" in capsys.readouterr().err
+    assert path.read_text() == "\n".join(lines)
 
 
 def test_predictions_that_cannot_be_read_are_not_left_out_unsaid(tmp_path, capsys, monkeypatch):

@@ -67,6 +67,11 @@ def record(arm, seed, accuracy, *, status="ok", split=None, per_class=None, prov
     }
 
 
+def png(mark, size=(1, 1)):
+    """The start of a PNG, which a report takes for a picture, and a mark to know it by."""
+    return b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + b"".join(side.to_bytes(4, "big") for side in size) + mark.encode()
+
+
 def study(folder, records, requested=None):
     for one in records:
         trial = folder / "trials" / one["trial"]
@@ -523,7 +528,7 @@ def test_samples_are_written_beside_the_page_and_earlier_ones_go(tmp_path):
         one["factors"]["x"] = f"{seed}{names}"
     folder = study(tmp_path, records)
     for number, path in enumerate(sorted(folder.glob("trials/*"))):
-        (path / "samples.png").write_bytes(b"%d" % number)
+        (path / "samples.png").write_bytes(png(str(number)))
     (folder / "report" / "samples").mkdir(parents=True)
     (folder / "report" / "samples" / "old.png").touch()
     write_report([folder])
@@ -865,7 +870,7 @@ def test_arms_and_doses_that_share_a_generator_show_its_samples_once(tmp_path):
         one["provenance"]["stages"] = {"gan": f"key{one['factors']['seeds.split']}"}
     folder = study(tmp_path, records)
     for path in folder.glob("trials/gan*"):
-        (path / "samples.png").write_bytes(b"PNG")
+        (path / "samples.png").write_bytes(png(""))
     page = write_report([folder]).read_text()
     assert (
         page.count("Real and synthetic images side by side, by class: gan and gan_classical, trial gan-10-seed0.") == 1

@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from gan_augment.artefacts.weights import load_weights, read_about
+from gan_augment.artefacts.weights import ABOUT, load_weights, read_about, reason_of
 from gan_augment.data.image_set import ImageSet, ImageShape, to_float
+from gan_augment.records.shape import check_shape
 from gan_augment.settings import class_from
 
 
@@ -34,11 +35,15 @@ class TrainedClassifier:
         """Read a classifier; raise a ValueError if the file is no checkpoint of one."""
         about = read_about(checkpoint, "classifier", ("shape", "class_names", "class_counts", "classifier"))
         try:
+            check_shape(about, ABOUT)
             shape, class_names, node = ImageShape(*about["shape"]), about["class_names"], about["classifier"]
             make, settings = class_from(node.get("network"), nn.Module)
-            network, batch_size = make(shape, len(class_names), **settings), int(node["batch_size"])
-        except (TypeError, ValueError, AttributeError, KeyError) as error:
-            raise ValueError(f"{checkpoint} does not describe a classifier: {error}") from error
+            if len(about["class_counts"]) != len(class_names):
+                raise ValueError(f"{len(about['class_counts'])} counts for {len(class_names)} classes")
+            with torch.device("meta"):
+                network, batch_size = make(shape, len(class_names), **settings), node["batch_size"]
+        except Exception as error:  # a damaged description can break a constructor in any way
+            raise ValueError(f"{checkpoint} does not describe a classifier: {reason_of(error)}") from error
         weights = load_weights(checkpoint, "classifier", network).to(device)
         return cls(weights, shape, class_names, about["class_counts"], batch_size, device)
 

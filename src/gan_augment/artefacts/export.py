@@ -8,6 +8,7 @@ written completely or not at all.
 """
 
 import csv
+import io
 import json
 import os
 import re
@@ -29,12 +30,33 @@ from torchvision.transforms.functional import pil_to_tensor
 from gan_augment.data.image_set import ImageSet
 from gan_augment.data.marks import KEY, MAKER, MEMBER, png_mark
 from gan_augment.progress import Meter
+from gan_augment.records.received import (
+    cell,
+    check_regular,
+    check_unpacked,
+    markdown,
+    plain_values,
+    printable,
+    read_regular,
+)
 from gan_augment.records.record import leaves
 
+MOST_BYTES = 2**30  # of a manifest
 MANIFEST, CARD = "manifest.csv", "data_card.md"
 LONGEST_NAME = 50  # characters of a class folder: with a file number that stays below 255 bytes in any script
 NOT_IN_NAMES = '<>:"/\\|?*'  # on one file system or another
 DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # names of devices on Windows
+
+
+class _Front(yaml.SafeDumper):
+    """Writes YAML in which every < stands in double quotes, where it can be escaped: Markdown takes it for HTML."""
+
+
+def _quoted(dumper: _Front, text: str) -> yaml.Node:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if "<" in text else None)
+
+
+_Front.add_representer(str, _quoted)
 
 Rows = Sequence[Mapping[str, Any]]
 Card = Mapping[str, Any]
@@ -128,14 +150,17 @@ def read_manifest(out: Path) -> tuple[list[dict[str, str]], list[torch.Tensor]]:
     is_npz = out.suffix == ".npz"
     manifest = _companions(out)[0] if is_npz else out / MANIFEST
     try:
-        with manifest.open(newline="", encoding="utf-8") as text:
-            rows = list(csv.DictReader(text))
+        rows = list(csv.DictReader(io.StringIO(read_regular(manifest, MOST_BYTES).decode(), newline="")))
         if is_npz:
+            check_regular(out)
+            check_unpacked(out, out.stat().st_size)  # write_npz does not pack
             with np.load(out, allow_pickle=False) as stored:
                 pixels = stored["images"]
             return rows, [torch.from_numpy(pixels[int(row["index"])]) for row in rows]
-        return rows, [pil_to_tensor(Image.open(out / row["file"])) for row in rows]
-    except (OSError, KeyError, IndexError) as error:
+        for row in rows:
+            check_regular(out / row["file"], out)
+        return rows, [pil_to_tensor(Image.open(out / row["file"], formats=["PNG"])) for row in rows]
+    except Exception as error:  # a damaged file can break a decoder in any way
         raise ValueError(f"{out} is not a synthetic set written by this program: {error}") from error
 
 
@@ -202,12 +227,14 @@ def _write_manifest(path: Path, key: str, values: Iterable[str | int], images: I
         table = csv.DictWriter(text, [key, "label", *(rows[0] if rows else ())])
         table.writeheader()
         for value, label, row in zip(values, images.labels.tolist(), rows, strict=True):
-            table.writerow({key: value, "label": images.class_names[label], **row})
+            cells = {key: value, "label": images.class_names[label], **row}
+            table.writerow({name: cell(one) for name, one in cells.items()})
 
 
 def _card_page(images: ImageSet, card: Card, marked: str) -> str:
     """Write the card as Markdown, with its machine-readable part in front, in the format of Hugging Face."""
-    counts = dict(zip(images.class_names, images.class_counts.tolist(), strict=True))
+    card = plain_values(card)
+    counts = dict(zip(map(printable, images.class_names), images.class_counts.tolist(), strict=True))
     front = {
         "license": card.get("licence") or "unknown",
         "tags": ["synthetic", "gan-augment"],
@@ -218,18 +245,13 @@ def _card_page(images: ImageSet, card: Card, marked: str) -> str:
     general = {"made by": MAKER, "images": len(images), "size in pixels": f"{width}x{height}", "channels": channels}
     general |= {name: value for name, value in card.items() if not isinstance(value, Mapping)}
     nested = {name: value for name, value in card.items() if isinstance(value, Mapping)}
-    lines = ["---", yaml.safe_dump(front, sort_keys=False, allow_unicode=True) + "---", "", "# Synthetic images", ""]
+    written = yaml.dump(front, Dumper=_Front, sort_keys=False, allow_unicode=True).replace("<", r"\x3c")
+    lines = ["---", written + "---", "", "# Synthetic images", ""]
     lines.append(
         f"The {len(images):,} images of this set are synthetic: {MAKER} made them, nobody photographed them. {marked} "
         "A test on them would measure the generator: train with them, and test on real images."
     )
     for title, values in {"The set": general, **nested, "Images of each class": counts}.items():
-        lines += ["", f"## {_cell(title)}", "", "| what | value |", "| --- | --- |"]
-        lines += [f"| {_cell(name)} | {_cell(value)} |" for name, value in leaves(values)]
+        lines += ["", f"## {markdown(title)}", "", "| what | value |", "| --- | --- |"]
+        lines += [f"| {markdown(name)} | {markdown(value)} |" for name, value in leaves(values)]
     return "\n".join(lines) + "\n"
-
-
-def _cell(value: Any) -> str:
-    """Escape a value so that it fits one table cell."""
-    text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    return " ".join(text.replace("\\", "\\\\").replace("|", "\\|").split())

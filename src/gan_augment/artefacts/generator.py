@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from gan_augment.artefacts.weights import BEST, FILE, file_hash, load_weights, read_about
+from gan_augment.artefacts.weights import ABOUT, BEST, FILE, file_hash, load_weights, read_about, reason_of
 from gan_augment.data.clusters import draw_clusters
 from gan_augment.data.image_set import ImageShape, from_float
 from gan_augment.networks.architecture import Architecture
 from gan_augment.networks.conditioning import Conditioning
 from gan_augment.randomness import stream_seed
+from gan_augment.records.shape import check_shape
 from gan_augment.settings import class_from
 
 BLOCK = 64  # images at a time
@@ -83,16 +84,24 @@ class Generator:
         """
         about = read_about(checkpoint, "gan", NEEDED)
         try:
+            check_shape(about, ABOUT)
             shape, class_names, label_counts = ImageShape(*about["shape"]), about["class_names"], about["label_counts"]
             make, settings = class_from(about["design"].get("architecture"), Architecture)
             architecture = make(**settings)
+            architecture.check(shape)
             make_conditioning, settings = class_from(about["design"].get("conditioning"), Conditioning)
             conditioning = make_conditioning(**settings)
-            if len(label_counts) != len(class_names) * conditioning.clusters:
-                raise ValueError(f"{len(label_counts)} counts for {len(class_names)} classes")
-            network = conditioning.generator(architecture, shape, len(class_names))
-        except (TypeError, ValueError, AttributeError) as error:
-            raise ValueError(f"{checkpoint} does not describe a generator: {error}") from error
+            num_classes, clusters = len(class_names), conditioning.clusters
+            if len(about["class_counts"]) != num_classes or len(label_counts) != num_classes * clusters:
+                raise ValueError(f"{len(label_counts)} counts for {num_classes} classes")
+            if not sum(about["class_counts"]) or (
+                clusters > 1 and not torch.tensor(label_counts).view(-1, clusters).any(dim=1).all()
+            ):
+                raise ValueError("a class without images")
+            with torch.device("meta"):
+                network = conditioning.generator(architecture, shape, num_classes)
+        except Exception as error:  # a damaged description can break a constructor in any way
+            raise ValueError(f"{checkpoint} does not describe a generator: {reason_of(error)}") from error
         return cls(
             load_weights(checkpoint, "ema", network).to(device),
             architecture.latent_dim,

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from gan_augment.data.image_set import ImageShape
 from gan_augment.networks.architecture import Architecture, FeatureExtractor, Residual, doublings, halvings
+from gan_augment.settings import check_integer
 
 EXPANSION = 2  # width inside a block, relative to its ends
 GROUP = 16  # feature maps that a 3x3 convolution sees together
@@ -34,6 +35,7 @@ class R3GAN(Architecture):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_integer("architecture.num_blocks", self.num_blocks, low=1, high=100)
         if EXPANSION * self.channels % GROUP:
             raise ValueError(f"architecture.channels={self.channels}: use a multiple of {GROUP // EXPANSION}")
 

@@ -57,17 +57,19 @@ class TorchvisionClassifier(nn.Module):
         if shape.channels not in (1, 3):
             raise ValueError(f"classifier {name} takes images of 1 or 3 channels, not {shape.channels}")
         if input_size is not None:
-            check_integer("classifier.network.input_size", input_size, low=1)
+            check_integer("classifier.network.input_size", input_size, low=1, high=4096)
         self.input_size = input_size
         self.origin: str | None = None
-        self.network = models.get_model(name, num_classes=num_classes, **SCRATCH_OPTIONS.get(name, {}))
+        self.network = _without_weights(name, num_classes, **SCRATCH_OPTIONS.get(name, {}))
         mean, std = IMAGENET_MEAN, IMAGENET_STD
         if weights is not None:
             # Weights without categories hold the features alone: the layers after them are NaN.
             usable = {entry.name: entry for entry in models.get_model_weights(name) if entry.meta["categories"]}
             check_choice("classifier.network.weights", weights, usable)
             entry = usable[weights]
-            pretrained = _load_pretrained(name, entry)
+            # On the meta device, as for a checkpoint, there is nothing to load and so nothing to download.
+            is_meta = torch.get_default_device().type == "meta"
+            pretrained = _as_for(name, entry) if is_meta else _load_pretrained(name, entry)
             last = [path for path, layer in pretrained.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)][-1]
             pretrained.set_submodule(last, self.network.get_submodule(last))
             self.network = pretrained
@@ -77,8 +79,9 @@ class TorchvisionClassifier(nn.Module):
                 f"the classifier started from torchvision's {entry!r}, learned from the labels of {others}: "
                 "accuracies are those of transfer, not of the labelled images alone"
             )
-        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+        # These are in no checkpoint, so they have their numbers on the meta device too.
+        self.register_buffer("mean", torch.tensor(mean, device="cpu").view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std, device="cpu").view(3, 1, 1), persistent=False)
         self._check(shape, name, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -103,6 +106,26 @@ class TorchvisionClassifier(nn.Module):
             ) from error
         assert logits.shape == (1, num_classes)
         self.train()
+
+
+def _without_weights(name: str, num_classes: int, **options: Any) -> nn.Module:
+    try:
+        return models.get_model(name, num_classes=num_classes, **options)
+    except NotImplementedError:  # RegNet computes its widths with tensors, which have no numbers on the meta device
+        with torch.device("cpu"):
+            return models.get_model(name, num_classes=num_classes, **options)
+
+
+def _as_for(name: str, weights: Any) -> nn.Module:
+    """Build a classifier as torchvision does for some weights, but without loading them."""
+    least, options = weights.meta["min_size"], dict(SCRATCH_OPTIONS.get(name, {}))
+    if name in SCRATCH_OPTIONS:
+        options["transform_input"] = True
+    elif name.startswith("vit_"):
+        options["image_size"] = least[0]
+    elif name.startswith("maxvit_"):
+        options["input_size"] = least
+    return _without_weights(name, len(weights.meta["categories"]), **options)
 
 
 def _load_pretrained(name: str, weights: Any) -> nn.Module:

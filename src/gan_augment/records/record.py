@@ -8,11 +8,16 @@ writing. Its parts: `trial`, `status`, `error`, `factors`, `metrics`, `compared`
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from gan_augment.records.received import read_regular, read_values
+from gan_augment.records.shape import check_shape
+
 SCHEMA = "1.8"
+MOST_VALUES = 100_000  # in one record
+NEEDED = ("status", "factors", "metrics", "provenance")  # in every record
 
 # Words for a report, and what depends on when and how a trial was run: two runs of one study differ in it. With a dot
 # at the end, so that compared_x would not match.
@@ -41,18 +46,40 @@ def digest(content: Any) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def read_record(path: Path) -> dict[str, Any]:
-    """Read a `record.json`, fields unknown to this version included.
+def read_record(path: Path, within: Path | None = None) -> dict[str, Any]:
+    """Read a `record.json`, fields unknown to this version included; `within` as in `check_regular`.
 
     Raises:
         ValueError: If the file is not a record, or one of a newer major schema.
     """
+    return _read(path, within, NEEDED)
+
+
+def read_study(path: Path, within: Path | None = None) -> dict[str, Any]:
+    """Read a `study.json` as `read_record` does."""
+    return _read(path, within, ())
+
+
+def _read(path: Path, within: Path | None, needed: Collection[str]) -> dict[str, Any]:
     try:
-        record = dict(json.loads(path.read_text(encoding="utf-8")))
+        content = dict(read_values(read_regular(path, within=within)))
     except (OSError, ValueError, TypeError) as error:
         raise ValueError(f"{path} is not a readable record: {type(error).__name__}: {error}") from error
-    refuse_newer(record, path)
-    return record
+    refuse_newer(content, path)
+    try:
+        check_content(content, needed)
+    except ValueError as error:
+        raise ValueError(f"{path} is not a readable record: {error}") from error
+    return content
+
+
+def check_content(content: Mapping[str, Any], needed: Collection[str] = NEEDED) -> None:
+    """Raise a ValueError unless a record has the needed parts, not too many values, and each in its shape."""
+    if missing := [name for name in needed if name not in content]:
+        raise ValueError(f"it lacks {', '.join(missing)}")
+    if sum(1 for _ in leaves(content)) > MOST_VALUES:
+        raise ValueError(f"it has more than {MOST_VALUES:,} values")
+    check_shape(content)
 
 
 def refuse_newer(content: dict[str, Any], path: Path) -> None:
@@ -61,7 +88,7 @@ def refuse_newer(content: dict[str, Any], path: Path) -> None:
     Raises:
         ValueError: If the content has no schema, or one of a newer major version.
     """
-    schema = str(content.get("schema"))
+    schema = str(content.get("schema"))[:20]
     if not (major := schema.split(".")[0]).isdecimal():
         raise ValueError(f"{path} is not a readable record: schema={schema} is not a number")
     if int(major) > int(SCHEMA.split(".")[0]):

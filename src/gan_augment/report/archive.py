@@ -37,10 +37,14 @@ from typing import Any
 
 import numpy as np
 
-from gan_augment.records.record import SCHEMA, refuse_newer, write_whole
-from gan_augment.report.outcomes import Answers, NoPredictionsError, Outcome
+from gan_augment.records.received import read_regular, read_values
+from gan_augment.records.record import NEEDED, SCHEMA, check_content, leaves, refuse_newer, write_whole
+from gan_augment.report.outcomes import Answers, Found, NoPredictionsError, Outcome, check_picture
 
 SUFFIX = ".jsonl"
+MOST_BYTES = 2**30
+MOST_VALUES = 50_000_000  # in all records together: a template may be long, and lines that use it short
+SAMPLES = "samples"  # the folder that a report writes pictures into
 
 
 def write_archive(
@@ -81,33 +85,64 @@ def write_archive(
     write_whole("".join(f"{_text(line)}\n" for line in (head, *lines)).encode(), path)
 
 
-def read_archive(path: Path) -> tuple[list[dict[str, Any]], list[Outcome]]:
-    """Read the launches and the outcomes, in the order of the file, from a file of `write_archive`.
+def read_archive(path: Path) -> Found:
+    """Read a file of `write_archive`.
+
+    Returns:
+        The launches; the outcomes in the order of the file; and a sentence for each line or picture that is damaged.
 
     Raises:
-        ValueError: If the file has a newer major schema or a damaged line.
+        ValueError: If the file has a newer major schema, or its first line is damaged.
         OSError: If there is no such file.
     """
     with _line(path, 1):
-        first, *lines = path.read_text(encoding="utf-8").splitlines()
-        head = dict(json.loads(first))
+        first, *lines = read_regular(path, MOST_BYTES).decode().splitlines()
+        head = dict(read_values(first))
     refuse_newer(head, path)
     with _line(path, 1):
         launches = [dict(launch) for launch in head["launches"]]
+        for launch in launches:
+            check_content(launch, ["study"])
         tests = [_test_set(test["ids"], test["labels"], test.get("groups")) for test in head["tests"]]
-        templates = list(head["templates"])
-    outcomes = []
+        templates = [dict(template) for template in head["templates"]]
+    sizes, num_values = [sum(1 for _ in leaves(template)) for template in templates], 0
+    outcomes: list[Outcome] = []
+    damaged: list[str] = []
     for number, text in enumerate(lines, start=2):
-        with _line(path, number):
-            line = json.loads(text)
-            record = _merged(_one_of(templates, line["template"], "template"), line["record"])
-            answers = None
-            if "right" in line:
-                ids, labels, groups = _one_of(tests, line["test"], "test set")
-                answers = partial(Answers, ids, labels, _unpacked(line["right"], len(ids)), groups)
-            samples = path.parent / line["samples"] if "samples" in line else None
-            outcomes.append(Outcome(line["study"], record, answers, samples))
-    return launches, outcomes
+        try:
+            with _line(path, number):
+                line = dict(read_values(text))
+                template = _one_of(range(len(templates)), line["template"], "template")
+                num_values += sizes[template]
+                if num_values > MOST_VALUES:
+                    raise ValueError(f"the records up to here have more than {MOST_VALUES:,} values")
+                record = _merged(templates[template], line["record"])
+                check_content(record, ["trial", *NEEDED])
+                answers = None
+                if "right" in line:
+                    ids, labels, groups = _one_of(tests, line["test"], "test set")
+                    answers = partial(Answers, ids, labels, _unpacked(line["right"], len(ids)), groups)
+                study, samples = str(line["study"]), str(line["samples"]) if "samples" in line else None
+        except ValueError as error:
+            damaged.append(str(error))
+            continue
+        picture = None
+        try:
+            picture = None if samples is None else _picture(path.parent, samples)
+        except ValueError as error:
+            damaged.append(f"{error}: it is not shown")
+        outcomes.append(Outcome(study, record, answers, picture))
+    return launches, outcomes, damaged
+
+
+def _picture(folder: Path, named: str) -> Path:
+    """Return the path of a picture; raise a ValueError unless it is one that a report wrote near the file."""
+    within = folder.resolve().parent
+    path = Path(os.path.normpath(folder.resolve() / named))
+    if path.parent.name != SAMPLES or not path.is_relative_to(within):
+        raise ValueError(f"{named} is in no folder {SAMPLES} below {within}")
+    check_picture(path, within)
+    return folder / named
 
 
 @contextmanager
@@ -115,7 +150,7 @@ def _line(path: Path, number: int) -> Iterator[None]:
     """Turn any error from a damaged line into one that names the line."""
     try:
         yield
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(
             f"{path}, line {number} is damaged ({type(error).__name__}: {error}): restore the file from git, or write "
             "it again with gan-augment-report FOLDER --keep FILE"
@@ -158,7 +193,9 @@ def _test_set(
         raise ValueError(
             f"a test set has {len(ids)} ids, {len(labels)} labels" + (f", {len(groups)} groups" if groups else "")
         )
-    return np.array(ids), np.array(labels), None if groups is None else np.array(groups)
+    numbers = np.array(ids), np.array(labels), None if groups is None else np.array(groups)
+    Answers(numbers[0], numbers[1], np.ones(len(ids), bool), numbers[2]).checked()
+    return numbers
 
 
 def _unpacked(text: str, num_images: int) -> np.ndarray:
@@ -170,7 +207,7 @@ def _unpacked(text: str, num_images: int) -> np.ndarray:
 
 
 def _one_of(known: Sequence[Any], position: Any, what: str) -> Any:
-    if position not in range(len(known)):
+    if type(position) is not int or position not in range(len(known)):
         raise ValueError(f"{what} {position} is unknown: the file has {len(known)}")
     return known[position]
 

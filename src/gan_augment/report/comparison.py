@@ -222,7 +222,7 @@ def warnings(study: Study) -> list[str]:
     """Return warnings about the comparison: mixed code, data or machines, and trials that are left out."""
     trials = study.trials
     ok = trials[trials["status"] == "ok"]
-    said = []
+    said = [*study.damaged]
     if study.missing:
         names = ", ".join(study.missing[:5]) + (", ..." if len(study.missing) > 5 else "")
         said.append(f"requested trials without a record: {len(study.missing)} ({names})")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import zipfile
+import io
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -11,10 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gan_augment.records.record import read_record
+from gan_augment.records.received import check_regular, check_unpacked, printable, read_regular
+from gan_augment.records.record import read_record, read_study
 
 if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `--help` answers at once
     import pandas as pd
+
+MOST_BYTES = 2**28  # of predictions, packed or unpacked
+MOST_PICTURE_BYTES, MOST_PIXELS = 2**24, 2**25  # of a picture of samples
 
 
 class NoPredictionsError(ValueError):
@@ -32,6 +37,17 @@ class Answers(NamedTuple):
     right: np.ndarray
     groups: np.ndarray | None = None
 
+    def checked(self) -> Answers:
+        """Return these answers; raise a ValueError unless each image has one number, class and answer."""
+        found = [one for one in self if one is not None]
+        kinds = {"ids": "iu", "labels": "iu", "right": "b", "groups": "iu"}
+        for name, one in zip(kinds, found, strict=False):
+            if one.shape != (len(self.ids),) or (len(one) and one.dtype.kind not in kinds[name]):
+                raise ValueError(f"{name} is {one.dtype} of {list(one.shape)} for {len(self.ids)} test images")
+        if len(np.unique(self.ids)) < len(self.ids):
+            raise ValueError("an image has several answers")
+        return self
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -48,30 +64,66 @@ class Outcome:
         return str(self.record["trial"])
 
 
-def read_folder(folder: Path) -> tuple[list[dict[str, Any]], list[Outcome]]:
+Found = tuple[list[dict[str, Any]], list[Outcome], list[str]]
+
+
+def read_folder(folder: Path) -> Found:
     """Read a study folder: `trials/<name>/record.json`, and `study.json` if the study was launched as one.
 
+    Files that are links, or no regular files, are not read.
+
     Returns:
-        The launch from `study.json`, and the outcomes by their trials' names. Predictions are read only on demand.
+        The launch from `study.json`; the outcomes by their trials' names; and a sentence for each file that cannot be
+        read. Predictions are read only on demand.
 
     Raises:
-        ValueError: If there are no records, or one cannot be read.
+        ValueError: If there are no records.
     """
-    paths = sorted(folder.glob("trials/*/record.json"))
+    # A link that leads nowhere is there, too.
+    paths = [path for trial in sorted(folder.glob("trials/*")) if os.path.lexists(path := trial / "record.json")]
     if not paths:
         raise ValueError(
             f"{folder} holds no trial records: use a study folder such as outputs/studies/digits, or a file such as "
             "results/digits.jsonl"
         )
-    name = folder.resolve().name
-    launch = read_record(folder / "study.json") if (folder / "study.json").exists() else {}
+    name, launch = printable(folder.resolve().name), {}
+    damaged: list[str] = []
+    if os.path.lexists(folder / "study.json"):
+        try:
+            launch = read_study(folder / "study.json", folder)
+        except ValueError as error:
+            damaged.append(f"{error}: all trials in the folder are compared")
     outcomes = []
     for path in paths:
         predictions, samples = path.with_name("predictions.npz"), path.with_name("samples.png")
-        record = {**read_record(path), "trial": path.parent.name}
-        answers = partial(_stored_answers, predictions) if predictions.exists() else None
-        outcomes.append(Outcome(name, record, answers, samples if samples.exists() else None))
-    return [{**launch, "study": launch.get("study") or name}], outcomes
+        try:
+            record = {**read_record(path, folder), "trial": printable(path.parent.name)}
+        except ValueError as error:
+            damaged.append(f"{path.parent.name} is left out: {error}")
+            continue
+        answers = partial(_stored_answers, predictions, folder) if predictions.exists() else None
+        picture = None
+        try:
+            picture = samples if check_picture(samples, folder) else None
+        except ValueError as error:
+            damaged.append(f"{error}: it is not shown")
+        outcomes.append(Outcome(name, record, answers, picture))
+    return [{**launch, "study": launch.get("study") or name}], outcomes, damaged
+
+
+def check_picture(path: Path, within: Path) -> bool:
+    """Whether there is such a file; raise a ValueError unless it is a PNG that a page can show, without links."""
+    if not path.exists():
+        return False
+    check_regular(path, within)
+    with path.open("rb") as file:
+        head = file.read(24)
+    width, height = (int.from_bytes(head[start : start + 4]) for start in (16, 20))
+    if not head.startswith(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR") or not 0 < width * height <= MOST_PIXELS:
+        raise ValueError(f"{path} is not a PNG of at most {MOST_PIXELS:,} pixels")
+    if path.stat().st_size > MOST_PICTURE_BYTES:
+        raise ValueError(f"{path} has more than {MOST_PICTURE_BYTES:,} bytes")
+    return True
 
 
 def read_answers(trials: pd.Series, outcomes: Mapping[str, Outcome], of_folds: bool = False) -> pd.DataFrame:
@@ -115,13 +167,16 @@ def _columns(answers: Answers) -> pd.MultiIndex:
     return pd.MultiIndex.from_arrays([*levels.values()], names=[*levels])
 
 
-def _stored_answers(path: Path) -> Answers:
-    """Read the predictions of a trial folder."""
+def _stored_answers(path: Path, folder: Path) -> Answers:
+    """Read the predictions of a trial in a study's folder."""
     try:
-        with path.open("rb") as file, np.load(file) as stored:
+        content = io.BytesIO(read_regular(path, MOST_BYTES, folder))
+        check_unpacked(content, MOST_BYTES)
+        with np.load(content, allow_pickle=False) as stored:
             ids, labels = stored["ids"], stored["labels"]
             # Earlier versions stored no classes, and float16 makes some probabilities equal.
             predicted = stored["predicted"] if "predicted" in stored else stored["probabilities"].argmax(axis=1)
-            return Answers(ids, labels, predicted == labels, stored.get("groups"))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-        raise NoPredictionsError(f"the predictions of {path.parent.name} cannot be read") from None
+            return Answers(ids, labels, np.asarray(predicted == labels), stored.get("groups")).checked()
+    except Exception as error:  # a damaged file can break a decoder in any way
+        trial = printable(path.parent.name)
+        raise NoPredictionsError(f"the predictions of {trial} cannot be read") from error

@@ -6,10 +6,12 @@ import argparse
 import base64
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gan_augment.errors import user_errors
+from gan_augment.records.received import cell, read_regular
 from gan_augment.records.record import write_whole
 from gan_augment.report import comparison, tables, wording
 from gan_augment.report.archive import SUFFIX, write_archive
@@ -17,6 +19,7 @@ from gan_augment.report.comparison import Configuration
 from gan_augment.report.contrasts import are_folds, contrasts
 from gan_augment.report.curves import budget_curves, dose_curves, worths
 from gan_augment.report.looks import note_look
+from gan_augment.report.outcomes import MOST_PICTURE_BYTES, check_picture
 from gan_augment.report.prediction import Point, predictions
 from gan_augment.report.trials import ACCURACY, RESULT, Study, collect, columns_of, facts
 
@@ -25,7 +28,6 @@ if TYPE_CHECKING:  # the heavy imports wait until there is something to compute,
 
 DETECT = 1.0  # points: the gain for which the report plans studies
 MAX_SAMPLES = 12
-MOST_BYTES = 10 * 2**20  # of a contact sheet
 
 
 def write_report(sources: Sequence[Path | str], output: Path | str | None = None) -> Path:
@@ -74,7 +76,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _report_folder(source: Path) -> Path:
-    return (source.with_suffix("") if source.suffix == SUFFIX else source) / "report"
+    folder = (source.with_suffix("") if source.suffix == SUFFIX else source) / "report"
+    if folder.is_symlink():
+        raise ValueError(f"{folder} is a link: name a folder with --output")
+    return folder
 
 
 def _archive(text: str) -> Path:
@@ -94,6 +99,7 @@ def _points(text: str) -> float:
 def _write(
     study: Study, sources: Sequence[Path | str], output: Path, detect: float = DETECT, keep: Path | None = None
 ) -> Path:
+    import pandas as pd
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     from gan_augment.report import figures
@@ -126,6 +132,8 @@ def _write(
     for name, image in images.items():
         write_whole(image, output / f"{name}.png")
 
+    if (output / "samples").is_symlink():
+        raise ValueError(f"{output / 'samples'} is a link: remove it, or name another folder with --output")
     samples = _samples(study, found)
     for earlier in (output / "samples").glob("*.png") if samples else ():  # without samples the old ones stay
         earlier.unlink()
@@ -177,12 +185,16 @@ def _write(
         trials=list(tables.trial_rows(study)),
     )
     records = study.trials.drop(columns=columns_of(study.trials, RESULT))
-    write_whole(records.to_csv(index=False, lineterminator="\n").encode(), output / "results.csv")
+    cells = {cell(name): [cell(value) for value in records[name]] for name in records}
+    table = pd.DataFrame(cells, dtype=object).to_csv(index=False, lineterminator="\n")
+    write_whole(table.encode(), output / "results.csv")
     path = output / "report.html"
     write_whole(page.encode(), path)
     looks = note_look(study, sources, compared)
     if keep:
         keep.parent.mkdir(parents=True, exist_ok=True)
+        if study.damaged:
+            raise ValueError(f"{study.damaged[0]}; so {keep} is not written: repair or delete it to keep the study")
         write_archive([launch | looks for launch in study.launches], list(study.outcomes.values()), pictures, keep)
     return path
 
@@ -209,17 +221,20 @@ def _samples(study: Study, found: list[Configuration]) -> list[tuple[str, str, b
         for trial in configuration.trials["trial"]:
             path = study.outcomes[trial].samples
             if path and path.exists():
-                samples.append((arms, trial, path.read_bytes()))
+                samples.append((arms, trial, read_regular(path, MOST_PICTURE_BYTES)))
                 break
     return samples[:MAX_SAMPLES]
 
 
 def _contact_sheets(sources: Sequence[Path | str]) -> list[bytes]:
-    """Return the contact sheets of the study folders' images, which may come from elsewhere: PNG files, not links."""
-    found = [path for source in sources for path in sorted(Path(source).glob("images/*.png"))]
-    small = [path for path in found if path.is_file() and not path.is_symlink() and path.stat().st_size < MOST_BYTES]
-    contents = [path.read_bytes() for path in small[:MAX_SAMPLES]]
-    return [content for content in dict.fromkeys(contents) if content.startswith(b"\x89PNG")]
+    """Return the contact sheets of the study folders' images; a file that cannot be shown is left out."""
+    sheets = []
+    for folder in map(Path, sources):
+        for path in sorted(folder.glob("images/*.png")):
+            with suppress(ValueError, OSError):
+                if check_picture(path, folder):
+                    sheets.append(read_regular(path, MOST_PICTURE_BYTES))
+    return list(dict.fromkeys(sheets))[:MAX_SAMPLES]
 
 
 def _embedded(image: bytes) -> str:

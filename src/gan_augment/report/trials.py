@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from gan_augment.records.aliases import reads_of, renewed
 from gan_augment.records.factors import LATER, NULL
+from gan_augment.records.received import printable
 from gan_augment.records.record import flatten
 from gan_augment.report.archive import SUFFIX, read_archive
 from gan_augment.report.outcomes import Outcome, read_folder
@@ -63,6 +64,7 @@ class Study:
     notes: dict[str, int]  # note about images or classifier -> number of trials with it
     reads: dict[str, frozenset[str]]  # role of a stage -> the configuration nodes that it depends on
     compared: dict[str, str]  # column of a metric that its measure wants compared like accuracy -> its words
+    damaged: list[str]  # a sentence for each file, or part of one, that is left out because it is damaged
     looks: frozenset[int]  # numbers of seeds with which a report was, or is to be, written
 
     @property
@@ -83,7 +85,7 @@ def collect(sources: Sequence[Path | str]) -> Study:
     answers to the test images. If a launch names the requested trials, others in its folder are not covered.
 
     Raises:
-        ValueError: If a folder holds no records, a record or file cannot be read, or no requested trial has a record.
+        ValueError: If a folder holds no records, a file cannot be read at all, or no requested trial has a record.
     """
     import pandas as pd
 
@@ -91,8 +93,10 @@ def collect(sources: Sequence[Path | str]) -> Study:
     launches: list[dict[str, Any]] = []
     wanted: set[str] = set()
     looks: set[int] = set()
+    damaged: list[str] = []
     for source in sorted({Path(source) for source in sources}):
-        launched, outcomes = read_archive(source) if source.suffix == SUFFIX else read_folder(source)
+        launched, outcomes, lost = read_archive(source) if source.suffix == SUFFIX else read_folder(source)
+        damaged += map(printable, lost)
         for launch in launched:
             requested = launch.get("requested")
             wanted |= {outcome.trial for outcome in outcomes} if requested is None else set(requested)
@@ -107,7 +111,8 @@ def collect(sources: Sequence[Path | str]) -> Study:
                 found[one.trial] = one
     covered = sorted(wanted & set(found))
     if not covered:
-        raise ValueError(f"none of the {len(wanted)} requested trials has a record yet: run the study first")
+        why = damaged[0] if damaged else "run the study first"
+        raise ValueError(f"none of the {len(wanted)} requested trials has a record yet: {why}")
     records = [found[name].record for name in covered]
     parts = {part for record in records for part in ("test", "validation") if record["metrics"].get(part)}
     part = "validation" if parts == {"validation"} else "test"
@@ -127,6 +132,7 @@ def collect(sources: Sequence[Path | str]) -> Study:
         against=list(dict.fromkeys(item for launch in launches for item in launch["against"].items())),
         notes=_notes(records),
         reads=_reads(records),
+        damaged=damaged,
         compared={f"metrics.{name}": words for one in records for name, words in one.get("compared", {}).items()},
         looks=frozenset(looks),
     )
