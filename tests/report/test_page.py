@@ -929,13 +929,13 @@ def test_probabilities_are_told_by_arm(tmp_path):
 def test_the_page_shows_the_images_as_they_were_read_and_no_other_file(tmp_path):
     folder = study(tmp_path / "study", planted({"none": 0, "gan": 1}))
     (folder / "images").mkdir()
-    png = b"\x89PNG\r\n\x1a\n"
-    (folder / "images" / "a.png").write_bytes(png + b"one")
+    one, secret = png("one"), png("secret")
+    (folder / "images" / "a.png").write_bytes(one)
     (folder / "images" / "text.png").write_bytes(b"secret")
-    (tmp_path / "elsewhere.png").write_bytes(png + b"secret")
+    (tmp_path / "elsewhere.png").write_bytes(secret)
     (folder / "images" / "link.png").symlink_to(tmp_path / "elsewhere.png")
     page = write_report([folder]).read_text()
     shown = re.findall(r'src="data:image/png;base64,([^"]*)" alt="Some images of each class', page)
-    assert [base64.b64decode(one) for one in shown] == [png + b"one"]
+    assert [base64.b64decode(each) for each in shown] == [one]
     (folder / "images" / "a.png").unlink()
     assert "as they were read" not in write_report([folder]).read_text()
