@@ -11,7 +11,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from gan_augment.records.record import read_record, write_json
+from gan_augment.records.manifest import set_aside, sync
+from gan_augment.records.record import DamagedError, read_record, write_json
 from gan_augment.workers import end_with_parent
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ def run_job(config: DictConfig) -> float:
                 with suppress(OSError):  # a full disk takes no record either: the trial then counts as missing
                     write_json(failed, folder / "record.json")
                 raise
+            sync(folder)
             write_json(record, folder / "record.json")
             log.info("%s: %s, %.1f s", title, summary(record), record["costs"]["seconds"]["total"]["spent"])
     return float(record["metrics"].get("validation", {}).get("accuracy", float("nan")))
@@ -94,9 +96,22 @@ def trial_title(name: str, folder: Path) -> str:
     return f"trial {name}"
 
 
+def read_or_set_aside(path: Path) -> dict[str, Any] | None:
+    """Read a record or another file with a schema; None if there is none, or it is damaged and now set aside.
+
+    Raises:
+        ValueError: If a newer version wrote it.
+    """
+    try:
+        return read_record(path) if path.exists() else None
+    except DamagedError as error:
+        set_aside(path, str(error.__cause__ or error))
+        return None
+
+
 def finished(path: Path) -> dict[str, Any] | None:
-    """Return the record of a trial that need not run again; raise a ValueError if this version cannot read it."""
-    record = read_record(path) if path.exists() else None
+    """Return the record of a trial that need not run again; raise a ValueError if a newer version wrote it."""
+    record = read_or_set_aside(path)
     return record if record and record.get("status") in ("ok", "diverged") else None
 
 
