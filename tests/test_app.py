@@ -623,16 +623,6 @@ def test_a_record_of_a_newer_schema_is_found_before_anything_trains(cli, tmp_pat
     assert_refused(ended, tmp_path, f"{path} has schema 2.0, this version reads up to {SCHEMA}")
 
 
-def test_a_launch_that_is_told_to_stop_does_not_look_like_success(cli, tmp_path, monkeypatch):
-    from lightning.pytorch.utilities.exceptions import SIGTERMException
-
-    def stopped(*arguments, **settings):
-        raise SIGTERMException
-
-    monkeypatch.setattr("gan_augment.trial.run_trial", stopped)
-    assert cli(*TINY, f"paths.output_dir={tmp_path}").code == 143
-
-
 def test_one_bad_trial_among_good_ones_is_found_before_anything_trains(cli, tmp_path):
     ended = cli("-m", *TINY, "augmentation=none", "labels=5,500", f"paths.output_dir={tmp_path}")
     assert_refused(ended, tmp_path, "labels=500, but class '0' has 122 training images")

@@ -12,6 +12,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
+from gan_augment.command import command
 from gan_augment.errors import show_error
 from gan_augment.job import run_job
 from gan_augment.options import help_text
@@ -48,13 +49,6 @@ def job(config: DictConfig) -> float:
 def main() -> None:
     """Run one trial, or with `-m` a study."""
     sys.excepthook = show_error
-    code: int | str | None = 0
-    try:
+    with command("gan-augment"):
         job()
-    except SystemExit as end:
-        # Lightning turns a termination signal into an exit without a code; shells expect 143.
-        code = 143 if type(end).__name__ == "SIGTERMException" else end.code
-    except Exception as error:  # Hydra lets it through when HYDRA_FULL_ERROR is set
-        show_error(type(error), error, error.__traceback__)
-        code = 1
-    sys.exit(code)
+    sys.exit(0)

@@ -4,7 +4,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 
@@ -24,6 +24,12 @@ def user_errors(program: str = "gan-augment") -> Iterator[None]:
 def show_error(kind: type[BaseException], error: Any, trace: Any, program: str = "gan-augment") -> None:
     """Print an error: one line for what the user can fix, a full trace for a fault of the program."""
     if issubclass(kind, ValueError | OSError) and not os.environ.get("HYDRA_FULL_ERROR"):
-        print(f"{program}: {error}", file=sys.stderr)
+        say(f"{program}: {error}")
     else:
-        traceback.print_exception(kind, error, trace)
+        say("".join(traceback.format_exception(kind, error, trace)).rstrip())
+
+
+def say(text: str) -> None:
+    """Print a line to standard error, if that is possible."""
+    with suppress(OSError, ValueError):
+        print(text, file=sys.stderr, flush=True)

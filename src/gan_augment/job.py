@@ -24,12 +24,12 @@ def run_job(config: DictConfig) -> float:
     Returns:
         Its accuracy on the validation images, for sweepers that optimise; NaN if there is none.
     """
+    end_with_parent()
     from gan_augment.plan import plan_trial
     from gan_augment.recording import make_record
     from gan_augment.stages import StageStore
     from gan_augment.trial import run_trial
 
-    end_with_parent()
     trial = plan_trial(plain(config))
     folder = study_folder(config) / "trials" / trial.name
     title = trial_title(trial.name, study_folder(config))

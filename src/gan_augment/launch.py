@@ -17,7 +17,8 @@ from hydra.experimental.callback import Callback
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
-from gan_augment.errors import show_error, user_errors
+from gan_augment.command import output
+from gan_augment.errors import say, show_error, user_errors
 from gan_augment.job import finished, plain, reuse, store_folder, study_folder, trial_title
 from gan_augment.records.record import SCHEMA, read_record, write_json
 from gan_augment.until import all_seeds, requests
@@ -26,37 +27,36 @@ from gan_augment.until import all_seeds, requests
 class Launch(Callback):
     """Hydra's hook: validates a launch before any work starts, writes down the study's trials, reports at the end."""
 
+    @user_errors()
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check where a single trial would write."""
         HydraConfig.instance().set_config(config)  # as Hydra does before a multirun, for the names that need it
-        with user_errors():
-            if config.until is not None:
-                raise ValueError(
-                    f"until={config.until} goes on with a study: add -m, or leave it out for a single trial"
-                )
-            check_writable(study_folder(config), store_folder(config))
+        if config.until is not None:
+            raise ValueError(f"until={config.until} goes on with a study: add -m, or leave it out for a single trial")
+        check_writable(study_folder(config), store_folder(config))
         if config.hydra.sweeper.get("params"):
             recipe = config.hydra.runtime.choices.experiment
-            print(f"experiment={recipe} is a study of many trials: -m runs them all. This runs one of them.")
+            with output():
+                print(f"experiment={recipe} is a study of many trials: -m runs them all. This runs one of them.")
 
+    @user_errors()
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check every trial of a study, and write down which ones it consists of."""
-        with user_errors():
-            folder = study_folder(config)
-            check_writable(folder, store_folder(config))
-            trials, against = planned_trials(config)
-            request = write_request(config, folder, trials, against)
+        folder = study_folder(config)
+        check_writable(folder, store_folder(config))
+        trials, against = planned_trials(config)
+        request = write_request(config, folder, trials, against)
         now = "trials as the sweeper goes" if trials is None else f"{len(set(request['requested']))} trials"
         more = sum(map(len, request.get("further", [])))
-        print(
-            f"study {config.study}: {now}" + (f", and up to {more} more until every verdict is reached" if more else "")
-        )
-        for note in dict.fromkeys(note for trial in trials or [] for note in trial.notes):
-            print(f"note: {note}")
-        with user_errors():
-            for trial in trials or []:
-                trial.refresh(folder)
+        until = f", and up to {more} more until every verdict is reached" if more else ""
+        with output():
+            print(f"study {config.study}: {now}{until}")
+            for note in dict.fromkeys(note for trial in trials or [] for note in trial.notes):
+                print(f"note: {note}")
+        for trial in trials or []:
+            trial.refresh(folder)
 
+    @user_errors()
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Report on the study, also after failed trials or an abort, such as a full disk or a killed worker."""
         error = sys.exc_info()[1]  # on its way through Hydra
@@ -151,19 +151,18 @@ def unfinished(config: DictConfig, jobs: Sequence[Sequence[str]]) -> list[Sequen
 
 def report(folder: Path) -> bool:
     """Report on a study; return whether that worked."""
-    from rich.console import Console
-
     from gan_augment.report.page import write_report
-    from gan_augment.report.terminal import print_report
+    from gan_augment.report.terminal import show_report
     from gan_augment.report.trials import collect
 
     try:
         page = write_report([folder])
-        print_report(collect([folder]), Console(), page)
+        study = collect([folder])
     except Exception as error:
         show_error(type(error), error, error.__traceback__)
-        print(f"gan-augment: the report failed; gan-augment-report {folder} tries again", file=sys.stderr)
+        say(f"gan-augment: the report failed; gan-augment-report {folder} tries again")
         return False
+    show_report(study, page)
     return True
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan_augment.app import CONF
-from gan_augment.errors import user_errors
+from gan_augment.command import command
 from gan_augment.records.record import read_record
 
 if TYPE_CHECKING:  # the heavy imports wait until there is something to compute, so that `--help` answers at once
@@ -35,10 +35,10 @@ Labelled images from a trained generator, in exact numbers, each with its proven
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `gan-augment-synthesize generator=... out=... [option=value ...]`."""
     given = sys.argv[1:] if arguments is None else list(arguments)
-    if not given or set(given) & {"-h", "--help"}:
-        print(f"{USAGE}\n{OPTIONS.read_text(encoding='utf-8')}")
-        return
-    with user_errors("gan-augment-synthesize"):
+    with command("gan-augment-synthesize"):
+        if not given or set(given) & {"-h", "--help"}:
+            print(f"{USAGE}\n{OPTIONS.read_text(encoding='utf-8')}")
+            return
         try:
             options = read_options(given)
             print(check(options) if options["check"] is not None else export(options, given))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gan_augment.errors import user_errors
+from gan_augment.command import command
 from gan_augment.records.record import write_whole
 from gan_augment.report import comparison, tables, wording
 from gan_augment.report.archive import SUFFIX, write_archive
@@ -60,16 +60,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="keep the study in one .jsonl file, from which this report can be written without the trial folders",
     )
     parser.add_argument("--detect", type=_points, metavar="POINTS", help="print how many splits would detect this gain")
-    arguments = parser.parse_args(argv)
-    with user_errors(parser.prog):
+    from gan_augment.report.terminal import show_report
+
+    with command(parser.prog):
+        arguments = parser.parse_args(argv)
         study = collect(arguments.studies)
         output = arguments.output or _report_folder(arguments.studies[0])
         path = _write(study, arguments.studies, output, arguments.detect or DETECT, arguments.keep)
-    from rich.console import Console
-
-    from gan_augment.report.terminal import print_report
-
-    print_report(study, Console(), path, arguments.detect)
+        show_report(study, path, arguments.detect)
 
 
 def _report_folder(source: Path) -> Path:
