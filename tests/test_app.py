@@ -32,6 +32,7 @@ from gan_augment.app import CONF
 from gan_augment.generators.gan import PARTS
 from gan_augment.launch import compose_jobs
 from gan_augment.records.record import SCHEMA
+from gan_augment.records.request import read_requests
 
 STUDY = ("-m", "experiment=digits", *TINY)
 ARMS = ("none", "classical", "gan", "gan_classical")
@@ -49,6 +50,11 @@ def records(folder):
     """Read the records of a study, by trial."""
     paths = sorted((folder / "trials").glob("*/record.json"))
     return {path.parent.name: json.loads(path.read_text()) for path in paths}
+
+
+def requested(folder):
+    """Return the names of the trials that the last launch of a study asks for."""
+    return read_requests(folder)[-1]["requested"]
 
 
 def statuses(folder):
@@ -95,7 +101,7 @@ def test_a_study_leaves_a_record_and_its_predictions_for_every_trial(study):
         assert len(set(predictions["ids"].tolist())) == 360
         right = predictions["predicted"] == predictions["labels"]
         assert right.mean() == pytest.approx(record["metrics"]["test"]["accuracy"])
-    assert json.loads((folder / "study.json").read_text())["requested"] == [
+    assert requested(folder) == [
         next(name for name in found if name.startswith(f"{arm}-seed{seed}-")) for arm in ARMS for seed in (0, 1)
     ]
 
@@ -204,7 +210,8 @@ def test_a_trial_without_a_recipe_gets_no_hint(cli, tmp_path):
     assert ended.code == 0
     assert "-m" not in ended.out
     assert ended.err == ""
-    assert statuses(tmp_path / "studies" / "untitled") == {"none": "ok"}
+    (folder,) = (tmp_path / "studies").glob("untitled-*")
+    assert statuses(folder) == {"none": "ok"}
 
 
 # What training sees in each arm: images of the pool and labels of the pool, and in which stages.
@@ -752,7 +759,7 @@ def test_every_recipe_runs(cli, shared_outputs, recipe, mnist_folder, photograph
     assert f"study {recipe}: " in ended.out
     folder = shared_outputs / "studies" / recipe
     found = records(folder)
-    assert sorted(found) == sorted(json.loads((folder / "study.json").read_text())["requested"])
+    assert sorted(found) == sorted(requested(folder))
     assert {record["status"] for record in found.values()} == {"ok"}
     assert (folder / "report" / "report.html").exists()
 

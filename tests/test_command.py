@@ -150,7 +150,9 @@ def test_a_terminal_of_ascii_shows_escapes(cli, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("hook", ["on_multirun_start", "on_multirun_end"])
-@pytest.mark.parametrize("error", [RuntimeError("the printer is out of paper"), UnicodeEncodeError("a", "b", 0, 1, "c")])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("the printer is out of paper"), UnicodeEncodeError("a", "b", 0, 1, "c")]
+)
 def test_whatever_fails_around_the_trials_is_a_failure(cli, tmp_path, monkeypatch, hook, error):
     def fail(*arguments, **settings):
         raise error

@@ -385,7 +385,7 @@ def test_a_damaged_output_is_set_aside_and_made_again(store, caplog, damage, rea
         (line,) = caplog.messages
         assert f"{folder} is damaged (" in line
         assert reason in line
-        assert line.endswith(f"): set aside as {folder.name}.damaged{number}, and made again")
+        assert line.endswith(f"): set aside as {folder.name}.damaged{number}, and made again when needed")
         assert (folder / "result").read_text() == "1"
     assert store.fetch(stage()).reused is True
     assert [path.name for path in sorted(folder.parent.glob("*.damaged*"))] == [

@@ -16,11 +16,14 @@ from gan_augment.command import command
 from gan_augment.errors import show_error
 from gan_augment.job import run_job
 from gan_augment.options import help_text
+from gan_augment.records.record import digest
 
 # A wheel has `conf/` inside the package, a checkout next to `src/`.
 CONF = next(
     folder for folder in (Path(__file__).parent / "conf", Path(__file__).parents[2] / "conf") if folder.is_dir()
 )
+
+ELSEWHERE = ("-", "paths.", "hydra")  # how arguments start that do not name an untitled study
 
 OmegaConf.register_resolver("or", lambda value, otherwise: value or otherwise, replace=True)
 # With folds, people expect all labels outside the fold to be used.
@@ -28,6 +31,13 @@ OmegaConf.register_resolver("labels", lambda folds: 5 if folds is None else "all
 # Two launches in the same second must not share a folder.
 OmegaConf.register_resolver(
     "launch", lambda: f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{os.getpid()}", replace=True, use_cache=True
+)
+# Other settings are another study, unless they only say where or in how many processes it runs.
+OmegaConf.register_resolver(
+    "untitled",
+    lambda: f"untitled-{digest(sorted(one for one in sys.argv[1:] if not one.startswith(ELSEWHERE)))[:8]}",
+    replace=True,
+    use_cache=True,
 )
 # What `--help` prints; in Hydra's template a dollar sign is written twice.
 OmegaConf.register_resolver("options", lambda: help_text(CONF).replace("$", "$$"), replace=True)

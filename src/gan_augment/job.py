@@ -11,8 +11,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from gan_augment.records.manifest import set_aside, sync
-from gan_augment.records.record import DamagedError, read_record, write_json
+from gan_augment.records.manifest import sync
+from gan_augment.records.record import read_record, write_json
+from gan_augment.records.request import read_or_set_aside
 from gan_augment.workers import end_with_parent
 
 log = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ def run_job(config: DictConfig) -> float:
 
     trial = plan_trial(plain(config))
     folder = study_folder(config) / "trials" / trial.name
-    title = trial_title(trial.name, study_folder(config))
+    title = trial_title(trial.name, request_file(config))
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
         record = reuse(folder, trial.notes, trial.source.copies, title, log.info)
@@ -87,26 +88,18 @@ def store_folder(config: DictConfig) -> Path:
     return Path(config.paths.output_dir) / "store"
 
 
-def trial_title(name: str, folder: Path) -> str:
-    """Return a trial's title: its place in its study, if it has one, and its name."""
-    study = folder / "study.json"
-    requested = read_record(study)["requested"] if study.exists() else None
+def request_file(config: DictConfig) -> Path:
+    """Return the file with the request of a launch, which only a study has."""
+    hydra = config.hydra if "hydra" in config else HydraConfig.get()
+    return study_folder(config) / "launches" / Path(hydra.sweep.dir).name / "request.json"
+
+
+def trial_title(name: str, request: Path) -> str:
+    """Return a trial's title: its place in the request of its launch, if there is one, and its name."""
+    requested = read_record(request)["requested"] if request.exists() else None
     if requested and name in requested:
         return f"trial {requested.index(name) + 1}/{len(requested)} {name}"
     return f"trial {name}"
-
-
-def read_or_set_aside(path: Path) -> dict[str, Any] | None:
-    """Read a record or another file with a schema; None if there is none, or it is damaged and now set aside.
-
-    Raises:
-        ValueError: If a newer version wrote it.
-    """
-    try:
-        return read_record(path) if path.exists() else None
-    except DamagedError as error:
-        set_aside(path, str(error.__cause__ or error))
-        return None
 
 
 def finished(path: Path) -> dict[str, Any] | None:

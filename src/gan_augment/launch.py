@@ -19,8 +19,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from gan_augment.command import output
 from gan_augment.errors import say, show_error, user_errors
-from gan_augment.job import finished, plain, reuse, store_folder, study_folder, trial_title
+from gan_augment.job import finished, plain, request_file, reuse, store_folder, study_folder, trial_title
 from gan_augment.records.record import SCHEMA, read_record, write_json
+from gan_augment.records.request import read_requests
 from gan_augment.until import all_seeds, requests
 
 
@@ -45,16 +46,18 @@ class Launch(Callback):
         folder = study_folder(config)
         check_writable(folder, store_folder(config))
         trials, against = planned_trials(config)
-        request = write_request(config, folder, trials, against)
+        request, others = write_request(config, folder, trials, against)
         now = "trials as the sweeper goes" if trials is None else f"{len(set(request['requested']))} trials"
         more = sum(map(len, request.get("further", [])))
         until = f", and up to {more} more until every verdict is reached" if more else ""
         with output():
             print(f"study {config.study}: {now}{until}")
+            if others:
+                print(f"note: the report also covers {others} trials of earlier launches; study=... starts a new study")
             for note in dict.fromkeys(note for trial in trials or [] for note in trial.notes):
                 print(f"note: {note}")
         for trial in trials or []:
-            trial.refresh(folder)
+            trial.refresh(folder, request_file(config))
 
     @user_errors()
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -105,8 +108,8 @@ def planned_trials(config: DictConfig) -> tuple[list["Planned"] | None, Mapping[
 
 def write_request(
     config: DictConfig, folder: Path, trials: Sequence["Planned"] | None, against: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Write the trials of a launch into `study.json`, and return its content.
+) -> tuple[dict[str, Any], int]:
+    """Write which trials a launch asks for; return that, and how many more trials earlier launches asked for.
 
     Raises:
         ValueError: If a newer version wrote into the study, or it has too many splits to go on.
@@ -114,8 +117,8 @@ def write_request(
     from gan_augment.records.provenance import code_provenance
 
     names = None if trials is None else list(dict.fromkeys(trial.name for trial in trials))
-    for path in (folder / "study.json", *(folder / "trials" / name / "record.json" for name in names or [])):
-        finished(path)  # refuses what a newer version wrote
+    for name in names or []:
+        finished(folder / "trials" / name / "record.json")  # refuses what a newer version wrote
     request = {
         "schema": SCHEMA,
         "study": config.study,
@@ -124,28 +127,25 @@ def write_request(
         "against": against,
         "command": code_provenance()["command"],
     }
-    path = folder / "study.json"
-    earlier = read_record(path) if path.exists() else {}
-    if names and not set(names).intersection(earlier.get("requested") or names):
-        earlier = {}  # another study under the same name
+    earlier = read_requests(folder)
     if config.until is not None:
         request |= requests(config, request["jobs"], earlier)
-    if looks := {*request.get("looks", []), *earlier.get("looks", [])}:
-        request["looks"] = sorted(looks)
+    path = request_file(config)
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_json(request, path)
-    return request
+    asked = {name for one in read_requests(folder) for name in one.get("requested") or []}
+    return request, len(asked - set(request["requested"] or asked))
 
 
 def unfinished(config: DictConfig, jobs: Sequence[Sequence[str]]) -> list[Sequence[str]]:
-    """Leave out the jobs of a study whose trials, named in `study.json`, are already done or not requested yet."""
-    folder = study_folder(config)
-    study = read_record(folder / "study.json")
-    names = study.get("jobs", {})
+    """Leave out the jobs of a launch whose trials are already done or not requested yet."""
+    folder, request = study_folder(config), read_record(request_file(config))
+    names = request["jobs"]
     return [
         job
         for job in jobs
         if (name := names.get(shlex.join(job))) is None
-        or (name in study["requested"] and finished(folder / "trials" / name / "record.json") is None)
+        or (name in request["requested"] and finished(folder / "trials" / name / "record.json") is None)
     ]
 
 
@@ -175,9 +175,9 @@ class Planned(NamedTuple):
     factors: Mapping[str, Any]
     overrides: Sequence[str]  # the settings of its job
 
-    def refresh(self, study: Path) -> None:
+    def refresh(self, study: Path, request: Path) -> None:
         """If the trial is already done, refresh the notes about its images."""
-        folder, title = study / "trials" / self.name, trial_title(self.name, study)
+        folder, title = study / "trials" / self.name, trial_title(self.name, request)
         if (folder / "record.json").exists():
             with FileLock(folder / ".lock"):
                 reuse(folder, self.notes, self.copies, title, print)

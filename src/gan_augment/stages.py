@@ -329,7 +329,7 @@ def share(source: Path, place: Path) -> None:
     fresh.rename(place)
 
 
-def _link(source: Path, place: Path) -> None:
+def _link(source: Path | str, place: Path | str) -> None:
     try:
         os.link(source, place)
     except OSError:

@@ -7,7 +7,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Override
 
 from gan_augment.errors import user_errors
-from gan_augment.job import study_folder
+from gan_augment.job import request_file, study_folder
 from gan_augment.launch import unfinished
 from gan_augment.until import all_seeds, more_splits
 
@@ -30,7 +30,7 @@ class StudySweeper(BasicSweeper):
         assert self.config is not None
         if super().is_done():
             with user_errors():
-                if more_splits(study_folder(self.config)):
+                if more_splits(study_folder(self.config), request_file(self.config)):
                     self.batch_index = 0  # go through all jobs again
         return super().is_done()
 

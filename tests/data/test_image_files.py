@@ -469,7 +469,7 @@ def test_a_damaged_cache_is_set_aside_and_filled_again(filled, read, tmp_path, c
     assert (images[torch.arange(3)][:, :, 0, 0].tolist(), broken) == ([list(RED), list(GREEN), list(BLUE)], {})
     (line,) = [line for line in caplog.messages if "is damaged" in line]
     assert f"{path.parent} is damaged (" in line
-    assert f"set aside as {path.parent.name}.damaged, and made again" in line
+    assert f"set aside as {path.parent.name}.damaged, and made again when needed" in line
 
 
 def test_an_empty_listing_is_made_again(filled, read, tmp_path):

@@ -210,11 +210,13 @@ def _unfinished(out: Path) -> Iterator[Path]:
     for path in out.parent.glob(f"{escape(out.name)}.*.partial/{LOCK}"):
         with suppress(Timeout, OSError), FileLock(path, timeout=0):
             shutil.rmtree(path.parent)
-    with TemporaryDirectory(prefix=f"{out.name}.", suffix=".partial", dir=out.parent) as name:
-        with FileLock(Path(name) / LOCK):
-            folder = Path(name) / "set"
-            folder.mkdir()
-            yield folder
+    with (
+        TemporaryDirectory(prefix=f"{out.name}.", suffix=".partial", dir=out.parent) as name,
+        FileLock(Path(name) / LOCK),
+    ):
+        folder = Path(name) / "set"
+        folder.mkdir()
+        yield folder
 
 
 @contextmanager

@@ -135,9 +135,9 @@ def decode_files(
             listing.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(cache / f"{key}.lock"):
                 # The same bytes may have been decoded elsewhere or earlier.
-                if (reason := _damage(cache / key)) is not None:
+                if (damaged := _damage(cache / key)) is not None:
                     if (cache / key).exists():
-                        set_aside(cache / key, reason)
+                        set_aside(cache / key, damaged)
                     read = partial(decode, image_size=image_size, fit=fit, channels=channels, white=white)
                     _fill(cache / key, read, (channels, image_size, image_size), root, files)
             if all(content is not None for _, content in contents):  # a file that failed may be readable next time

@@ -59,24 +59,21 @@ def damage(folder: Path, read: Callable[[], object]) -> str | None:
 
 
 def set_aside(path: Path, reason: str) -> None:
-    """Rename a damaged file or folder, so that it is made again, and log that."""
+    """Rename a damaged file or folder, so that it is made again when it is needed, and log that."""
     names = (path.with_name(f"{path.name}.damaged{number}") for number in chain([""], count(2)))
     aside = next(name for name in names if not name.exists())
     try:
         path.rename(aside)
     except FileNotFoundError:  # another process was faster
         return
-    log.warning("%s is damaged (%s): set aside as %s, and made again", path, reason, aside.name)
+    log.warning("%s is damaged (%s): set aside as %s, and made again when needed", path, reason, aside.name)
 
 
 def sync(path: Path) -> None:
     """Bring the content of a file, or of all files below a folder, safely to disk."""
-    if path.is_dir():
-        for file in _files(path):
-            sync(file)
-        return
-    with path.open("r+b") as file:  # Windows wants it writable
-        os.fsync(file.fileno())
+    for one in _files(path) if path.is_dir() else [path]:
+        with one.open("r+b") as file:  # Windows wants it writable
+            os.fsync(file.fileno())
 
 
 def _files(folder: Path) -> list[Path]:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from gan_augment.records.record import SCHEMA, read_record, write_json
+from gan_augment.records.record import SCHEMA, write_json
+from gan_augment.records.request import read_or_set_aside
 from gan_augment.report.contrasts import Contrast
 from gan_augment.report.statistics import MIN_PAIRS
 from gan_augment.report.trials import Study
@@ -27,7 +28,6 @@ def note_look(study: Study, sources: Sequence[Path | str], compared: Sequence[Co
     folder = Path(sources[0])
     if len(sources) == 1 and folder.is_dir() and looks != study.looks:
         path = folder / "study.json"
-        launch = read_record(path) if path.exists() else {"schema": SCHEMA, "requested": None}
         with suppress(OSError):  # a folder that cannot be written takes no more seeds either
-            write_json(launch | entry, path)
+            write_json((read_or_set_aside(path) or {"schema": SCHEMA}) | entry, path)
     return entry

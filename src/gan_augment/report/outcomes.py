@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gan_augment.records.record import read_record
+from gan_augment.records.request import read_or_set_aside, read_requests
 
 if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `--help` answers at once
     import pandas as pd
@@ -49,10 +50,10 @@ class Outcome:
 
 
 def read_folder(folder: Path) -> tuple[list[dict[str, Any]], list[Outcome]]:
-    """Read a study folder: `trials/<name>/record.json`, and `study.json` if the study was launched as one.
+    """Read a study folder: `trials/<name>/record.json`, the requests of its launches, and the looks in `study.json`.
 
     Returns:
-        The launch from `study.json`, and the outcomes by their trials' names. Predictions are read only on demand.
+        The requests, and the outcomes by their trials' names. Predictions are read only on demand.
 
     Raises:
         ValueError: If there are no records, or one cannot be read.
@@ -64,14 +65,19 @@ def read_folder(folder: Path) -> tuple[list[dict[str, Any]], list[Outcome]]:
             "results/digits.jsonl"
         )
     name = folder.resolve().name
-    launch = read_record(folder / "study.json") if (folder / "study.json").exists() else {}
+    launches = [{**request, "study": request.get("study") or name} for request in read_requests(folder)]
+    launches = launches or [{"study": name}]
+    launches[-1]["looks"] = [
+        *launches[-1].get("looks", []),
+        *(read_or_set_aside(folder / "study.json") or {}).get("looks", []),
+    ]
     outcomes = []
     for path in paths:
         predictions, samples = path.with_name("predictions.npz"), path.with_name("samples.png")
         record = {**read_record(path), "trial": path.parent.name}
         answers = partial(_stored_answers, predictions) if predictions.exists() else None
         outcomes.append(Outcome(name, record, answers, samples if samples.exists() else None))
-    return [{**launch, "study": launch.get("study") or name}], outcomes
+    return launches, outcomes
 
 
 def read_answers(trials: pd.Series, outcomes: Mapping[str, Outcome], of_folds: bool = False) -> pd.DataFrame:

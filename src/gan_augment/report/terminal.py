@@ -22,7 +22,7 @@ def show_report(study: Study, path: Path, detect: float | None = None) -> None:
 
     class Screen(Console):
         def on_broken_pipe(self) -> None:
-            raise  # noqa: PLE0704  # Rich would end the program
+            raise  # Rich would end the program
 
     with output():
         print_report(study, Screen(), path, detect)
