@@ -7,7 +7,7 @@ import base64
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gan_augment.command import command
 from gan_augment.records.record import write_whole
@@ -60,10 +60,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="keep the study in one .jsonl file, from which this report can be written without the trial folders",
     )
     parser.add_argument("--detect", type=_points, metavar="POINTS", help="print how many splits would detect this gain")
-    from gan_augment.report.terminal import show_report
-
     with command(parser.prog):
         arguments = parser.parse_args(argv)
+        from gan_augment.report.terminal import show_report
+
         study = collect(arguments.studies)
         output = arguments.output or _report_folder(arguments.studies[0])
         path = _write(study, arguments.studies, output, arguments.detect or DETECT, arguments.keep)
@@ -176,10 +176,11 @@ def _write(
     write_whole(records.to_csv(index=False, lineterminator="\n").encode(), output / "results.csv")
     path = output / "report.html"
     write_whole(page.encode(), path)
-    looks = note_look(study, sources, compared)
+    looks: dict[str, Any] = note_look(study, sources, compared)
     if keep:
         keep.parent.mkdir(parents=True, exist_ok=True)
-        write_archive([launch | looks for launch in study.launches], list(study.outcomes.values()), pictures, keep)
+        entries = looks | ({"left_out": study.left_out} if study.left_out else {})
+        write_archive([launch | entries for launch in study.launches], list(study.outcomes.values()), pictures, keep)
     return path
 
 

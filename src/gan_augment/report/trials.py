@@ -92,6 +92,7 @@ def collect(sources: Sequence[Path | str]) -> Study:
     launches: list[dict[str, Any]] = []
     wanted: set[str] = set()
     looks: set[int] = set()
+    unasked: set[str] = set()  # by what a file keeps
     for source in sorted({Path(source) for source in sources}):
         launched, outcomes = read_archive(source) if source.suffix == SUFFIX else read_folder(source)
         for launch in launched:
@@ -99,6 +100,7 @@ def collect(sources: Sequence[Path | str]) -> Study:
             wanted |= {outcome.trial for outcome in outcomes} if requested is None else set(requested)
             launch["against"] = renewed(launch.get("against") or {})
             looks.update(launch.pop("looks", []))
+            unasked.update(launch.pop("left_out", []))
             if launch not in launches:
                 launches.append(launch)
         for outcome in outcomes:
@@ -121,7 +123,7 @@ def collect(sources: Sequence[Path | str]) -> Study:
         title=" + ".join(sorted({str(launch["study"]) for launch in launches})),
         trials=_with_contents(trials),
         missing=sorted(wanted - set(found)),
-        left_out=sorted(set(found) - wanted),
+        left_out=sorted((unasked | set(found)) - wanted),
         launches=launches,
         outcomes={name: found[name] for name in covered},
         part=part,
