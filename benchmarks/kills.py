@@ -47,6 +47,7 @@ TINY = (
     *("architecture.channels=16", "classifier.network.channels=8", "measures.judge.network.channels=8"),
 )
 PARALLEL = ("hydra/launcher=joblib", f"hydra.launcher.n_jobs={NUM_WORKERS}")
+BUILT_ON = {"report": "study", "synthesize": "trial"}  # what a task needs the undisturbed results of
 CODES = {
     signal.SIGKILL: {-signal.SIGKILL},
     # By the system itself while Python starts.
@@ -226,7 +227,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", help="names of tasks, separated by commas; the others run undisturbed alone")
+    parser.add_argument("--only", help="names of tasks, separated by commas")
     arguments = parser.parse_args()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background a shell ignores it, also for children
     moments, signals = random.Random(arguments.seed), cycle([signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
@@ -237,12 +238,16 @@ def main() -> None:
         chosen = arguments.only.split(",") if arguments.only else [*found]
         shares = {one: len(range(number, arguments.kills, len(chosen))) for number, one in enumerate(chosen)}
         for what, task in found.items():
+            if what not in chosen and what not in (BUILT_ON.get(one) for one in chosen):
+                continue
             folder = root / f"undisturbed-{what}"
             task.prepare(folder)
             clock = time.perf_counter()
             expected = finish(start(task, folder), task, folder)
             seconds, needed, kills = time.perf_counter() - clock, steps(folder), shares.get(what, 0)
             print(f"{what}: {seconds:.1f} s and {needed} steps undisturbed, {kills} kills", flush=True)
+            if not kills:
+                continue
             folders = [root / f"{what}{number}" for number in range(10 * kills + 1)]
             done, taken = disturb(task, folders, seconds, kills, expected, moments, signals)
             extra, most = taken - done * needed, round(kills * NUM_WORKERS * INTERVAL * needed / training(folder))
