@@ -48,10 +48,10 @@ def test_a_trial_runs_without_them_and_without_links(cli, tmp_path, monkeypatch)
     monkeypatch.setattr(memory, "PROCESS", tmp_path / "no such folder")
     monkeypatch.setattr("os.link", refuse)
     monkeypatch.setattr("os.symlink", refuse)
-    ended = cli("-m", "augmentation=gan", "seed=0", "study=s", *TINY, f"paths.output_dir={tmp_path}")
+    ended = cli("-m", "augmentation=none", "seed=0", "study=s", *TINY, f"paths.output_dir={tmp_path}")
     assert (ended.code, ended.err) == (0, "")
     (trial,) = (tmp_path / "studies" / "s" / "trials").iterdir()
-    assert (trial / "gan.pt").read_bytes() == next(tmp_path.glob("store/gan/*/weights.pt")).read_bytes()
-    assert next((trial / "tensorboard" / "gan").iterdir()).name.startswith("events")
+    assert (trial / "classifier.pt").read_bytes() == next(tmp_path.glob("store/classifier/*/weights.pt")).read_bytes()
+    assert [*(trial / "tensorboard" / "classifier").glob("events.out.tfevents.*")]
     assert not [path for path in tmp_path.rglob("*") if path.is_symlink()]
     assert memory.peak_memory()["peak_memory_mib"] is None

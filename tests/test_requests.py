@@ -121,8 +121,9 @@ def test_a_study_of_an_earlier_version_counts_as_a_launch(tmp_path):
     assert ([*study.outcomes], study.left_out, study.looks) == (["gan-seed0-1", "none-seed0-1"], [], {6})
 
 
-@pytest.mark.parametrize("content", ["", "{}"])
-@pytest.mark.parametrize("file", ["study.json", "request.json", "record.json"])
+@pytest.mark.parametrize(
+    ("file", "content"), [("study.json", ""), ("request.json", ""), ("record.json", ""), ("record.json", "{}")]
+)
 def test_a_damaged_file_of_a_study_is_set_aside_and_made_again(cli, tmp_path, stubbed, file, content):
     stubbed()
     command = (*LAUNCH, "augmentation=none", "seed=0", f"paths.output_dir={tmp_path}")
