@@ -621,12 +621,12 @@ def test_one_launch_is_one_study(cli, tmp_path):
 
 
 def test_a_record_of_a_newer_schema_is_found_before_anything_trains(cli, tmp_path):
-    output = f"paths.output_dir={tmp_path}"
-    assert cli("-m", *TINY, "augmentation=none", output).code == 0
+    study = ("-m", "study=s", *TINY, f"paths.output_dir={tmp_path}")
+    assert cli(*study, "augmentation=none").code == 0
     (path,) = tmp_path.glob("studies/*/trials/*/record.json")
     path.write_text(path.read_text().replace(f'"schema": "{SCHEMA}"', '"schema": "2.0"'))
     shutil.rmtree(tmp_path / "store")
-    ended = cli("-m", *TINY, "augmentation=classical,none", output)
+    ended = cli(*study, "augmentation=classical,none")
     assert_refused(ended, tmp_path, f"{path} has schema 2.0, this version reads up to {SCHEMA}")
 
 

@@ -51,11 +51,11 @@ def command(program: str) -> Iterator[None]:
     if threading.current_thread() is threading.main_thread():
         heeded = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]  # `nohup` ignores some
         earlier = {number: signal.signal(number, end) for number in heeded}
-    code: Any = 0
+    code: Any = None
     try:
         yield
     except SystemExit as error:
-        code = error.code
+        code = error.code or 0
     except BaseException as error:
         show_error(type(error), error, error.__traceback__, program)
         code = 1
@@ -69,7 +69,7 @@ def command(program: str) -> Iterator[None]:
     if lost and not code:
         say(f"{program}: {lost}")
         code = 1
-    if code:
+    if code is not None:
         sys.exit(code)
 
 
