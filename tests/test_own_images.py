@@ -54,7 +54,7 @@ def trial(cli, tmp_path):
 
 
 def only_record(tmp_path):
-    (path,) = (tmp_path / "outputs" / "studies" / "untitled" / "trials").glob("*/record.json")
+    (path,) = (tmp_path / "outputs").glob("studies/untitled-*/trials/*/record.json")
     return json.loads(path.read_text())
 
 
@@ -88,7 +88,7 @@ def test_images_of_a_patient_stay_together_and_the_record_counts_patients(trial,
     expression = re.search(r"data\.group_by=\".*\"", only_record(tmp_path)["notes"][0])[0]
     plain, ended = only_record(tmp_path)["trial"], trial(root, "data.image_size=8", expression)
     assert ended.code == 0, ended.err
-    found = (tmp_path / "outputs").glob("studies/untitled/trials/*/record.json")
+    found = (tmp_path / "outputs").glob("studies/untitled-*/trials/*/record.json")
     (path,) = [one for one in found if one.parent.name != plain]
     record = json.loads(path.read_text())
     assert (record["notes"], record["saw"]["labelled"]) == ([], 24)  # two patients of 4 images for 5 labels
@@ -155,10 +155,11 @@ def test_files_that_cannot_be_read_are_all_named_at_once(trial, broken, tmp_path
 
 
 def test_a_reused_record_says_what_is_so_now(trial, photos, tmp_path):
-    assert trial(photos, "data.image_size=8").code == 0
+    settings = ("data.image_size=8", "study=untitled-photos")
+    assert trial(photos, *settings).code == 0
     assert only_record(tmp_path)["notes"] == []
     (photos / "ant" / "words.png").write_text("these are words")
-    assert trial(photos, "data.image_size=8", "data.skip_broken=true").code == 0
+    assert trial(photos, *settings, "data.skip_broken=true").code == 0
     record = only_record(tmp_path)
     assert record["notes"] == [
         "1 file could not be read and was left out: ant/words.png (not an image that Pillow can read)"

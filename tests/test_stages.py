@@ -1,4 +1,5 @@
 import json
+import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -18,6 +19,7 @@ from gan_augment.stages import (
     implied,
     in_order,
     made_from,
+    share,
 )
 
 
@@ -250,7 +252,7 @@ def test_leftovers_of_a_killed_process_are_cleared(store):
     (partial / "leftover").touch()
     folder = store.fetch(stage()).folder
     assert not partial.exists()
-    assert sorted(path.name for path in folder.iterdir()) == ["result", "stage.json", "tensorboard"]
+    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "result", "stage.json", "tensorboard"]
 
 
 def test_a_fault_leaves_no_finished_folder_and_is_tried_again(store):
@@ -279,27 +281,40 @@ def test_a_stage_whose_input_diverged_is_not_computed(store):
     assert not store.folder(later).exists()
 
 
-def test_events_are_linked_while_they_are_written_and_afterwards(store, tmp_path):
-    link = tmp_path / "studies" / "trial" / "tensorboard" / "gan"
+def test_events_are_shown_while_they_are_written_and_then_belong_to_the_trial(store, tmp_path):
+    events = tmp_path / "studies" / "trial" / "tensorboard" / "gan"
     seen = []
 
     def compute(folder):
         (folder / "tensorboard" / "events").write_text("points")
-        seen.append((link / "events").read_text())
+        seen.append((events / "events").read_text())
 
-    store.fetch(stage(compute), events=link)
+    store.fetch(stage(compute), events=events)
     assert seen == ["points"]
-    assert (link / "events").read_text() == "points"
-    assert link.resolve() == (store.folder(stage()) / "tensorboard").resolve()
+    assert (events / "events").samefile(store.folder(stage()) / "tensorboard" / "events")
+    assert not events.is_symlink()
 
 
-def test_events_of_a_reused_output_are_linked_too_and_move_with_the_folder(store, tmp_path):
+@pytest.mark.parametrize("links", ["allowed", "refused"])
+def test_a_trial_s_folder_is_whole_without_the_store(store, tmp_path, monkeypatch, links):
+    if links == "refused":  # as on some file systems, and on Windows without the right to make them
+
+        def refuse(*arguments, **settings):
+            raise OSError("no links here")
+
+        monkeypatch.setattr("os.link", refuse)
+        monkeypatch.setattr("pathlib.Path.symlink_to", refuse)
+    trial = tmp_path / "trial"
     store.fetch(stage(lambda folder: (folder / "tensorboard" / "events").write_text("points")))
-    link = tmp_path / "studies" / "trial" / "tensorboard" / "gan"
-    for _ in range(2):  # a link that is there is replaced
-        store.fetch(stage(), events=link)
-    assert (link / "events").read_text() == "points"
-    assert not link.readlink().is_absolute()
+    for _ in range(2):  # what is there already is replaced
+        store.fetch(stage(), events=trial / "tensorboard" / "gan")
+        share(store.folder(stage()) / "stage.json", trial / "gan.pt")
+    assert sorted(path.relative_to(trial).as_posix() for path in trial.rglob("*")) == [
+        *("gan.pt", "tensorboard", "tensorboard/gan", "tensorboard/gan/events")
+    ]
+    shutil.rmtree(store.root)
+    assert (trial / "tensorboard" / "gan" / "events").read_text() == "points"
+    assert json.loads((trial / "gan.pt").read_text())["stage"] == "gan"
 
 
 def test_whoever_comes_second_waits_and_reuses(store):
@@ -332,7 +347,78 @@ def test_the_memory_that_a_stage_took_is_known_when_it_is_reused(store):
 
 def test_an_output_of_an_earlier_version_knows_no_memory(store):
     path = store.fetch(stage()).folder / "stage.json"
+    path.with_name("manifest.json").unlink()
     path.write_text(
         json.dumps({name: value for name, value in json.loads(path.read_text()).items() if name != "memory"})
     )
     assert store.fetch(stage()).memory == {}
+
+
+def flip(path, place=None):
+    """Change one bit of a file, in its middle by default."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 if place is None else place] ^= 4
+    path.write_bytes(content)
+
+
+DAMAGES = {
+    "a flipped bit": (lambda folder: flip(folder / "result"), "the content of result has changed"),
+    "a flipped bit in what is said of it": (
+        lambda folder: flip(folder / "stage.json", 40),
+        "the content of stage.json has changed",
+    ),
+    "a flipped bit in the manifest": (lambda folder: flip(folder / "manifest.json", 1), "cannot be read: JSONDecode"),
+    "an empty file": (lambda folder: (folder / "result").write_text(""), "result has 0 bytes, not 1"),
+    "an empty manifest": (lambda folder: (folder / "manifest.json").write_text(""), "it cannot be read: JSONDecode"),
+    "a lost file": (lambda folder: (folder / "result").unlink(), "result is missing"),
+    "an empty folder": (lambda folder: [path.unlink() for path in folder.glob("*.*")], "stage.json is missing"),
+}
+
+
+@pytest.mark.parametrize(("damage", "reason"), DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_output_is_set_aside_and_made_again(store, caplog, damage, reason):
+    folder = store.fetch(stage()).folder
+    for number in ("", "2"):
+        damage(folder)
+        caplog.clear()
+        assert store.fetch(stage()).reused is False
+        (line,) = caplog.messages
+        assert f"{folder} is damaged (" in line
+        assert reason in line
+        assert line.endswith(f"): set aside as {folder.name}.damaged{number}, and made again when needed")
+        assert (folder / "result").read_text() == "1"
+    assert store.fetch(stage()).reused is True
+    assert [path.name for path in sorted(folder.parent.glob("*.damaged*"))] == [
+        *(f"{folder.name}.damaged", f"{folder.name}.damaged2")
+    ]
+
+
+def test_a_damaged_input_is_made_again_for_a_stage_that_needs_it(store):
+    gan = stage()
+    flip(store.fetch(gan).folder / "result")
+    output = store.fetch(stage(kind=Classifier, gan=gan))
+    assert (output.folder / "result").read_text() == "1 2"  # its second run
+
+
+@pytest.mark.parametrize(("content", "reused"), [("1", True), (None, False)], ids=["whole", "lost"])
+def test_an_output_of_an_earlier_version_without_a_manifest_is_read_instead(store, content, reused):
+    folder = store.fetch(stage()).folder
+    (folder / "manifest.json").unlink()
+    if content is None:
+        (folder / "result").unlink()
+    assert store.fetch(stage()).reused is reused
+
+
+def test_an_output_that_was_finished_before_a_kill_is_not_made_again(store, monkeypatch):
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    compute = Count()
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            store.fetch(stage(compute))
+    assert store.folder(stage()).with_suffix(".partial").exists()
+    store.fetch(stage(compute))
+    assert compute.calls == 1
+    assert not (store.folder(stage()) / "checkpoints").exists()

@@ -1,6 +1,7 @@
 import csv
 import json
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -176,14 +177,15 @@ def _card(said, folder, out):
     return yaml.safe_load((out / "data_card.md").read_text().split("---")[1])["gan_augment"]["card"]
 
 
-@pytest.mark.parametrize("where", ["stage", "checkpoint", "link", "copy"])
+@pytest.mark.parametrize("where", ["stage", "checkpoint", "of a trial", "copy", "copied trial"])
 def test_a_generator_is_found_by_trial_stage_or_file(said, folder, tmp_path, where):
-    checkpoint = (folder / "gan.pt").resolve()
+    (checkpoint,) = (folder.parent / "store" / "gan").glob("*/weights.pt")
     places = {
         "stage": checkpoint.parent,
         "checkpoint": checkpoint,
-        "link": folder / "gan.pt",
+        "of a trial": folder / "gan.pt",
         "copy": tmp_path / "a.pt",
+        "copied trial": shutil.copytree(folder, tmp_path / "elsewhere", symlinks=True),
     }
     shutil.copy(checkpoint, places["copy"])
     by_trial, other = tmp_path / "trial", tmp_path / "other"
@@ -191,7 +193,7 @@ def test_a_generator_is_found_by_trial_stage_or_file(said, folder, tmp_path, whe
         assert said(f"generator={generator}", "per_class=2", f"out={out}")[0] == 0
     assert (other / "manifest.csv").read_bytes() == (by_trial / "manifest.csv").read_bytes()
     card = yaml.safe_load((other / "data_card.md").read_text().split("---")[1])["gan_augment"]["card"]
-    assert card["trained on"]["split"].startswith("unknown") == (where != "link")
+    assert card["trained on"]["split"].startswith("unknown") == (where not in ("of a trial", "copied trial"))
 
 
 @pytest.mark.parametrize(
@@ -255,6 +257,42 @@ def test_another_checkpoint_in_a_trial_s_folder_does_not_get_its_record(said, fo
     torch.save(weights, other / "other.pt")
     assert said(f"generator={other / 'other.pt'}", "per_class=1", f"out={tmp_path / 'x'}")[0] == 0
     assert "named without its trial" in (tmp_path / "x" / "data_card.md").read_text()
+
+
+def test_a_damaged_generator_is_found_and_can_be_named_all_the_same(said, folder, tmp_path):
+    trial = shutil.copytree(folder, tmp_path / "trial")
+    content = bytearray((trial / "gan.pt").read_bytes())
+    content[len(content) // 2] ^= 4  # among the weights
+    (trial / "gan.pt").write_bytes(content)
+    code, text = said(f"generator={trial}", "per_class=1", f"out={tmp_path / 'x'}")
+    assert code == 1
+    assert f"generator={trial}: gan.pt is not the file that record.json describes: it was damaged or replaced" in text
+    assert not (tmp_path / "x").exists()
+    assert said(f"generator={trial / 'gan.pt'}", "per_class=1", f"out={tmp_path / 'x'}")[0] == 0
+
+
+def test_a_trial_of_an_earlier_version_that_was_copied_without_its_store_is_told(said, folder, tmp_path):
+    trial = shutil.copytree(folder, tmp_path / "studies" / "trial")
+    (trial / "gan.pt").rename(tmp_path / "weights.pt")
+    (trial / "gan.pt").symlink_to("../../weights.pt")
+    copy = shutil.copytree(trial, tmp_path / "elsewhere" / "trials" / "copy", symlinks=True)
+    code, text = said(f"generator={copy}", "per_class=1", f"out={tmp_path / 'y'}")
+    assert code == 1
+    assert (
+        f"generator={copy}: gan.pt is a link to ../../weights.pt, which is not there: copy the trial again and" in text
+    )
+    shutil.rmtree(copy)
+    shutil.copytree(trial, copy)  # as cp -rL does
+    assert said(f"generator={copy}", "per_class=1", f"out={tmp_path / 'y'}")[0] == 0
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_leaves_no_half_written_set(said, folder, tmp_path, monkeypatch, number, code):
+    monkeypatch.setattr("gan_augment.artefacts.export._write_manifest", lambda *arguments: signal.raise_signal(number))
+    ended, text = said(f"generator={folder}", "per_class=1", f"out={tmp_path / 'x'}")
+    words = "interrupted" if number == signal.SIGINT else "terminated"
+    assert (ended, text) == (code, f"gan-augment-synthesize: {words}; the same command goes on\n")
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_a_classifier_is_no_generator(said, folder, tmp_path):

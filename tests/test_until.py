@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import OmegaConf
 
 sys.path.append(str(Path(__file__).parent / "report"))
 
 from test_page import record, table
 
 from conftest import TINY
-from gan_augment.launch import Planned, write_request
+from gan_augment.records.request import read_requests
 
 STUDY = ("-m", "study=looks", "augmentation=none,classical", "seed=range(0,6)", "until=decided", *TINY)
 
@@ -24,7 +23,7 @@ def stub_job(gain, ran, fails_at=None):
 
     def job(config):
         folder = Path(config.paths.output_dir) / "studies" / config.study
-        names = json.loads((folder / "study.json").read_text())["jobs"]
+        names = read_requests(folder)[-1]["jobs"]
         arm, seed = HydraConfig.get().runtime.choices.augmentation, config.seed
         if seed == fails_at:
             raise RuntimeError("the disk caught fire")
@@ -52,7 +51,7 @@ def stubbed(monkeypatch):
 
 
 def request(output):
-    return json.loads((output / "studies" / "looks" / "study.json").read_text())
+    return read_requests(output / "studies" / "looks")[-1]
 
 
 def both(seeds):
@@ -95,18 +94,6 @@ def test_a_study_without_an_effect_goes_on_after_a_failure_and_to_its_most_split
     assert "max_splits=6, but the study already has 7: use at least these" in fewer.err
 
 
-def test_a_study_remembers_its_looks_until_another_one_takes_its_name(tmp_path):
-    def launch(*names):
-        trials = [Planned(name, (), (), {}, [f"seed={number}"]) for number, name in enumerate(names)]
-        return write_request(OmegaConf.create({"study": "looks", "until": None}), tmp_path, trials, {})
-
-    assert "looks" not in launch("none-seed0", "none-seed1")
-    path = tmp_path / "study.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"looks": [2]}))
-    assert launch("none-seed0", "none-seed1", "none-seed2")["looks"] == [2]
-    assert "looks" not in launch("gan-seed0", "gan-seed1")
-
-
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
@@ -131,4 +118,4 @@ def test_what_cannot_go_on_is_refused_before_anything_runs(cli, tmp_path, stubbe
     assert ended.code == 1
     assert said in ended.err
     assert ran == []
-    assert not list(tmp_path.glob("studies/*/study.json"))
+    assert not list(tmp_path.glob("studies/*/launches/*/request.json"))

@@ -102,8 +102,9 @@ def trials(outputs: Path) -> dict[str, Path]:
 
 def stages(trial: Path) -> dict[str, Path]:
     """Return the folders of a trial's stages, by the part that each plays in it."""
-    links = sorted(path for path in (trial / "tensorboard").iterdir() if path.is_symlink())
-    return {link.name: link.resolve().parent for link in links}
+    keys = json.loads((trial / "record.json").read_text())["provenance"]["stages"]
+    found = {role: [*trial.parents[3].glob(f"store/*/{key}")] for role, key in keys.items()}
+    return {role: folders[0] for role, folders in sorted(found.items()) if folders}
 
 
 def read_stage(folder: Path) -> dict[str, Any]:
@@ -112,7 +113,8 @@ def read_stage(folder: Path) -> dict[str, Any]:
     The scalars of a tag are one array of steps and values, `[N, 2]`.
     """
     found: dict[str, Any] = {}
-    for path in sorted(path for path in folder.glob("*.pt") if not path.is_symlink()):
+    of_trial = (folder / "record.json").exists()  # its weights are those of its stages
+    for path in () if of_trial else sorted(folder.glob("*.pt")):
         content = torch.load(path, map_location="cpu", weights_only=True)
         for network, state in content["networks"].items():
             found.update({f"{path.name} {network} {name}": tensor.numpy() for name, tensor in state.items()})

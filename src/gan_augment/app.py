@@ -12,12 +12,16 @@ import hydra
 import hydra._internal.hydra
 from omegaconf import DictConfig, OmegaConf
 
+from gan_augment.command import command
 from gan_augment.composing import CheckedLoader, environment, named_plugins
-from gan_augment.errors import show_error, user_errors
+from gan_augment.errors import show_error
 from gan_augment.job import run_job
 from gan_augment.options import CONF, help_text
 from gan_augment.overrides import check_overrides
+from gan_augment.records.record import digest
 from gan_augment.targets import add_plugins
+
+ELSEWHERE = ("-", "paths.", "hydra")  # how arguments start that do not name an untitled study
 
 OmegaConf.register_resolver("oc.env", environment, replace=True)
 OmegaConf.register_resolver("or", lambda value, otherwise: value or otherwise, replace=True)
@@ -26,6 +30,13 @@ OmegaConf.register_resolver("labels", lambda folds: 5 if folds is None else "all
 # Two launches in the same second must not share a folder.
 OmegaConf.register_resolver(
     "launch", lambda: f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{os.getpid()}", replace=True, use_cache=True
+)
+# Other settings are another study, unless they only say where or in how many processes it runs.
+OmegaConf.register_resolver(
+    "untitled",
+    lambda: f"untitled-{digest(sorted(one for one in sys.argv[1:] if not one.startswith(ELSEWHERE)))[:8]}",
+    replace=True,
+    use_cache=True,
 )
 # What `--help` prints; in Hydra's template a dollar sign is written twice.
 OmegaConf.register_resolver("options", lambda: help_text(CONF).replace("$", "$$"), replace=True)
@@ -47,18 +58,10 @@ def job(config: DictConfig) -> float:
 def main() -> None:
     """Run one trial, or with `-m` a study."""
     sys.excepthook = show_error
-    code: int | str | None = 0
     # Hydra has no hook between composing a configuration and acting on it.
     hydra._internal.hydra.ConfigLoaderImpl = CheckedLoader  # type: ignore[misc]
-    try:
-        with user_errors():
-            check_overrides(sys.argv[1:])
-            add_plugins(named_plugins(sys.argv[1:]))
+    with command("gan-augment"):
+        check_overrides(sys.argv[1:])
+        add_plugins(named_plugins(sys.argv[1:]))
         job()
-    except SystemExit as end:
-        # Lightning turns a termination signal into an exit without a code; shells expect 143.
-        code = 143 if type(end).__name__ == "SIGTERMException" else end.code
-    except Exception as error:  # Hydra lets it through when HYDRA_FULL_ERROR is set
-        show_error(type(error), error, error.__traceback__)
-        code = 1
-    sys.exit(code)
+    sys.exit(0)

@@ -4,7 +4,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from omegaconf.errors import OmegaConfBaseException
@@ -31,11 +31,13 @@ def show_error(kind: type[BaseException], error: Any, trace: Any, program: str =
         if isinstance(error, OmegaConfBaseException):  # the other lines are about OmegaConf's nodes
             reason = str(error).partition("\n")[0].rpartition("while resolving interpolation: ")[2]
             error = f"{error.full_key}: {reason}"
-        print(f"{program}: {_shown(error)}", file=sys.stderr)
+        # Names from elsewhere must not act on the terminal.
+        say("\n".join(map(printable, f"{program}: {error}".split("\n"))))
     else:
-        traceback.print_exception(kind, error, trace)
+        say("".join(traceback.format_exception(kind, error, trace)).rstrip())
 
 
-def _shown(error: Any) -> str:
-    """Return the lines of a message; names from elsewhere in it must not act on the terminal."""
-    return "\n".join(map(printable, str(error).split("\n")))
+def say(text: str) -> None:
+    """Print a line to standard error, if that is possible."""
+    with suppress(OSError, ValueError):
+        print(text, file=sys.stderr, flush=True)

@@ -12,8 +12,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
+from gan_augment.records.manifest import sync
 from gan_augment.records.received import printable
 from gan_augment.records.record import read_record, read_study, write_json
+from gan_augment.records.request import read_or_set_aside
 from gan_augment.targets import add_plugins
 from gan_augment.workers import end_with_parent
 
@@ -26,17 +28,17 @@ def run_job(config: DictConfig) -> float:
     Returns:
         Its accuracy on the validation images, for sweepers that optimise; NaN if there is none.
     """
+    end_with_parent()
     from gan_augment.artefacts.drawing import keep_contact_sheet
     from gan_augment.plan import plan_trial
     from gan_augment.recording import make_record
     from gan_augment.stages import StageStore
     from gan_augment.trial import run_trial
 
-    end_with_parent()
     add_plugins(config.plugins)  # this may be another process than the one that was told
     trial = plan_trial(plain(config))
     folder = study_folder(config) / "trials" / trial.name
-    title = trial_title(trial.name, study_folder(config))
+    title = trial_title(trial.name, request_file(config))
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
         record = reuse(folder, trial.notes, trial.source.copies, title, log.info)
@@ -53,6 +55,7 @@ def run_job(config: DictConfig) -> float:
                 with suppress(OSError):  # a full disk takes no record either: the trial then counts as missing
                     write_json(failed, folder / "record.json")
                 raise
+            sync(folder)
             write_json(record, folder / "record.json")
             log.info("%s: %s, %.1f s", title, summary(record), record["costs"]["seconds"]["total"]["spent"])
     accuracy = validation_accuracy(record)
@@ -99,18 +102,23 @@ def store_folder(config: DictConfig) -> Path:
     return Path(config.paths.output_dir) / "store"
 
 
-def trial_title(name: str, folder: Path) -> str:
-    """Return a trial's title: its place in its study, if it has one, and its name."""
-    study = folder / "study.json"
-    requested = read_study(study).get("requested") if study.exists() else None
+def request_file(config: DictConfig) -> Path:
+    """Return the file with the request of a launch, which only a study has."""
+    hydra = config.hydra if "hydra" in config else HydraConfig.get()
+    return study_folder(config) / "launches" / Path(hydra.sweep.dir).name / "request.json"
+
+
+def trial_title(name: str, request: Path) -> str:
+    """Return a trial's title: its place in the request of its launch, if there is one, and its name."""
+    requested = read_study(request)["requested"] if request.exists() else None
     if requested and name in requested:
         return f"trial {requested.index(name) + 1}/{len(requested)} {name}"
     return f"trial {name}"
 
 
 def finished(path: Path) -> dict[str, Any] | None:
-    """Return the record of a trial that need not run again; raise a ValueError if this version cannot read it."""
-    record = read_record(path) if path.exists() else None
+    """Return the record of a trial that need not run again; raise a ValueError if a newer version wrote it."""
+    record = read_or_set_aside(path, read_record)
     return record if record and record.get("status") in ("ok", "diverged") else None
 
 

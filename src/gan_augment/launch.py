@@ -19,10 +19,12 @@ from hydra.experimental.callback import Callback
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
-from gan_augment.errors import show_error, user_errors
-from gan_augment.job import finished, plain, reuse, store_folder, study_folder, trial_title
+from gan_augment.command import output
+from gan_augment.errors import say, show_error, user_errors
+from gan_augment.job import finished, plain, request_file, reuse, store_folder, study_folder, trial_title
 from gan_augment.progress import Meter
 from gan_augment.records.record import SCHEMA, read_study, write_json
+from gan_augment.records.request import read_requests
 from gan_augment.search import check_search
 from gan_augment.settings import check_integer
 from gan_augment.until import all_seeds, requests
@@ -31,37 +33,38 @@ from gan_augment.until import all_seeds, requests
 class Launch(Callback):
     """Hydra's hook: validates a launch before any work starts, writes down the study's trials, reports at the end."""
 
+    @user_errors()
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check where a single trial would write."""
         HydraConfig.instance().set_config(config)  # as Hydra does before a multirun, for the names that need it
-        with user_errors():
-            if config.until is not None:
-                raise ValueError(
-                    f"until={config.until} goes on with a study: add -m, or leave it out for a single trial"
-                )
-            check_writable(study_folder(config), store_folder(config))
+        if config.until is not None:
+            raise ValueError(f"until={config.until} goes on with a study: add -m, or leave it out for a single trial")
+        check_writable(study_folder(config), store_folder(config))
         if config.hydra.sweeper.get("params"):
             recipe = config.hydra.runtime.choices.experiment
-            print(f"experiment={recipe} is a study of many trials: -m runs them all. This runs one of them.")
+            with output():
+                print(f"experiment={recipe} is a study of many trials: -m runs them all. This runs one of them.")
 
+    @user_errors()
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check every trial of a study, and write down which ones it consists of."""
-        with user_errors():
-            folder = study_folder(config)
-            check_writable(folder, store_folder(config))
-            trials, against = planned_trials(config)
-            request = write_request(config, folder, trials, against)
+        folder = study_folder(config)
+        check_writable(folder, store_folder(config))
+        trials, against = planned_trials(config)
+        request, others = write_request(config, folder, trials, against)
         now = "trials as the sweeper goes" if trials is None else f"{len(set(request['requested']))} trials"
         more = sum(map(len, request.get("further", [])))
-        print(
-            f"study {config.study}: {now}" + (f", and up to {more} more until every verdict is reached" if more else "")
-        )
-        for note in dict.fromkeys(note for trial in trials or [] for note in trial.notes):
-            print(f"note: {note}")
-        with user_errors():
-            for trial in trials or []:
-                trial.refresh(folder)
+        until = f", and up to {more} more until every verdict is reached" if more else ""
+        with output():
+            print(f"study {config.study}: {now}{until}")
+            if others:
+                print(f"note: the report also covers {others} trials of earlier launches; study=... starts a new study")
+            for note in dict.fromkeys(note for trial in trials or [] for note in trial.notes):
+                print(f"note: {note}")
+        for trial in trials or []:
+            trial.refresh(folder, request_file(config))
 
+    @user_errors()
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Report on the study, also after failed trials or an abort, such as a full disk or a killed worker."""
         error = sys.exc_info()[1]  # on its way through Hydra
@@ -113,8 +116,8 @@ def planned_trials(config: DictConfig) -> tuple[list["Planned"] | None, Mapping[
 
 def write_request(
     config: DictConfig, folder: Path, trials: Sequence["Planned"] | None, against: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Write the trials of a launch into `study.json`, and return its content.
+) -> tuple[dict[str, Any], int]:
+    """Write which trials a launch asks for; return that, and how many more trials earlier launches asked for.
 
     Raises:
         ValueError: If a newer version wrote into the study, or it has too many splits to go on.
@@ -122,8 +125,6 @@ def write_request(
     from gan_augment.records.provenance import code_provenance
 
     names = None if trials is None else list(dict.fromkeys(trial.name for trial in trials))
-    path = folder / "study.json"
-    earlier = read_study(path) if path.exists() else {}
     for name in names or []:
         finished(folder / "trials" / name / "record.json")  # refuses what a newer version wrote
     request = {
@@ -134,44 +135,42 @@ def write_request(
         "against": against,
         "command": code_provenance()["command"],
     }
-    if names and not set(names).intersection(earlier.get("requested") or names):
-        earlier = {}  # another study under the same name
+    earlier = read_requests(folder)
     if config.until is not None:
         request |= requests(config, request["jobs"], earlier)
-    if looks := {*request.get("looks", []), *earlier.get("looks", [])}:
-        request["looks"] = sorted(looks)
+    path = request_file(config)
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_json(request, path)
-    return request
+    asked = {name for one in read_requests(folder) for name in one.get("requested") or []}
+    return request, len(asked - set(request["requested"] or asked))
 
 
 def unfinished(config: DictConfig, jobs: Sequence[Sequence[str]]) -> list[Sequence[str]]:
-    """Leave out the jobs of a study whose trials, named in `study.json`, are already done or not requested yet."""
-    folder = study_folder(config)
-    study = read_study(folder / "study.json")
-    names = study.get("jobs", {})
+    """Leave out the jobs of a launch whose trials are already done or not requested yet."""
+    folder, request = study_folder(config), read_study(request_file(config))
+    names = request["jobs"]
     return [
         job
         for job in jobs
         if (name := names.get(shlex.join(job))) is None
-        or (name in study["requested"] and finished(folder / "trials" / name / "record.json") is None)
+        or (name in request["requested"] and finished(folder / "trials" / name / "record.json") is None)
     ]
 
 
 def report(folder: Path) -> bool:
     """Report on a study; return whether that worked."""
-    from rich.console import Console
-
     from gan_augment.report.page import write_report
-    from gan_augment.report.terminal import print_report
+    from gan_augment.report.terminal import show_report
     from gan_augment.report.trials import collect
 
     try:
         page = write_report([folder])
-        print_report(collect([folder]), Console(), page)
+        study = collect([folder])
     except Exception as error:
         show_error(type(error), error, error.__traceback__)
-        print(f"gan-augment: the report failed; gan-augment-report {folder} tries again", file=sys.stderr)
+        say(f"gan-augment: the report failed; gan-augment-report {folder} tries again")
         return False
+    show_report(study, page)
     return True
 
 
@@ -184,9 +183,9 @@ class Planned(NamedTuple):
     factors: Mapping[str, Any]
     overrides: Sequence[str]  # the settings of its job
 
-    def refresh(self, study: Path) -> None:
+    def refresh(self, study: Path, request: Path) -> None:
         """If the trial is already done, refresh the notes about its images."""
-        folder, title = study / "trials" / self.name, trial_title(self.name, study)
+        folder, title = study / "trials" / self.name, trial_title(self.name, request)
         if (folder / "record.json").exists():
             with FileLock(folder / ".lock"):
                 reuse(folder, self.notes, self.copies, title, print)

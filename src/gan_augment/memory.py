@@ -1,7 +1,6 @@
 """The largest memory that a stage or a trial holds."""
 
 import contextlib
-import resource
 import sys
 from pathlib import Path
 
@@ -22,14 +21,24 @@ def peak_memory() -> dict[str, int | None]:
     """Return the largest memory held since the last reset, in MiB.
 
     Returns:
-        `peak_memory_mib`: resident memory; the largest since the process started if it cannot be reset.
+        `peak_memory_mib`: resident memory; the largest since the process started if it cannot be reset; None on
+            Windows.
         `peak_gpu_memory_mib`: allocated memory of an NVIDIA GPU; None without one.
     """
     try:
         status = (PROCESS / "status").read_text(encoding="ascii")
-        kib = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+        kib: int | None = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
     except (OSError, StopIteration):
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        kib = peak // 2**10 if sys.platform == "darwin" else peak
+        kib = _peak_since_start()
     gpu = torch.cuda.max_memory_allocated() // 2**20 if torch.cuda.is_available() else None
-    return {"peak_memory_mib": kib // 2**10, "peak_gpu_memory_mib": gpu}
+    return {"peak_memory_mib": kib and kib // 2**10, "peak_gpu_memory_mib": gpu}
+
+
+def _peak_since_start() -> int | None:
+    """Return the largest memory since the process started, in KiB; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # on Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // 2**10 if sys.platform == "darwin" else peak

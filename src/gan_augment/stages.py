@@ -6,6 +6,7 @@ import shutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import Field, asdict, dataclass, field, fields, is_dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,7 @@ from filelock import FileLock
 from gan_augment.data.image_set import ImageSet
 from gan_augment.memory import peak_memory, reset_peak_memory
 from gan_augment.records.findings import Findings
+from gan_augment.records.manifest import MANIFEST, damage, seal, set_aside
 from gan_augment.records.provenance import code_provenance, plugins, source_hash
 from gan_augment.records.record import digest, write_json
 from gan_augment.targets import is_own, targets_in
@@ -93,7 +95,7 @@ class Stage(ABC):
         """Read the output."""
 
     def checkpoint(self, folder: Path) -> Path | None:
-        """Return the file of its weights, if it leaves some: the trial's folder links to it."""
+        """Return the file of its weights, if it leaves some: the trial's folder has it too."""
         return None
 
     @property
@@ -223,7 +225,8 @@ class StageStore:
     """Stage outputs under `<root>/<stage>/<key>/`, each made once and shared by all trials.
 
     An output is written to `<key>.partial` under a lock and then renamed, so a folder without that ending is whole.
-    What a killed process left there is cleared, unless it holds checkpoints that a training can go on from.
+    What a killed process left there is cleared, unless it holds checkpoints that a training can go on from. An output
+    that was damaged since, as its manifest reveals, is set aside and made again.
     """
 
     root: Path
@@ -235,27 +238,41 @@ class StageStore:
     def fetch(self, stage: Stage, events: Path | None = None) -> Output:
         """Return a stage's output; make it, and its inputs, first if it is not there.
 
-        `events` links to its TensorBoard events from the moment they are being written.
+        `events` shows its TensorBoard events from the moment they are being written.
 
         Raises:
             DivergedError: If an input of the stage diverged.
         """
         folder, reused = self.folder(stage), True
         partial = folder.with_suffix(".partial")
-        if not folder.exists():
+        if self._damage(stage, folder) is not None:
             inputs = {name: self._input(one) for name, one in stage.inputs.items()}
             folder.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(folder.with_suffix(".lock")):
-                if not folder.exists():  # another process may have made it while this one waited
+                # Another process may have made it while this one waited.
+                if (reason := self._damage(stage, folder)) is not None:
+                    if folder.exists():
+                        set_aside(folder, reason)
                     if events is not None:
-                        put_link(events, partial / "tensorboard")
-                    self._make(stage, partial, inputs)
+                        _show(partial / "tensorboard", events)
+                    if not (partial / MANIFEST).exists() or self._damage(stage, partial) is not None:
+                        self._make(stage, partial, inputs)
+                    shutil.rmtree(partial / CHECKPOINTS, ignore_errors=True)
                     partial.rename(folder)
                     reused = False
         if events is not None:
-            put_link(events, folder / "tensorboard")
+            share(folder / "tensorboard", events)
         made = json.loads((folder / "stage.json").read_text(encoding="utf-8"))
         return Output(folder, made["seconds"], made.get("memory", {}), reused, made["made"], made["diverged"])
+
+    def _damage(self, stage: Stage, folder: Path) -> str | None:
+        """Return what is wrong with an output of a stage; None if it is whole."""
+
+        def read() -> None:
+            if json.loads((folder / "stage.json").read_text(encoding="utf-8"))["diverged"] is None:
+                stage.load(folder)
+
+        return damage(folder, read)
 
     def _input(self, stage: Stage) -> Path:
         output = self.fetch(stage)
@@ -280,9 +297,9 @@ class StageStore:
         except DivergedError as outcome:
             diverged = str(outcome)
         seconds = (before or 0.0) + time.perf_counter() - start
-        shutil.rmtree(partial / CHECKPOINTS)
         made = {"seconds": seconds, "memory": peak_memory(), "diverged": diverged, "made": made_by}
         write_json(stage.identity | made, partial / "stage.json")
+        seal(partial, without=CHECKPOINTS)
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -300,10 +317,39 @@ def seconds_before(folder: Path, same: Mapping[str, Any]) -> float | None:
     return begun["seconds"] + max(0.0, since) if begun.get("same") == same else None
 
 
-def put_link(link: Path, target: Path) -> None:
-    """Make a relative link to a file or folder, in place of any earlier one."""
-    link.parent.mkdir(parents=True, exist_ok=True)
-    fresh = link.with_name(f"{link.name}.{os.getpid()}")
-    fresh.unlink(missing_ok=True)  # of a killed process with the same number
-    fresh.symlink_to(os.path.relpath(target, link.parent), target_is_directory=target.is_dir())
-    fresh.replace(link)
+def share(source: Path, place: Path) -> None:
+    """Make a file or folder appear at another place too, instead of what is there: as hard links, or else as copies.
+
+    So a trial's folder can be copied alone. Only some file systems have links, and none across two of them.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    fresh = place.with_name(f"{place.name}.{os.getpid()}")
+    _remove(fresh)  # of a killed process with the same number
+    if source.is_dir():
+        shutil.copytree(source, fresh, copy_function=_link)
+    else:
+        _link(source, fresh)
+    _remove(place)
+    fresh.rename(place)
+
+
+def _link(source: Path | str, place: Path | str) -> None:
+    try:
+        os.link(source, place)
+    except OSError:
+        shutil.copy2(source, place)
+
+
+def _show(folder: Path, place: Path) -> None:
+    """Let a link at `place` show a folder that is still being written; do nothing if links are not allowed."""
+    _remove(place)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(OSError):
+        place.symlink_to(os.path.relpath(folder, place.parent), target_is_directory=True)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

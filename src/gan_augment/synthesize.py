@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan_augment.app import CONF
-from gan_augment.errors import user_errors
+from gan_augment.command import command
 from gan_augment.records.record import read_record
 from gan_augment.targets import add_plugins
 
@@ -36,10 +36,10 @@ Labelled images from a trained generator, in exact numbers, each with its proven
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `gan-augment-synthesize generator=... out=... [option=value ...]`."""
     given = sys.argv[1:] if arguments is None else list(arguments)
-    if not given or set(given) & {"-h", "--help"}:
-        print(f"{USAGE}\n{OPTIONS.read_text(encoding='utf-8')}")
-        return
-    with user_errors("gan-augment-synthesize"):
+    with command("gan-augment-synthesize"):
+        if not given or set(given) & {"-h", "--help"}:
+            print(f"{USAGE}\n{OPTIONS.read_text(encoding='utf-8')}")
+            return
         try:
             options = read_options(given)
             add_plugins(options["plugins"])
@@ -86,6 +86,11 @@ def find_checkpoint(named: str) -> Path:
         return path
     is_trial = (path / "record.json").exists()
     checkpoint = path / "gan.pt" if is_trial else chosen_checkpoint(path)
+    if checkpoint.is_symlink() and not checkpoint.exists():  # earlier versions linked to the store
+        raise ValueError(
+            f"generator={named}: {checkpoint.name} is a link to {checkpoint.readlink()}, which is not there: copy the "
+            "trial again and let the copy follow links, as with cp -rL"
+        )
     if not checkpoint.exists():
         what = "this trial has no generator" if is_trial else "there is no trial and no stage of a GAN"
         raise ValueError(f"generator={named}: {what}: name another folder, or a checkpoint")
@@ -115,6 +120,12 @@ def export(options: Mapping[str, Any], given: Sequence[str]) -> str:
     of_trial = checkpoint.with_name("record.json")
     record = read_record(of_trial) if of_trial.exists() else None
     generator, teacher, teacher_hash = Generator.load(checkpoint, device), None, "none"
+    described = (record["provenance"].get("checkpoint") or {}).get("hash") if record else None
+    if Path(options["generator"]).expanduser().is_dir() and described not in (None, generator.hash):
+        raise ValueError(
+            f"generator={options['generator']}: {checkpoint.name} is not the file that record.json describes: it was "
+            "damaged or replaced; name the file itself to use it anyway"
+        )
     if settings.asks_teacher:
         usual = checkpoint.with_name("teacher.pt")
         path = usual if options["teacher"] is None else Path(options["teacher"]).expanduser()

@@ -19,7 +19,7 @@ from gan_augment.metrics.classification import classification_metrics, confusion
 from gan_augment.plan import Trial
 from gan_augment.recording import log_summary, make_record
 from gan_augment.records.findings import Findings
-from gan_augment.stages import Output, StageStore, put_link
+from gan_augment.stages import Output, StageStore, share
 from gan_augment.training.progress import titled
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def run_trial(trial: Trial, folder: Path, store: StageStore, title: str) -> dict
             found |= failed(f"measuring stage {role}", error)
             continue
         if output.diverged is None and (checkpoint := stage.checkpoint(output.folder)) is not None:
-            put_link(folder / f"{role}.pt", checkpoint)
+            share(checkpoint, folder / f"{role}.pt")
         elif output.diverged is not None and role in trial.needed:
             return make_record(trial, "diverged", outputs, error=f"{role}: {output.diverged}")
 

@@ -1,7 +1,7 @@
 """Studies that add splits until every verdict is reached: `until=decided`."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -54,21 +54,22 @@ def all_seeds(config: DictConfig) -> list[str]:
     return [f"seed={','.join(map(str, seeds))}"] if seeds else []
 
 
-def requests(config: DictConfig, jobs: Mapping[str, str], earlier: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the entries of `study.json` with the trials to run now and those that each further look adds.
+def requests(config: DictConfig, jobs: Mapping[str, str], earlier: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the entries of a request with the trials to run now and those that each further look adds.
 
     A study that has gone on to further looks goes on from there.
 
     Args:
         config: That of the launch, with `until`.
         jobs: The settings of each job, as one text, and the name of its trial.
-        earlier: The `study.json` of the launch before.
+        earlier: The requests of earlier launches; those that share no trial with this one do not count.
 
     Raises:
         ValueError: If the study already has more seeds than it may have.
     """
-    known = set(earlier.get("requested") or [])
-    present = {_seed(job) for job, name in earlier.get("jobs", {}).items() if name in known}
+    shared = [one for one in earlier if set(one.get("requested") or []).intersection(jobs.values())]
+    known = {name for one in shared for name in one["requested"]}
+    present = {_seed(job) for one in shared for job, name in one.get("jobs", {}).items() if name in known}
     if len(present) > config.max_splits:
         raise ValueError(
             f"max_splits={config.max_splits}, but the study already has {len(present)}: use at least these"
@@ -81,7 +82,7 @@ def requests(config: DictConfig, jobs: Mapping[str, str], earlier: Mapping[str, 
     return {"requested": requested, "further": names, "looks": [*accumulate(map(len, seeds))]}
 
 
-def more_splits(study: Path) -> bool:
+def more_splits(study: Path, request_file: Path) -> bool:
     """Request the trials of the next look unless every verdict is reached; return whether there are any.
 
     Before that it writes a report. The last one is left to the end of the launch.
@@ -91,7 +92,8 @@ def more_splits(study: Path) -> bool:
     from gan_augment.report.trials import collect
     from gan_augment.report.wording import shown
 
-    if not read_study(study / "study.json").get("further"):
+    request = read_study(request_file)
+    if not request.get("further"):
         return False
     covered = collect([study])
     compared = shown(contrasts(covered))
@@ -99,9 +101,8 @@ def more_splits(study: Path) -> bool:
     if all(decided):
         return False
     page = write_report([study])
-    request = read_study(study / "study.json")
     added, *further = request["further"]
-    write_json(request | {"requested": request["requested"] + added, "further": further}, study / "study.json")
+    write_json(request | {"requested": request["requested"] + added, "further": further}, request_file)
     reached = f"{sum(decided)} of {len(decided)} verdicts reached"
     print(f"{covered.num_seeds} splits: {reached}, {len(added)} more trials; report so far: {page}")
     return True

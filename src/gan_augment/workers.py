@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import signal
+import sys
 import time
 from functools import cache
 from threading import Thread
@@ -13,15 +15,21 @@ SECONDS_BETWEEN_CHECKS = 0.5
 def end_with_parent() -> None:
     """End this worker process as soon as its launch has ended in any way; do nothing in other processes.
 
-    A killed launch cannot end its workers, and a surviving worker would write the same files as the next launch.
+    A killed launch cannot end its workers, and a surviving worker would write the same files as the next launch. Ctrl-C
+    reaches workers too, but is for the launch to report; SIGTERM ends a worker as `kill -9` does.
     """
     parent = multiprocessing.parent_process()
     if parent is None:
         return
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(1))  # or Lightning would raise what the launch takes for its own
 
     def watch() -> None:
-        while os.getppid() == parent.pid:
-            time.sleep(SECONDS_BETWEEN_CHECKS)
+        if sys.platform == "win32":  # a process keeps the number of its parent
+            parent.join()
+        else:
+            while os.getppid() == parent.pid:
+                time.sleep(SECONDS_BETWEEN_CHECKS)
         os._exit(1)  # no clean-up needed: files are written whole or not at all
 
     Thread(target=watch, daemon=True).start()

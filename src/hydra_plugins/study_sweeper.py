@@ -7,7 +7,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.types import Override
 
 from gan_augment.errors import user_errors
-from gan_augment.job import study_folder
+from gan_augment.job import request_file, study_folder
 from gan_augment.launch import unfinished
 from gan_augment.until import all_seeds, more_splits
 
@@ -32,7 +32,7 @@ class StudySweeper(BasicSweeper):
         while not self.jobs:
             if super().is_done():
                 with user_errors():
-                    if not more_splits(study_folder(self.config)):
+                    if not more_splits(study_folder(self.config), request_file(self.config)):
                         return True
                 self.batch_index = 0  # go through all jobs again
             self.jobs = unfinished(self.config, super().get_job_batch())

@@ -1,10 +1,12 @@
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from filelock import FileLock
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
@@ -250,19 +252,59 @@ def test_a_writing_that_fails_leaves_nothing(tmp_path, monkeypatch, write, out, 
 
 
 @pytest.mark.parametrize(("write", "out"), WRITERS)
-def test_a_writing_that_was_killed_left_no_set_and_is_begun_anew(tmp_path, monkeypatch, write, out):
-    images = made()
-    with monkeypatch.context() as patch:  # as of a process that had no time to clean up
-        patch.setattr(export.shutil, "rmtree", lambda *arguments, **settings: None)
-        patch.setattr(export, "_write_manifest", failing(KeyboardInterrupt))
+def test_the_remains_of_a_killed_writing_are_cleared(tmp_path, monkeypatch, write, out):
+    images, remains = made(), []
+
+    def fail(path, *arguments):  # as in a process that has no time to clean up
+        remains.append(shutil.copytree(path.parents[1], tmp_path / f"{out}.abc.partial"))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(export, "_write_manifest", fail)
         with pytest.raises(KeyboardInterrupt):
             write(images, rows_of(images), CARD, tmp_path / out)
-    assert [path.name for path in tmp_path.iterdir()] == [f"{out}.partial"]
-    (tmp_path / f"{out}.partial" / "old.png").touch()
+    assert [*tmp_path.iterdir()] == remains
     write(images, rows_of(images), CARD, tmp_path / out)
-    assert not list(tmp_path.rglob("old.png"))
     assert not list(tmp_path.glob("*.partial"))
     assert len(list(tmp_path.rglob("*manifest.csv"))) == 1
+
+
+@pytest.mark.parametrize(("write", "out"), WRITERS)
+def test_folders_of_the_user_and_of_running_processes_stay(tmp_path, write, out):
+    images = made()
+    mine = [tmp_path / name / "photograph.png" for name in (f"{out}.partial", f"{out}.v1.partial", f".{out}.partial")]
+    for path in mine:
+        path.parent.mkdir()
+        path.write_text("mine")
+    running = tmp_path / f"{out}.abc.partial"
+    running.mkdir()
+    with FileLock(running / export.LOCK):
+        write(images, rows_of(images), CARD, tmp_path / out)
+    assert [path.read_text() for path in mine] == ["mine"] * 3
+    assert running.exists()
+    assert (tmp_path / out).exists()
+
+
+@pytest.mark.parametrize("there", ["nothing", "an empty folder"])
+@pytest.mark.parametrize(("write", "out"), WRITERS)
+def test_of_two_processes_one_writes_the_set_and_the_other_is_refused(tmp_path, monkeypatch, write, out, there):
+    images, checked = made(), export.check_free
+    if there != "nothing" and write is write_folder:
+        (tmp_path / out).mkdir()
+    first = [{**row, "latent_seed": 1} for row in rows_of(images)]
+
+    def check_free(path):
+        checked(path)
+        monkeypatch.setattr(export, "check_free", checked)
+        write(images, first, CARD, path)  # the other process is faster
+
+    monkeypatch.setattr(export, "check_free", check_free)
+    with pytest.raises(ValueError, match=f"{out} was written by another process meanwhile: name another one"):
+        write(images, rows_of(images), CARD, tmp_path / out)
+    rows, found = export.read_manifest(tmp_path / out)
+    assert [row["latent_seed"] for row in rows] == ["1"] * 11
+    assert torch.equal(torch.stack(found), images.images)
+    assert not list(tmp_path.glob("*.partial"))
 
 
 # ------------------------------------------------------------------------------------------- texts from elsewhere

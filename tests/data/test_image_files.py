@@ -445,6 +445,45 @@ def test_the_cache_says_what_it_holds(filled, tmp_path):
     assert np.load(files.with_name("images.npy")).shape == (3, 3, 2, 2)
 
 
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 4
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("manifest", [True, False], ids=["", "of an earlier version"])
+@pytest.mark.parametrize(
+    ("file", "harm"),
+    [
+        ("images.npy", flip),
+        ("images.npy", lambda path: path.write_bytes(path.read_bytes()[:-5])),
+        ("hashes.npy", lambda path: path.write_bytes(b"")),
+        ("files.json", lambda path: path.unlink()),
+    ],
+    ids=["flipped", "cut off", "empty", "lost"],
+)
+def test_a_damaged_cache_is_set_aside_and_filled_again(filled, read, tmp_path, caplog, file, harm, manifest):
+    (path,) = (tmp_path / "cache").glob(f"*/{file}")
+    if not manifest:
+        path.with_name("manifest.json").unlink()
+    harm(path)
+    images, broken = read("a.png", "b.png", "c.png")
+    if harm is flip and not manifest:
+        return  # an earlier version wrote nothing that would tell
+    assert (images[torch.arange(3)][:, :, 0, 0].tolist(), broken) == ([list(RED), list(GREEN), list(BLUE)], {})
+    (line,) = [line for line in caplog.messages if "is damaged" in line]
+    assert f"{path.parent} is damaged (" in line
+    assert f"set aside as {path.parent.name}.damaged, and made again when needed" in line
+
+
+def test_an_empty_listing_is_made_again(filled, read, tmp_path):
+    (path,) = (tmp_path / "cache" / "listings").glob("*.json")
+    content = path.read_text()
+    path.write_text("")
+    assert len(read("a.png", "b.png", "c.png")[0]) == 3
+    assert path.read_text() == content
+
+
 def test_reading_is_shown(root, read, caplog):
     caplog.set_level(logging.INFO)
     png(root / "a.png", RED)

@@ -143,7 +143,10 @@ def test_merged_studies_keep_their_names_launches_and_what_is_missing(tmp_path):
     assert covered.against == [("loss", "hinge"), ("loss", "wgan")]
     assert "a/trials/none-seed0" in page
     assert "b/trials/gan-seed0" in page
-    assert read_archive(path)[0] == [json.loads((tmp_path / name / "study.json").read_text()) for name in ("a", "b")]
+    assert covered.left_out == ["none-seed2"]
+    left_out = {"left_out": ["none-seed2"]}
+    launches = [json.loads((tmp_path / name / "study.json").read_text()) | left_out for name in ("a", "b")]
+    assert read_archive(path)[0] == launches
 
 
 @pytest.mark.parametrize("reverse", [False, True])

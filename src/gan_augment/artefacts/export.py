@@ -8,6 +8,7 @@ written completely or not at all.
 """
 
 import csv
+import errno
 import io
 import json
 import os
@@ -15,21 +16,26 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from glob import escape
 from itertools import chain, count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from unicodedata import normalize
 
 import numpy as np
 import torch
 import yaml
+from filelock import FileLock, Timeout
 from PIL import Image
 from torchvision.transforms.functional import pil_to_tensor
 
 from gan_augment.data.image_set import ImageSet
 from gan_augment.data.marks import KEY, MAKER, MEMBER, png_mark
 from gan_augment.progress import Meter
+from gan_augment.records.manifest import sync
 from gan_augment.records.received import (
     cell,
     check_regular,
@@ -43,6 +49,8 @@ from gan_augment.records.record import leaves
 
 MOST_BYTES = 2**30  # of a manifest
 MANIFEST, CARD = "manifest.csv", "data_card.md"
+LOCK = "gan-augment.lock"  # in the temporary folder of a set that is being written
+SYNCING = 16  # files
 LONGEST_NAME = 50  # characters of a class folder: with a file number that stays below 255 bytes in any script
 NOT_IN_NAMES = '<>:"/\\|?*'  # on one file system or another
 DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # names of devices on Windows
@@ -65,8 +73,7 @@ Card = Mapping[str, Any]
 def write_folder(images: ImageSet, rows: Rows, card: Card, out: Path) -> None:
     """Write a synthetic set as a folder with one sub-folder per class that has images.
 
-    Each image is a PNG marked as synthetic: greyscale for one channel, RGB for three. The remains of a killed process
-    in `<out>.partial` are deleted.
+    Each image is a PNG marked as synthetic: greyscale for one channel, RGB for three.
 
     Args:
         images: uint8 `[N, C, H, W]` with labels and 1 or 3 channels.
@@ -97,7 +104,12 @@ def write_folder(images: ImageSet, rows: Rows, card: Card, out: Path) -> None:
             meter.advance()
         _write_manifest(folder / MANIFEST, "file", files, images, rows)
         (folder / CARD).write_text(page, encoding="utf-8")
-        folder.rename(out)
+        with ThreadPoolExecutor(SYNCING) as pool:  # a disk takes several at a time
+            list(pool.map(sync, folder.rglob("*.*")))
+        with _still_free(out):
+            with suppress(FileNotFoundError):
+                out.rmdir()
+            folder.rename(out)
 
 
 def write_npz(images: ImageSet, rows: Rows, card: Card, out: Path) -> None:
@@ -125,8 +137,11 @@ def write_npz(images: ImageSet, rows: Rows, card: Card, out: Path) -> None:
             MEMBER: np.array(json.dumps(card)),
         }
         np.savez(folder / out.name, **members)
+        sync(folder)
+        with _still_free(out):
+            manifest.touch(exist_ok=False)  # which of several processes succeeds?
         for path in (manifest, page, out):  # the images last, so that they are never without the others
-            (folder / path.name).rename(path)
+            (folder / path.name).replace(path)
 
 
 def check_free(out: Path) -> None:
@@ -212,14 +227,32 @@ def _check(images: ImageSet, rows: Rows, key: str, out: Path) -> None:
 
 @contextmanager
 def _unfinished(out: Path) -> Iterator[Path]:
-    """Make a temporary folder next to `out` for unfinished files; it is deleted with the context."""
-    folder = out.with_name(f"{out.name}.partial")
-    shutil.rmtree(folder, ignore_errors=True)  # of a killed process
-    folder.mkdir(parents=True)
-    try:
+    """Make a temporary folder next to `out` for unfinished files; it is deleted with the context.
+
+    It lies in another one with a lock, by which the remains of killed processes are told from the user's own folders.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for path in out.parent.glob(f"{escape(out.name)}.*.partial/{LOCK}"):
+        with suppress(Timeout, OSError), FileLock(path, timeout=0):
+            shutil.rmtree(path.parent)
+    with (
+        TemporaryDirectory(prefix=f"{out.name}.", suffix=".partial", dir=out.parent) as name,
+        FileLock(Path(name) / LOCK),
+    ):
+        folder = Path(name) / "set"
+        folder.mkdir()
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _still_free(out: Path) -> Iterator[None]:
+    """Raise a ValueError if another process was faster."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            raise
+        raise ValueError(f"{out} was written by another process meanwhile: name another one") from error
 
 
 def _write_manifest(path: Path, key: str, values: Iterable[str | int], images: ImageSet, rows: Rows) -> None:

@@ -17,7 +17,7 @@ from functools import partial
 from hashlib import blake2b, file_digest
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import PIL
@@ -29,6 +29,7 @@ from gan_augment.data.image_set import HASH_BYTES, MappedImages, hash_image
 from gan_augment.data.marks import read_mark
 from gan_augment.data.source import FLAT
 from gan_augment.progress import Meter
+from gan_augment.records.manifest import UNREADABLE, damage, seal, set_aside
 from gan_augment.records.record import digest, write_json
 
 VERSION = 4  # raised by hand when decoding changes
@@ -174,25 +175,50 @@ def decode_files(
     listing = cache / "listings" / f"{digest([str(root), settings, [_stat(root, file) for file in files]])}.json"
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        key = json.loads(listing.read_text(encoding="utf-8"))["content"] if listing.exists() else None
-        if key is None or not (cache / key).exists():
+        key = _listed(listing)
+        if key is None or _damage(cache / key) is not None:
             contents = list(_each(_hash_file, root, files, "looking for new images"))
             key = digest([settings, contents])
             listing.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(cache / f"{key}.lock"):
-                if not (cache / key).exists():  # the same bytes may have been decoded elsewhere or earlier
+                # The same bytes may have been decoded elsewhere or earlier.
+                if (damaged := _damage(cache / key)) is not None:
+                    if (cache / key).exists():
+                        set_aside(cache / key, damaged)
                     read = partial(decode, image_size=image_size, fit=fit, channels=channels, white=white)
                     read = partial(read, background=background)
                     _fill(cache / key, read, (channels, image_size, image_size), root, files)
             if all(content is not None for _, content in contents):  # a file that failed may be readable next time
                 write_json({"content": key}, listing)
-        found = json.loads((cache / key / "files.json").read_text(encoding="utf-8"))
-        hashes = np.load(cache / key / "hashes.npy", allow_pickle=False)
+        found, hashes = _read(cache / key)
     except OSError as error:
         reason = error.strerror or error
         raise ValueError(f"data.cache={cache}: {reason}: make room there, or name another folder") from error
     images = MappedImages(cache / key / "images.npy", np.arange(len(hashes)), hashes)
     return images, found["broken"], found["synthetic"], found["facts"]
+
+
+def _listed(listing: Path) -> str | None:
+    """Return the key of the content of a known listing."""
+    try:
+        return str(json.loads(listing.read_text(encoding="utf-8"))["content"])
+    except UNREADABLE:
+        return None
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], np.ndarray]:
+    """Read what a folder of the cache says of its files, and the hashes of the images."""
+    found = json.loads((folder / "files.json").read_text(encoding="utf-8"))
+    hashes = np.load(folder / "hashes.npy", allow_pickle=False)
+    images = np.load(folder / "images.npy", mmap_mode="r") if len(hashes) else hashes
+    if not len(found["files"]) == len(hashes) == len(images):
+        raise ValueError(f"{len(found['files'])} files, {len(hashes)} hashes, {len(images)} images")
+    return found, hashes
+
+
+def _damage(folder: Path) -> str | None:
+    """Return what is wrong with a folder of the cache; None if it is whole."""
+    return damage(folder, lambda: _read(folder))
 
 
 def _stat(root: Path, file: str) -> tuple[str | int, ...]:
@@ -250,6 +276,7 @@ def _fill(
         about = {name: [facts[name] for _, facts in good.values()] for name in FACTS}
         content = {"files": [*good], "broken": broken, "synthetic": synthetic, "facts": about}
         write_json(content, unfinished / "files.json")
+        seal(unfinished)
     except (OSError, ValueError):
         shutil.rmtree(unfinished, ignore_errors=True)  # it may be filling the disk
         raise

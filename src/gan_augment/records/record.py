@@ -25,10 +25,16 @@ NOT_IN_RESULTS = ("compared.", "provenance.command.", "provenance.test_opened.")
 
 
 def write_whole(content: bytes | memoryview, path: Path) -> None:
-    """Write a file in one step, so that at any moment it is the old or the new one; its folder must exist."""
+    """Write a file in one step, so that at any moment it is the old or the new one; its folder must exist.
+
+    That holds even if the machine loses power: the content is safely on disk before the file gets its name.
+    """
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        partial.write_bytes(content)
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:  # for example a full disk, where half a file would only take up room
         partial.unlink(missing_ok=True)
@@ -46,11 +52,16 @@ def digest(content: Any) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
+class DamagedError(ValueError):
+    """The content of a file is not what this program writes."""
+
+
 def read_record(path: Path, within: Path | None = None) -> dict[str, Any]:
     """Read a `record.json`, fields unknown to this version included; `within` as in `check_regular`.
 
     Raises:
-        ValueError: If the file is not a record, or one of a newer major schema.
+        DamagedError: If the file is not a record, for example empty.
+        ValueError: If it cannot be opened, or has a newer major schema.
     """
     return _read(path, within, NEEDED)
 
@@ -64,12 +75,13 @@ def _read(path: Path, within: Path | None, needed: Collection[str]) -> dict[str,
     try:
         content = dict(read_values(read_regular(path, within=within)))
     except (OSError, ValueError, TypeError) as error:
-        raise ValueError(f"{path} is not a readable record: {type(error).__name__}: {error}") from error
+        kind = ValueError if isinstance(error, OSError) else DamagedError
+        raise kind(f"{path} is not a readable record: {type(error).__name__}: {error}") from error
     refuse_newer(content, path)
     try:
         check_content(content, needed)
     except ValueError as error:
-        raise ValueError(f"{path} is not a readable record: {error}") from error
+        raise DamagedError(f"{path} is not a readable record: {error}") from error
     return content
 
 
@@ -86,11 +98,12 @@ def refuse_newer(content: dict[str, Any], path: Path) -> None:
     """Refuse the content of a file that a newer version wrote in a schema that this one may misread.
 
     Raises:
-        ValueError: If the content has no schema, or one of a newer major version.
+        DamagedError: If the content has no schema.
+        ValueError: If it has one of a newer major version.
     """
     schema = str(content.get("schema"))[:20]
     if not (major := schema.split(".")[0]).isdecimal():
-        raise ValueError(f"{path} is not a readable record: schema={schema} is not a number")
+        raise DamagedError(f"{path} is not a readable record: schema={schema} is not a number")
     if int(major) > int(SCHEMA.split(".")[0]):
         raise ValueError(
             f"{path} has schema {schema}, this version reads up to {SCHEMA}: update gan-augment to read it"

@@ -5,7 +5,7 @@ The file is UTF-8 with one JSON object per line, written without spaces. The fir
 | key | content |
 | --- | --- |
 | `schema` | the schema of records that wrote the file |
-| `launches` | the `study.json` of each launch; several if studies were merged |
+| `launches` | the request of each launch |
 | `tests` | the distinct test sets: `ids`, the numbers of the images, `labels`, their classes, and any `groups` |
 | `templates` | what records with the same fields have in common: the fields in order, null where values differ |
 
@@ -52,7 +52,7 @@ def write_archive(
 ) -> None:
     """Write a study into one file, which ends in `.jsonl`, whole or not at all; its folder must exist.
 
-    `launches` are the `study.json` of each launch, `samples` the pictures of samples of those trials that have one.
+    `launches` are the requests of the launches, `samples` the pictures of samples of those trials that have one.
 
     Raises:
         ValueError: If the predictions of a trial cannot be read.

@@ -223,9 +223,11 @@ def warnings(study: Study) -> list[str]:
     trials = study.trials
     ok = trials[trials["status"] == "ok"]
     said = [*study.damaged]
-    if study.missing:
-        names = ", ".join(study.missing[:5]) + (", ..." if len(study.missing) > 5 else "")
-        said.append(f"requested trials without a record: {len(study.missing)} ({names})")
+    unasked = "trials that are left out, because no launch of the study asks for them or a later one replaced them"
+    for what, trials_of in {"requested trials without a record": study.missing, unasked: study.left_out}.items():
+        if trials_of:
+            names = ", ".join(trials_of[:5]) + (", ..." if len(trials_of) > 5 else "")
+            said.append(f"{what}: {len(trials_of)} ({names})")
     pictures = {name: outcome.samples for name, outcome in study.outcomes.items() if outcome.samples}
     if lacking := [f"{path} of {name}" for name, path in pictures.items() if not path.exists()]:
         said.append(f"pictures of samples are missing: {', '.join(lacking)}")

@@ -29,6 +29,5 @@ def note_look(study: Study, sources: Sequence[Path | str], compared: Sequence[Co
         path = folder / "study.json"
         # A folder that cannot be written takes no more seeds either; a damaged file is in the report already.
         with suppress(OSError, ValueError):
-            launch = read_study(path, folder) if path.exists() else {"schema": SCHEMA, "requested": None}
-            write_json(launch | entry, path)
+            write_json((read_study(path, folder) if path.exists() else {"schema": SCHEMA}) | entry, path)
     return entry

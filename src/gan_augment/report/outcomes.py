@@ -14,6 +14,7 @@ import numpy as np
 
 from gan_augment.records.received import check_regular, check_unpacked, printable, read_regular
 from gan_augment.records.record import read_record, read_study
+from gan_augment.records.request import read_requests
 
 if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `--help` answers at once
     import pandas as pd
@@ -68,13 +69,13 @@ Found = tuple[list[dict[str, Any]], list[Outcome], list[str]]
 
 
 def read_folder(folder: Path) -> Found:
-    """Read a study folder: `trials/<name>/record.json`, and `study.json` if the study was launched as one.
+    """Read a study folder: `trials/<name>/record.json`, the requests of its launches, and the looks in `study.json`.
 
     Files that are links, or no regular files, are not read.
 
     Returns:
-        The launch from `study.json`; the outcomes by their trials' names; and a sentence for each file that cannot be
-        read. Predictions are read only on demand.
+        The requests; the outcomes by their trials' names; and a sentence for each file that cannot be read. Predictions
+        are read only on demand.
 
     Raises:
         ValueError: If there are no records.
@@ -86,13 +87,22 @@ def read_folder(folder: Path) -> Found:
             f"{folder} holds no trial records: use a study folder such as outputs/studies/digits, or a file such as "
             "results/digits.jsonl"
         )
-    name, launch = printable(folder.resolve().name), {}
+    name = printable(folder.resolve().name)
     damaged: list[str] = []
-    if os.path.lexists(folder / "study.json"):
+
+    def read(path: Path) -> dict[str, Any] | None:
         try:
-            launch = read_study(folder / "study.json", folder)
+            return read_study(path, folder) if os.path.lexists(path) else None
         except ValueError as error:
-            damaged.append(f"{error}: all trials in the folder are compared")
+            damaged.append(str(error))
+            return None
+
+    launches = [{**request, "study": request.get("study") or name} for request in read_requests(folder, read)]
+    if not launches:
+        damaged = [f"{error}: all trials in the folder are compared" for error in damaged]
+        launches = [{"study": name}]
+    launches[-1]["looks"] = [*launches[-1].get("looks", []), *(read(folder / "study.json") or {}).get("looks", [])]
+    damaged = list(dict.fromkeys(damaged))
     outcomes = []
     for path in paths:
         predictions, samples = path.with_name("predictions.npz"), path.with_name("samples.png")
@@ -108,7 +118,7 @@ def read_folder(folder: Path) -> Found:
         except ValueError as error:
             damaged.append(f"{error}: it is not shown")
         outcomes.append(Outcome(name, record, answers, picture))
-    return [{**launch, "study": launch.get("study") or name}], outcomes, damaged
+    return launches, outcomes, damaged
 
 
 def check_picture(path: Path, within: Path) -> bool:

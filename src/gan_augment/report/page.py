@@ -8,9 +8,9 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from gan_augment.errors import user_errors
+from gan_augment.command import command
 from gan_augment.records.received import cell, read_regular
 from gan_augment.records.record import write_whole
 from gan_augment.report import comparison, tables, wording
@@ -63,16 +63,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="keep the study in one .jsonl file, from which this report can be written without the trial folders",
     )
     parser.add_argument("--detect", type=_points, metavar="POINTS", help="print how many splits would detect this gain")
-    arguments = parser.parse_args(argv)
-    with user_errors(parser.prog):
+    with command(parser.prog):
+        arguments = parser.parse_args(argv)
+        from gan_augment.report.terminal import show_report
+
         study = collect(arguments.studies)
         output = arguments.output or _report_folder(arguments.studies[0])
         path = _write(study, arguments.studies, output, arguments.detect or DETECT, arguments.keep)
-    from rich.console import Console
-
-    from gan_augment.report.terminal import print_report
-
-    print_report(study, Console(), path, arguments.detect)
+        show_report(study, path, arguments.detect)
 
 
 def _report_folder(source: Path) -> Path:
@@ -190,12 +188,13 @@ def _write(
     write_whole(table.encode(), output / "results.csv")
     path = output / "report.html"
     write_whole(page.encode(), path)
-    looks = note_look(study, sources, compared)
+    looks: dict[str, Any] = note_look(study, sources, compared)
     if keep:
         keep.parent.mkdir(parents=True, exist_ok=True)
         if study.damaged:
             raise ValueError(f"{study.damaged[0]}; so {keep} is not written: repair or delete it to keep the study")
-        write_archive([launch | looks for launch in study.launches], list(study.outcomes.values()), pictures, keep)
+        entries = looks | ({"left_out": study.left_out} if study.left_out else {})
+        write_archive([launch | entries for launch in study.launches], list(study.outcomes.values()), pictures, keep)
     return path
 
 

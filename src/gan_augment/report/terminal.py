@@ -6,6 +6,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gan_augment.command import output
 from gan_augment.report.comparison import configurations, metrics_to_compare, warnings
 from gan_augment.report.contrasts import contrasts
 from gan_augment.report.trials import Study
@@ -13,6 +14,18 @@ from gan_augment.report.wording import arm_row, notes, plans, remarks, results_i
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+def show_report(study: Study, path: Path, detect: float | None = None) -> None:
+    """Print the report to standard output; raise an OSError if that cannot be written."""
+    from rich.console import Console
+
+    class Screen(Console):
+        def on_broken_pipe(self) -> None:
+            raise  # Rich would end the program
+
+    with output():
+        print_report(study, Screen(), path, detect)
 
 
 def print_report(study: Study, console: Console, path: Path | None = None, detect: float | None = None) -> None:

@@ -56,7 +56,8 @@ class Study:
     title: str  # names of the studies
     trials: pd.DataFrame  # one flattened record per row, sorted by trial
     missing: list[str]  # requested trials without a record
-    launches: list[dict[str, Any]]  # the `study.json` of each launch, without its looks
+    left_out: list[str]  # trials with a record that no launch asks for
+    launches: list[dict[str, Any]]  # the request of each launch, without its looks
     outcomes: dict[str, Outcome]  # by trial, in the order of `trials`
     part: str  # the images of its results: `test`, or `validation` if no trial opened the test images
     commands: list[str]  # the commands that launched the studies
@@ -82,7 +83,7 @@ def collect(sources: Sequence[Path | str]) -> Study:
     """Read the trials of one or more studies: folders, and `.jsonl` files that keep a study.
 
     The name of a trial is its identity. If it is found several times, one with status `ok` counts, preferably with its
-    answers to the test images. If a launch names the requested trials, others in its folder are not covered.
+    answers to the test images. A study covers what its launches ask for; other trials in its folder are left out.
 
     Raises:
         ValueError: If a folder holds no records, a file cannot be read at all, or no requested trial has a record.
@@ -94,6 +95,7 @@ def collect(sources: Sequence[Path | str]) -> Study:
     wanted: set[str] = set()
     looks: set[int] = set()
     damaged: list[str] = []
+    unasked: set[str] = set()  # by what a file keeps
     for source in sorted({Path(source) for source in sources}):
         launched, outcomes, lost = read_archive(source) if source.suffix == SUFFIX else read_folder(source)
         damaged += map(printable, lost)
@@ -102,6 +104,7 @@ def collect(sources: Sequence[Path | str]) -> Study:
             wanted |= {outcome.trial for outcome in outcomes} if requested is None else set(requested)
             launch["against"] = renewed(launch.get("against") or {})
             looks.update(launch.pop("looks", []))
+            unasked.update(launch.pop("left_out", []))
             if launch not in launches:
                 launches.append(launch)
         for outcome in outcomes:
@@ -125,6 +128,7 @@ def collect(sources: Sequence[Path | str]) -> Study:
         title=" + ".join(sorted({str(launch["study"]) for launch in launches})),
         trials=_with_contents(trials),
         missing=sorted(wanted - set(found)),
+        left_out=sorted((unasked | set(found)) - wanted),
         launches=launches,
         outcomes={name: found[name] for name in covered},
         part=part,
