@@ -65,7 +65,7 @@ def test_a_batch_has_at_least_one_job_also_after_a_look(monkeypatch, done, furth
     requested, finished = set("abcd") - set("".join(further)), set(done)
     looks = iter(further)
 
-    def more_splits(folder):
+    def more_splits(folder, request):
         added = next(looks, None)
         requested.update(added or "")
         return added is not None
@@ -74,6 +74,7 @@ def test_a_batch_has_at_least_one_job_also_after_a_look(monkeypatch, done, furth
     monkeypatch.setattr("hydra_plugins.study_sweeper.unfinished", left)
     monkeypatch.setattr("hydra_plugins.study_sweeper.more_splits", more_splits)
     monkeypatch.setattr("hydra_plugins.study_sweeper.study_folder", str)
+    monkeypatch.setattr("hydra_plugins.study_sweeper.request_file", str)
     sweeper = StudySweeper(max_batch_size=2)
     sweeper.config, sweeper.overrides = OmegaConf.create(), [["a", "b"], ["c", "d"]]
     found = []

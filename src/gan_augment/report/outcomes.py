@@ -6,7 +6,7 @@ import io
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -90,6 +90,7 @@ def read_folder(folder: Path) -> Found:
     name = printable(folder.resolve().name)
     damaged: list[str] = []
 
+    @cache
     def read(path: Path) -> dict[str, Any] | None:
         try:
             return read_study(path, folder) if os.path.lexists(path) else None
@@ -102,7 +103,6 @@ def read_folder(folder: Path) -> Found:
         damaged = [f"{error}: all trials in the folder are compared" for error in damaged]
         launches = [{"study": name}]
     launches[-1]["looks"] = [*launches[-1].get("looks", []), *(read(folder / "study.json") or {}).get("looks", [])]
-    damaged = list(dict.fromkeys(damaged))
     outcomes = []
     for path in paths:
         predictions, samples = path.with_name("predictions.npz"), path.with_name("samples.png")
