@@ -4,6 +4,7 @@ import copy
 import functools
 import logging
 import os
+import signal
 import struct
 import sys
 import threading
@@ -17,6 +18,10 @@ import pytest
 # One thread for these tests and all processes that they start, unless OMP_NUM_THREADS is set already. This must come
 # before torch is imported. pytest-xdist runs several tests at a time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Under `nohup`, or in the background of a script, Ctrl-C is ignored, here and in the processes that tests start.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Nothing here is timed, and every run draws the same examples.
 hypothesis.settings.register_profile("tests", deadline=None, database=None, derandomize=True, max_examples=40)
