@@ -75,7 +75,7 @@ benchmark-gpu: .venv/installed-test  ## tests, waiting steps and speed on an NVI
 fuzz: .venv/installed  ## feed 500 damaged files to the commands, none of which may crash, hang or write elsewhere; five minutes
 	$(BIN)/python benchmarks/fuzz.py
 
-calibration: .venv/installed  ## how often the intervals hold, docs/statistics.md; 8 minutes on 2 idle cores
+calibration: .venv/installed  ## how often the intervals hold, docs/statistics.md; 9 minutes on 2 idle cores
 	$(BIN)/python benchmarks/calibration.py
 	$(BIN)/python benchmarks/peeking.py
 
