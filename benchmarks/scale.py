@@ -63,7 +63,12 @@ def run(code: str, *arguments: str) -> tuple[float, float]:
 def plan(trials: int, folder: Path) -> tuple[float, float]:
     """Plan a study of as many trials, 24 for each seed."""
     return run(
-        PLANNING, "-m", "experiment=digits_budgets", f"seed=range(0,{-(-trials // 24)})", f"paths.output_dir={folder}"
+        PLANNING,
+        "-m",
+        "experiment=digits_budgets",
+        f"seed=range(0,{-(-trials // 24)})",
+        f"max_trials={trials + 24}",
+        f"paths.output_dir={folder}",
     )
 
 

@@ -38,7 +38,8 @@ def run_job(config: DictConfig) -> float:
     add_plugins(config.plugins)  # this may be another process than the one that was told
     trial = plan_trial(plain(config))
     folder = study_folder(config) / "trials" / trial.name
-    title = trial_title(trial.name, request_file(config))
+    request = request_file(config)
+    title = trial_title(trial.name, read_study(request)["requested"] if request.exists() else None)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
         record = reuse(folder, trial.notes, trial.source.copies, title, log.info)
@@ -108,9 +109,8 @@ def request_file(config: DictConfig) -> Path:
     return study_folder(config) / "launches" / Path(hydra.sweep.dir).name / "request.json"
 
 
-def trial_title(name: str, request: Path) -> str:
-    """Return a trial's title: its place in the request of its launch, if there is one, and its name."""
-    requested = read_study(request)["requested"] if request.exists() else None
+def trial_title(name: str, requested: Sequence[str] | None) -> str:
+    """Return a trial's title: its place among the trials that its launch asked for, if there are any, and its name."""
     if requested and name in requested:
         return f"trial {requested.index(name) + 1}/{len(requested)} {name}"
     return f"trial {name}"

@@ -62,7 +62,7 @@ class Launch(Callback):
             for note in dict.fromkeys(note for trial in trials or [] for note in trial.notes):
                 print(f"note: {note}")
         for trial in trials or []:
-            trial.refresh(folder, request_file(config))
+            trial.refresh(folder, request["requested"])
 
     @user_errors()
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -99,13 +99,14 @@ def planned_trials(config: DictConfig) -> tuple[list["Planned"] | None, Mapping[
     if jobs is None:
         check_search(config)
         return None, against
-    trials = []
+    trials, folder = [], study_folder(config)
+    whole = {name: config[name] for name in ("against", "until", "max_splits", "step", "max_trials", "plugins")}
     with Meter("planning", len(jobs), "trials") as meter:
         for overrides, settings in compose_jobs(config, jobs):
-            if study_folder(settings) != study_folder(config):
+            if study_folder(settings) != folder:
                 raise ValueError("study and paths.output_dir cannot be swept: one launch is one study")
-            for name in ("against", "until", "max_splits", "step", "max_trials", "plugins"):
-                if settings[name] != config[name]:
+            for name, value in whole.items():
+                if settings[name] != value:
                     raise ValueError(f"{name} cannot be swept: it is one for the whole study")
             trial = plan_trial(settings)
             trials.append(Planned(trial.name, trial.notes, trial.source.copies, trial.factors, overrides))
@@ -183,12 +184,12 @@ class Planned(NamedTuple):
     factors: Mapping[str, Any]
     overrides: Sequence[str]  # the settings of its job
 
-    def refresh(self, study: Path, request: Path) -> None:
-        """If the trial is already done, refresh the notes about its images."""
-        folder, title = study / "trials" / self.name, trial_title(self.name, request)
+    def refresh(self, study: Path, requested: Sequence[str]) -> None:
+        """If the trial, one of those requested, is already done, refresh the notes about its images."""
+        folder = study / "trials" / self.name
         if (folder / "record.json").exists():
             with FileLock(folder / ".lock"):
-                reuse(folder, self.notes, self.copies, title, print)
+                reuse(folder, self.notes, self.copies, trial_title(self.name, requested), print)
 
 
 def planned_jobs(config: DictConfig) -> list[list[str]] | None:
