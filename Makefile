@@ -60,6 +60,7 @@ audit:  ## look for known holes in the versions of requirements.lock; asks pypi.
 benchmark: .venv/installed  ## speed and memory, a study killed 20 times; an hour and a half, 5 GB of disk; GAN_AUGMENT_DATA as for test-slow
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/step_profile.py
+	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/gans.py
