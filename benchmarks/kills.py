@@ -151,7 +151,7 @@ def start(task: Task, folder: Path) -> subprocess.Popen[str]:
     path = os.pathsep.join([str(counter), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, "PYTHONPATH": path, "STEPS": str(folder.with_suffix(".steps"))}
     command = [sys.executable, "-m", task.module, *task.arguments(folder)]
-    with folder.with_suffix(".log").open("a") as log:
+    with folder.with_suffix(".log").open("w") as log:  # what an earlier start said is no concern of this one
         return subprocess.Popen(command, stdout=log, stderr=log, text=True, env=environment, start_new_session=True)
 
 

@@ -100,7 +100,9 @@ def write_study(trials: int, folder: Path) -> None:
             probabilities=probabilities,
         )
     request = {"schema": record["schema"], "study": folder.name, "requested": names, "against": {}, "command": "-"}
-    write_json(request, folder / "study.json")
+    launch = folder / "launches" / "one"
+    launch.mkdir(parents=True)
+    write_json(request, launch / "request.json")
 
 
 def main() -> None:

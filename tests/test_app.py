@@ -530,7 +530,7 @@ def test_a_report_that_fails_is_told(cli, tmp_path, monkeypatch):
     assert ended.code == 1
     assert statuses(folder) == {"none": "ok"}
     assert "gan-augment: the printer is out of paper\n" in ended.err
-    assert f"gan-augment: the report failed; gan-augment-report {folder} tries again\n" in ended.err
+    assert f"gan-augment: the report failed; run gan-augment-report {folder} to try again\n" in ended.err
 
 
 # -------------------------------------------------------------------------------------------------- a user's slips

@@ -13,8 +13,8 @@ from gan_augment import command
 from gan_augment.report.page import main as report
 
 STUDY = ("-m", "augmentation=none", "seed=0", *TINY)
-INTERRUPTED = "interrupted; the same command goes on\n"
-TERMINATED = "terminated; the same command goes on\n"
+INTERRUPTED = "interrupted; run the same command again to go on\n"
+TERMINATED = "terminated; run the same command again to go on\n"
 SIGNALS = [(signal.SIGINT, 130, INTERRUPTED), (signal.SIGTERM, 143, TERMINATED)]
 
 # Where a signal arrives: before the first trial is planned, before its first record, in a training, in the report.

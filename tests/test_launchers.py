@@ -27,6 +27,7 @@ class Strict(BasicLauncher):
 @pytest.fixture(autouse=True)
 def _strict():
     """Register the launcher, as an installed plugin of Hydra would."""
+    Plugins.instance()  # registers those that are installed
     repo = ConfigStore.instance().repo["hydra"]["launcher"]
     ConfigStore.instance().store(group="hydra/launcher", name="strict", node={"_target_": f"{__name__}.Strict"})
     Plugins.instance().register(Strict)

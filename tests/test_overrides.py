@@ -41,7 +41,7 @@ PATHS = [
 def test_a_value_that_needs_quotes_is_named_with_them(path):
     setting = f"data.root=/tmp/{path}"
     said = refused("-m", setting, "seed=0,1")
-    assert said.startswith(f"{setting} has signs that need quotes")
+    assert said.startswith(f"{setting} contains characters that need quotes")
     (remedy,) = shlex.split(said.split("quote it for Hydra and the shell: ")[1])  # as the shell takes it
     check_overrides([remedy])
     assert value_of(remedy) == f"/tmp/{path}"
@@ -64,7 +64,7 @@ def test_several_values_need_a_study_or_quotes():
 
 
 def test_what_is_no_setting_is_named():
-    assert refused("experiment") == "experiment is no setting: use name=value, such as seed=0"
+    assert refused("experiment") == "experiment is not a setting: use name=value, such as seed=0"
     assert refused("a b#=c").startswith("a b#=c cannot be read: use name=value")
     check_overrides(["--cfg", "job", "+a=1", "~b", "experiment=digits"])
     check_overrides(["-m", "seed=range(0,6)", "x=[1,{a: b}]", "y=", "~data.root=3", "study='a=b'"])
@@ -73,4 +73,4 @@ def test_what_is_no_setting_is_named():
 def test_the_command_says_so_in_one_line(cli):
     ended = cli("data=image_folder", "data.root=/tmp/größe")
     assert (ended.code, len(ended.err.splitlines())) == (1, 1)
-    assert ended.err.startswith("gan-augment: data.root=/tmp/größe has signs that need quotes: ")
+    assert ended.err.startswith("gan-augment: data.root=/tmp/größe contains characters that need quotes: ")

@@ -26,6 +26,7 @@ class Adaptive(Sweeper):
 @pytest.fixture(autouse=True)
 def _adaptive():
     """Register the sweeper, as an installed plugin of Hydra would."""
+    Plugins.instance()  # registers those that are installed
     repo = ConfigStore.instance().repo["hydra"]["sweeper"]
     node = {"_target_": f"{__name__}.Adaptive", "direction": "minimize", "params": None, "ax_config": None}
     ConfigStore.instance().store(group="hydra/sweeper", name="adaptive", node=node)

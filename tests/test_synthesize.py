@@ -291,7 +291,7 @@ def test_a_signal_leaves_no_half_written_set(said, folder, tmp_path, monkeypatch
     monkeypatch.setattr("gan_augment.artefacts.export._write_manifest", lambda *arguments: signal.raise_signal(number))
     ended, text = said(f"generator={folder}", "per_class=1", f"out={tmp_path / 'x'}")
     words = "interrupted" if number == signal.SIGINT else "terminated"
-    assert (ended, text) == (code, f"gan-augment-synthesize: {words}; the same command goes on\n")
+    assert (ended, text) == (code, f"gan-augment-synthesize: {words}; run the same command again to go on\n")
     assert [*tmp_path.iterdir()] == []
 
 

@@ -21,7 +21,19 @@ from gan_augment.overrides import check_overrides
 from gan_augment.records.record import digest
 from gan_augment.targets import add_plugins
 
-ELSEWHERE = ("-", "paths.", "hydra")  # how arguments start that do not name an untitled study
+# How arguments start that do not name an untitled study: where it runs, and how far it goes.
+ELSEWHERE = (
+    "-",
+    "paths.",
+    "hydra",
+    "trainer.",
+    "plugins=",
+    "until=",
+    "max_splits=",
+    "step=",
+    "max_trials=",
+    "against=",
+)
 
 OmegaConf.register_resolver("oc.env", environment, replace=True)
 OmegaConf.register_resolver("or", lambda value, otherwise: value or otherwise, replace=True)
@@ -31,7 +43,7 @@ OmegaConf.register_resolver("labels", lambda folds: 5 if folds is None else "all
 OmegaConf.register_resolver(
     "launch", lambda: f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{os.getpid()}", replace=True, use_cache=True
 )
-# Other settings are another study, unless they only say where or in how many processes it runs.
+# Other settings are another study.
 OmegaConf.register_resolver(
     "untitled",
     lambda: f"untitled-{digest(sorted(one for one in sys.argv[1:] if not one.startswith(ELSEWHERE)))[:8]}",

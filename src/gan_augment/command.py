@@ -36,7 +36,7 @@ def command(program: str) -> Iterator[None]:
 
     def end(number: int, frame: Any) -> None:
         nonlocal line
-        code, line = 128 + number, f"{program}: {SIGNALS[signal.Signals(number)]}; the same command goes on"
+        code, line = 128 + number, f"{program}: {SIGNALS[signal.Signals(number)]}; run the same command again to go on"
         signal.signal(number, lambda *_: os._exit(code))
 
         def insist() -> None:

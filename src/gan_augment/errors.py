@@ -13,7 +13,7 @@ from gan_augment.records.received import printable
 
 
 @contextmanager
-def user_errors(program: str = "gan-augment") -> Iterator[None]:
+def user_errors() -> Iterator[None]:
     """End the program on an error, with one clear line if the user can fix it.
 
     Hydra turns an exception in a callback into a warning and goes on, but lets `SystemExit` through.
@@ -21,7 +21,7 @@ def user_errors(program: str = "gan-augment") -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        show_error(type(error), error, error.__traceback__, program)
+        show_error(type(error), error, error.__traceback__)
         raise SystemExit(1) from error
 
 

@@ -48,7 +48,8 @@ def run_job(config: DictConfig) -> float:
                 for note in trial.notes:
                     log.info("note: %s", note)
             try:
-                keep_contact_sheet(trial.source.images, study_folder(config) / "images")
+                with suppress(Exception):  # a picture of the images must not end a trial
+                    keep_contact_sheet(trial.source.images, study_folder(config) / "images")
                 record = run_trial(trial, folder, StageStore(store_folder(config)), title)
             except Exception as error:
                 failed = make_record(trial, "failed", {}, error=f"{type(error).__name__}: {error}")

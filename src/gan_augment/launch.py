@@ -61,8 +61,8 @@ class Launch(Callback):
                 print(f"note: the report also covers {others} trials of earlier launches; study=... starts a new study")
             for note in dict.fromkeys(note for trial in trials or [] for note in trial.notes):
                 print(f"note: {note}")
-        for trial in trials or []:
-            trial.refresh(folder, request["requested"])
+            for trial in trials or []:
+                trial.refresh(folder, request["requested"])
 
     @user_errors()
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -169,7 +169,7 @@ def report(folder: Path) -> bool:
         study = collect([folder])
     except Exception as error:
         show_error(type(error), error, error.__traceback__)
-        say(f"gan-augment: the report failed; gan-augment-report {folder} tries again")
+        say(f"gan-augment: the report failed; run gan-augment-report {folder} to try again")
         return False
     show_report(study, page)
     return True

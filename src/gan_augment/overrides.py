@@ -18,17 +18,19 @@ def check_overrides(arguments: Sequence[str]) -> None:
     is_study = given.multirun or any(setting.startswith("hydra.mode=") for setting in given.overrides)
     for setting in given.overrides:
         name, _, value = setting.partition("=")
-        what = "has signs that need quotes:"
+        what = "contains characters that need quotes:"
         if _can_be_read(setting):
             (override,) = OverridesParser.create().parse_overrides([setting])
             if not override.is_sweep_override() or is_study:
                 continue
             what = "has several values: add -m for a study of all; or, if it is one,"
         elif "=" not in setting:
-            raise ValueError(f"{setting} is no setting: use name=value, such as seed=0")
+            raise ValueError(f"{setting} is not a setting: use name=value, such as seed=0")
         quoted = f"{name}={_quoted(value)}"
         if not _can_be_read(quoted):
-            raise ValueError(f"{setting} cannot be read: use name=value, with quotes around a value with special signs")
+            raise ValueError(
+                f"{setting} cannot be read: use name=value, with quotes around a value with special characters"
+            )
         raise ValueError(f"{setting} {what} quote it for Hydra and the shell: {shlex.quote(quoted)}")
 
 

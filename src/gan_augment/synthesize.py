@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gan_augment.app import CONF
 from gan_augment.command import command
+from gan_augment.options import CONF
 from gan_augment.records.record import read_record
 from gan_augment.targets import add_plugins
 

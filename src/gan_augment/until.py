@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,8 @@ def more_splits(study: Path, request_file: Path) -> bool:
     added, *further = request["further"]
     write_json(request | {"requested": request["requested"] + added, "further": further}, request_file)
     reached = f"{sum(decided)} of {len(decided)} verdicts reached"
-    print(f"{covered.num_seeds} splits: {reached}, {len(added)} more trials; report so far: {page}")
+    with suppress(OSError):  # the last report says if standard output cannot be written
+        print(f"{covered.num_seeds} splits: {reached}, {len(added)} more trials; report so far: {page}")
     return True
 
 

@@ -107,7 +107,7 @@ def test_a_tensor_that_repeats_its_numbers_fills_no_memory(path):
     torch.save({"schema": 1, "about": GAN_ABOUT, "networks": {"ema": content}}, path)
     with torch.device("meta"):
         network = torch.nn.Linear(2**20, 2**20, bias=False)
-    with pytest.raises(ValueError, match="they are more than the file has"):
+    with pytest.raises(ValueError, match="they are larger than the file"):
         load_weights(path, "ema", network)
 
 

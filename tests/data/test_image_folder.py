@@ -654,7 +654,7 @@ def test_ink_on_transparent_ground_is_not_lost(read, root):
         drawing.save(root / name / "a.png")
     with pytest.raises(ValueError, match="2 files cannot be read") as error:
         read(image_size=8)
-    assert "cats/a.png (nothing is seen of it on black: set data.background, such as data.background=white)" in str(
+    assert "cats/a.png (it is invisible on black: set data.background, such as data.background=white)" in str(
         error.value
     )
     white = read(image_size=8, background="white").images.images

@@ -127,6 +127,16 @@ def test_repeats_tell_training_noise_from_the_part_of_the_labelled_images(tmp_pa
     assert "less where repeats show training noise" in in_one_line(write_report([tmp_path]).read_text())
 
 
+def test_the_plan_of_a_study_with_repeats_does_not_widen_training_noise(tmp_path):
+    random = np.random.default_rng(0)
+    right = {arm: 0.8 + 0.02 * random.normal(size=(8, 2)) for arm in ("none", "gan")}
+    contrast = repeated(tmp_path, {arm: ["classifier"] for arm in right}, right)
+    sd = contrast.differences.std(ddof=1)
+    shared = (1 - contrast.estimate.noise) * 0.14 / 0.86
+    assert contrast.pairs_to_detect(3) == pairs_to_detect(3, sd, overlap=shared / (1 + shared))
+    assert contrast.pairs_to_detect(3) < pairs_to_detect(3, sd, overlap=0.14)
+
+
 def test_repeats_are_those_of_the_first_stage_that_is_trained_again(tmp_path):
     right = {arm: np.arange(16).reshape(8, 2) / 100 for arm in ("none", "gan")}
     contrast = repeated(tmp_path / "both", {"gan": ["gan", "classifier"], "none": ["classifier"]}, right)

@@ -189,9 +189,10 @@ def test_the_share_of_training_noise_needs_repeats():
     assert np.isnan(noise_share([np.arange(3.0)]))
     assert noise_share([np.ones(2)] * 6) == 0  # nothing varies
     assert noise_share([np.array([-1.0, 1.0 + shift]) for shift in (0, 1e-9)]) == 1
-    unequal = [np.array([0.0, 2.0, 4.0]), np.array([1.0]), np.array([5.0, 7.0])]
-    noise = (8 + 2) / 3 * np.mean([1 / 3, 1, 1 / 2])
-    assert noise_share(unequal) == pytest.approx(noise / np.var([2, 1, 6], ddof=1) / stats.f.ppf(0.8, 3, 2))
+    unequal = [np.array([0.0, 2.0, 4.0]), np.array([0.0, 2.0]), np.array([5.0, 7.0])]
+    noise = (8 + 2 + 2) / 4 * np.mean([1 / 3, 1 / 2, 1 / 2])
+    assert noise_share(unequal) == pytest.approx(noise / np.var([2, 1, 6], ddof=1) / stats.f.ppf(0.8, 4, 2))
+    assert np.isnan(noise_share([*unequal, np.array([1.0])]))  # one split is trained once
 
 
 def test_training_noise_is_not_widened_and_repeats_allow_more_overlap():

@@ -93,7 +93,7 @@ def load_weights(path: Path, name: str, network: nn.Module) -> nn.Module:
     try:
         wanted, stored = network.state_dict(), states[name]
         if sum(tensor.numel() * tensor.element_size() for tensor in stored.values()) > path.stat().st_size:
-            raise ValueError("they are more than the file has")
+            raise ValueError("they are larger than the file")
         fitting = {key: _as(wanted[key].dtype, tensor) for key, tensor in stored.items() if key in wanted}
         network.load_state_dict({**stored, **fitting}, assign=True)
     except Exception as error:  # of many types: whatever a file may hold in place of weights

@@ -130,7 +130,7 @@ def _to_rgb(image: Image.Image, background: str) -> Image.Image:
     behind = Image.new("RGBA", image.size, ImageColor.getrgb(background)[:3])
     picture = Image.alpha_composite(behind, image).convert("RGB")
     if _span(image.getchannel("A")) >= SEEN and _span(picture) < LOST:
-        raise ValueError(f"nothing is seen of it on {background}: set data.background, such as data.background=white")
+        raise ValueError(f"it is invisible on {background}: set data.background, such as data.background=white")
     return picture
 
 

@@ -58,7 +58,7 @@ def check_unpacked(file: Path | IO[bytes], most: int) -> None:
         with zipfile.ZipFile(file) as members:
             size = sum(member.file_size for member in members.infolist())
     except (zipfile.BadZipFile, NotImplementedError) as error:
-        raise ValueError("it is no whole zip file") from error
+        raise ValueError("it is not a complete zip file") from error
     if size > most:
         raise ValueError(f"it unpacks to {size:,} bytes, more than {most:,}")
 

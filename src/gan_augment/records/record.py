@@ -67,7 +67,7 @@ def read_record(path: Path, within: Path | None = None) -> dict[str, Any]:
 
 
 def read_study(path: Path, within: Path | None = None) -> dict[str, Any]:
-    """Read a `study.json` as `read_record` does."""
+    """Read the request of a launch, or a `study.json`, as `read_record` does."""
     return _read(path, within, ())
 
 

@@ -91,13 +91,14 @@ SHAPE: dict[Any, Any] = {
         "checkpoint": {...: SETTING},
     },
     "result": Kind("not there: a report makes it", lambda value: False),
-    # study.json
+    # requests, and the study.json of earlier versions
     "study": TEXT,
     "requested": _or_null("a list of texts", WORDS.fits),
     "jobs": {...: WORD},
     "against": {...: SETTING},
     "looks": list_of("whole numbers", lambda value: type(value) is int and value > 0),
     "further": list_of("lists of texts", WORDS.fits),
+    "left_out": WORDS,
 }
 
 

@@ -5,7 +5,7 @@ The file is UTF-8 with one JSON object per line, written without spaces. The fir
 | key | content |
 | --- | --- |
 | `schema` | the schema of records that wrote the file |
-| `launches` | the request of each launch |
+| `launches` | the request of each launch, with the `looks` at the study and the trials that are `left_out` |
 | `tests` | the distinct test sets: `ids`, the numbers of the images, `labels`, their classes, and any `groups` |
 | `templates` | what records with the same fields have in common: the fields in order, null where values differ |
 
@@ -140,7 +140,7 @@ def _picture(folder: Path, named: str) -> Path:
     within = folder.resolve().parent
     path = Path(os.path.normpath(folder.resolve() / named))
     if path.parent.name != SAMPLES or not path.is_relative_to(within):
-        raise ValueError(f"{named} is in no folder {SAMPLES} below {within}")
+        raise ValueError(f"{named} is in no folder {SAMPLES} near the file")
     check_picture(path, within)
     return folder / named
 

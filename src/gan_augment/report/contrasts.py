@@ -125,8 +125,8 @@ class Contrast:
         if n < 2 or not found.spread or self.unit == "fold":
             return math.nan
         sd, images = math.sqrt(n * found.spread), found.images.variance if found.images else 0.0
-        overlap = found.overlap if found.beyond_these_labels else 0.0
-        return statistics.pairs_to_detect(points, sd, images, self.comparisons, overlap)
+        shared = found.widening / n if found.beyond_these_labels else 0.0
+        return statistics.pairs_to_detect(points, sd, images, self.comparisons, shared / (1 + shared))
 
     @property
     def sentence(self) -> str:
@@ -222,14 +222,15 @@ def _compare(study: Study, one: Configuration, base: Configuration, metrics: Map
         reason = why or _why_not_on_new_images(metric, len(values), images)
         num_groups = one.with_results.reindex(columns=[NUM_GROUPS]).astype(float)[NUM_GROUPS].mean()
         rows = None if reason or images is None else images.loc[values.index]
-        noise = _noise(one, base, metric, by) if unit == "split" and not looks else math.nan
+        noise = _noise(one, base, metric, by, values) if unit == "split" and not looks else math.nan
         with_diverged = None
         if count_diverged:
             zeros = None
             if rows is not None and equal is not None:
                 zeros = _counting_diverged(rows, equal.loc[before.index], one, by)
             counted = _counting_diverged(values.to_frame(), 0 * before, one, by)[metric]
-            with_diverged = _estimate(metric, counted, zeros, overlap, unit, looks, noise)
+            of_noise = noise * min(1.0, values.var() / counted.var()) if counted.var() else noise
+            with_diverged = _estimate(metric, counted, zeros, overlap, unit, looks, of_noise)
         made.append(
             Contrast(
                 one=one,
@@ -271,10 +272,12 @@ def _estimate(
     return statistics.estimate(values, of_images, overlap, anytime, noise)
 
 
-def _noise(one: Configuration, base: Configuration, metric: str, by: str) -> float:
-    """Return the least share of training noise in the spread; nan unless both have the same repeats of splits."""
-    differences = (one.repeats(metric, by) - base.repeats(metric, by)).dropna()
-    return statistics.noise_share([rows.to_numpy() for _, rows in differences.groupby(level=0)])
+def _noise(one: Configuration, base: Configuration, metric: str, by: str, differences: pd.Series) -> float:
+    """Return the least share of training noise in the spread; nan unless both have the same repeats of every split."""
+    repeats = dict([*(one.repeats(metric, by) - base.repeats(metric, by)).dropna().groupby(level=0)])
+    return statistics.noise_share(
+        [repeats[split].to_numpy() if split in repeats else [] for split in differences.index]
+    )
 
 
 def _classes(images: pd.DataFrame) -> np.ndarray:

@@ -102,6 +102,8 @@ def read_folder(folder: Path) -> Found:
     if not launches:
         damaged = [f"{error}: all trials in the folder are compared" for error in damaged]
         launches = [{"study": name}]
+    elif os.path.lexists(folder / "study.json") and read(folder / "study.json") is None:
+        damaged.append("the looks at earlier reports are lost, so the verdicts may be too sure")
     launches[-1]["looks"] = [*launches[-1].get("looks", []), *(read(folder / "study.json") or {}).get("looks", [])]
     outcomes = []
     for path in paths:

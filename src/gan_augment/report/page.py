@@ -21,7 +21,7 @@ from gan_augment.report.curves import budget_curves, dose_curves, worths
 from gan_augment.report.looks import note_look
 from gan_augment.report.outcomes import MOST_PICTURE_BYTES, check_picture
 from gan_augment.report.prediction import Point, predictions
-from gan_augment.report.trials import ACCURACY, RESULT, Study, collect, columns_of, facts
+from gan_augment.report.trials import ACCURACY, FINGERPRINT, RESULT, Study, collect, columns_of, facts, values_of
 
 if TYPE_CHECKING:  # the heavy imports wait until there is something to compute, so that `--help` answers at once
     import pandas as pd
@@ -164,7 +164,7 @@ def _write(
         images={name: _embedded(image) for name, image in images.items()},
         samples=[{"image": _embedded(picture), "arms": arms, "trial": trial} for arms, trial, picture in samples],
         facts=facts(study),
-        sheets=[_embedded(sheet) for sheet in _contact_sheets(sources)],
+        sheets=[_embedded(sheet) for sheet in _contact_sheets(study, sources)],
         arms=[wording.arm_row(c, metrics) for c in found],
         saw=[tables.saw_row(c) for c in found],
         teachers=list(tables.teacher_rows(study, found)),
@@ -225,11 +225,11 @@ def _samples(study: Study, found: list[Configuration]) -> list[tuple[str, str, b
     return samples[:MAX_SAMPLES]
 
 
-def _contact_sheets(sources: Sequence[Path | str]) -> list[bytes]:
-    """Return the contact sheets of the study folders' images; a file that cannot be shown is left out."""
+def _contact_sheets(study: Study, sources: Sequence[Path | str]) -> list[bytes]:
+    """Return the contact sheets of the images of a study's trials; a file that cannot be shown is left out."""
     sheets = []
     for folder in map(Path, sources):
-        for path in sorted(folder.glob("images/*.png")):
+        for path in (folder / "images" / f"{images}.png" for images in values_of(study.trials, FINGERPRINT)):
             with suppress(ValueError, OSError):
                 if check_picture(path, folder):
                     sheets.append(read_regular(path, MOST_PICTURE_BYTES))

@@ -183,22 +183,22 @@ def estimate(
 def noise_share(repeats: Sequence[np.ndarray]) -> float:
     r"""Share of the spread over splits that is training noise at least, from the differences of repeated trainings.
 
-    The variance within splits $s_w^2 / r$ over the variance of the splits' means has an F distribution, times the true
-    share. The result is the lower end of a one-sided interval for this share. The ratio itself would be too high half
-    of the time, which costs coverage.
+    The variance within splits $s_w^2 / r$ over the variance of the splits' means, divided by the true share, has an F
+    distribution. The result is the lower end of a one-sided interval for this share. The ratio itself would be too high
+    half of the time, which costs coverage.
 
     Args:
         repeats: The differences of each split's repeats, in points.
 
     Returns:
-        A share from 0 to 1; nan without repeats, or with fewer than two splits.
+        A share from 0 to 1; nan unless every split has repeats, or with fewer than two splits.
     """
     from scipy.special import fdtri
 
     sizes = np.array([len(one) for one in repeats])
-    within, between = int((sizes - 1).sum()), len(sizes) - 1
-    if not within or between < 1:
+    if len(sizes) < 2 or sizes.min() < 2:
         return math.nan
+    within, between = int((sizes - 1).sum()), len(sizes) - 1
     noise = sum(np.square(one - np.mean(one)).sum() for one in repeats) / within * (1 / sizes).mean()
     spread = np.var([np.mean(one) for one in repeats], ddof=1)
     return float(min(1, noise / spread / fdtri(within, between, 1 - NOISE_LEVEL))) if spread else 0.0
