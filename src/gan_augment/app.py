@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import threading
-import time
+from datetime import datetime
 
 import hydra
 import hydra._internal.hydra
@@ -39,9 +39,9 @@ OmegaConf.register_resolver("oc.env", environment, replace=True)
 OmegaConf.register_resolver("or", lambda value, otherwise: value or otherwise, replace=True)
 # With folds, people expect all labels outside the fold to be used.
 OmegaConf.register_resolver("labels", lambda folds: 5 if folds is None else "all", replace=True)
-# Two launches in the same second must not share a folder.
+# Two launches at the same time must not share a folder.
 OmegaConf.register_resolver(
-    "launch", lambda: f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{os.getpid()}", replace=True, use_cache=True
+    "launch", lambda: f"{datetime.now():%Y-%m-%d_%H-%M-%S.%f}_{os.getpid()}", replace=True, use_cache=True
 )
 # Other settings are another study.
 OmegaConf.register_resolver(
