@@ -436,7 +436,9 @@ def run_case(kind: str, seed: int) -> list[str]:
         command, arguments = KINDS[kind](folder, random.Random(f"{kind} {seed}"))
         printed = Path(place) / "printed"
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads
+            warnings.simplefilter(
+                "ignore", DeprecationWarning
+            )  # Python warns of a fork where threads run; the child starts none
             child = os.fork()
         if child == 0:
             _in_child(command, arguments, folder, notes, printed)
@@ -466,6 +468,7 @@ def _in_child(
         out = os.open(printed, os.O_WRONLY | os.O_CREAT)
         os.dup2(out, 1)
         os.dup2(out, 2)
+        # They stay open until the process ends.
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
         watch(folder, notes)
         command(arguments)

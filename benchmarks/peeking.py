@@ -4,7 +4,7 @@
 
 Each study is looked at after every split from 6 to 40. It is wrong if an interval at any of these looks excludes the
 truth. The first tables draw normal differences of splits; the last one makes studies as benchmarks/calibration.py does.
-They stand in docs/statistics.md.
+docs/statistics.md has these tables.
 """
 
 import argparse

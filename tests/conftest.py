@@ -134,6 +134,20 @@ def gan_stage(labelled, nodes=GAN_NODES, seed=0, hardware=None, pool=None, pseud
     )
 
 
+@pytest.fixture
+def nothing_hangs():
+    """End a test that waits for a pipe or reads without end."""
+
+    def end(*_):
+        raise TimeoutError("it hangs")
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.alarm(20)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
 @pytest.fixture(autouse=True)
 def _plain_environment(monkeypatch):
     """Keep the settings of whoever runs the tests out of them."""

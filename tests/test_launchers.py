@@ -71,7 +71,9 @@ def test_a_batch_has_at_least_one_job_also_after_a_look(monkeypatch, done, furth
         requested.update(added or "")
         return added is not None
 
-    left = lambda config, jobs: [job for job in jobs if job in requested - finished]  # noqa: E731
+    def left(config, jobs):
+        return [job for job in jobs if job in requested - finished]
+
     monkeypatch.setattr("hydra_plugins.study_sweeper.unfinished", left)
     monkeypatch.setattr("hydra_plugins.study_sweeper.more_splits", more_splits)
     monkeypatch.setattr("hydra_plugins.study_sweeper.study_folder", str)

@@ -156,3 +156,15 @@ def test_studies_without_a_name_are_told_apart_by_their_settings(cli, tmp_path, 
     assert names[0] == names[1] != names[2]
     assert sorted(path.name for path in (tmp_path / "studies").iterdir()) == sorted(set(names))
     assert all(name.startswith("untitled-") for name in names)
+
+
+def test_a_contact_sheet_that_cannot_be_drawn_ends_no_trial(cli, tmp_path, monkeypatch):
+    def broken(images):
+        raise RuntimeError("no font")
+
+    monkeypatch.setattr("gan_augment.artefacts.drawing.contact_sheet", broken)
+    ended = cli("augmentation=none", "study=sheets", *TINY, f"paths.output_dir={tmp_path}")
+    assert ended.code == 0
+    assert not list(tmp_path.glob("studies/sheets/images/*"))
+    (record,) = tmp_path.glob("studies/sheets/trials/*/record.json")
+    assert json.loads(record.read_text())["status"] == "ok"

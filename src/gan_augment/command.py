@@ -28,8 +28,8 @@ GRACE = 5.0  # seconds
 def command(program: str) -> Iterator[None]:
     """Run a command: end it on an error with one clear line, and on a signal with another.
 
-    A signal raises `SystemExit`, which lets temporary files be deleted. Whoever catches that has `GRACE` seconds; a
-    second signal ends the process at once.
+    A signal raises `SystemExit`, so that temporary files are deleted. If the process has not ended after `GRACE`
+    seconds, or gets a second signal, it ends at once.
     """
     _prepare_streams()
     ended, line = threading.Event(), ""
@@ -88,7 +88,7 @@ def _prepare_streams() -> None:
     for name in ("stdout", "stderr"):
         stream: Any = getattr(sys, name)
         if stream is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (open until the end)
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 

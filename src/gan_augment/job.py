@@ -48,8 +48,10 @@ def run_job(config: DictConfig) -> float:
                 for note in trial.notes:
                     log.info("note: %s", note)
             try:
-                with suppress(Exception):  # a picture of the images must not end a trial
+                try:
                     keep_contact_sheet(trial.source.images, study_folder(config) / "images")
+                except Exception as error:  # it must not end the trial
+                    log.warning("there is no contact sheet of the images: %s: %s", type(error).__name__, error)
                 record = run_trial(trial, folder, StageStore(store_folder(config)), title)
             except Exception as error:
                 failed = make_record(trial, "failed", {}, error=f"{type(error).__name__}: {error}")

@@ -123,7 +123,7 @@ def is_allowed(target: Any) -> bool:
 
 
 def is_own(target: Any, packages: Iterable[str]) -> bool:
-    """Whether a target lies in one of these packages."""
+    """Whether a target belongs to one of these packages."""
     return any(str(target).startswith(f"{package}.") for package in packages)
 
 

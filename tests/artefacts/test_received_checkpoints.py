@@ -1,7 +1,6 @@
 """A checkpoint may come from anybody: it cannot run code, fill the memory, hang its reader or start a download."""
 
 import os
-import signal
 import zipfile
 from dataclasses import astuple
 from pathlib import Path
@@ -40,18 +39,7 @@ CLASSIFIER_ABOUT = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _limit():
-    """Nothing hangs: end a test that waits for a pipe or reads without end."""
-
-    def end(*_):
-        raise TimeoutError("it hangs")
-
-    before = signal.signal(signal.SIGALRM, end)
-    signal.alarm(20)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
+pytestmark = pytest.mark.usefixtures("nothing_hangs")
 
 
 @pytest.fixture

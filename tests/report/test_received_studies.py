@@ -4,7 +4,6 @@ import io
 import json
 import os
 import shutil
-import signal
 import zipfile
 
 import numpy as np
@@ -23,18 +22,7 @@ SECRET = "nobody may read this"
 ODD = "gan-seed3"  # the trial that is damaged
 
 
-@pytest.fixture(autouse=True)
-def _limit():
-    """Nothing hangs: end a test that waits for a pipe or reads without end."""
-
-    def end(*_):
-        raise TimeoutError("it hangs")
-
-    before = signal.signal(signal.SIGALRM, end)
-    signal.alarm(20)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
+pytestmark = pytest.mark.usefixtures("nothing_hangs")
 
 
 @pytest.fixture(scope="module")
@@ -200,6 +188,16 @@ def test_a_damaged_study_file_is_a_line_too(folder, harm):
     assert line.endswith(": all trials in the folder are compared")
     assert SECRET not in line
     assert len(study.outcomes) == 16
+
+
+def test_looks_that_are_lost_are_named(folder):
+    launch = folder / "launches" / "one"
+    launch.mkdir(parents=True)
+    (folder / "study.json").rename(launch / "request.json")
+    (folder / "study.json").write_text("{")
+    unreadable, lost = collect([folder]).damaged
+    assert unreadable.startswith(f"{folder}/study.json is not a readable record: ")
+    assert lost.startswith("study.json lists the looks at earlier reports: if you added seeds after one, the verdicts ")
 
 
 def packed(**arrays):

@@ -57,7 +57,7 @@ DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # 
 
 
 class _Front(yaml.SafeDumper):
-    """Writes YAML in which every < stands in double quotes, where it can be escaped: Markdown takes it for HTML."""
+    """Writes YAML that quotes every text with a <, so that it can be escaped: Markdown would take it for HTML."""
 
 
 def _quoted(dumper: _Front, text: str) -> yaml.Node:
@@ -229,7 +229,7 @@ def _check(images: ImageSet, rows: Rows, key: str, out: Path) -> None:
 def _unfinished(out: Path) -> Iterator[Path]:
     """Make a temporary folder next to `out` for unfinished files; it is deleted with the context.
 
-    It lies in another one with a lock, by which the remains of killed processes are told from the user's own folders.
+    Its parent folder has a lock file, which tells the leftovers of killed processes from the user's own folders.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     for path in out.parent.glob(f"{escape(out.name)}.*.partial/{LOCK}"):

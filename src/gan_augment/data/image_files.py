@@ -207,7 +207,7 @@ def _listed(listing: Path) -> str | None:
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], np.ndarray]:
-    """Read what a folder of the cache says of its files, and the hashes of the images."""
+    """Read the description of the files in a folder of the cache, and the hashes of their images."""
     found = json.loads((folder / "files.json").read_text(encoding="utf-8"))
     hashes = np.load(folder / "hashes.npy", allow_pickle=False)
     images = np.load(folder / "images.npy", mmap_mode="r") if len(hashes) else hashes

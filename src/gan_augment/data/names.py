@@ -12,7 +12,7 @@ import yaml
 
 from gan_augment.data.source import PART_BY_WORD, abridged
 
-# What else stands in the name of a folder that holds a part of a split, such as `test_set` or `seg_train2017`.
+# Further words in the names of folders with a part of a split, such as `test_set` or `seg_train2017`.
 FILLERS = ("all", "data", "dataset", "final", "folder", "images", "image", "img", "imgs", "photos", "raw", "seg", "set")
 LIKE_PARTS = {**PART_BY_WORD, "dev": "validation", "eval": "validation", "evaluation": "validation", "holdout": "test"}
 

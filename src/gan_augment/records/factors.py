@@ -63,7 +63,7 @@ def trial_factors(settings: Mapping[str, Any], reads: Collection[str]) -> dict[s
 
 
 def is_no_factor(name: str) -> bool:
-    """Whether a setting is, or lies in, one of those that are no factors."""
+    """Whether a setting, or a node around it, is no factor of a result."""
     return f"{name}.".startswith(tuple(f"{one}." for one in NOT_A_FACTOR))
 
 

@@ -1,4 +1,4 @@
-"""Looks at a study: for how many seeds each report was written, or will be. `study.json` keeps them under `looks`.
+"""Looks at a study: the numbers of seeds with which reports were or will be written, kept in `study.json`.
 
 An interval for one planned number of splits does not hold if you look at the report, add seeds and look again. So a
 study remembers its looks.

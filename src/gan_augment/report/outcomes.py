@@ -103,7 +103,10 @@ def read_folder(folder: Path) -> Found:
         damaged = [f"{error}: all trials in the folder are compared" for error in damaged]
         launches = [{"study": name}]
     elif os.path.lexists(folder / "study.json") and read(folder / "study.json") is None:
-        damaged.append("the looks at earlier reports are lost, so the verdicts may be too sure")
+        damaged.append(
+            "study.json lists the looks at earlier reports: if you added seeds after one, the verdicts are too sure; "
+            "run the study again with other seeds and another name"
+        )
     launches[-1]["looks"] = [*launches[-1].get("looks", []), *(read(folder / "study.json") or {}).get("looks", [])]
     outcomes = []
     for path in paths:
