@@ -1,16 +1,18 @@
-"""Commands that are killed again and again: the same results in the end, and few steps twice.
+"""Commands that are killed again and again, or meet a full disk: the same results in the end, and few steps twice.
 
     python benchmarks/kills.py [--kills 40] [--seed 0] [--only study,report]
 
 Runs each command undisturbed: a trial, a study with two workers, a study that first decodes a folder of images, the
 report, and gan-augment-synthesize. Then runs each of them again, and ends it at random moments with `kill -9`, SIGTERM
 and Ctrl-C in turn. The same command is started anew until it is done; if it is done before all kills have happened, it
-starts again elsewhere. Fails unless
+starts again elsewhere. Last, runs each on disks that are too small for it, and again once there is space. This needs
+the right to mount; where that is lacking, start all with `unshare -rm`. Fails unless
 
 - every result is that of the undisturbed command, costs aside,
 - every exit code is that of the signal, and nothing but `kill -9` leaves half-written files next to a synthetic set,
 - the steps that the study with two workers took are at most those that are needed and, for each kill, those that both
-  workers take between two checkpoints: each loses half of these on average.
+  workers take between two checkpoints: each loses half of these on average,
+- a full disk ends each command with 1 and no traceback.
 
 The code must not change while this runs, nor its commit.
 """
@@ -47,6 +49,7 @@ TINY = (
     *("architecture.channels=16", "classifier.network.channels=8", "measures.judge.network.channels=8"),
 )
 PARALLEL = ("hydra/launcher=joblib", f"hydra.launcher.n_jobs={NUM_WORKERS}")
+FILLED = (0.05, 0.3, 0.6, 0.9)  # what part of the files fits on a full disk
 BUILT_ON = {"report": "study", "synthesize": "trial"}  # what a task needs the undisturbed results of
 CODES = {
     signal.SIGKILL: {-signal.SIGKILL},
@@ -112,7 +115,7 @@ def tasks(root: Path) -> dict[str, Task]:
             "gan_augment.report.page",
             lambda folder: [str(folder / "studies" / "killed"), "--keep", str(folder / "kept.jsonl")],
             lambda folder: of_files(folder / "studies" / "killed" / "report") | of_files(folder / "kept.jsonl"),
-            lambda folder: shutil.copytree(root / "undisturbed-study", folder),
+            lambda folder: shutil.copytree(root / "undisturbed-study", folder, ignore=shutil.ignore_patterns("report")),
         ),
         "synthesize": Task(
             "gan_augment.synthesize",
@@ -213,6 +216,36 @@ def disturb(
     return done, sum(map(steps, folders[:done]))
 
 
+def fill(task: Task, folder: Path, whole: int, expected: Any) -> None:
+    """Run a command on disks with space for a part of its `whole` bytes, then with space for all."""
+    disk = folder.with_name("disk")
+    disk.mkdir(exist_ok=True)
+    mount, plenty = ("mount", "-t", "tmpfs", "none", str(disk), "-o"), f"size={10 * whole + 2**30}"
+    for share in FILLED:
+        subprocess.run([*mount, plenty], check=True)
+        try:
+            task.prepare(disk / "folder")
+            folder.unlink(missing_ok=True)
+            folder.symlink_to(disk / "folder")  # its log and its count of steps stand next to the link
+            size = used(folder) + int(share * (whole - used(folder)))
+            subprocess.run([*mount, f"remount,size={size}"], check=True)
+            code, text = start(task, folder).wait(), folder.with_suffix(".log").read_text()
+            if code != 1 or "Traceback" in text:
+                raise SystemExit(f"a disk of {size} bytes ended it with {code}:\n{text}")
+            print(f"  full with {share:.0%} of its files: {text.strip().splitlines()[-1]}", flush=True)
+            subprocess.run([*mount, f"remount,{plenty}"], check=True)
+            if finish(start(task, folder), task, folder) != expected:
+                raise SystemExit("other results than undisturbed")
+        finally:
+            subprocess.run(["umount", str(disk)], check=True)
+
+
+def used(folder: Path) -> int:
+    """Return the bytes that a folder takes on a disk, linked files once."""
+    found = [one.stat() for one in folder.rglob("*")]
+    return sum({one.st_ino: 512 * one.st_blocks for one in found}.values())
+
+
 def photographs(folder: Path) -> None:
     """Make noise in two classes."""
     noise = np.random.default_rng(0).integers(0, 256, (NUM_PHOTOGRAPHS, 32, 32, 3), dtype=np.uint8)
@@ -252,9 +285,10 @@ def main() -> None:
             done, taken = disturb(task, folders, seconds, kills, expected, moments, signals)
             extra, most = taken - done * needed, round(kills * NUM_WORKERS * INTERVAL * needed / training(folder))
             print(f"{what}: {kills} kills, {done} times the same results, {extra} steps twice", flush=True)
-            keep(f"kills_{what}", kills=kills, done=done, steps_twice=extra, steps_allowed=most)
+            keep(f"kills_{what}", kills=kills, done=done, steps_twice=extra, steps_allowed=most, disks=len(FILLED))
             if what == "study" and extra > most:
                 raise SystemExit(f"{extra} steps were taken twice, at most {most} are allowed")
+            fill(task, root / f"filled-{what}", used(root / f"undisturbed-{what}"), expected)
 
 
 if __name__ == "__main__":

@@ -129,7 +129,10 @@ def test_help_that_cannot_be_printed_is_a_failure(cli, monkeypatch):
     with full_disk() as stream:
         monkeypatch.setattr(sys, "stdout", stream)
         ended = cli("--help")
-    assert (ended.code, ended.err) == (1, "gan-augment: [Errno 28] No space left on device\n")
+    assert (ended.code, ended.err) == (
+        1,
+        "gan-augment: [Errno 28] No space left on device: make room, then run the same command again\n",
+    )
 
 
 def test_standard_output_that_is_closed_is_not_missed(cli, tmp_path, monkeypatch):
@@ -165,3 +168,12 @@ def test_whatever_fails_around_the_trials_is_a_failure(cli, tmp_path, monkeypatc
     assert ended.code == 1
     assert str(error) in ended.err
     assert "Callback" not in ended.err
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_one_line_that_says_how_to_go_on(capsys, monkeypatch, number):
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    with pytest.raises(SystemExit, match="1"), command.command("program"):
+        raise OSError(number, os.strerror(number), "weights.pt")
+    said = f"[Errno {number}] {os.strerror(number)}: 'weights.pt'"
+    assert capsys.readouterr().err == f"program: {said}: make room, then run the same command again\n"

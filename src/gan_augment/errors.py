@@ -1,5 +1,6 @@
 """Errors of a command: one line for what the user can fix, a full trace for a fault of the program."""
 
+import errno
 import os
 import sys
 import traceback
@@ -31,6 +32,8 @@ def show_error(kind: type[BaseException], error: Any, trace: Any, program: str =
         if isinstance(error, OmegaConfBaseException):  # the other lines are about OmegaConf's nodes
             reason = str(error).partition("\n")[0].rpartition("while resolving interpolation: ")[2]
             error = f"{error.full_key}: {reason}"
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            error = f"{error}: make room, then run the same command again"
         # Names from elsewhere must not act on the terminal.
         say("\n".join(map(printable, f"{program}: {error}".split("\n"))))
     else:
