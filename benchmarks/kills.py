@@ -28,7 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -127,11 +127,12 @@ def tasks(root: Path) -> dict[str, Task]:
 
 def of_records(folder: Path) -> Any:
     """Return the records of a study, costs aside, and the weights of its trials."""
-    found = {}
+    found: dict[str, Any] = {}
     for path in sorted(folder.glob("studies/killed/trials/*/record.json")):
         row = flatten(json.loads(path.read_text()))
-        found[path.parent.name] = {name: value for name, value in row.items() if not name.startswith("costs.")}
-        found[path.parent.name] |= {one.name: digest(one) for one in sorted(path.parent.glob("*.pt"))}
+        row = {name: value for name, value in row.items() if not name.startswith("costs.")}
+        row |= {one.name: digest(one) for one in sorted(path.parent.glob("*.pt"))}
+        found |= {f"{path.parent.name}: {name}": value for name, value in row.items()}
     return found
 
 
@@ -179,6 +180,13 @@ def finish(process: subprocess.Popen[str], task: Task, folder: Path) -> Any:
     return task.results(folder)
 
 
+def compare(found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    """End with what is different, if something is."""
+    for name in found.keys() | expected.keys():
+        if found.get(name) != expected.get(name):
+            raise SystemExit(f"not as undisturbed: {name}: {found.get(name)}, expected {expected.get(name)}")
+
+
 def end(process: subprocess.Popen[str], how: signal.Signals, folder: Path) -> bool:
     """End a command by a signal; return whether it was still running. SIGTERM is for its first process alone."""
     (os.kill if how == signal.SIGTERM else os.killpg)(process.pid, how)
@@ -210,8 +218,7 @@ def disturb(
                 kills -= 1
                 print(f"  {how.name} after {moment:.1f} s", flush=True)
                 process = start(task, folder)
-        if finish(process, task, folder) != expected:
-            raise SystemExit(f"other results than undisturbed: {folder}")
+        compare(finish(process, task, folder), expected)
         done += 1
     return done, sum(map(steps, folders[:done]))
 
@@ -234,8 +241,7 @@ def fill(task: Task, folder: Path, whole: int, expected: Any) -> None:
                 raise SystemExit(f"a disk of {size} bytes ended it with {code}:\n{text}")
             print(f"  full with {share:.0%} of its files: {text.strip().splitlines()[-1]}", flush=True)
             subprocess.run([*mount, f"remount,{plenty}"], check=True)
-            if finish(start(task, folder), task, folder) != expected:
-                raise SystemExit("other results than undisturbed")
+            compare(finish(start(task, folder), task, folder), expected)
         finally:
             subprocess.run(["umount", str(disk)], check=True)
 
