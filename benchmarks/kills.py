@@ -291,10 +291,11 @@ def main() -> None:
             done, taken = disturb(task, folders, seconds, kills, expected, moments, signals)
             extra, most = taken - done * needed, round(kills * NUM_WORKERS * INTERVAL * needed / training(folder))
             print(f"{what}: {kills} kills, {done} times the same results, {extra} steps twice", flush=True)
-            keep(f"kills_{what}", kills=kills, done=done, steps_twice=extra, steps_allowed=most, disks=len(FILLED))
             if what == "study" and extra > most:
                 raise SystemExit(f"{extra} steps were taken twice, at most {most} are allowed")
             fill(task, root / f"filled-{what}", used(root / f"undisturbed-{what}"), expected)
+            # Last, as it changes a file of the repository, and records say whether there are such changes.
+            keep(f"kills_{what}", kills=kills, done=done, steps_twice=extra, steps_allowed=most, disks=len(FILLED))
 
 
 if __name__ == "__main__":
