@@ -1,6 +1,8 @@
 """One job of a launch: run its trial unless it is already done, and write the record."""
 
+import json
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
+from gan_augment.estimate import Estimate, duration, in_words
 from gan_augment.records.manifest import sync
 from gan_augment.records.received import printable
 from gan_augment.records.record import read_record, read_study, write_json
@@ -20,6 +23,8 @@ from gan_augment.targets import add_plugins
 from gan_augment.workers import end_with_parent
 
 log = logging.getLogger(__name__)
+
+ESTIMATE = "estimate.json"  # in the folder of a launch: when it started, and the seconds that each trial will take
 
 
 def run_job(config: DictConfig) -> float:
@@ -36,15 +41,21 @@ def run_job(config: DictConfig) -> float:
     from gan_augment.trial import run_trial
 
     add_plugins(config.plugins)  # this may be another process than the one that was told
-    trial = plan_trial(plain(config))
+    trial, store = plan_trial(plain(config)), StageStore(store_folder(config))
     folder = study_folder(config) / "trials" / trial.name
-    request = request_file(config)
-    title = trial_title(trial.name, read_study(request)["requested"] if request.exists() else None)
+    path = request_file(config)
+    request = read_study(path) if path.exists() else {}
+    title = trial_title(trial.name, request.get("requested"))
+    is_single = HydraConfig.get().mode == RunMode.RUN
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
         record = reuse(folder, trial.notes, trial.source.copies, title, log.info)
         if record is None:
-            if HydraConfig.get().mode == RunMode.RUN:  # a study prints them once, before it starts
+            if is_single:  # a study says this once, before it starts
+                estimate = Estimate(store)
+                estimate.add(trial)
+                log.info("images: %s", trial.parts)
+                log.info("this will take %s", in_words([*estimate.costs(1).values()], 1))
                 for note in trial.notes:
                     log.info("note: %s", note)
             try:
@@ -52,7 +63,7 @@ def run_job(config: DictConfig) -> float:
                     keep_contact_sheet(trial.source.images, study_folder(config) / "images")
                 except Exception as error:  # it must not end the trial
                     log.warning("there is no contact sheet of the images: %s: %s", type(error).__name__, error)
-                record = run_trial(trial, folder, StageStore(store_folder(config)), title)
+                record = run_trial(trial, folder, store, title)
             except Exception as error:
                 failed = make_record(trial, "failed", {}, error=f"{type(error).__name__}: {error}")
                 log.info("%s: failed: %s", title, printable(failed["error"]))
@@ -61,9 +72,28 @@ def run_job(config: DictConfig) -> float:
                 raise
             sync(folder)
             write_json(record, folder / "record.json")
-            log.info("%s: %s, %.1f s", title, summary(record), record["costs"]["seconds"]["total"]["spent"])
+            seconds = record["costs"]["seconds"]["total"]["spent"]
+            log.info("%s: %s, %.1f s%s", title, summary(record), seconds, left(path.parent, request))
+    if is_single:
+        for warning in record["warnings"]:
+            log.info("warning: %s", printable(warning))
+        log.info("folder: %s%s", folder, ", with samples.png" if (folder / "samples.png").exists() else "")
     accuracy = validation_accuracy(record)
     return float("nan") if accuracy is None else accuracy
+
+
+def left(launch: Path, request: Mapping[str, Any]) -> str:
+    """Say how many trials of a launch are left, and how long they will take if all goes on as it has; "" at its end."""
+    if not request.get("requested") or not (launch / ESTIMATE).exists():
+        return ""
+    estimate = json.loads((launch / ESTIMATE).read_text(encoding="utf-8"))
+    seconds = {name: one for name, one in estimate["seconds"].items() if name in request["requested"]}
+    trials = launch.parent.parent / "trials"
+    to_go = [one for name, one in seconds.items() if not (trials / name / "record.json").exists()]
+    done = sum(seconds.values()) - sum(to_go)
+    if not to_go or not done:
+        return ""
+    return f"; {len(to_go)} to go, {duration((time.time() - estimate['started']) * sum(to_go) / done)}"
 
 
 def plain(config: DictConfig) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import math
 import os
 import shlex
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from itertools import islice
@@ -21,13 +22,15 @@ from omegaconf import DictConfig, OmegaConf
 
 from gan_augment.command import output
 from gan_augment.errors import say, show_error, user_errors
-from gan_augment.job import finished, plain, request_file, reuse, store_folder, study_folder, trial_title
+from gan_augment.estimate import Cost, Estimate, in_words
+from gan_augment.job import ESTIMATE, finished, plain, request_file, reuse, store_folder, study_folder, trial_title
 from gan_augment.progress import Meter
 from gan_augment.records.record import SCHEMA, read_study, write_json
 from gan_augment.records.request import read_requests
 from gan_augment.search import check_search
 from gan_augment.settings import check_integer
 from gan_augment.until import all_seeds, requests
+from gan_augment.workers import num_workers
 
 
 class Launch(Callback):
@@ -50,8 +53,10 @@ class Launch(Callback):
         """Check every trial of a study, and write down which ones it consists of."""
         folder = study_folder(config)
         check_writable(folder, store_folder(config))
-        trials, against = planned_trials(config)
+        trials, against, costs = planned_trials(config)
         request, others = write_request(config, folder, trials, against)
+        seconds = {name: round(cost.seconds, 1) for name, cost in costs.items()}
+        write_json({"started": time.time(), "seconds": seconds}, request_file(config).with_name(ESTIMATE))
         now = "trials as the sweeper goes" if trials is None else f"{len(set(request['requested']))} trials"
         more = sum(map(len, request.get("further", [])))
         until = f", and up to {more} more until every verdict is reached" if more else ""
@@ -59,6 +64,10 @@ class Launch(Callback):
             print(f"study {config.study}: {now}{until}")
             if others:
                 print(f"note: the report also covers {others} trials of earlier launches; study=... starts a new study")
+            for parts in {(one.factors["data"], one.factors["labels"]): one.parts for one in trials or []}.values():
+                print(f"images: {parts}")
+            if costs_now := [cost for name, cost in costs.items() if name in request["requested"]]:
+                print(f"this will take {in_words(costs_now, num_workers(config.hydra.launcher))}")
             for note in dict.fromkeys(note for trial in trials or [] for note in trial.notes):
                 print(f"note: {note}")
             for trial in trials or []:
@@ -81,16 +90,18 @@ class Launch(Callback):
             raise SystemExit(1)
 
 
-def planned_trials(config: DictConfig) -> tuple[list["Planned"] | None, Mapping[str, Any]]:
+def planned_trials(config: DictConfig) -> tuple[list["Planned"] | None, Mapping[str, Any], Mapping[str, Cost]]:
     """Plan the trials of a study.
 
     Returns:
-        The trials, None for a sweeper that chooses them as it goes; and the baselines of the report.
+        The trials, None for a sweeper that chooses them as it goes; the baselines of the report; and what each of the
+        trials that are to run will cost, by its name.
 
     Raises:
         ValueError: If one of them is invalid, or a setting of the whole study is swept.
     """
     from gan_augment.plan import plan_trial
+    from gan_augment.stages import StageStore
 
     jobs = planned_jobs(config)
     against: Any = config.against or {}
@@ -98,8 +109,9 @@ def planned_trials(config: DictConfig) -> tuple[list["Planned"] | None, Mapping[
         against = OmegaConf.to_container(against, resolve=True)
     if jobs is None:
         check_search(config)
-        return None, against
+        return None, against, {}
     trials, folder = [], study_folder(config)
+    estimate = Estimate(StageStore(store_folder(config)))
     whole = {name: config[name] for name in ("against", "until", "max_splits", "step", "max_trials", "plugins")}
     with Meter("planning", len(jobs), "trials") as meter:
         for overrides, settings in compose_jobs(config, jobs):
@@ -109,10 +121,12 @@ def planned_trials(config: DictConfig) -> tuple[list["Planned"] | None, Mapping[
                 if settings[name] != value:
                     raise ValueError(f"{name} cannot be swept: it is one for the whole study")
             trial = plan_trial(settings)
-            trials.append(Planned(trial.name, trial.notes, trial.source.copies, trial.factors, overrides))
+            if not (folder / "trials" / trial.name / "record.json").exists():
+                estimate.add(trial)
+            trials.append(Planned(trial.name, trial.notes, trial.source.copies, trial.factors, trial.parts, overrides))
             meter.advance()
     check_against(against, [trial.factors for trial in trials])
-    return trials, against
+    return trials, against, estimate.costs(num_workers(config.hydra.launcher))
 
 
 def write_request(
@@ -182,6 +196,7 @@ class Planned(NamedTuple):
     notes: Sequence[str]
     copies: Sequence[Sequence[str]]
     factors: Mapping[str, Any]
+    parts: str
     overrides: Sequence[str]  # the settings of its job
 
     def refresh(self, study: Path, requested: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from gan_augment.config import Config
 from gan_augment.contracts import Plan
 from gan_augment.data.loading import load_source
-from gan_augment.data.source import Source
+from gan_augment.data.source import Source, abridged
 from gan_augment.data.split import Split, check_validation, draw_split
 from gan_augment.data.views import Views
 from gan_augment.extras import plan_extra
@@ -46,6 +46,19 @@ class Trial:
         of_measures = (note for one in self.config.measures.values() for note in one.notes(self.split, self.stages))
         said = (*self.source.notes, *self.split.notes, *of_measures, *[*self.needed.values()][-1].notes)
         return tuple(map(printable, said))
+
+    @property
+    def parts(self) -> str:
+        """How the images are divided, in a few words."""
+        images, split, labels = self.source.images, self.split, self.config.split.labels
+        counts = (images.labels == label for label in range(images.num_classes))
+        named = [f"{printable(name)} {int(of.sum())}" for name, of in zip(images.class_names, counts, strict=True)]
+        training, labelled = len(split.training), len(split.labelled)
+        taken = "" if labelled == training else f", of which labels={labels} takes {labelled} (labels=all: {training})"
+        return (
+            f"{len(images)} in {images.num_classes} classes ({abridged(named)}): {training} to train on{taken}; "
+            f"{len(split.validation)} for validation, {len(split.test)} for the test"
+        )
 
     @cached_property
     def factors(self) -> dict[str, Any]:

@@ -1,14 +1,28 @@
 """Worker processes of a parallel launch."""
 
+import math
 import multiprocessing
 import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from functools import cache
 from threading import Thread
+from typing import Any
 
 SECONDS_BETWEEN_CHECKS = 0.5
+
+
+def num_workers(launcher: Mapping[str, Any]) -> float:
+    """Return how many jobs a launcher, by its node, runs at once: one, or its processes; infinity for a cluster."""
+    if launcher["_target_"].endswith(".BasicLauncher"):
+        return 1
+    if "n_jobs" not in launcher:
+        return math.inf
+    from joblib import effective_n_jobs
+
+    return effective_n_jobs(launcher["n_jobs"])
 
 
 @cache

@@ -4,18 +4,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 
 from gan_augment.errors import user_errors
 from gan_augment.job import request_file, study_folder
 from gan_augment.launch import unfinished
 from gan_augment.until import all_seeds, more_splits
+from gan_augment.workers import num_workers
 
 
 class StudySweeper(BasicSweeper):
-    """Runs every combination; settings that do not affect a generator vary slowest, whatever their order.
+    """Runs every combination, seed by seed, so that a study that is stopped compares its arms on the seeds so far.
 
-    So trials that share a generator do not start together: one worker would wait until the other has trained it.
+    With several workers, as many seeds go together. Among them, settings that do not affect a generator vary slowest,
+    so trials that share one do not start together: a worker would wait until the other has trained it.
     Finished trials are left out: the launch has handled them. With `until=decided`, all seeds are swept at once, but
     only requested trials run; each look requests more.
     """
@@ -55,4 +58,21 @@ class StudySweeper(BasicSweeper):
         def shares(override: Override) -> bool:
             return not has_effect(str(override.key_or_group), ("seed", *Trial.reads, *TrainGAN.reads))
 
-        return BasicSweeper.split_arguments(sorted(overrides, key=shares, reverse=True), max_batch_size)
+        (jobs,) = BasicSweeper.split_arguments(sorted(overrides, key=shares, reverse=True), None)
+        jobs = seed_by_seed(jobs, num_workers(HydraConfig.get().launcher))
+        return [jobs] if max_batch_size is None else [*BasicSweeper.split_overrides_to_chunks(jobs, max_batch_size)]
+
+
+def seed_by_seed(jobs: list[list[str]], at_a_time: float) -> list[list[str]]:
+    """Order jobs by their seeds, so many seeds at a time, and leave all else in its order.
+
+    Example:
+        >>> jobs = [["arm=a", "seed=0"], ["arm=a", "seed=1"], ["arm=b", "seed=0"], ["arm=b", "seed=1"]]
+        >>> [" ".join(job) for job in seed_by_seed(jobs, 1)]
+        ['arm=a seed=0', 'arm=b seed=0', 'arm=a seed=1', 'arm=b seed=1']
+        >>> seed_by_seed(jobs, 2) == jobs
+        True
+    """
+    seeds = [tuple(one for one in job if one.startswith(("seed=", "seeds.split="))) for job in jobs]
+    turn = {seed: number // at_a_time for number, seed in enumerate(dict.fromkeys(seeds))}
+    return [job for _, job in sorted(zip(seeds, jobs, strict=True), key=lambda pair: turn[pair[0]])]

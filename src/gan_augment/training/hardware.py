@@ -4,8 +4,8 @@ import logging
 import os
 import shutil
 import warnings
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from gan_augment.training.base import Training
 from gan_augment.training.checkpoints import Checkpoints, WholeFiles, newest_checkpoint
 from gan_augment.training.guard import NotFiniteGuard
 from gan_augment.training.progress import Progress
+from gan_augment.training.rehearsal import rehearse
 
 # Lightning logs the hardware for every training; the record holds it once.
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -163,10 +164,27 @@ class Hardware:
 
         Raises:
             DivergedError: If the system's loss stops being finite.
+            Rehearsed: In a rehearsal, in place of the training.
         """
         self.use_threads()
         if self.channels_last:
             system.to(memory_format=torch.channels_last)
+        settings: dict[str, Any] = {
+            "accelerator": self.accelerator,
+            "devices": 1,
+            "precision": self.precision,
+            "max_epochs": 1,
+            "num_sanity_val_steps": 0,
+            "plugins": [WholeFiles()],
+            "profiler": NoProfiler(),
+            "enable_checkpointing": False,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "deterministic": "warn" if self.accelerator == "gpu" else None,
+            "use_distributed_sampler": False,  # batches depend only on the step
+        }
+        with expected_warnings():
+            rehearse(system, data, **settings)
         for network in system.children():
             if self.compile and any(weight.requires_grad for weight in network.parameters()):  # not the averages
                 network.compile()
@@ -174,25 +192,21 @@ class Hardware:
         logger = Events(folder, purge_from=system.axis(int(checkpoint.stem) if checkpoint else 0))
         writing = [] if self.checkpoint_every is None else [Checkpoints(folder / CHECKPOINTS, self.checkpoint_every)]
         trainer = L.Trainer(
-            accelerator=self.accelerator,
-            devices=1,
-            precision=self.precision,  # type: ignore[arg-type]
-            max_epochs=1,
+            **settings,
             val_check_interval=validate_every,
             limit_val_batches=0 if validate_every is None else None,
-            num_sanity_val_steps=0,
             logger=logger,
             callbacks=[NotFiniteGuard(), Progress(), *callbacks, *writing],
-            plugins=[WholeFiles()],
-            profiler=NoProfiler(),
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            deterministic="warn" if self.accelerator == "gpu" else None,
-            use_distributed_sampler=False,  # batches depend only on the step
         )
-        with warnings.catch_warnings():
-            for message in EXPECTED_WARNINGS:
-                warnings.filterwarnings("ignore", message=f".*{message}")
+        with expected_warnings():
             trainer.fit(system, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         logger.experiment.close()
+
+
+@contextmanager
+def expected_warnings() -> Iterator[None]:
+    """Hide warnings of Lightning and PyTorch that say nothing here."""
+    with warnings.catch_warnings():
+        for message in EXPECTED_WARNINGS:
+            warnings.filterwarnings("ignore", message=f".*{message}")
+        yield
