@@ -247,8 +247,8 @@ def fill(task: Task, folder: Path, whole: int, expected: Any) -> None:
 
 
 def used(folder: Path) -> int:
-    """Return the bytes that a folder takes on a disk, linked files once."""
-    found = [one.stat() for one in folder.rglob("*")]
+    """Return the bytes that the files of a folder take on a disk, linked ones once."""
+    found = [one.stat() for one in folder.rglob("*") if one.is_file()]
     return sum({one.st_ino: 512 * one.st_blocks for one in found}.values())
 
 
