@@ -69,8 +69,10 @@ def counting(*arguments, **settings):
     if hasattr(batches, "ImageBatches") and builtins.__import__ is counting:
         builtins.__import__, select = real, batches.TrainingSteps.__getitem__
         def counted(self, step):
-            with open(os.environ["STEPS"], "ab") as file:
-                file.write(b".")
+            rehearsal = sys.modules.get("gan_augment.training.rehearsal")
+            if rehearsal is None or rehearsal._workers.get() is None:
+                with open(os.environ["STEPS"], "ab") as file:
+                    file.write(b".")
             return select(self, step)
         batches.TrainingSteps.__getitem__ = counted
     return module

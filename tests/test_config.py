@@ -31,7 +31,7 @@ def test_every_node_becomes_the_object_that_it_describes(settings):
     assert config.hardware == Hardware(
         accelerator="cpu", precision="32-true", num_threads=1, channels_last=True, checkpoint_every=30
     )
-    assert config.split == SplitSettings(0, 5, [], None, None, 0.2)
+    assert config.split == SplitSettings(0, "auto", [], None, None, 0.2, "auto")
     assert [*config.measures] == ["pseudo_labels", "diversity", "leak", "modes", "pictures", "judge"]
     of_digits = {"_target_": "gan_augment.data.standard_sets.digits", "num_images": None, "image_size": None}
     assert config.source == of_digits
@@ -152,7 +152,7 @@ def test_a_trial_with_a_part_of_the_wrong_kind_is_refused(settings, name, node, 
     ("change", "message"),
     [
         ({"open_test": "yes"}, r"open_test=yes: use true or false"),
-        ({"labels": 0}, r"labels=0: use a whole number of at least 1, a percentage up to 100%, or all"),
+        ({"labels": 0}, r"labels=0: use a whole number of at least 1, a percentage up to 100%, all, or auto"),
         (
             {"validation_per_class": 2, "seeds": dict.fromkeys(("split", "gan", "synthesis", "classifier"), -1)},
             "seeds.split=-1: .*",
@@ -163,12 +163,3 @@ def test_a_trial_with_a_part_of_the_wrong_kind_is_refused(settings, name, node, 
 def test_a_value_out_of_range_is_refused(settings, change, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
         Config.read(settings | change)
-
-
-@pytest.mark.parametrize(
-    ("overrides", "folds", "labels"),
-    [((), None, 5), (("folds=5",), 5, "all"), (("folds=5", "labels=20%"), 5, "20%"), (("labels=all",), None, "all")],
-)
-def test_with_folds_all_labels_are_used_unless_said_otherwise(plain_settings, overrides, folds, labels):
-    split = Config.read(plain_settings("data.test_share=null", *overrides)).split
-    assert (split.folds, split.labels) == (folds, labels)

@@ -47,7 +47,8 @@ def trial(cli, tmp_path):
     def run(root, *arguments, data="image_folder", arm="none", tiny=TINY):
         where = f"data.root={root}" if data == "image_folder" else f"data.images={root}"
         return cli(
-            *tiny, f"data={data}", where, f"augmentation={arm}", f"paths.output_dir={tmp_path}/outputs", *arguments
+            *(*tiny, f"data={data}", where, "labels=5", "folds=null", f"augmentation={arm}"),
+            *(f"paths.output_dir={tmp_path}/outputs", *arguments),
         )
 
     return run
@@ -104,7 +105,7 @@ def test_a_study_of_a_folder_ends_with_a_report(cli, photos, tmp_path):
         *("augmentation=none,classical", "seed=0,1", f"paths.output_dir={tmp_path}"),
     )
     assert ended.code == 0, ended.err
-    assert "classical against none: too few splits" in " ".join(ended.out.split())
+    assert "classical against none: too few folds" in " ".join(ended.out.split())
     assert (tmp_path / "studies" / "own" / "report" / "report.html").exists()
 
 
@@ -460,7 +461,7 @@ def test_a_rare_class_study_reports_its_recall(cli, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["labels=150%"], "labels=150%: use a whole number of at least 1, a percentage up to 100%, or all"),
+        (["labels=150%"], "labels=150%: use a whole number of at least 1, a percentage up to 100%, all, or auto"),
         (["imbalance.share=0.5"], "imbalance.classes names no class"),
         (["imbalance.classes=[ten]", "imbalance.share=0.5"], "imbalance.classes names ten: use some of 0, 1"),
     ],

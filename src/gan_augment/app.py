@@ -37,8 +37,6 @@ ELSEWHERE = (
 
 OmegaConf.register_resolver("oc.env", environment, replace=True)
 OmegaConf.register_resolver("or", lambda value, otherwise: value or otherwise, replace=True)
-# With folds, people expect all labels outside the fold to be used.
-OmegaConf.register_resolver("labels", lambda folds: 5 if folds is None else "all", replace=True)
 # Two launches at the same time must not share a folder.
 OmegaConf.register_resolver(
     "launch", lambda: f"{datetime.now():%Y-%m-%d_%H-%M-%S.%f}_{os.getpid()}", replace=True, use_cache=True

@@ -1,11 +1,12 @@
 """The configuration of a trial: every node parsed once into the object that it describes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
 from gan_augment.arm import Arm
 from gan_augment.augmentation.classical import ClassicalTransform
+from gan_augment.data.source import Source
 from gan_augment.data.split import SplitSettings
 from gan_augment.records.factors import OF_THE_LAUNCH
 from gan_augment.settings import build, build_chosen, check_boolean, check_integer, check_names
@@ -98,6 +99,11 @@ class Config:
             open_test=settings["open_test"],
             seeds=seeds,
         )
+
+    def settled(self, source: Source) -> "Config":
+        """Return the configuration with values for these images in place of `auto`."""
+        split = self.split.settled(source)
+        return replace(self, split=split, settings={**self.settings, "labels": split.labels, "folds": split.folds})
 
     @property
     def arm(self) -> Arm:

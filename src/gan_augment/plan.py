@@ -86,6 +86,7 @@ def plan_trial(settings: Mapping[str, Any]) -> Trial:
     for name, one in config.measures.items():
         check_type(f"measures.{name}", one, Measure)
     source = load_source(config.source)
+    config = config.settled(source)
     split = draw_split(source, config.split)
     watches = [watch for one in config.measures.values() if (watch := one.watch(config, split)) is not None]
     if len(watches) > 1:

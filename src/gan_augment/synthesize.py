@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             options = read_options(given)
             add_plugins(options["plugins"])
             print(check(options) if options["check"] is not None else export(options, given))
-        except (ValueError, OSError) as error:
+        except ValueError as error:
             message = str(error)
             for name in TRIALS_NAMES:  # synthesis.per_class of a trial is per_class here
                 message = message.replace(name, name.split(".")[1])

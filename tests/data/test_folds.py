@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -81,3 +83,34 @@ def test_images_of_the_source_for_validation_are_in_no_fold():
 def test_folds_that_cannot_be_are_refused(own_test, settings, message):
     with pytest.raises(ValueError, match=message):
         draw_split(made_up([40, 12], own_test), SplitSettings(0, "all", **settings))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "own", "settings", "folds", "labels"),
+    [
+        ([500, 499], True, {}, 5, "all"),
+        ([500, 500], True, {}, None, "all"),  # enough to hold some out
+        ([30, 5], True, {}, 5, "all"),
+        ([30, 4], True, {}, None, "all"),  # a fold would lack the class
+        ([30, 30], True, {"test_share": 0.2}, None, "all"),
+        ([30, 30], True, {"folds": None, "labels": 7}, None, 7),
+        ([30, 30], True, {"folds": 3, "labels": "10%"}, 3, "10%"),
+        ([30, 30], False, {}, None, 5),
+        ([30, 30], False, {"folds": 3}, 3, "all"),
+    ],
+)
+def test_all_labels_of_own_images_are_used_and_few_of_them_are_tested_in_folds(sizes, own, settings, folds, labels):
+    source = replace(made_up(sizes), is_own=own)
+    settled = SplitSettings(**{"seed": 0, "labels": "auto", "folds": "auto"} | settings).settled(source)
+    assert (settled.folds, settled.labels) == (folds, labels)
+    with_test = replace(source, test=torch.tensor([0, len(source.images) - 1]))
+    if "folds" not in settings:
+        assert SplitSettings(0, "auto", folds="auto").settled(with_test).folds is None
+
+
+def test_groups_and_copies_count_once_where_folds_are_chosen():
+    images = made_up([30, 30])
+    patients = [f"patient {number % 4}" for number in range(60)]
+    assert SplitSettings(0, "auto", folds="auto").settled(replace(images, is_own=True)).folds == 5
+    grouped = replace(images, is_own=True, groups=patients)
+    assert SplitSettings(0, "auto", folds="auto").settled(grouped).folds is None

@@ -291,12 +291,12 @@ def test_an_image_without_a_label_that_copies_a_test_image_is_in_no_part():
 @pytest.mark.parametrize(
     ("budget", "message"),
     [
-        ({"labels": None}, r"labels=None: use a whole number of at least 1, a percentage up to 100%, or all"),
-        ({"labels": "150%"}, r"labels=150%: use a whole number of at least 1, a percentage up to 100%, or all"),
-        ({"labels": "0%"}, r"labels=0%: use a whole number of at least 1, a percentage up to 100%, or all"),
-        ({"labels": "some%"}, r"labels=some%: use a whole number of at least 1, a percentage up to 100%, or all"),
-        ({"labels": 0.5}, r"labels=0\.5: use a whole number of at least 1, a percentage up to 100%, or all"),
-        ({"labels": True}, r"labels=True: use a whole number of at least 1, a percentage up to 100%, or all"),
+        ({"labels": None}, r"labels=None: use a whole number of at least 1, a percentage up to 100%, all, or auto"),
+        ({"labels": "150%"}, r"labels=150%: use a whole number of at least 1, a percentage up to 100%, all, or auto"),
+        ({"labels": "0%"}, r"labels=0%: use a whole number of at least 1, a percentage up to 100%, all, or auto"),
+        ({"labels": "some%"}, r"labels=some%: use a whole number of at least 1, a percentage up to 100%, all, or auto"),
+        ({"labels": 0.5}, r"labels=0\.5: use a whole number of at least 1, a percentage up to 100%, all, or auto"),
+        ({"labels": True}, r"labels=True: use a whole number of at least 1, a percentage up to 100%, all, or auto"),
         ({"labels": 5, "rare_share": 0.5}, r"imbalance\.share=0\.5, but imbalance\.classes names no class"),
         ({"labels": 5, "rare_classes": ["a"]}, r"imbalance\.share=None: use a number above 0"),
         ({"labels": 5, "rare_classes": "a", "rare_share": 0.5}, r"imbalance\.classes=a: use a list"),

@@ -84,7 +84,7 @@ def arrays(
     else:
         kept = _convert(pixels, layout, black, white, image_size, fit or "stretch")
     images_read = ImageSet(kept, indices, class_names)
-    return Source(images_read, parts.get("test"), parts.get("validation"), notes=notes, groups=groups)
+    return Source(images_read, parts.get("test"), parts.get("validation"), notes=notes, groups=groups, is_own=True)
 
 
 def _load(setting: str, path: str, known: Sequence[str]) -> dict[str, np.ndarray]:

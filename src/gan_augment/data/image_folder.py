@@ -122,6 +122,7 @@ def image_folder(
         notes=notes,
         facts=facts,
         groups=None if group_of is None else [group_of[file] for file in places],
+        is_own=True,
     )
 
 

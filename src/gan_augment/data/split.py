@@ -36,6 +36,9 @@ from gan_augment.settings import check_integer, check_number
 # Makes the held-out images the same in every trial; the seed of scikit-learn's tutorials.
 HOLDOUT_SEED = 42
 DEFAULT_TEST_SHARE = 0.2
+DEFAULT_LABELS = 5
+AUTO = "auto"
+FEW_IMAGES, DEFAULT_FOLDS = 1000, 5  # of the user's own, without a test set
 PARTS = ("labelled", "pool", "validation", "test")
 REPEATS = 50  # draws of groups by which the overlap of two splits is estimated
 LEFT_OUT = len(PARTS)  # stands for no part: training images left out to make their class rare
@@ -47,14 +50,15 @@ class SplitSettings:
 
     Attributes:
         seed: Decides which images are labelled, and with folds which are the test; at least 0.
-        labels: Labelled images per class; a percentage of each class's training images, such as "10%"; or "all".
+        labels: Labelled images per class; a percentage of each class's training images, such as "10%"; "all"; or
+            "auto", as `settled` says.
         rare_classes: Classes that keep only few training images, both labelled and in the pool.
         rare_share: The share of them that is kept, in (0, 1]; None without rare classes.
         validation_per_class: Validation images per class; None takes the source's own, or else the smaller of 20 and a
             fifth of the class's images.
         test_share: Stratified share held out as test; None takes the source's own images, or else a fifth.
         folds: Number k of parts, one of which is the test: fold `seed % k` of repetition `seed // k`. None for test
-            images that are the same for every seed.
+            images that are the same for every seed; "auto" as `settled` says.
     """
 
     seed: int
@@ -63,7 +67,7 @@ class SplitSettings:
     rare_share: float | None = None
     validation_per_class: int | None = None
     test_share: float | None = None
-    folds: int | None = None
+    folds: int | str | None = None
 
     def __post_init__(self) -> None:
         check_integer("seeds.split", self.seed, low=0)
@@ -71,7 +75,7 @@ class SplitSettings:
             check_integer("validation_per_class", self.validation_per_class, low=0)
         if self.test_share is not None:
             check_number("data.test_share", self.test_share, 0, 0.9, open_low=True)
-        if self.folds is not None:
+        if self.folds not in (None, AUTO):
             check_integer("folds", self.folds, low=2)
             if self.test_share is not None:
                 raise ValueError(
@@ -79,14 +83,32 @@ class SplitSettings:
                     "data.test_share=null, or folds=null"
                 )
         is_number = isinstance(self.labels, int) and not isinstance(self.labels, bool) and self.labels >= 1
-        if not is_number and self.labels != "all" and self.share is None:
-            raise ValueError(f"labels={self.labels}: use a whole number of at least 1, a percentage up to 100%, or all")
+        if not is_number and self.labels not in ("all", AUTO) and self.share is None:
+            raise ValueError(
+                f"labels={self.labels}: use a whole number of at least 1, a percentage up to 100%, all, or auto"
+            )
         if not isinstance(self.rare_classes, list | tuple):
             raise ValueError(f"imbalance.classes={self.rare_classes}: use a list of class names")
         if self.rare_classes:
             check_number("imbalance.share", self.rare_share, 0, 1, open_low=True)
         elif self.rare_share is not None:
             raise ValueError(f"imbalance.share={self.rare_share}, but imbalance.classes names no class")
+
+    def settled(self, source: Source) -> "SplitSettings":
+        """Return the settings with values for these images in place of `auto`.
+
+        All labels of the user's own images are used, and, if they are few and have no test set, each is tested once.
+        """
+        folds, labels = self.folds, self.labels
+        if folds == AUTO:
+            is_few = source.is_own and len(source.images) < FEW_IMAGES
+            is_free = source.test is None and self.test_share is None
+            members = (source.images.labels >= 0).nonzero()[:, 0]
+            is_enough = min(_units(members, source.images, source.together)) >= DEFAULT_FOLDS
+            folds = DEFAULT_FOLDS if is_few and is_free and is_enough else None
+        if labels == AUTO:
+            labels = DEFAULT_LABELS if folds is None and not source.is_own else "all"
+        return replace(self, folds=folds, labels=labels)
 
     @property
     def share(self) -> float | None:
@@ -229,7 +251,8 @@ def draw_split(source: Source, settings: SplitSettings) -> Split:
     remark = " (identical ones count once)" if len(train) < with_copies else ""
     in_class = torch.bincount(labels[train], minlength=images.num_classes).tolist()
     if source.test is None:
-        if settings.folds:
+        if settings.folds is not None:
+            assert isinstance(settings.folds, int), "settled"
             train, test = _fold(train, images, group, settings.folds, settings.seed)
         else:
             hold_out = _hold_out_test if group is None else partial(_hold_out_groups, group=group)
@@ -333,11 +356,16 @@ def _hold_out_groups(members: Tensor, images: ImageSet, share: float, group: Ten
     return train, test
 
 
+def _units(members: Tensor, images: ImageSet, group: Tensor | None) -> list[int]:
+    """Return how many images of each class are different or, with groups, how many groups have images of it."""
+    labels, together = images.labels[members], (images.first_copy if group is None else group)[members]
+    return [len(together[labels == label].unique()) for label in range(images.num_classes)]
+
+
 def _fold(members: Tensor, images: ImageSet, group: Tensor | None, folds: int, seed: int) -> tuple[Tensor, Tensor]:
     """Return the other images, and those of the fold that a seed tests."""
     labels, together = images.labels[members], members if group is None else group[members]
-    numbers = [len(together[labels == label].unique()) for label in range(images.num_classes)]
-    few, least = min(zip(numbers, images.class_names, strict=True))
+    few, least = min(zip(_units(members, images, group), images.class_names, strict=True))
     if folds > few:
         unit = ("different image" if group is None else "group") + "s" * (few != 1)
         raise ValueError(
