@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from gan_augment.arm import Arm
@@ -172,3 +174,13 @@ def test_a_value_out_of_range_is_refused(settings, change, message):
 def test_with_folds_all_labels_are_used_unless_said_otherwise(plain_settings, overrides, folds, labels):
     split = Config.read(plain_settings("data.test_share=null", *overrides)).split
     assert (split.folds, split.labels) == (folds, labels)
+
+
+@pytest.mark.parametrize("name", ["imbalance", "seeds", "measures", "data.classical", "classifier.network"])
+def test_a_value_in_the_place_of_a_node_is_refused(settings, name):
+    node, key = (settings, name) if "." not in name else (settings[name.split(".")[0]], name.split(".")[1])
+    node[key] = "x"
+    with pytest.raises(
+        ValueError, match=rf"^{re.escape(name)}=x: this is a node with settings, such as those in conf/$"
+    ):
+        Config.read(settings)
