@@ -37,8 +37,10 @@ def show_error(kind: type[BaseException], error: Any, trace: Any, program: str =
             error = _in_one_line(error)
         if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
             error = f"{error}: make room, then run the same command again"
-        # Names from elsewhere must not act on the terminal.
-        say("\n".join(map(printable, f"{program}: {error}".split("\n"))))
+        text = f"{program}: {error}"
+        # A list follows a colon; other ends of lines are in values. These must not act on the terminal either.
+        lines = text.split("\n") if text.partition("\n")[0].endswith(":") else [text]
+        say("\n".join(map(printable, lines)))
     else:
         say("".join(traceback.format_exception(kind, error, trace)).rstrip())
 

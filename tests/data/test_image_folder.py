@@ -143,7 +143,7 @@ def test_empty_classes_are_named(put, read, root):
     (root / "dogs").mkdir()
     (root / "emus" / "young").mkdir(parents=True)
     with pytest.raises(
-        ValueError, match="class 'dogs' has no image: add images or delete its folder\nclass 'emus' has"
+        ValueError, match="2 problems:\nclass 'dogs' has no image: add images or delete its folder\nclass 'emus' has"
     ):
         read()
 

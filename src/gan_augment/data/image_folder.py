@@ -242,4 +242,5 @@ def _check_classes(places: Mapping[str, Place], expected: set[Place]) -> None:
         if not name.isprintable()
     ]
     if problems:
-        raise ValueError("\n".join(problems))
+        head = [f"the images have {count(problems, 'problem')}:"] if len(problems) > 1 else []
+        raise ValueError("\n".join(head + problems))
