@@ -73,7 +73,7 @@ benchmark: .venv/installed  ## speed and memory, a study killed 20 times; an hou
 benchmark-gpu: .venv/installed-test  ## tests, waiting steps and speed on an NVIDIA GPU; nine minutes
 	PYTHON=$(BIN)/python bash benchmarks/gpu.sh; failed=$$?; $(BIN)/python benchmarks/page.py; exit $$failed
 
-fuzz: .venv/installed  ## feed 500 damaged files to the commands, none of which may crash, hang or write elsewhere; five minutes
+fuzz: .venv/installed  ## feed 500 damaged files and odd settings to the commands, none of which may crash, hang or write elsewhere; about five minutes
 	$(BIN)/python benchmarks/fuzz.py
 
 calibration: .venv/installed  ## how often the intervals hold, docs/statistics.md; 9 minutes on 2 idle cores

@@ -1,19 +1,22 @@
-"""Feed damaged files to the commands: records, study files, predictions, checkpoints. `make fuzz` runs it.
+"""Feed damaged files and odd settings to the commands. `make fuzz` runs it.
 
-Each case damages one file of a small study or set in a way that a seed draws, and runs a command on it in a process of
-its own. A case fails if the process prints a traceback, ends with another code than 0 or 1, says nothing when it
-refuses, takes longer than its limit, writes outside the case's folder or starts another process. An audit hook watches
+Each case damages one file of a small study or set, or makes up a command line, in a way that a seed draws, and runs a
+command on it in a process of its own. A training does not start: a case is over when it would. A case fails if the
+process prints a traceback, ends with another code than 0 or 1, refuses in anything but one clear line (or a head and
+a list), takes longer than its limit, writes outside the case's folder or starts another process. An audit hook watches
 the last two.
 
     python benchmarks/fuzz.py [--cases 500] [--seed 0] [--only records]
 
-To add a kind of file, add an entry to `KINDS`: a function that prepares a folder and returns the command's arguments.
+To add a kind of case, add an entry to `KINDS`: a function that prepares a folder and returns the command's arguments.
+`damages.py` has whole files, and ways to damage them.
 """
 
 import argparse
 import contextlib
 import io
 import json
+import logging
 import os
 import random
 import signal
@@ -21,21 +24,41 @@ import sys
 import tempfile
 import traceback
 import warnings
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import astuple
 from pathlib import Path
+from time import perf_counter
 from typing import Any
+from unittest import mock
+from urllib.error import URLError
 
 import numpy as np
 import torch
+from damages import (
+    answers,
+    any_value,
+    change_rows,
+    change_value,
+    checkpoint,
+    damage_bytes,
+    damage_folder,
+    damage_networks,
+    damage_npz,
+    damage_picture,
+    damage_place,
+    image_arrays,
+    pictures,
+    study,
+    table,
+    write_rows,
+)
 
+from gan_augment.app import CONF
+from gan_augment.app import main as gan_augment
 from gan_augment.artefacts.weights import save_weights
 from gan_augment.data.image_set import ImageShape
 from gan_augment.networks.cnn import CNN
-from gan_augment.networks.conditioning import Projection
-from gan_augment.networks.mlp import MLP
+from gan_augment.options import read_sections
 from gan_augment.report.page import main as report
 from gan_augment.synthesize import main as synthesize
 
@@ -43,227 +66,47 @@ LIMIT = 60  # seconds a case may take
 STARTS = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "pty.spawn", "socket.connect")
 CHANGES = ("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.symlink", "os.link", "os.chmod", "os.truncate")
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-NUMBERS = (0, -1, 1, 2**31, 2**63, 10**30, 10**400, 0.5, -0.0, 1e308, float("nan"), float("inf"), -float("inf"))
-TEXTS = ("", "x", "null", "=1+1", "\x1b[31m", "\u202e", "\ud800", "a\nb", "../../x", "/etc/passwd", "<b>", "x" * 10**5)
-OTHERS = (None, True, False, [], {}, [[]], {"": ""}, [None], {"x": {"y": [1]}})
+
+SECTIONS = read_sections(CONF)
+GROUPS = {one.name: [member.name for member in one.members] for section in SECTIONS for one in section.groups}
+PARTS = [
+    part for section in SECTIONS for one in section.groups for part in (one.shared, *(m.options for m in one.members))
+]
+OPTIONS = sorted({one.name for part in (*PARTS, *(section.options for section in SECTIONS)) for one in part})
+# A user may say where to write, and which packages to import.
+OPTIONS = [name for name in OPTIONS if not name.startswith(("paths.", "data.cache", "plugins"))]
+VALUES = r"""
+0 -1 1 3 64 1e400 1e30 nan inf 0.5 1_0 10% all auto true null ??? x [] {} [1,2] [cat,dog] {a:1} {a:{b:[1]}}
+${seed} ${x} ${oc.env:HOME} ${oc.env:GAN_AUGMENT_X} ${hydra:runtime.cwd} ${.} ${..} ${ $ ${now:%Y} ${or:} ${labels:}
+${launch:} ${oc.decode:'['} ${study} ${data} \${x} 1,2 range(0,3) range(0,1e9) range(3,0) range(0,1,0) choice(1,2)
+glob(*) shuffle(1,2) int(x) ' " größe 'größe' ../../x /etc/passwd /dev/zero ~ os.system
+gan_augment.losses.adversarial.Hinge
+"""
+ODD_VALUES = ["", "a b", "'a b'", "'a\nb'", "\x1b[31m", "'\x1b[31m'", "'\u202e'", "\udcff", "'\udcff'"]
+ODD_VALUES += ["x" * 10**5, "9" * 5000, "[" * 500, "{a: " * 500]
+FORMS = """
+{option}={value} {option}={value} {option}={value} {option}={value} {option}={value} {option}={value}
+{group}={member} {group}={value} {group}=[{member},{member}] {group}={member},x +{group}={member} +{option}={value}
+++{option}={value} ~{option} ~{group} ~{option}={value} {option}.x={value} {group}@x={member} {group}/x={member}
+/{group}={member} {group}._target_={value} x={value} +x={value}
+"""
+OF_HYDRA = """
+hydra.run.dir=/x hydra.sweep.dir=x hydra.job.chdir=true hydra.mode=MULTIRUN hydra.mode=x hydra=x hydra={} ~hydra
+hydra/launcher=x hydra/launcher=basic hydra/sweeper=basic hydra/sweeper=x hydra.verbose=true hydra.verbose=x
+hydra.sweeper.params={seed:'0,1'} hydra.sweeper.params=3 +hydra.sweeper.params.x=1 hydra.launcher.x=1
+hydra.callbacks.x._target_=os.system ~hydra.callbacks hydra.searchpath=[file:///etc] hydra.output_subdir=null
+hydra/job_logging=disabled hydra/job_logging=default hydra.aliases={a:b} hydra/help=default hydra.help.template=x
+hydra.job.name=../x plugins=[nowhere] plugins=3 plugins= plugins=[[]] paths=x paths.data_dir=/dev/null ~paths.data_dir
++paths.x=1
+"""
+FLAGS = """
+--cfg job|--cfg x|--cfg hydra|--cfg all --resolve|--resolve|--help|--hydra-help|--version|--info|--info x|--run|-r -m
+-sc|--info searchpath|--info defaults|--cfg job --package x|--config-dir x|--config-dir /etc|--config-name x
+--config-path x|--config-name synthesize|--experimental-rerun x|-sc install=bash|-x|--|--seed 1|-|=|x|=1|seed|seed:1|@x
+"""
 
 Run = tuple[Callable[[list[str]], None], list[str]]  # a command and its arguments
 Kind = Callable[[Path, random.Random], Run]
-
-
-# ---------------------------------------------------------------------------------------------------- whole files
-
-
-def trial(arm: str, seed: int) -> dict[str, Any]:
-    """Make up the record of a trial."""
-    accuracy = (0.6 if arm == "none" else 0.7) + 0.01 * seed
-    results = {"accuracy": accuracy, "nll": 1.0, "per_class": {"cat": accuracy, "dog": accuracy}}
-    gan = {"judge_frechet_distance": 3.0 + seed, "per_class": {"cat": {"label_agreement": 0.5}}}
-    gan["confusion_matrix"] = [[3, 1], [0, 4]]
-    seconds = {role: {"spent": 1.0, "reused": 0.0} for role in ("classifier", "total")}
-    factors = {"data": "toy", "labels": 5, "augmentation": arm, "augmentation.share": 0.5, "loss": "hinge"}
-    factors |= {f"seeds.{name}": seed for name in ("split", "gan", "classifier")}
-    return {
-        "schema": "1.8",
-        "trial": f"{arm}-seed{seed}",
-        "status": "ok",
-        "error": None,
-        "factors": factors,
-        "metrics": {"validation": results, "test": results, "gan": gan if arm == "gan" else {}},
-        "compared": {},
-        "costs": {"seconds": seconds, "memory": {}, "peak_memory_mib": 800, "device": "cpu", "threads": 1},
-        "saw": {"labelled": 10, "pool_images": 0, "imbalance_ratio": 1.0, "rare_classes": []},
-        "notes": ["a note"],
-        "warnings": [],
-        "provenance": {
-            "split": f"split{seed}",
-            "fingerprint": "f",
-            "overlap": 0.1,
-            "test_images": 40,
-            "pool_images": 50,
-            "test_imbalance_ratio": 1.0,
-            "copies": [],
-            "stages": {"gan": f"gan{seed}"} if arm == "gan" else {},
-            "reads": {"gan": ["loss"]},
-            "versions": {"torch": "2"},
-            "commit": "c" * 40,
-            "clean": True,
-        },
-    }
-
-
-def answers(seed: int) -> dict[str, np.ndarray]:
-    """Make up predictions."""
-    drawn = np.random.default_rng(seed)
-    labels = np.arange(40) % 2
-    return {"ids": np.arange(40), "labels": labels, "predicted": np.where(drawn.random(40) < 0.7, labels, 1 - labels)}
-
-
-def study(folder: Path) -> Path:
-    """Write a whole study."""
-    for arm in ("none", "gan"):
-        for seed in range(6):
-            path = folder / "trials" / f"{arm}-seed{seed}"
-            path.mkdir(parents=True)
-            (path / "record.json").write_text(json.dumps(trial(arm, seed)))
-            np.savez_compressed(path / "predictions.npz", allow_pickle=False, **answers(seed))
-    launch = {
-        "schema": "1.8",
-        "study": "toy",
-        "requested": None,
-        "against": {},
-        "jobs": {},
-        "command": "x",
-        "looks": [],
-    }
-    (folder / "study.json").write_text(json.dumps(launch))
-    return folder
-
-
-def checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, torch.nn.Module]]:
-    """Return the metadata and the networks of a generator."""
-    shape = ImageShape(1, 8, 8)
-    node = "gan_augment.networks.{}".format
-    about = {
-        "kind": "gan",
-        "design": {
-            "architecture": {"_target_": node("mlp.MLP"), "latent_dim": 4, "width": 8},
-            "conditioning": {"_target_": node("conditioning.Projection"), "embedding_dim": 32, "clusters": 1},
-            "loss": {"_target_": "gan_augment.losses.adversarial.Hinge"},
-        },
-        "shape": [*astuple(shape)],
-        "class_names": ["cat", "dog"],
-        "class_counts": [3, 4],
-        "label_counts": [3, 4],
-        "trained_on": "0" * 32,
-        "images_seen": 64,
-        "pool_images": 0,
-        "chosen_by": None,
-    }
-    return about, {"ema": Projection().generator(MLP(4, 8), shape, 2)}
-
-
-# -------------------------------------------------------------------------------------------------------- damages
-
-
-def any_value(draw: random.Random) -> Any:
-    """Draw a value that a place is not made for."""
-    return draw.choice((*NUMBERS, *TEXTS, *OTHERS))
-
-
-def change_value(content: Any, draw: random.Random) -> Any:
-    """Replace, delete or add values somewhere in nested mappings and lists."""
-    for _ in range(draw.choice((1, 1, 1, 2, 5))):
-        place = content
-        while True:
-            keys = list(place) if isinstance(place, dict) else list(range(len(place)))
-            if not keys:
-                break
-            key = draw.choice(keys)
-            if isinstance(place[key], dict | list) and place[key] and draw.random() < 0.8:
-                place = place[key]
-                continue
-            kind = draw.random()
-            if kind < 0.7:
-                place[key] = any_value(draw)
-            elif kind < 0.85:
-                del place[key]
-            elif isinstance(place, dict):
-                place[draw.choice(TEXTS)] = any_value(draw)
-            else:
-                place.append(any_value(draw))
-            break
-    return content
-
-
-def damage_bytes(content: bytes, draw: random.Random) -> bytes:
-    """Cut, flip, repeat or replace bytes."""
-    kind = draw.randrange(6)
-    place = draw.randrange(len(content))
-    if kind == 0:
-        return content[:place]
-    if kind == 1:
-        return content[:place] + bytes([content[place] ^ (1 << draw.randrange(8))]) + content[place + 1 :]
-    if kind == 2:
-        return content[:place] + content[draw.randrange(len(content)) :]
-    if kind == 3:
-        return content[:place] + draw.randbytes(draw.randrange(1, 200)) + content[place:]
-    if kind == 4:
-        return draw.randbytes(draw.randrange(500))
-    return draw.choice(
-        (b"", b"{}", b"[]", b"[" * 10**5, b'{"a":' * 10**5, b"null", b"\0" * 100, b"PK\3\4", b"\x80\x02.")
-    )
-
-
-def damage_place(path: Path, draw: random.Random) -> None:
-    """Put something else in the place of a file: a link, a pipe, a folder, a device, something huge."""
-    path.unlink()
-    kind = draw.randrange(6)
-    if kind == 0:
-        path.symlink_to("/etc/passwd")
-    elif kind == 1:
-        path.symlink_to("/dev/zero")
-    elif kind == 2:
-        os.mkfifo(path)
-    elif kind == 3:
-        path.mkdir()
-    elif kind == 4:
-        path.symlink_to(path.name)
-    else:
-        path.touch()
-        os.truncate(path, 2**30)
-
-
-def damage_npz(path: Path, arrays: dict[str, np.ndarray], draw: random.Random) -> None:
-    """Write arrays of other types and shapes, a lying header, or a bomb."""
-    name, kind = draw.choice(list(arrays)), draw.randrange(6)
-    array = arrays[name]
-    if kind == 0:
-        arrays[name] = array.astype(draw.choice(("f8", "U5", "?", "c16", "u1", "i1", "M8[s]", "S3", "f2")))
-    elif kind == 1:
-        arrays[name] = draw.choice(
-            (array[:3], array[:, None], array[:0], np.array(3), np.tile(array, 7), array * 0 - 1)
-        )
-    elif kind == 2:
-        del arrays[name]
-    elif kind == 3:
-        arrays[draw.choice(("groups", "probabilities", "more"))] = draw.choice((array, array[:2], np.zeros((40, 2))))
-    if kind < 4:
-        np.savez_compressed(path, **arrays)
-        return
-    header = {"descr": draw.choice(("|u1", "<f8", "|O", "<i8")), "fortran_order": False}
-    header["shape"] = draw.choice(((2**29,), (10**12,), (10**9, 10**9), (-1,), (0,), (2**62,)))
-    start = io.BytesIO()
-    np.lib.format.write_array_header_1_0(start, header)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as members:
-        for other, one in arrays.items():
-            file = io.BytesIO()
-            np.save(file, one, allow_pickle=False)
-            zeros = bytes(2**24) * (32 if kind == 5 else 0)
-            members.writestr(f"{other}.npy", start.getvalue() + zeros if other == name else file.getvalue())
-
-
-def damage_networks(networks: dict[str, torch.nn.Module], draw: random.Random) -> dict[str, Any]:
-    """Return states with weights of other shapes, types and kinds."""
-    states: dict[str, Any] = {name: dict(network.state_dict()) for name, network in networks.items()}
-    state = states["ema"]
-    name = draw.choice(list(state))
-    weight = state[name]
-    state[name] = draw.choice(
-        (
-            weight[:1],
-            weight.double(),
-            weight.to(torch.complex64),
-            weight.to(torch.int8),
-            weight.t() if weight.dim() == 2 else weight,
-            torch.zeros(1).expand(2**20, 2**10),
-            torch.eye(3).to_sparse(),
-            weight * float("nan"),
-            torch.empty(0),
-            any_value(draw),
-        )
-    )
-    return states
 
 
 # ------------------------------------------------------------------------------------------------- kinds of files
@@ -379,6 +222,121 @@ def manifests(folder: Path, draw: random.Random) -> Run:
     return synthesize, ["num_threads=1", f"generator={folder / 'gan.pt'}", f"check={out}"]
 
 
+def requests(folder: Path, draw: random.Random) -> Run:
+    """Damage the request of a launch."""
+    _damage_json(next(study(folder / "study").glob("launches/*/request.json")), draw)
+    return of_report(folder)
+
+
+def tables(folder: Path, draw: random.Random) -> Run:
+    """Damage a table of images: CSV, or the `dataset.json` of StyleGAN."""
+    root, path, kind = pictures(folder / "images"), folder / f"table{draw.choice(('.csv', '.tsv', ''))}", draw.random()
+    rows = table(root, draw)
+    settings = ["data=image_folder", f"data.root={root}"]
+    if draw.random() < 0.2:
+        path = root / "dataset.json"
+        content = {"labels": [[row[0], draw.choice((number % 2, [0, 1]))] for number, row in enumerate(rows[1:])]}
+        path.write_text(json.dumps(change_value(content, draw) if kind < 0.8 else content))
+    else:
+        if kind < 0.8:
+            change_rows(rows, draw)
+        write_rows(path, rows, draw)
+    if 0.7 < kind < 0.95:
+        path.write_bytes(damage_bytes(path.read_bytes() or b"x", draw))
+    elif kind >= 0.95:
+        damage_place(path, draw)
+    columns = (
+        "{label: [cat, dog]}",
+        "{file: file, label: label}",
+        "{label: split}",
+        "{label: [cat]}",
+        "{x: y}",
+        "{group: []}",
+    )
+    settings += [f"data.columns={draw.choice(columns)}"] if len(rows[0:1]) and draw.random() < 0.4 else []
+    return to_train(folder, *settings, f"data.table={path}")
+
+
+def folders(folder: Path, draw: random.Random) -> Run:
+    """Damage a folder of images: pictures, or what lies around them."""
+    root, kind = pictures(folder / "images"), draw.random()
+    if kind < 0.6:
+        for path in draw.sample(sorted(root.rglob("*.png")), draw.choice((1, 1, 5))):
+            damage_picture(path, draw)
+    if kind > 0.5:
+        damage_folder(root, draw)
+    odd = (
+        "group_by=folder",
+        "group_by='(.'",
+        "group_by='[0-9]'",
+        "channels=1",
+        "fit=crop",
+        "white=255",
+        "background=x",
+    )
+    odd += ("follow_links=true", "background=white", "image_size=300", "image_size=1", "test_share=0.5")
+    settings = ["data=image_folder", f"data.root={root}", "data.skip_broken=true"]
+    return to_train(
+        folder, *settings[: draw.choice((2, 3))], *[f"data.{one}" for one in draw.sample(odd, draw.randrange(3))]
+    )
+
+
+def arrays(folder: Path, draw: random.Random) -> Run:
+    """Damage the arrays of a set of images."""
+    found, path, kind = image_arrays(draw), folder / "images.npz", draw.random()
+    settings = ["data=arrays", f"data.images={path}"]
+    if "images" in found and kind < 0.3:
+        np.save(folder / "labels.npy", found.pop("labels"))
+        settings.append(f"data.labels={folder / 'labels.npy'}")
+    np.savez_compressed(path, **found)
+    path = draw.choice(sorted(folder.glob("*.np*")))
+    if 0.2 < kind < 0.4:
+        path.write_bytes(damage_bytes(path.read_bytes(), draw))
+    elif 0.4 <= kind < 0.45:
+        damage_place(path, draw)
+    elif path.suffix == ".npz":
+        damage_npz(path, found, draw)
+    odd = (
+        "layout=NHWC",
+        "layout=NCHW",
+        "value_range=[0,1]",
+        "value_range=x",
+        "image_size=16",
+        "fit=crop",
+        "test_share=0.5",
+    )
+    return to_train(folder, *settings, *[f"data.{one}" for one in draw.sample(odd, draw.randrange(3))])
+
+
+def overrides(folder: Path, draw: random.Random) -> Run:
+    """Make up a command line."""
+    words = ["-m"] * draw.randrange(2)
+    for _ in range(draw.choice((1, 1, 2, 4))):
+        kind, group = draw.random(), draw.choice(list(GROUPS))
+        if kind < 0.75:
+            name, value = draw.choice(OPTIONS), draw.choice((*VALUES.split(), *ODD_VALUES))
+            form = draw.choice(FORMS.split())
+            words.append(form.format(option=name, value=value, group=group, member=draw.choice(GROUPS[group])))
+        elif kind < 0.9:
+            words.append(draw.choice(OF_HYDRA.split()))
+        else:
+            words += draw.choice(FLAGS.strip().replace("\n", "|").split("|")).split()
+    return to_train(folder, *words)
+
+
+def to_train(folder: Path, *arguments: str) -> Run:
+    """Return the command that trains, with these arguments."""
+    return until_it_trains, [*arguments, f"paths.output_dir={folder / 'out'}"]
+
+
+def until_it_trains(arguments: list[str]) -> None:
+    """Run `gan-augment` up to the moment at which it would train; without a network."""
+    sys.argv = ["gan-augment", *arguments]
+    offline = mock.patch("urllib.request.urlopen", side_effect=URLError("no network"))
+    with offline, mock.patch("gan_augment.trial.run_trial", side_effect=SystemExit(0)):
+        gan_augment()
+
+
 def _damage_json(path: Path, draw: random.Random) -> None:
     kind = draw.random()
     if kind < 0.75:
@@ -397,6 +355,11 @@ KINDS: dict[str, Kind] = {
     "checkpoints": checkpoints,
     "classifiers": classifiers,
     "manifests": manifests,
+    "requests": requests,
+    "tables": tables,
+    "folders": folders,
+    "arrays": arrays,
+    "overrides": overrides,
 }
 
 
@@ -431,46 +394,48 @@ def watch(folder: Path, found: Path) -> None:
 def run_case(kind: str, seed: int) -> list[str]:
     """Run one case in a process of its own; return what is wrong, a line each."""
     with tempfile.TemporaryDirectory(prefix="fuzz-") as place:
-        folder, notes = Path(place) / "case", Path(place) / "notes"
+        folder = Path(place) / "case"
         folder.mkdir()
         command, arguments = KINDS[kind](folder, random.Random(f"{kind} {seed}"))
-        printed = Path(place) / "printed"
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", DeprecationWarning
-            )  # Python warns of a fork where threads run; the child starts none
+            # Python warns of a fork where threads run; the child starts none.
+            warnings.simplefilter("ignore", DeprecationWarning)
             child = os.fork()
         if child == 0:
-            _in_child(command, arguments, folder, notes, printed)
+            _in_child(command, arguments, folder, Path(place))
         ended, status = _wait(child)
-        text = printed.read_text(errors="replace") if printed.exists() else ""
-        wrong = notes.read_text().splitlines() if notes.exists() else []
+        out, err, wrong = (_text(Path(place) / name) for name in ("out", "err", "notes"))
+        found, lines, text = wrong.splitlines(), err.strip().splitlines(), out + err
         if not ended:
-            wrong.append(f"hangs: more than {LIMIT} s")
+            found.append(f"hangs: more than {LIMIT} s")
         elif os.WIFSIGNALED(status) or os.WEXITSTATUS(status) not in (0, 1):
-            wrong.append(f"ended with {os.waitstatus_to_exitcode(status)}")
-        elif os.WEXITSTATUS(status) == 1 and len(text.strip().splitlines()) != 1:
-            wrong.append(f"refuses in {len(text.strip().splitlines())} lines: {text[-300:]}")
+            found.append(f"ended with {os.waitstatus_to_exitcode(status)}: {err[-300:]}")
+        elif os.WEXITSTATUS(status) == 1 and (not lines or (len(lines) > 1 and not lines[0].endswith(":"))):
+            found.append(f"refuses in {len(lines)} lines: {err[-600:]}")
+        elif os.WEXITSTATUS(status) == 1 and not lines[0].startswith("gan-augment"):
+            found.append(f"refuses without its name: {err[-300:]}")
         if "Traceback" in text:
-            wrong.append(text[-1500:])
-        if {"\x1b", "\u202e"} & set(text):
-            wrong.append("prints control characters")
+            found.append(text[-3000:])
+        if odd := {one for one in text if not one.isprintable()} - {"\n", "\t"}:
+            found.append(f"prints control characters: {sorted(odd)} {text[:300]!r}")
         if "weights_only" in text:
-            wrong.append("repeats torch's advice")
-        return wrong
+            found.append("repeats torch's advice")
+        return [*found, f"    of {arguments}"] if found else []
 
 
-def _in_child(
-    command: Callable[[list[str]], None], arguments: list[str], folder: Path, notes: Path, printed: Path
-) -> None:
+def _text(path: Path) -> str:
+    return path.read_text(errors="replace") if path.exists() else ""
+
+
+def _in_child(command: Callable[[list[str]], None], arguments: list[str], folder: Path, place: Path) -> None:
     code = 0
     try:
-        out = os.open(printed, os.O_WRONLY | os.O_CREAT)
-        os.dup2(out, 1)
-        os.dup2(out, 2)
+        for number, name in ((1, "out"), (2, "err")):
+            os.dup2(os.open(place / name, os.O_WRONLY | os.O_CREAT), number)
         # They stay open until the process ends.
         sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
-        watch(folder, notes)
+        os.chdir(folder)
+        watch(folder, place / "notes")
         command(arguments)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
@@ -508,6 +473,10 @@ def warm_up() -> None:
         save_weights(Path(place) / "gan.pt", about, **networks)
         synthesize(["num_threads=1", f"generator={place}/gan.pt", f"out={place}/set", "per_class=2"])
         synthesize(["num_threads=1", f"generator={place}/gan.pt", f"check={place}/set"])
+        for settings in (["data=digits"], ["data=image_folder", f"data.root={pictures(Path(place) / 'images')}"]):
+            with contextlib.suppress(SystemExit):
+                until_it_trains(["-m", *settings, f"paths.output_dir={place}/out"])
+        logging.getLogger().handlers.clear()
 
 
 def cases(number: int, first: int, kinds: list[str]) -> Iterator[tuple[str, int]]:
@@ -527,11 +496,15 @@ def main() -> None:
     torch.set_num_threads(1)  # a forked process cannot use the threads of its parent
     warm_up()
     failed: Counter[str] = Counter()
+    seconds: Counter[str] = Counter()
     for kind, seed in cases(chosen.cases, chosen.seed, [chosen.only] if chosen.only else list(KINDS)):
-        for line in run_case(kind, seed):
+        start = perf_counter()
+        if wrong := run_case(kind, seed):
             failed[kind] += 1
-            print(f"--- {kind} {seed}: {line}")
-    print(f"{chosen.cases} cases, {failed.total()} faults" + (f": {dict(failed)}" if failed else ""))
+            print(f"--- {kind} {seed}:", *wrong, sep="\n", flush=True)
+        seconds[kind] += perf_counter() - start
+    print(", ".join(f"{kind} {spent:.0f} s" for kind, spent in seconds.items()))
+    print(f"{chosen.cases} cases, {failed.total()} faulty" + (f": {dict(failed)}" if failed else ""))
     sys.exit(bool(failed))
 
 

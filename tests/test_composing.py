@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from conftest import TINY
 from gan_augment.composing import CheckedLoader, check_composed, environment, named_plugins
+from gan_augment.errors import user_errors
 from gan_augment.options import CONF
 from gan_augment.targets import add_plugins
 
@@ -48,7 +49,7 @@ def refused(capsys):
         path = create_config_search_path(str(CONF))
         if folder is not None:
             path.append("command-line", f"file://{folder}")
-        with pytest.raises(SystemExit) as end:
+        with pytest.raises(SystemExit) as end, user_errors():
             CheckedLoader(path).load_configuration("config", list(overrides), RunMode.MULTIRUN)
         assert end.value.code == 1
         said = capsys.readouterr().err

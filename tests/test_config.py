@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from gan_augment.arm import Arm
@@ -163,3 +165,13 @@ def test_a_trial_with_a_part_of_the_wrong_kind_is_refused(settings, name, node, 
 def test_a_value_out_of_range_is_refused(settings, change, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
         Config.read(settings | change)
+
+
+@pytest.mark.parametrize("name", ["imbalance", "seeds", "measures", "data.classical", "classifier.network"])
+def test_a_value_in_the_place_of_a_node_is_refused(settings, name):
+    node, key = (settings, name) if "." not in name else (settings[name.split(".")[0]], name.split(".")[1])
+    node[key] = "x"
+    with pytest.raises(
+        ValueError, match=rf"^{re.escape(name)}=x: this is a node with settings, such as those in conf/$"
+    ):
+        Config.read(settings)

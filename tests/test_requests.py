@@ -168,3 +168,17 @@ def test_a_contact_sheet_that_cannot_be_drawn_ends_no_trial(cli, tmp_path, monke
     assert not list(tmp_path.glob("studies/sheets/images/*"))
     (record,) = tmp_path.glob("studies/sheets/trials/*/record.json")
     assert json.loads(record.read_text())["status"] == "ok"
+
+
+def test_a_study_may_be_called_by_a_number(cli, tmp_path, monkeypatch):
+    monkeypatch.setattr("gan_augment.app.run_job", lambda config: 0.0)
+    cli("-m", "augmentation=none", "study=2026", *TINY, f"paths.output_dir={tmp_path}")
+    (request,) = read_requests(tmp_path / "studies" / "2026")
+    assert request["study"] == "2026"
+
+
+@pytest.mark.parametrize("swept", ["seed=range(3,0)", "labels=glob(*)"])
+def test_a_sweep_without_values_is_refused(cli, tmp_path, swept):
+    ended = cli("-m", swept, *TINY, f"paths.output_dir={tmp_path}")
+    said = f"gan-augment: {swept} sweeps no value: name at least one, such as seed=range(0,8)\n"
+    assert (ended.code, ended.err) == (1, said)

@@ -8,6 +8,7 @@ from gan_augment.networks.conditioning import Conditioning
 from gan_augment.networks.mlp import MLP
 from gan_augment.settings import (
     build,
+    build_chosen,
     build_later,
     check_betas,
     check_boolean,
@@ -57,6 +58,19 @@ def test_build_later_leaves_a_call_to_its_user():
         build_later(node | {"depth": 3}, "classifier.network", nn.Module)
     with pytest.raises(ValueError, match=r"^architecture has no setting _partial_: use "):
         build({"_target_": "gan_augment.networks.mlp.MLP", "_partial_": True}, "architecture", Architecture)
+
+
+@pytest.mark.parametrize("node", [3, "cat", [], None, True])
+def test_a_value_in_the_place_of_a_node_is_refused(node):
+    message = rf"^data\.classical={re.escape(str(node))}: this is a node with settings, such as those in conf/$"
+    checks = (lambda: build(node, "data.classical", nn.Module), lambda: build_later(node, "data.classical", nn.Module))
+    for check in (
+        *checks,
+        lambda: build_chosen("data.classical", node),
+        lambda: check_names("data.classical", node, ()),
+    ):
+        with pytest.raises(ValueError, match=message):
+            check()
 
 
 def test_check_names_takes_known_settings_of_which_some_may_be_missing():

@@ -10,11 +10,14 @@ from datetime import datetime
 
 import hydra
 import hydra._internal.hydra
+import hydra._internal.utils
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from gan_augment.command import command
 from gan_augment.composing import CheckedLoader, environment, named_plugins
-from gan_augment.errors import show_error
+from gan_augment.errors import show_error, user_errors
 from gan_augment.job import run_job
 from gan_augment.options import CONF, help_text
 from gan_augment.overrides import check_overrides
@@ -62,6 +65,9 @@ def job(config: DictConfig) -> float:
     # Report a full disk once, in one line: no traceback for each lost log line or from TensorBoard's writer thread.
     logging.raiseExceptions = False
     threading.excepthook = lambda ended: show_error(ended.exc_type, ended.exc_value, ended.exc_traceback)
+    if HydraConfig.get().mode == RunMode.RUN:
+        with user_errors():  # or Hydra repeats all settings before it
+            return run_job(config)
     return run_job(config)
 
 
@@ -70,6 +76,9 @@ def main() -> None:
     sys.excepthook = show_error
     # Hydra has no hook between composing a configuration and acting on it.
     hydra._internal.hydra.ConfigLoaderImpl = CheckedLoader  # type: ignore[misc]
+    # Hydra prints an error in several lines, or with a trace: let `command` show it.
+    for module in (hydra._internal.hydra, hydra._internal.utils):
+        module.run_and_report = lambda work: work()  # type: ignore[attr-defined]
     with command("gan-augment"):
         check_overrides(sys.argv[1:])
         add_plugins(named_plugins(sys.argv[1:]))

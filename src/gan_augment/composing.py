@@ -16,7 +16,6 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from gan_augment.errors import user_errors
 from gan_augment.options import CONF
 from gan_augment.records.provenance import PLUGINS, plugins
 from gan_augment.records.record import leaves
@@ -50,13 +49,11 @@ class CheckedLoader(ConfigLoaderImpl):
     def _load_configuration_impl(self, *arguments: Any, **keywords: Any) -> DictConfig:
         try:
             config = super()._load_configuration_impl(*arguments, **keywords)
-        except (OmegaConfBaseException, KeyError) as error:
-            with user_errors():
-                if isinstance(error, OmegaConfBaseException):
-                    raise
-                raise ValueError(f"hydra.job.env_copy names {error}, which is not set: {ALLOWED}") from error
-        with user_errors():
-            check_composed(config, self.plugins)
+        except KeyError as error:
+            if isinstance(error, OmegaConfBaseException):
+                raise
+            raise ValueError(f"hydra.job.env_copy names {error}, which is not set: {ALLOWED}") from error
+        check_composed(config, self.plugins)
         return config
 
 

@@ -9,7 +9,7 @@ from gan_augment.augmentation.classical import ClassicalTransform
 from gan_augment.data.source import Source
 from gan_augment.data.split import SplitSettings
 from gan_augment.records.factors import OF_THE_LAUNCH
-from gan_augment.settings import build, build_chosen, check_boolean, check_integer, check_names
+from gan_augment.settings import build, build_chosen, check_boolean, check_integer, check_names, check_node
 from gan_augment.targets import check_targets
 from gan_augment.training.hardware import Hardware
 
@@ -79,6 +79,7 @@ class Config:
         values = {name: value for name, value in settings.items() if name not in nodes or name == "data"}
         check_names("the configuration", values, (*PLAIN, *OF_THE_LAUNCH))
         check_boolean("open_test", settings["open_test"])
+        check_node("measures", settings["measures"])
         check_names("imbalance", settings["imbalance"], ("classes", "share"))
         source = {**nodes.pop("data", {})}
         if missing := [name for name in ("test_share", "classical") if name not in source]:

@@ -126,7 +126,7 @@ def _resolved(config: DictConfig, name: Any) -> Any:
 def study_folder(config: Mapping[str, Any] | DictConfig) -> Path:
     """Return the folder of a configuration's study; raise a ValueError if its name is not that of a folder."""
     name = str(config["study"])
-    if name in ("", ".", "..") or set(name) & set("/\\"):
+    if name in ("", ".", "..") or set(name) & set("/\\") or not name.isprintable():
         raise ValueError(f"study={name}: use a valid folder name")
     return Path(config["paths"]["output_dir"]) / "studies" / name
 

@@ -144,7 +144,7 @@ def write_request(
         finished(folder / "trials" / name / "record.json")  # refuses what a newer version wrote
     request = {
         "schema": SCHEMA,
-        "study": config.study,
+        "study": folder.name,
         "requested": names,
         "jobs": {shlex.join(trial.overrides): trial.name for trial in trials or []},
         "against": against,
@@ -213,7 +213,7 @@ def planned_jobs(config: DictConfig) -> list[list[str]] | None:
     None for a sweeper that chooses its jobs as it goes.
 
     Raises:
-        ValueError: If they are more than `max_trials`.
+        ValueError: If there are none, or more than `max_trials`.
     """
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
@@ -228,8 +228,11 @@ def planned_jobs(config: DictConfig) -> list[list[str]] | None:
     check_integer("max_trials", config.max_trials, low=1)
     # No list of them yet: a slip can ask for millions. Of a setting that is swept twice, the last counts.
     sweeps = {one.get_key_element(): one for one in overrides}.values()
-    values = [islice(one.sweep_iterator(), config.max_trials + 1) for one in sweeps if one.is_sweep_override()]
-    if math.prod(len(list(some)) for some in values) > config.max_trials:
+    swept = {str(one.input_line): one.sweep_iterator() for one in sweeps if one.is_sweep_override()}
+    numbers = {said: len(list(islice(values, config.max_trials + 1))) for said, values in swept.items()}
+    if empty := [said for said, number in numbers.items() if not number]:
+        raise ValueError(f"{empty[0]} sweeps no value: name at least one, such as seed=range(0,8)")
+    if math.prod(numbers.values()) > config.max_trials:
         raise ValueError(
             f"more than {config.max_trials} trials: sweep fewer values, or set max_trials to allow as many"
         )

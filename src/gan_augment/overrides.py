@@ -2,8 +2,9 @@
 
 import shlex
 from collections.abc import Sequence
+from typing import NoReturn
 
-from hydra._internal.utils import get_args
+from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import OverrideParseException
 
@@ -12,9 +13,12 @@ def check_overrides(arguments: Sequence[str]) -> None:
     """Check the settings among the arguments of the command before Hydra does, which speaks of its grammar.
 
     Raises:
-        ValueError: If one cannot be read; it says how to quote the value, if that helps.
+        ValueError: If one cannot be read; it says how to quote the value, if that helps. Or if Hydra has no such flag.
     """
-    given = get_args(arguments)
+    parser = get_args_parser()
+    parser.allow_abbrev = False  # --experiment is none of Hydra's flags
+    parser.error = _refuse  # type: ignore[method-assign]  # argparse would print its usage, and end with 2
+    given = parser.parse_intermixed_args(arguments)
     is_study = given.multirun or any(setting.startswith("hydra.mode=") for setting in given.overrides)
     for setting in given.overrides:
         name, _, value = setting.partition("=")
@@ -32,6 +36,10 @@ def check_overrides(arguments: Sequence[str]) -> None:
                 f"{setting} cannot be read: use name=value, with quotes around a value with special characters"
             )
         raise ValueError(f"{setting} {what} quote it for Hydra and the shell: {shlex.quote(quoted)}")
+
+
+def _refuse(message: str) -> NoReturn:
+    raise ValueError(f"{message}: settings are name=value, such as seed=0; gan-augment --hydra-help lists the flags")
 
 
 def _quoted(value: str) -> str:

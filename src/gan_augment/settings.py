@@ -54,6 +54,12 @@ def check_type(name: str, value: Any, kind: type[Built], use: str | None = None)
     return value
 
 
+def check_node(name: str, node: Any) -> None:
+    """Raise a ValueError unless a node has settings, instead of being a value."""
+    if not isinstance(node, Mapping):
+        raise ValueError(f"{name}={node}: this is a node with settings, such as those in conf/")
+
+
 def build(node: Mapping[str, Any], name: str, kind: type[Built]) -> Built:
     """Turn the configuration node of this name into the object, of this kind, that its `_target_` names.
 
@@ -69,12 +75,13 @@ def build_later(node: Mapping[str, Any], name: str, kind: type[Built]) -> "parti
     Raises:
         ValueError: As `build`, but settings may be missing.
     """
-    return _call({key: value for key, value in node.items() if key != "_partial_"}, name, kind, needed=False)
+    return _call(node, name, kind, needed=False)
 
 
 def _call(node: Mapping[str, Any], name: str, kind: type[Built], needed: bool) -> "partial[Built]":
+    check_node(name, node)
     found = find_target(name, node.get(TARGET), kind)
-    settings = {key: value for key, value in node.items() if key != TARGET}
+    settings = {key: value for key, value in node.items() if key != TARGET and (needed or key != "_partial_")}
     known = dict(signature(found).parameters)
     if is_dataclass(found):  # what else it is called with is no setting
         known = {one.name: known[one.name] for one in fields(found) if one.init}
@@ -84,6 +91,7 @@ def _call(node: Mapping[str, Any], name: str, kind: type[Built], needed: bool) -
 
 def build_chosen(name: str, node: Mapping[str, Any]) -> Any:
     """Build the object of a node as `build` does; None where its `_target_` is null, because nothing is chosen."""
+    check_node(name, node)
     if node.get(TARGET) is not None:
         return build(node, name, kind_at(name))
     check_names(name, node, (TARGET,))
@@ -122,6 +130,7 @@ def check_names(
 
     `needed=None` means that all known ones are needed.
     """
+    check_node(name, node)
     if unknown := sorted(set(node) - set(known)):
         raise ValueError(f"{name} has no setting {', '.join(unknown)}: use {', '.join(known)}")
     if missing := sorted(set(known if needed is None else needed) - set(node)):

@@ -23,7 +23,7 @@ def write(arguments):
 
 
 def refuse(arguments):
-    print("one line\nanother line")
+    print("one line\nanother line", file=sys.stderr)
     raise SystemExit(1)
 
 

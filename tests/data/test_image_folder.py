@@ -143,7 +143,7 @@ def test_empty_classes_are_named(put, read, root):
     (root / "dogs").mkdir()
     (root / "emus" / "young").mkdir(parents=True)
     with pytest.raises(
-        ValueError, match="class 'dogs' has no image: add images or delete its folder\nclass 'emus' has"
+        ValueError, match="2 problems:\nclass 'dogs' has no image: add images or delete its folder\nclass 'emus' has"
     ):
         read()
 
@@ -747,3 +747,18 @@ def test_the_configuration_has_every_setting(put, root, tmp_path):
     source = build(node, "data", Source)
     assert source.images.images.shape == (2, 3, 32, 32)
     assert (tmp_path / "store" / "images" / "listings").is_dir()
+
+
+def test_a_table_that_is_no_file_of_a_sensible_size_is_refused(put, read, root, tmp_path, nothing_hangs):
+    put("a")
+    os.mkfifo(tmp_path / "pipe")
+    with (tmp_path / "huge").open("wb") as file:
+        file.truncate(2**33)
+    (tmp_path / "zeros").symlink_to("/dev/zero")
+    for name, reason in (
+        ("pipe", "is not a regular file"),
+        ("zeros", "is not a regular file"),
+        ("huge", "has more than"),
+    ):
+        with pytest.raises(ValueError, match=rf"^data\.table=.*{name} cannot be read as CSV in UTF-8: .*{reason}"):
+            read(table=tmp_path / name)

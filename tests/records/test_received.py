@@ -84,7 +84,15 @@ def test_values_are_plain_not_too_deep_and_not_too_many():
 def test_an_error_is_printed_without_what_acts_on_a_terminal(capsys, monkeypatch):
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     show_error(ValueError, ValueError("class 'a\x1b[2J\u202e' has no images\nadd some"), None)
-    assert capsys.readouterr().err == "gan-augment: class 'a[2J' has no images\nadd some\n"
+    assert capsys.readouterr().err == "gan-augment: class 'a[2J' has no images add some\n"
+
+
+def test_an_error_is_one_line_or_a_head_and_a_list(capsys, monkeypatch):
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    show_error(ValueError, ValueError("labels=a\nb: use a number:\nsuch as 5"), None)
+    assert capsys.readouterr().err == "gan-augment: labels=a b: use a number: such as 5\n"
+    show_error(ValueError, ValueError("2 problems:\nline 1: a\x1b\nline 2: b"), None)
+    assert capsys.readouterr().err == "gan-augment: 2 problems:\nline 1: a\nline 2: b\n"
 
 
 def test_notes_are_printed_without_what_acts_on_a_terminal():

@@ -11,11 +11,12 @@ from PIL import ImageColor
 from gan_augment.data.groups import check_grouped, group_files, looks_grouped
 from gan_augment.data.image_files import DEEP_WHITE, decode_files
 from gan_augment.data.image_set import ImageSet
-from gan_augment.data.image_table import read_table
+from gan_augment.data.image_table import MOST_BYTES, read_table
 from gan_augment.data.listing import count, is_image, list_files, refuse_outside, shown
 from gan_augment.data.marks import check_marked
 from gan_augment.data.names import like_part, one_spelling, part_of
 from gan_augment.data.source import FITS, PART_BY_WORD, UNLABELLED, Place, Source, abridged, unknown_class_notes
+from gan_augment.records.received import read_regular
 from gan_augment.settings import check_boolean, check_choice, check_integer
 
 IN_MEMORY = 256 * 2**20  # images of up to this many bytes are kept in memory
@@ -217,7 +218,7 @@ def _check_wrapper(root: Path, parts: Sequence[str], places: Mapping[str, Place]
 def _is_of_stylegan(file: Path) -> bool:
     """Whether a file has the form in which StyleGAN keeps its labels."""
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(read_regular(file, MOST_BYTES))
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(content, dict) and isinstance(content.get("labels"), list)
@@ -242,4 +243,5 @@ def _check_classes(places: Mapping[str, Place], expected: set[Place]) -> None:
         if not name.isprintable()
     ]
     if problems:
-        raise ValueError("\n".join(problems))
+        head = [f"the images have {count(problems, 'problem')}:"] if len(problems) > 1 else []
+        raise ValueError("\n".join(head + problems))

@@ -14,12 +14,14 @@ from typing import Any
 from gan_augment.data.listing import count, is_image, leads_out, list_files, refuse_outside, shown
 from gan_augment.data.names import check_one_label, part_of, same_name
 from gan_augment.data.source import PART_BY_WORD, UNLABELLED, Place
+from gan_augment.records.received import read_regular
 
 COLUMNS = ("file", "label", "split", "group")
 # How the columns of others are called that have the file and the label.
 LIKE_FILE = re.compile("file|image|img|path|photo|picture", re.IGNORECASE)
 LIKE_LABEL = re.compile("^dx$|^y$|label|class|target|categ|diagnos|species|breed|finding", re.IGNORECASE)
 DELIMITERS = ",;\t|"
+MOST_BYTES = 2**28  # of a table
 MOST_LINES = 20  # problems listed in an error
 EXTRA = "\n"  # stands for the name of cells that no column has; names are without spaces around them
 ONE_HOT = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False, "": False}
@@ -90,7 +92,7 @@ def _read(table: str) -> tuple[list[str], list[tuple[str, Row]]]:
     """Return the names of a table's columns, and each row with its place in words."""
     file, kind = Path(str(table)).expanduser(), "CSV"
     try:
-        text = file.read_bytes().decode("utf-8-sig")
+        text = read_regular(file, MOST_BYTES).decode("utf-8-sig")
         if file.suffix.lower() == ".json":
             kind = "the dataset.json of StyleGAN"
             return ["file", "label"], _read_json(json.loads(text)["labels"])
