@@ -8,10 +8,9 @@ import pytest
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
-from omegaconf import OmegaConf
-
 from joblib.externals.loky.backend import fork_exec
 from joblib.externals.loky.backend.process import LokyProcess
+from omegaconf import OmegaConf
 
 from conftest import TINY
 from gan_augment import composing, workers
@@ -76,8 +75,8 @@ def test_a_killed_job_of_slurm_is_a_line_that_names_the_trials_without_a_result(
     lost = [name for name in requested if not name.startswith("none-seed0-")]
     assert (ended.code, ended.err) == (
         1,
-        "gan-augment: a job was killed, perhaps for lack of memory or time: allow more with hydra.launcher.mem_gb=... or "
-        "hydra.launcher.timeout_min=..., and wait for the jobs that still run (2 of 3 trials have no result: "
+        "gan-augment: a job was killed, perhaps for lack of memory or time: allow more with hydra.launcher.mem_gb=... "
+        "or hydra.launcher.timeout_min=..., and wait for the jobs that still run (2 of 3 trials have no result: "
         f"{', '.join(lost)}); the same command resumes the study\n",
     )
     assert cli(*command, "seed=0,1,2").code == 0  # as the line says

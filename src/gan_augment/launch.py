@@ -30,7 +30,6 @@ from gan_augment.settings import check_integer
 from gan_augment.until import all_seeds, requests
 from gan_augment.workers import start_without_ctrl_c
 
-
 # What launchers raise if a process was killed, by its name, and what to do.
 KILLED = {
     # of joblib

@@ -460,7 +460,7 @@ def test_without_validation_images_of_a_class_no_gan_is_chosen(tmp_path, ratio):
     covered = collect([folder])
     compared = contrasts(covered)
     refused = (
-        "An arm ran with several GANs, but a class has no validation images, so none of them is chosen. Do not pick one "
+        "An arm ran with several GANs, but a class has no validation images, so none is chosen. Do not pick one "
         "by its test result: set validation_per_class to 1 or more, or add validation images, and run again."
     )
     assert (refused in remarks(covered, {}, compared)) == (ratio is None)

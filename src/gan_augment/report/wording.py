@@ -154,7 +154,7 @@ def remarks(study: Study, metrics: Mapping[str, str], compared: list[Contrast]) 
         )
     if any(contrast.one.lacks_validation for group in rivals(compared) for contrast in group):
         said.append(
-            "An arm ran with several GANs, but a class has no validation images, so none of them is chosen. Do not pick "
+            "An arm ran with several GANs, but a class has no validation images, so none is chosen. Do not pick "
             "one by its test result: set validation_per_class to 1 or more, or add validation images, and run again."
         )
     if others := list(dict.fromkeys(one.arm for c in compared for one in (c.one, c.base) if one.has_other_method)):
