@@ -135,6 +135,27 @@ def test_the_same_picture_as_png_and_jpeg_is_found(notes):
     assert notes({}, group_by=r"twin|\d") == []  # as the note says
 
 
+def detailed(number, size=96):
+    """Make up a picture with details of all sizes, as in photographs."""
+    random = np.random.default_rng(number)
+    layers = [
+        np.asarray(
+            Image.fromarray(random.normal(0, 2 * scale, (96 // scale, 96 // scale)).astype(np.float32)).resize((96, 96))
+        )
+        for scale in (2, 8, 24)
+    ]
+    return Image.fromarray(np.clip(sum(layers) + 128, 0, 255).astype(np.uint8)).resize((size, size), Image.BICUBIC)
+
+
+@pytest.mark.parametrize("size", [24, 40, 200])
+def test_a_copy_of_another_size_is_found(notes, size):
+    folder = {
+        f"{name}/{number}.png": detailed([number, len(name)]) for name in ("cat", "kitten") for number in range(6)
+    }
+    (note,) = notes(folder | {"cat/twin.jpg": detailed([3, 3], size)}, image_size=96)
+    assert "almost the same, and may come into different parts of a split (1 pair): cat/3.png ~ cat/twin.jpg" in note
+
+
 def test_near_copies_in_several_parts_are_noted(notes):
     parts = {f"{part}/{name}": image for part in ("train", "test") for name, image in two_classes().items()}
     parts = {name: picture(index) for index, name in enumerate(parts)}

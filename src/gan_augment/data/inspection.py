@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from scipy.spatial import cKDTree
+from torch import Tensor
 from torch.nn.functional import interpolate
 
 from gan_augment.data.source import FLAT, Source, abridged
@@ -16,10 +17,10 @@ LEAST = 5  # images of a class, for its files to tell it apart
 TELLS = 0.9  # share of a class's images, and of the images that look like them, by which a fact tells it apart
 OF_FILES = ("size", "shape", "colours", "format")  # facts that have nothing to do with what an image shows
 SIDE = 8  # of the thumbnails that find near-copies
+DETAIL = 16  # side at which the pairs that they find are compared
 DIMENSIONS = 8  # of these thumbnails in the search
 # Largest RMS difference of two near-copies: of their thumbnails in levels, and relative to their distance from the mean
-# of their class; and of whole images relative to their contrast. Photographs of 64 pixels and their JPEGs of quality 30
-# differ by at most 1.1 and .09, different digits by more.
+# of their class; and of images of 16 pixels relative to their contrast. Different digits differ by more.
 ALIKE, ALIKE_SHARE = 1.5, 0.12
 PAIRS = 256  # compared at a time
 NEIGHBOURS = 4  # near-copies looked for of each image
@@ -144,12 +145,18 @@ def _on_near_copies(source: Source, is_shown: np.ndarray, thumbnails: np.ndarray
     ]
 
 
-def near_copies(source: Source, among: np.ndarray, thumbnails: np.ndarray) -> list[tuple[int, int]]:
-    """Find pairs of images, by their indices, that are the same picture saved in two ways, such as PNG and JPEG.
+def _coarse(images: Tensor) -> Tensor:
+    """Return images with little enough detail to compare them with copies that were once smaller, `[N, pixels]`."""
+    height, width = (min(side, DETAIL) for side in images.shape[2:])
+    return interpolate(images, (height, width), mode="bilinear", antialias=True).flatten(1).float()
 
-    Thumbnails `[N, 64]` are compared first, by their principal components, which only makes them look closer; then
-    the images. Near means near for a class: images that differ little from their class's mean must be nearer. At most
-    a few pairs are found of each image.
+
+def near_copies(source: Source, among: np.ndarray, thumbnails: np.ndarray) -> list[tuple[int, int]]:
+    """Find pairs of images, by their indices, that are one picture saved in two ways, such as PNG and JPEG.
+
+    Copies of another size are found too, but no crops. Thumbnails `[N, 64]` are compared first, by their principal
+    components, which only makes them look closer; then the images. Near means near for a class: images that differ
+    little from their class's mean must be nearer. At most a few pairs are found of each image.
     """
     if len(among) < 2:
         return []
@@ -169,7 +176,7 @@ def near_copies(source: Source, among: np.ndarray, thumbnails: np.ndarray) -> li
     pairs = among[pairs[np.linalg.norm(small[pairs[:, 0]] - small[pairs[:, 1]], axis=1) <= limit]]
     found = []
     for some in (pairs[start : start + PAIRS] for start in range(0, len(pairs), PAIRS)):
-        one, other = (source.images.images[torch.from_numpy(side)].flatten(1).float() for side in some.T)
+        one, other = (_coarse(source.images.images[torch.from_numpy(side)]) for side in some.T)
         difference, contrast = (one - other).square().mean(dim=1).sqrt(), one.std(dim=1, correction=0)
         found += some[(difference <= ALIKE_SHARE * contrast).numpy()].tolist()
     return [(one, other) for one, other in found]

@@ -32,6 +32,6 @@ def note_look(study: Study, sources: Sequence[Path | str], compared: Sequence[Co
         # A folder that cannot be written takes no more seeds either; a damaged file is in the report already.
         with suppress(OSError, ValueError), FileLock(folder / ".lock"):
             content = read_study(path, folder) if path.exists() else {"schema": SCHEMA}
-            entry = {"looks": sorted(looks.union(content.get("looks", [])))}  # another launch may have looked since
+            entry = {"looks": sorted({*looks, *content.get("looks", [])})}  # another launch may have looked since
             write_json(content | entry, path)
     return entry
