@@ -96,6 +96,9 @@ def refused(capsys):
         ("launcher.x", [{"a": 1}]),
         ("sweeper.custom_search_space", "os.system"),
         ("sweeper.storage", "sqlite:////tmp/x.db"),
+        ("sweeper.storage", "sqlite:///${paths.output_dir}/studies/${study}/../x.db"),
+        ("sweeper.storage", "sqlite:///${paths.output_dir}/studies/${study}/x.db?uri=true"),
+        ("sweeper.storage", "postgresql://host/${study}"),
         ("sweeper.params", "${loss}"),
     ],
 )
@@ -133,6 +136,7 @@ def test_a_launcher_or_sweeper_is_one_that_is_installed(changed, name, value):
         {"launcher.n_jobs": 4, "launcher.timeout": 1.5, "verbose": True, "launcher.batch_size": "auto"},
         {"launcher.partition": "gpu-a100", "launcher.ray.init.num_cpus": 2, "launcher.ray.init.dashboard": False},
         {"sweeper.direction": "maximize", "sweeper.max_batch_size": 3, "verbose": ["hydra"], "sweeper.weights": [0.1]},
+        {"sweeper.storage": "sqlite:///${paths.output_dir}/studies/${study}/search.db", "sweeper.study_name": "search"},
         {"sweeper.params": {"loss": "hinge,relativistic", "generator.betas": "[0,1]", "seed": "range(0,8)"}},
         {"launcher": {"_target_": "hydra._internal.core_plugins.basic_launcher.BasicLauncher"}},
         {"sweeper._target_": "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"},

@@ -1,13 +1,19 @@
 """Launchers other than Hydra's own: those of Slurm and Ray refuse an empty batch, or start a cluster for it."""
 
+import json
+import signal
+import sys
+
 import pytest
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
+from joblib.externals.loky.backend import fork_exec
+from joblib.externals.loky.backend.process import LokyProcess
 from omegaconf import OmegaConf
 
 from conftest import TINY
-from gan_augment import composing
+from gan_augment import composing, workers
 from hydra_plugins.study_sweeper import StudySweeper
 from test_until import stub_job
 
@@ -47,6 +53,49 @@ def test_a_finished_study_starts_no_job_and_ends_well(cli, tmp_path, monkeypatch
     assert batches == [[1, 0]]
     assert ended[1].out.count(", reused\n") == 1
     assert "Traceback" not in ended[1].err
+
+
+class UncompletedJobError(RuntimeError):
+    """As submitit's, which reports a killed job over several lines."""
+
+
+def test_a_killed_job_of_slurm_is_a_line_that_names_the_trials_without_a_result(cli, tmp_path, monkeypatch):
+    def launch(self, job_overrides, initial_job_idx):
+        raise UncompletedJobError("Job 3_1 (task: 0) with path 3_1_0_result.pkl\nhas not produced any output")
+
+    monkeypatch.setattr("gan_augment.launch.report", lambda folder: True)
+    monkeypatch.setattr("gan_augment.app.run_job", stub_job(1.5, []))
+    command = ("-m", "hydra/launcher=strict", "augmentation=none", *TINY, "study=s", f"paths.output_dir={tmp_path}")
+    assert cli(*command, "seed=0").code == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(Strict, "launch", launch)
+        ended = cli(*command, "seed=0,1,2")
+    request = sorted(tmp_path.glob("studies/s/launches/*/request.json"))[-1]
+    requested = json.loads(request.read_text())["requested"]
+    lost = [name for name in requested if not name.startswith("none-seed0-")]
+    assert (ended.code, ended.err) == (
+        1,
+        "gan-augment: a job was killed, perhaps for lack of memory or time: allow more with hydra.launcher.mem_gb=... "
+        "or hydra.launcher.timeout_min=..., and wait for the jobs that still run (2 of 3 trials have no result: "
+        f"{', '.join(lost)}); the same command resumes the study\n",
+    )
+    assert cli(*command, "seed=0,1,2").code == 0  # as the line says
+    assert batches[-1] == [2, 0]
+
+
+def _exit_with_ctrl_c_blocked():
+    sys.exit(40 + (signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signal masks")
+def test_workers_start_with_ctrl_c_blocked(monkeypatch):
+    monkeypatch.setattr(fork_exec, "fork_exec", fork_exec.fork_exec)
+    workers.start_without_ctrl_c.__wrapped__()
+    process = LokyProcess(target=_exit_with_ctrl_c_blocked)
+    process.start()
+    process.join()
+    assert process.exitcode == 41
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])  # of the launch
 
 
 @pytest.mark.parametrize(

@@ -25,10 +25,13 @@ ENGINES = ("launcher", "sweeper")
 OF_HYDRA = ("mode", "overrides.", "runtime.choices.", "runtime.version", "runtime.cwd", "runtime.config_sources")
 WORDS = ("direction", "study_name", "partition", "account", "qos", "constraint")  # settings of engines with words
 WORD = re.compile(r"[\w.,:@-]+")
+# Where a search may remember its trials: a file in the study's folder.
+STORAGE = re.compile(r"sqlite:///\$\{paths\.output_dir\}/studies/\$\{study\}/[\w-]+\.db")
 SWEPT = re.compile(r"sweeper\.(.+\.)?params\.")  # settings of jobs, which are checked when these are composed
 ALLOWED = (
     "of the node hydra, set only hydra/launcher, hydra/sweeper, their numbers and switches, hydra.sweeper.params, "
-    f"hydra.verbose, and single words for {', '.join(WORDS)}"
+    f"hydra.verbose, single words for {', '.join(WORDS)}, and "
+    "'hydra.sweeper.storage=sqlite:///${paths.output_dir}/studies/${study}/search.db'"
 )
 UNSET = object()
 
@@ -94,6 +97,8 @@ def _fits(name: str, value: Any) -> bool:
         return False
     if SWEPT.match(name):
         return True
+    if key == "storage":
+        return isinstance(value, str) and STORAGE.fullmatch(value) is not None
     is_number = all(one is None or isinstance(one, int | float) for one in _listed(value))
     # A launcher may write names and words into a shell script.
     return WORD.fullmatch(name) is not None and (is_number or (key in WORDS and _is_word_or_switch(value)))

@@ -30,7 +30,17 @@ from gan_augment.records.request import read_requests
 from gan_augment.search import check_search
 from gan_augment.settings import check_integer
 from gan_augment.until import all_seeds, requests
-from gan_augment.workers import num_workers
+from gan_augment.workers import num_workers, start_without_ctrl_c
+
+# What launchers raise if a process was killed, by its name, and what to do.
+KILLED = {
+    # of joblib
+    "TerminatedWorkerError": "a worker process was killed, perhaps for lack of memory: use fewer with "
+    "hydra.launcher.n_jobs=...",
+    # of submitit, which stops to wait for the other jobs
+    "UncompletedJobError": "a job was killed, perhaps for lack of memory or time: allow more with "
+    "hydra.launcher.mem_gb=... or hydra.launcher.timeout_min=..., and wait for the jobs that still run",
+}
 
 
 class Launch(Callback):
@@ -53,6 +63,7 @@ class Launch(Callback):
         """Check every trial of a study, and write down which ones it consists of."""
         folder = study_folder(config)
         check_writable(folder, store_folder(config))
+        start_without_ctrl_c()
         trials, against, costs = planned_trials(config)
         request, others = write_request(config, folder, trials, against)
         seconds = {name: round(cost.seconds, 1) for name, cost in costs.items()}
@@ -79,11 +90,8 @@ class Launch(Callback):
         error = sys.exc_info()[1]  # on its way through Hydra
         if isinstance(error, SystemExit | KeyboardInterrupt):
             return  # refused before it started, or ended by the user
-        if type(error).__name__ == "TerminatedWorkerError":
-            error = OSError(
-                "a worker process was killed, perhaps for lack of memory: use fewer with hydra.launcher.n_jobs=...; "
-                "the same command resumes the study"
-            )
+        if remedy := KILLED.get(type(error).__name__):
+            error = OSError(f"{remedy}{_without_result(config)}; the same command resumes the study")
         if isinstance(error, OSError):  # Hydra would show a trace of its own code
             show_error(type(error), error, error.__traceback__)
         if not report(study_folder(config)) or isinstance(error, OSError):
@@ -158,6 +166,15 @@ def write_request(
     write_json(request, path)
     asked = {name for one in read_requests(folder) for name in one.get("requested") or []}
     return request, len(asked - set(request["requested"] or asked))
+
+
+def _without_result(config: DictConfig) -> str:
+    """Say which trials of a launch have no result; nothing if it does not know its trials."""
+    from gan_augment.data.source import abridged
+
+    folder, requested = study_folder(config), read_study(request_file(config))["requested"] or []
+    names = [name for name in requested if finished(folder / "trials" / name / "record.json") is None]
+    return f" ({len(names)} of {len(requested)} trials have no result: {abridged(names)})" if names else ""
 
 
 def unfinished(config: DictConfig, jobs: Sequence[Sequence[str]]) -> list[Sequence[str]]:

@@ -26,6 +26,28 @@ def num_workers(launcher: Mapping[str, Any]) -> float:
 
 
 @cache
+def start_without_ctrl_c() -> None:
+    """Let joblib's workers start with Ctrl-C blocked, as Python starts its own helpers: it is for the launch to report.
+
+    Until it is blocked or ignored, it ends a worker with a trace, and imports take a worker some seconds.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        return
+    from joblib.externals.loky.backend import fork_exec as module
+
+    fork_exec = module.fork_exec
+
+    def blocked(*arguments: Any, **settings: Any) -> int:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # a new process inherits the mask
+        try:
+            return int(fork_exec(*arguments, **settings))
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    module.fork_exec = blocked
+
+
+@cache
 def end_with_parent() -> None:
     """End this worker process as soon as its launch has ended in any way; do nothing in other processes.
 

@@ -234,7 +234,8 @@ def test_the_labels_of_images_that_are_set_apart_as_unlabelled_are_not_used(save
 @pytest.mark.parametrize(
     ("split", "message"),
     [
-        (np.array(["train", "tset"] * 10), "split has the word 'tset': use train, "),
+        (np.array(["train", "tset"] * 10), "split 'tset' is no part: write one of train, "),
+        (np.array(["train", "Validaton"] * 10), "split 'Validaton' is no part: write validation$"),
         (np.array(["train"] * 19), r"the shape of split is \[19\], but there are 20 images"),
         (LABELS, "split is int64: use the words train"),
         (np.array(["train", "test"] * 10), "3 test images have no label, the first is image 5: label them"),

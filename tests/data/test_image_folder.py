@@ -336,7 +336,7 @@ def test_a_link_to_nowhere_is_a_broken_file(put, read, root):
         read()
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_a_table_says_what_is_where(put, read, write, root, encoding):
     put("b.png", "größe, 1/a.png", "c.png")
     table = write("label,file,who", "dog,b.png,me", ' cat ,"größe, 1/./a.png",', "", encoding=encoding)
@@ -415,9 +415,10 @@ def test_a_table_may_split(put, read, write):
         (["file,label", "a,cat", "b,cat", "./a,dog"], "line 4: a is in line 2 too"),
         (
             ["file,label,split", "a,cat,train", "b,cat,dev"],
-            "line 3: split 'dev': use one of train, ",
+            "line 3: split 'dev' is no part: write validation$",
         ),
-        (["file,label,split", "a,cat,train", "b,cat"], "line 3: split '': use one of"),
+        (["file,label,split", "a,cat,trian", "b,cat,Test set"], "'trian' .* write train\n.*'Test set' .* write test$"),
+        (["file,label,split", "a,cat,train", "b,cat"], "line 3: split '' is no part: write one of train, training"),
         (["file,label,split", "a,cat,train", "b,dog,test"], "class 'dog' of test has no training image"),
         (["file,label", *["x,cat"] * 30], "has 30 problems:\n(line .*\n){20}and 10 more"),
     ],
@@ -451,7 +452,7 @@ def test_a_table_is_compared_as_people_read_it(put, read, write):
     table = write(
         " File ,LABEL,Split", f"{CAFE[0]}.png,{CAFE[0]},Train ", f"b.png, {CAFE[1]},train", "c.png,x,TEST", "d.png,X,"
     )
-    with pytest.raises(ValueError, match="has 1 problem:\nline 5: split '': use one of"):
+    with pytest.raises(ValueError, match="has 1 problem:\nline 5: split '' is no part: write one of"):
         read(table=table)
     table = write(" File ,LABEL", f"{CAFE[0]}.png,{CAFE[0]}", f"b.png, {CAFE[1]}", "c.png,x", "d.png,X")
     source = read(table=table)
@@ -642,7 +643,7 @@ def test_labels_of_stylegan_are_read(put, read, root):
         ("[" * 5000, "maximum recursion depth"),
     ):
         table.write_text(f'{{"labels": {labels}}}')
-        with pytest.raises(ValueError, match=rf"cannot be read as the dataset\.json of StyleGAN in UTF-8: .*{message}"):
+        with pytest.raises(ValueError, match=rf"cannot be read as the dataset\.json of StyleGAN: .*{message}"):
             read(table=str(table))
 
 
@@ -667,8 +668,15 @@ def test_a_table_that_cannot_be_read_is_named(put, read, write, tmp_path):
     put("a")
     with pytest.raises(ValueError, match=r"data\.table=.*none\.csv cannot be read .*No such file"):
         read(table=str(tmp_path / "none.csv"))
-    with pytest.raises(ValueError, match=r"data\.table=.*table\.csv cannot be read as CSV in UTF-8"):
-        read(table=write("file,label", "a,größe", encoding="latin-1"))
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16-le", "utf-32"])
+def test_a_table_in_another_encoding_is_refused_with_the_right_one(put, read, write, encoding):
+    put("a")
+    with pytest.raises(
+        ValueError, match=r"^data\.table=.*table\.csv is not in UTF-8: save it so, in Excel as 'CSV UTF-8'$"
+    ):
+        read(table=write("file,label", "a,größe", encoding=encoding))
 
 
 def test_a_table_leads_out_of_the_folder_on_demand(put, read, write, root, tmp_path):

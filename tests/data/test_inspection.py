@@ -82,10 +82,30 @@ def test_blank_images_are_noted(notes):
     assert note == "2 of 14 images are blank, of one colour: cat/a.png, dog/b.png"
 
 
-def test_images_that_are_all_dark_are_noted():
-    dark = torch.randint(0, 16, (20, 3, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    (note,) = inspection_notes(Source(ImageSet(dark, torch.arange(20) % 2, ["cat", "dog"])))
-    assert note.startswith("no pixel of any image is above level 15 of 255, so all are dark: stretch their values")
+@pytest.mark.parametrize(("low", "high"), [(0, 15), (0, 127), (60, 180), (200, 255)])
+@pytest.mark.parametrize("bars", [False, True])
+def test_an_unused_range_is_noted(low, high, bars):
+    images = torch.randint(low, high + 1, (200, 3, 8, 8), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    if bars:  # as data.fit=letterbox adds them
+        images[:, :, :2] = images[:, :, 6:] = 0
+    (note,) = inspection_notes(Source(ImageSet(images, torch.arange(200) % 2, ["cat", "dog"])))
+    assert note == (
+        f"the middle of all images has only levels {low} to {high} of 255, less than half of the range: stretch their "
+        "values, or see data.white (files of 16 bits) and data.value_range (arrays)"
+    )
+    if low + 128 < 256:
+        used = torch.where(images == high, low + 128, images)
+        assert inspection_notes(Source(ImageSet(used, torch.arange(200) % 2, ["cat", "dog"]))) == []
+
+
+def test_a_white_that_leaves_half_of_the_levels_unused_is_noted(notes):
+    def deep(number):  # 12 bits
+        return Image.fromarray(np.random.default_rng(number).integers(0, 4096, (48, 48), dtype=np.uint16))
+
+    twelve = {f"{name}/{number}.png": deep([number, name == "cat"]) for name in ("cat", "dog") for number in range(6)}
+    (note,) = notes(twelve, white=8191, image_size=48)
+    assert note.startswith("the middle of all images has only levels 0 to 127 of 255, less than half of the range")
+    assert notes({}, white=4095, image_size=48) == []
 
 
 def test_frames_and_pages_that_are_not_read_are_noted(notes):
@@ -113,6 +133,27 @@ def test_the_same_picture_as_png_and_jpeg_is_found(notes):
         "dog/twin.png; leave one of each out, or put them into one group"
     ]
     assert notes({}, group_by=r"twin|\d") == []  # as the note says
+
+
+def detailed(number, size=96):
+    """Make up a picture with details of all sizes, as in photographs."""
+    random = np.random.default_rng(number)
+    layers = [
+        np.asarray(
+            Image.fromarray(random.normal(0, 2 * scale, (96 // scale, 96 // scale)).astype(np.float32)).resize((96, 96))
+        )
+        for scale in (2, 8, 24)
+    ]
+    return Image.fromarray(np.clip(sum(layers) + 128, 0, 255).astype(np.uint8)).resize((size, size), Image.BICUBIC)
+
+
+@pytest.mark.parametrize("size", [24, 40, 200])
+def test_a_copy_of_another_size_is_found(notes, size):
+    folder = {
+        f"{name}/{number}.png": detailed([number, len(name)]) for name in ("cat", "kitten") for number in range(6)
+    }
+    (note,) = notes(folder | {"cat/twin.jpg": detailed([3, 3], size)}, image_size=96)
+    assert "almost the same, and may come into different parts of a split (1 pair): cat/3.png ~ cat/twin.jpg" in note
 
 
 def test_near_copies_in_several_parts_are_noted(notes):

@@ -1,4 +1,6 @@
+import base64
 import json
+import re
 import shutil
 
 import numpy as np
@@ -69,6 +71,8 @@ def test_a_kept_study_gives_the_report_of_its_folder(tmp_path):
     folder, _ = answered(tmp_path / "digits", {"none": 0.5, "gan": 0.8})
     study(folder, [record("gan", 9, None, status="diverged"), record("gan", 10, None, status="failed")])
     path, docs = tmp_path / "results" / "digits.jsonl", tmp_path / "docs" / "digits"
+    (folder / "images").mkdir()
+    (folder / "images" / "f.png").write_bytes(png("contact sheet"))
     keep([with_pictures(folder)], path, docs)
     before = files_under(tmp_path)
     expected = compare(folder)["gan against none"]
@@ -85,6 +89,11 @@ def test_a_kept_study_gives_the_report_of_its_folder(tmp_path):
     after = files_under(tmp_path)
     assert after == {path: content for path, content in before.items() if path.parts[0] != "digits"}
     assert (docs / "samples" / "01-gan.png").read_bytes() == png("gan-seed0")
+    assert (docs / "samples" / "f.png").read_bytes() == png("contact sheet")
+    shown = re.findall(r'src="data:image/png;base64,([^"]*)" alt="Some images of each class', page)
+    assert [base64.b64decode(each) for each in shown] == [png("contact sheet")]
+    (docs / "samples" / "f.png").unlink()
+    assert "as they were read" not in keep([path], path, docs)
 
 
 @pytest.mark.parametrize("num_images", [1, 8, 13])

@@ -12,7 +12,7 @@ from gan_augment.report.contrasts import choices, contrasts
 from gan_augment.report.page import main, write_report
 from gan_augment.report.statistics import estimate, holm, image_variance, noise_share, pairs_to_detect, sign_flip_p
 from gan_augment.report.trials import collect
-from gan_augment.report.wording import plans, verdicts
+from gan_augment.report.wording import plans, remarks, verdicts
 
 NUM_IMAGES = 60
 LABELS = np.arange(NUM_IMAGES) % 3
@@ -448,6 +448,24 @@ def test_without_validation_results_all_have_their_verdict(tmp_path):
     covered = collect([study(tmp_path, records)])
     assert choices(contrasts(covered)) == []
     assert len(verdicts(covered, contrasts(covered))) == 2
+
+
+@pytest.mark.parametrize("ratio", [1.0, None])
+def test_without_validation_images_of_a_class_no_gan_is_chosen(tmp_path, ratio):
+    folder = sweep(tmp_path, validation=(1, 4, 2), test=(5, 2, 1))
+    for path in folder.glob("trials/*/record.json"):
+        one = json.loads(path.read_text())
+        one["provenance"] |= {"validation_images": 19, "validation_imbalance_ratio": ratio}
+        path.write_text(json.dumps(one))
+    covered = collect([folder])
+    compared = contrasts(covered)
+    refused = (
+        "An arm ran with several GANs, but a class has no validation images, so none is chosen. Do not pick one "
+        "by its test result: set validation_per_class to 1 or more, or add validation images, and run again."
+    )
+    assert (refused in remarks(covered, {}, compared)) == (ratio is None)
+    assert len(choices(compared)) == (0 if ratio is None else 1)
+    assert len(verdicts(covered, compared)) == (3 if ratio is None else 1)
 
 
 def test_amounts_of_labels_are_no_choice(tmp_path):

@@ -1,7 +1,9 @@
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from filelock import FileLock
 from test_page import compare, in_one_line, planted, printed, study, table
 
 from gan_augment.report import looks
@@ -106,6 +108,29 @@ def test_trials_without_a_launch_remember_their_looks_too(tmp_path):
     page = write_report([folder]).read_text()
     assert noted(folder) == [6]
     assert write_report([folder]).read_text() == page
+
+
+def test_reports_at_the_same_moment_keep_both_looks(tmp_path):
+    folder = study(tmp_path / "digits", planted(GAINS, seeds=range(6)))
+    before = collect([folder])
+    after = collect([with_more_seeds(folder, range(6, 8))])  # neither knows of the other's look
+    for one in (before, after):
+        entry = looks.note_look(one, [folder], contrasts(one))
+    assert noted(folder) == [6, 8]
+    assert entry == {"looks": [6, 8]}  # also what a kept file remembers
+
+
+def test_a_look_waits_for_that_of_another_launch(tmp_path):
+    folder = study(tmp_path / "digits", planted(GAINS, seeds=range(6)))
+    found = collect([folder])
+    with ThreadPoolExecutor(1) as pool:
+        with FileLock(folder / ".lock"):
+            look = pool.submit(looks.note_look, found, [folder], contrasts(found))
+            with pytest.raises(TimeoutError):
+                look.result(timeout=0.2)
+            assert noted(folder) is None
+        assert look.result() == {"looks": [6]}
+    assert noted(folder) == [6]
 
 
 def test_a_study_that_cannot_be_written_is_reported(tmp_path, monkeypatch):

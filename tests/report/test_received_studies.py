@@ -317,14 +317,20 @@ def test_an_archive_shows_no_other_pictures_of_its_reader(whole, tmp_path, named
     for file in (path.parent / "samples" / "01-gan.png", tmp_path / "secret.png", tmp_path.parent / "secret.png"):
         file.write_bytes(png(""))
     (path.parent / "samples" / "link.png").symlink_to(tmp_path / "secret.png")
-    write_archive([{"study": "x"}], read_folder(whole)[1], {ODD: path.parent / "samples" / "01-gan.png"}, path)
+    samples, sheet = {ODD: path.parent / "samples" / "01-gan.png"}, path.parent / "samples" / "f.png"
+    sheet.write_bytes(png(""))
+    outcomes = read_folder(whole)[1]
+    for one in outcomes:
+        one.record["provenance"]["fingerprint"] = "f"
+    write_archive([{"study": "x"}], outcomes, samples, path, [sheet])
+    assert {one.sheet for one in read_archive(path)[1]} == {sheet}
     assert [one.samples for one in read_archive(path)[1] if one.trial == ODD] == [
         path.parent / "samples" / "01-gan.png"
     ]
-    path.write_text(path.read_text().replace("samples/01-gan.png", named))
-    _, found, (line,) = read_archive(path)
-    assert line.endswith(": it is not shown")
-    assert not any(one.samples for one in found)
+    path.write_text(path.read_text().replace("samples/01-gan.png", named).replace("samples/f.png", named))
+    _, found, lines = read_archive(path)
+    assert [line.endswith(": it is not shown") for line in lines] == [True, True]
+    assert not any(one.samples or one.sheet for one in found)
 
 
 EVIL = "=x\x1b[31m\u202e<b>\u200b\ud800"

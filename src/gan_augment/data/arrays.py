@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gan_augment.data.image_set import ImageSet, MappedImages, hash_images
 from gan_augment.data.marks import MEMBER, check_marked
-from gan_augment.data.names import check_one_label, one_spelling, part_of, same_name
+from gan_augment.data.names import check_one_label, not_a_part, one_spelling, part_of, same_name
 from gan_augment.data.source import FITS, PART_BY_WORD, UNLABELLED, Source, resize, unknown_class_notes
 from gan_augment.settings import check_boolean, check_choice, check_integer
 
@@ -241,7 +241,7 @@ def _read_split(words: np.ndarray) -> dict[str, Tensor]:
         raise ValueError(f"split is {words.dtype}: use the words {', '.join(PART_BY_WORD)}")
     part_by_word = {word: part_of(word) for word in sorted(set(words.tolist()))}
     if unknown := [word for word, part in part_by_word.items() if part is None]:
-        raise ValueError(f"split has the word {unknown[0]!r}: use {', '.join(PART_BY_WORD)}")
+        raise ValueError(f"split {not_a_part(unknown[0])}")
     parts = np.array([part_by_word[word] for word in words.tolist()])
     return {part: torch.from_numpy(np.flatnonzero(parts == part)) for part in sorted(set(parts.tolist()))}
 

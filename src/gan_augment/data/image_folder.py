@@ -114,7 +114,8 @@ def image_folder(
         notes += looks_grouped(places, in_folders=table is None)
     notes += unknown_class_notes((name for part, name in places.values() if part == UNLABELLED), class_names)
     is_small = len(images) * channels * image_size**2 <= IN_MEMORY
-    kept = ImageSet(images[torch.arange(len(images))] if is_small else images, labels, class_names)
+    kept = ImageSet(images[:] if is_small else images, labels, class_names)
+    kept.__dict__["hashes"] = images.hashes  # known from the cache
     return Source(
         kept,
         _indices(places, "test"),

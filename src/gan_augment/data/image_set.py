@@ -58,10 +58,11 @@ class MappedImages:
         channels, height, width = self._open().shape[1:]
         return len(self.rows), channels, height, width
 
-    def __getitem__(self, indices: Tensor) -> Tensor:
+    def __getitem__(self, indices: Tensor | slice) -> Tensor:
         """Read some images, uint8 `[B, C, H, W]`."""
         # The file is mapped anew each time: the pages of a lasting mapping would count as this process's memory.
-        return torch.from_numpy(self._open()[self.rows[indices.numpy()]])
+        rows = self.rows[indices if isinstance(indices, slice) else indices.numpy()]
+        return torch.from_numpy(self._open()[rows])
 
     def subset(self, indices: Tensor) -> "MappedImages":
         """Return the images at some indices, without reading them."""

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from io import StringIO
@@ -12,8 +13,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from gan_augment.data.listing import count, is_image, leads_out, list_files, refuse_outside, shown
-from gan_augment.data.names import check_one_label, part_of, same_name
-from gan_augment.data.source import PART_BY_WORD, UNLABELLED, Place
+from gan_augment.data.names import check_one_label, not_a_part, part_of, same_name
+from gan_augment.data.source import UNLABELLED, Place
 from gan_augment.records.received import read_regular
 
 COLUMNS = ("file", "label", "split", "group")
@@ -22,6 +23,7 @@ LIKE_FILE = re.compile("file|image|img|path|photo|picture", re.IGNORECASE)
 LIKE_LABEL = re.compile("^dx$|^y$|label|class|target|categ|diagnos|species|breed|finding", re.IGNORECASE)
 DELIMITERS = ",;\t|"
 MOST_BYTES = 2**28  # of a table
+UTF_16 = (BOM_UTF16_LE, BOM_UTF16_BE)  # Excel writes it, and UTF-8, with such a mark
 MOST_LINES = 20  # problems listed in an error
 EXTRA = "\n"  # stands for the name of cells that no column has; names are without spaces around them
 ONE_HOT = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False, "": False}
@@ -72,7 +74,7 @@ def read_table(
         elif not problem and part_of(part) != UNLABELLED and (wrong or not label):
             problem = wrong or "no label"
         elif not problem and "split" in named and part_of(part) is None:
-            problem = f"split {part!r}: use one of {', '.join(PART_BY_WORD)}"
+            problem = f"split {not_a_part(part)}"
         if problem:
             problems.append(f"{line}: {problem}")
         elif not follow_links and leads_out(path, root):
@@ -92,7 +94,10 @@ def _read(table: str) -> tuple[list[str], list[tuple[str, Row]]]:
     """Return the names of a table's columns, and each row with its place in words."""
     file, kind = Path(str(table)).expanduser(), "CSV"
     try:
-        text = read_regular(file, MOST_BYTES).decode("utf-8-sig")
+        content = read_regular(file, MOST_BYTES)
+        text = content.decode("utf-16" if content.startswith(UTF_16) else "utf-8-sig")
+        if "\0" in text:  # UTF-32, or UTF-16 without its mark
+            raise UnicodeError
         if file.suffix.lower() == ".json":
             kind = "the dataset.json of StyleGAN"
             return ["file", "label"], _read_json(json.loads(text)["labels"])
@@ -104,8 +109,10 @@ def _read(table: str) -> tuple[list[str], list[tuple[str, Row]]]:
             padded = cells + [""] * (len(header) - len(cells))
             row = dict(zip(header, padded, strict=False)) | {EXTRA: "".join(cells[len(header) :])}
             rows.append((f"line {reader.line_num}", row))
+    except UnicodeError as error:
+        raise ValueError(f"data.table={table} is not in UTF-8: save it so, in Excel as 'CSV UTF-8'") from error
     except (OSError, csv.Error, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"data.table={table} cannot be read as {kind} in UTF-8: {error}") from error
+        raise ValueError(f"data.table={table} cannot be read as {kind}: {error}") from error
     return header, rows
 
 

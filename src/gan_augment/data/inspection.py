@@ -11,16 +11,16 @@ from torch.nn.functional import interpolate
 
 from gan_augment.data.source import FLAT, Source, abridged
 
-CHUNK = 2**24  # pixel values at a time
-DARK = 63  # the brightest level of images that are dark: they use a quarter of their range
+CHUNK = 2**22  # pixel values at a time
+HALF = 128  # levels: if images span fewer, a bit of them is unused
 LEAST = 5  # images of a class, for its files to tell it apart
 TELLS = 0.9  # share of a class's images, and of the images that look like them, by which a fact tells it apart
 OF_FILES = ("size", "shape", "colours", "format")  # facts that have nothing to do with what an image shows
 SIDE = 8  # of the thumbnails that find near-copies
+DETAIL = 16  # side at which the pairs that they find are compared
 DIMENSIONS = 8  # of these thumbnails in the search
 # Largest RMS difference of two near-copies: of their thumbnails in levels, and relative to their distance from the mean
-# of their class; and of whole images relative to their contrast. Photographs of 64 pixels and their JPEGs of quality 30
-# differ by at most 1.1 and .09, different digits by more.
+# of their class; and of images of 16 pixels relative to their contrast. Different digits differ by more.
 ALIKE, ALIKE_SHARE = 1.5, 0.12
 PAIRS = 256  # compared at a time
 NEIGHBOURS = 4  # near-copies looked for of each image
@@ -30,39 +30,44 @@ def inspection_notes(source: Source) -> list[str]:
     """Return notes, one sentence each, on pictures: flat ones, unused range, frames, telling files, near-copies."""
     if source.images.shape.is_point:
         return []
-    low, high, thumbnails = _summarise(source)
-    blank = (high - low).numpy() < FLAT
+    blank, levels, thumbnails = _summarise(source)
     if "blank" in source.facts:  # black bars may be next to one colour
         blank |= np.array([*source.facts["blank"]]) != ""
     return [
-        *_on_pixels(source, blank, int(high.max())),
+        *_on_pixels(source, blank, *levels),
         *_on_frames(source),
         *_on_telling_files(source),
         *_on_near_copies(source, ~blank, thumbnails),
     ]
 
 
-def _summarise(source: Source) -> tuple[Tensor, Tensor, np.ndarray]:
-    """Return the lowest and the highest level of each image, int64 `[N]`, and its thumbnail, float32 `[N, 64]`."""
-    images, found = source.images, []
-    for some in torch.arange(len(images)).split(max(1, CHUNK // int(np.prod(images.images.shape[1:])))):
-        pixels = images.images[some]
-        flat = pixels.flatten(1)
-        small = interpolate(pixels, (SIDE, SIDE), mode="bilinear", antialias=True)
-        found.append((flat.amin(dim=1).long(), flat.amax(dim=1).long(), small.float().mean(dim=1).flatten(1)))
-    low, high, small = (torch.cat(parts) for parts in zip(*found, strict=True))
-    return low, high, small.numpy()
+def _summarise(source: Source) -> tuple[np.ndarray, tuple[int, int], np.ndarray]:
+    """Return which images are blank, bool `[N]`, their levels, the lowest and the highest, and thumbnails `[N, 64]`.
+
+    The levels are those of the middle of the images: there may be black bars around it.
+    """
+    images, step = source.images, max(1, CHUNK // int(np.prod(source.images.images.shape[1:])))
+    blank, levels, small = [], [], []
+    for start in range(0, len(images), step):
+        pixels = images.images[start : start + step]  # no indices, which would take longer than the rest
+        flat, (top, left) = pixels.flatten(1), (side // 4 for side in pixels.shape[2:])
+        middle = pixels[:, :, top : pixels.shape[2] - top, left : pixels.shape[3] - left]
+        blank.append(flat.amax(dim=1) - flat.amin(dim=1) < FLAT)
+        levels += [int(middle.min()), int(middle.max())]
+        thumbnails = interpolate(pixels, (SIDE, SIDE), mode="bilinear", antialias=True)
+        small.append(thumbnails.float().mean(dim=1).flatten(1))
+    return torch.cat(blank).numpy(), (min(levels), max(levels)), torch.cat(small).numpy()
 
 
-def _on_pixels(source: Source, blank: np.ndarray, top: int) -> list[str]:
+def _on_pixels(source: Source, blank: np.ndarray, low: int, high: int) -> list[str]:
     notes = []
     if names := [source.name(index) for index in np.flatnonzero(blank).tolist()]:
         are = "is" if len(names) == 1 else "are"
         notes.append(f"{len(names):,} of {len(blank):,} images {are} blank, of one colour: {abridged(names)}")
-    if 0 < top <= DARK:
+    if FLAT <= high - low < HALF:
         notes.append(
-            f"no pixel of any image is above level {top} of 255, so all are dark: stretch their values, or see "
-            "data.white (files of 16 bits) and data.value_range (arrays)"
+            f"the middle of all images has only levels {low} to {high} of 255, less than half of the range: stretch "
+            "their values, or see data.white (files of 16 bits) and data.value_range (arrays)"
         )
     return notes
 
@@ -140,12 +145,18 @@ def _on_near_copies(source: Source, is_shown: np.ndarray, thumbnails: np.ndarray
     ]
 
 
-def near_copies(source: Source, among: np.ndarray, thumbnails: np.ndarray) -> list[tuple[int, int]]:
-    """Find pairs of images, by their indices, that are the same picture saved in two ways, such as PNG and JPEG.
+def _coarse(images: Tensor) -> Tensor:
+    """Return images with little enough detail to compare them with copies that were once smaller, `[N, pixels]`."""
+    height, width = (min(side, DETAIL) for side in images.shape[2:])
+    return interpolate(images, (height, width), mode="bilinear", antialias=True).flatten(1).float()
 
-    Thumbnails `[N, 64]` are compared first, by their principal components, which only makes them look closer; then
-    the images. Near means near for a class: images that differ little from their class's mean must be nearer. At most
-    a few pairs are found of each image.
+
+def near_copies(source: Source, among: np.ndarray, thumbnails: np.ndarray) -> list[tuple[int, int]]:
+    """Find pairs of images, by their indices, that are one picture saved in two ways, such as PNG and JPEG.
+
+    Copies of another size are found too, but no crops. Thumbnails `[N, 64]` are compared first, by their principal
+    components, which only makes them look closer; then the images. Near means near for a class: images that differ
+    little from their class's mean must be nearer. At most a few pairs are found of each image.
     """
     if len(among) < 2:
         return []
@@ -165,7 +176,7 @@ def near_copies(source: Source, among: np.ndarray, thumbnails: np.ndarray) -> li
     pairs = among[pairs[np.linalg.norm(small[pairs[:, 0]] - small[pairs[:, 1]], axis=1) <= limit]]
     found = []
     for some in (pairs[start : start + PAIRS] for start in range(0, len(pairs), PAIRS)):
-        one, other = (source.images.images[torch.from_numpy(side)].flatten(1).float() for side in some.T)
+        one, other = (_coarse(source.images.images[torch.from_numpy(side)]) for side in some.T)
         difference, contrast = (one - other).square().mean(dim=1).sqrt(), one.std(dim=1, correction=0)
         found += some[(difference <= ALIKE_SHARE * contrast).numpy()].tolist()
     return [(one, other) for one, other in found]

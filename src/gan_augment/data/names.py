@@ -52,6 +52,17 @@ def like_part(name: str, typing_errors: bool = False) -> str | None:
     return found.pop() or None if len(found) == 1 else None
 
 
+def not_a_part(word: str) -> str:
+    """Say what to write instead of a word that names no part: the one it probably means, or else one of all words.
+
+    Example:
+        >>> not_a_part("trian"), not_a_part("Test set")
+        ("'trian' is no part: write train", "'Test set' is no part: write test")
+    """
+    meant = like_part(word, typing_errors=True) or f"one of {', '.join(PART_BY_WORD)}"
+    return f"{word!r} is no part: write {meant}"
+
+
 def one_spelling(names: Iterable[str]) -> tuple[dict[str, str], list[str]]:
     """Give names that are the same one spelling: the most frequent one, composed and without spaces around it.
 

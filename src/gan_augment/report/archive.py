@@ -7,6 +7,7 @@ The file is UTF-8 with one JSON object per line, written without spaces. The fir
 | `schema` | the schema of records that wrote the file |
 | `launches` | the request of each launch, with the `looks` at the study and the trials that are `left_out` |
 | `tests` | the distinct test sets: `ids`, the numbers of the images, `labels`, their classes, and any `groups` |
+| `sheets` | optional: the paths of contact sheets, relative to the file's folder, by the images' fingerprints |
 | `templates` | what records with the same fields have in common: the fields in order, null where values differ |
 
 Each further line is a trial, in the order of names:
@@ -48,11 +49,16 @@ SAMPLES = "samples"  # the folder that a report writes pictures into
 
 
 def write_archive(
-    launches: Sequence[Mapping[str, Any]], outcomes: Sequence[Outcome], samples: Mapping[str, Path], path: Path
+    launches: Sequence[Mapping[str, Any]],
+    outcomes: Sequence[Outcome],
+    samples: Mapping[str, Path],
+    path: Path,
+    sheets: Sequence[Path] = (),
 ) -> None:
     """Write a study into one file, which ends in `.jsonl`, whole or not at all; its folder must exist.
 
-    `launches` are the requests of the launches, `samples` the pictures of samples of those trials that have one.
+    `launches` are the requests of the launches, `samples` the pictures of samples of those trials that have one,
+    `sheets` the contact sheets.
 
     Raises:
         ValueError: If the predictions of a trial cannot be read.
@@ -78,9 +84,10 @@ def write_archive(
             line["test"] = tests.setdefault(_text(test), len(tests))
             line["right"] = base64.b64encode(np.packbits(answers.right).tobytes()).decode()
         if picture := samples.get(outcome.trial):
-            line["samples"] = Path(os.path.relpath(picture, path.parent)).as_posix()
+            line["samples"] = _relative(picture, path)
         lines.append(line)
     head: dict[str, Any] = {"schema": SCHEMA, "launches": list(launches)}
+    head |= {"sheets": {sheet.stem: _relative(sheet, path) for sheet in sheets}} if sheets else {}
     head |= {"tests": [json.loads(test) for test in tests], "templates": list(templates.values())}
     write_whole("".join(f"{_text(line)}\n" for line in (head, *lines)).encode(), path)
 
@@ -105,9 +112,14 @@ def read_archive(path: Path) -> Found:
             check_content(launch, ["study"])
         tests = [_test_set(test["ids"], test["labels"], test.get("groups")) for test in head["tests"]]
         templates = [dict(template) for template in head["templates"]]
+        named_sheets = {str(images): str(named) for images, named in head.get("sheets", {}).items()}
     sizes, num_values = [sum(1 for _ in leaves(template)) for template in templates], 0
     outcomes: list[Outcome] = []
     damaged: list[str] = []
+    sheets: dict[str, Path] = {}
+    for images, named in named_sheets.items():
+        with _or_not_shown(damaged):
+            sheets[images] = _picture(path.parent, named)
     for number, text in enumerate(lines, start=2):
         try:
             with _line(path, number):
@@ -126,13 +138,24 @@ def read_archive(path: Path) -> Found:
         except ValueError as error:
             damaged.append(str(error))
             continue
-        picture = None
-        try:
+        picture, sheet = None, sheets.get(str(record["provenance"].get("fingerprint")))
+        with _or_not_shown(damaged):
             picture = None if samples is None else _picture(path.parent, samples)
-        except ValueError as error:
-            damaged.append(f"{error}: it is not shown")
-        outcomes.append(Outcome(study, record, answers, picture))
+        outcomes.append(Outcome(study, record, answers, picture, sheet))
     return launches, outcomes, damaged
+
+
+def _relative(picture: Path, path: Path) -> str:
+    return Path(os.path.relpath(picture, path.parent)).as_posix()
+
+
+@contextmanager
+def _or_not_shown(damaged: list[str]) -> Iterator[None]:
+    """Note that a picture is not shown if it is not one that a page can show."""
+    try:
+        yield
+    except ValueError as error:
+        damaged.append(f"{error}: it is not shown")
 
 
 def _picture(folder: Path, named: str) -> Path:

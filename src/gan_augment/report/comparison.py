@@ -63,6 +63,7 @@ CONTRASTS = (
 LABELLED = "saw.labelled"
 OVERLAP = "provenance.overlap"
 POOL_IMAGES = "provenance.pool_images"
+VALIDATION = ["provenance.validation_images", "provenance.validation_imbalance_ratio"]
 SEEN_POOL = ["saw.pool_images", "saw.pool_labels"]
 GENERATORS = "provenance.stages.gan"
 AMOUNTS = ("synthesis.per_class", "synthesis.quotas")  # settings of how many images are drawn, not how
@@ -115,6 +116,12 @@ class Configuration:
         """Number of images from which its labelled ones are drawn; nan if unknown."""
         counts = self.with_results.reindex(columns=[LABELLED, POOL_IMAGES]).astype(float)
         return float(counts.sum(axis=1, skipna=False).max())
+
+    @property
+    def lacks_validation(self) -> bool:
+        """Whether a class has no validation images in some trial with such images; the ratio is null then."""
+        number, ratio = self.with_results.reindex(columns=VALIDATION).astype(float).to_numpy().T
+        return bool(((number > 0) & (ratio != ratio)).any())
 
     def label(self, known: Iterable[str] = ()) -> str:
         """Name the configuration without the `known` factors."""

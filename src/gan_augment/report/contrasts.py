@@ -182,23 +182,28 @@ def are_folds(compared: Sequence[Contrast]) -> bool:
 def choices(compared: Sequence[Contrast]) -> list[Choice]:
     """Choose among several GANs for one arm by the validation images, never by the test images.
 
-    There is a choice for each arm and base that were compared with several GANs, all with validation results, but none
-    if the contrasts themselves are on validation images. A diverged trial counts as no gain.
+    There is a choice for each arm and base that were compared with several GANs, all with validation images of every
+    class, but none if the contrasts themselves are on validation images. A diverged trial counts as no gain.
     """
+    made = []
+    for group in rivals(compared):
+        gains = [_validation_gain(contrast.one, contrast.base) for contrast in group]
+        if not (np.isnan(gains).any() or any(contrast.one.lacks_validation for contrast in group)):
+            chosen = int(np.argmax(gains))
+            others = [contrast.one for contrast in group if contrast is not group[chosen]]
+            made.append(Choice(group[chosen].one, group[chosen].base, others, gains[chosen]))
+    return made
+
+
+def rivals(compared: Sequence[Contrast]) -> list[list[Contrast]]:
+    """Return the contrasts on test accuracy that differ only in the GAN of one arm, for each arm with several."""
     groups: dict[tuple[Any, ...], list[Contrast]] = {}
     for contrast in compared:
         one, base = contrast.one, contrast.base
         if one.arm != base.arm and one.has_generator and contrast.metric == ACCURACY and contrast.part == "test":
             rest = [(name, value) for name, value in one.setting.items() if not _is_of_generator(one, name)]
             groups.setdefault((one.arm, base.label(), *rest), []).append(contrast)
-    made = []
-    for group in groups.values():
-        gains = [_validation_gain(contrast.one, contrast.base) for contrast in group]
-        if len(group) > 1 and not np.isnan(gains).any():
-            chosen = int(np.argmax(gains))
-            others = [contrast.one for contrast in group if contrast is not group[chosen]]
-            made.append(Choice(group[chosen].one, group[chosen].base, others, gains[chosen]))
-    return made
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def _compare(study: Study, one: Configuration, base: Configuration, metrics: Mapping[str, str]) -> list[Contrast]:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from filelock import FileLock
+
 from gan_augment.records.record import SCHEMA, read_study, write_json
 from gan_augment.report.contrasts import Contrast
 from gan_augment.report.statistics import MIN_PAIRS
@@ -28,6 +30,8 @@ def note_look(study: Study, sources: Sequence[Path | str], compared: Sequence[Co
     if len(sources) == 1 and folder.is_dir() and looks != study.looks:
         path = folder / "study.json"
         # A folder that cannot be written takes no more seeds either; a damaged file is in the report already.
-        with suppress(OSError, ValueError):
-            write_json((read_study(path, folder) if path.exists() else {"schema": SCHEMA}) | entry, path)
+        with suppress(OSError, ValueError), FileLock(folder / ".lock"):
+            content = read_study(path, folder) if path.exists() else {"schema": SCHEMA}
+            entry = {"looks": sorted({*looks, *content.get("looks", [])})}  # another launch may have looked since
+            write_json(content | entry, path)
     return entry

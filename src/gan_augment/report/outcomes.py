@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -58,6 +59,7 @@ class Outcome:
     record: dict[str, Any]
     answers: Callable[[], Answers] | None = None  # reads its answers to the test images; None if it stored none
     samples: Path | None = None  # its picture of samples
+    sheet: Path | None = None  # the contact sheet of its images, named by their fingerprint
 
     @property
     def trial(self) -> str:
@@ -108,6 +110,14 @@ def read_folder(folder: Path) -> Found:
             "run the study again with other seeds and another name"
         )
     launches[-1]["looks"] = [*launches[-1].get("looks", []), *(read(folder / "study.json") or {}).get("looks", [])]
+
+    @cache
+    def contact_sheet(images: str) -> Path | None:
+        path = folder / "images" / f"{images}.png"
+        with suppress(ValueError, OSError):
+            return path if check_picture(path, folder) else None
+        return None
+
     outcomes = []
     for path in paths:
         predictions, samples = path.with_name("predictions.npz"), path.with_name("samples.png")
@@ -122,7 +132,8 @@ def read_folder(folder: Path) -> Found:
             picture = samples if check_picture(samples, folder) else None
         except ValueError as error:
             damaged.append(f"{error}: it is not shown")
-        outcomes.append(Outcome(name, record, answers, picture))
+        sheet = contact_sheet(str(record["provenance"].get("fingerprint")))
+        outcomes.append(Outcome(name, record, answers, picture, sheet))
     return launches, outcomes, damaged
 
 

@@ -6,7 +6,6 @@ import argparse
 import base64
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +18,9 @@ from gan_augment.report.comparison import Configuration
 from gan_augment.report.contrasts import are_folds, contrasts
 from gan_augment.report.curves import budget_curves, dose_curves, worths
 from gan_augment.report.looks import note_look
-from gan_augment.report.outcomes import MOST_PICTURE_BYTES, check_picture
+from gan_augment.report.outcomes import MOST_PICTURE_BYTES
 from gan_augment.report.prediction import Point, predictions
-from gan_augment.report.trials import ACCURACY, FINGERPRINT, RESULT, Study, collect, columns_of, facts, values_of
+from gan_augment.report.trials import ACCURACY, RESULT, Study, collect, columns_of, facts
 
 if TYPE_CHECKING:  # the heavy imports wait until there is something to compute, so that `--help` answers at once
     import pandas as pd
@@ -132,7 +131,7 @@ def _write(
 
     if (output / "samples").is_symlink():
         raise ValueError(f"{output / 'samples'} is a link: remove it, or name another folder with --output")
-    samples = _samples(study, found)
+    samples, sheets = _samples(study, found), _contact_sheets(study)
     for earlier in (output / "samples").glob("*.png") if samples else ():  # without samples the old ones stay
         earlier.unlink()
     pictures: dict[str, Path] = {}  # by trial
@@ -141,6 +140,9 @@ def _write(
         slug = re.sub(r"[^A-Za-z0-9_.]+", "-", arms)[:80].strip("-")
         pictures[trial] = output / "samples" / f"{number:02}-{slug}.png"
         write_whole(picture, pictures[trial])
+    for name, sheet in sheets.items():
+        (output / "samples").mkdir(exist_ok=True)
+        write_whole(sheet, output / "samples" / f"{name}.png")
 
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(
@@ -164,7 +166,7 @@ def _write(
         images={name: _embedded(image) for name, image in images.items()},
         samples=[{"image": _embedded(picture), "arms": arms, "trial": trial} for arms, trial, picture in samples],
         facts=facts(study),
-        sheets=[_embedded(sheet) for sheet in _contact_sheets(study, sources)],
+        sheets=list(map(_embedded, sheets.values())),
         arms=[wording.arm_row(c, metrics) for c in found],
         saw=[tables.saw_row(c) for c in found],
         teachers=list(tables.teacher_rows(study, found)),
@@ -194,7 +196,9 @@ def _write(
         if study.damaged:
             raise ValueError(f"{study.damaged[0]}; so {keep} is not written: repair or delete it to keep the study")
         entries = looks | ({"left_out": study.left_out} if study.left_out else {})
-        write_archive([launch | entries for launch in study.launches], list(study.outcomes.values()), pictures, keep)
+        kept = [output / "samples" / f"{name}.png" for name in sheets]
+        launches = [launch | entries for launch in study.launches]
+        write_archive(launches, list(study.outcomes.values()), pictures, keep, kept)
     return path
 
 
@@ -225,15 +229,10 @@ def _samples(study: Study, found: list[Configuration]) -> list[tuple[str, str, b
     return samples[:MAX_SAMPLES]
 
 
-def _contact_sheets(study: Study, sources: Sequence[Path | str]) -> list[bytes]:
-    """Return the contact sheets of the images of a study's trials; a file that cannot be shown is left out."""
-    sheets = []
-    for folder in map(Path, sources):
-        for path in (folder / "images" / f"{images}.png" for images in values_of(study.trials, FINGERPRINT)):
-            with suppress(ValueError, OSError):
-                if check_picture(path, folder):
-                    sheets.append(read_regular(path, MOST_PICTURE_BYTES))
-    return list(dict.fromkeys(sheets))[:MAX_SAMPLES]
+def _contact_sheets(study: Study) -> dict[str, bytes]:
+    """Return the contact sheets of the images of a study's trials, by the images' fingerprints."""
+    sheets = dict.fromkeys(one.sheet for one in study.outcomes.values() if one.sheet and one.sheet.exists())
+    return {sheet.stem: read_regular(sheet, MOST_PICTURE_BYTES) for sheet in [*sheets][:MAX_SAMPLES]}
 
 
 def _embedded(image: bytes) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from gan_augment.report.comparison import Configuration, has_unequal_classes, pair_unit
-from gan_augment.report.contrasts import Contrast, choices
+from gan_augment.report.contrasts import Contrast, choices, rivals
 from gan_augment.report.statistics import MAX_PAIRS
 from gan_augment.report.trials import ACCURACY, ARM, BALANCED, FOLDS, SPLIT, Study
 
@@ -151,6 +151,11 @@ def remarks(study: Study, metrics: Mapping[str, str], compared: list[Contrast]) 
         said.append(
             "If an arm ran with several GANs, the verdict is on the one with the largest gain on the validation "
             "images; the others are in the table, but do not pick one of them by its test result."
+        )
+    if any(contrast.one.lacks_validation for group in rivals(compared) for contrast in group):
+        said.append(
+            "An arm ran with several GANs, but a class has no validation images, so none is chosen. Do not pick "
+            "one by its test result: set validation_per_class to 1 or more, or add validation images, and run again."
         )
     if others := list(dict.fromkeys(one.arm for c in compared for one in (c.one, c.base) if one.has_other_method)):
         said.append(
