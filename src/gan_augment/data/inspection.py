@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 from gan_augment.data.source import FLAT, Source, abridged
 
 CHUNK = 2**22  # pixel values at a time
-HALF = 128  # levels: if images span fewer, a bit of them is unused
+QUARTER = 64  # levels: if all images together span fewer, most of the range is unused
 LEAST = 5  # images of a class, for its files to tell it apart
 TELLS = 0.9  # share of a class's images, and of the images that look like them, by which a fact tells it apart
 OF_FILES = ("size", "shape", "colours", "format")  # facts that have nothing to do with what an image shows
@@ -64,10 +64,10 @@ def _on_pixels(source: Source, blank: np.ndarray, low: int, high: int) -> list[s
     if names := [source.name(index) for index in np.flatnonzero(blank).tolist()]:
         are = "is" if len(names) == 1 else "are"
         notes.append(f"{len(names):,} of {len(blank):,} images {are} blank, of one colour: {abridged(names)}")
-    if FLAT <= high - low < HALF:
+    if FLAT <= high - low < QUARTER:
         notes.append(
-            f"the middle of all images has only levels {low} to {high} of 255, less than half of the range: stretch "
-            "their values, or see data.white (files of 16 bits) and data.value_range (arrays)"
+            f"the middle of all images has only levels {low} to {high} of 255, less than a quarter of the range: "
+            "stretch their values, or see data.white (files of 16 bits) and data.value_range (arrays)"
         )
     return notes
 
