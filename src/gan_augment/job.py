@@ -99,12 +99,14 @@ def left(launch: Path, request: Mapping[str, Any]) -> str:
 def plain(config: DictConfig) -> dict[str, Any]:
     """Resolve a job's configuration into plain values, with the chosen member of each group under `choices`.
 
+    A group within another, such as `backbone@classifier.network.backbone`, has the name of its node there.
+
     Raises:
         ValueError: If a required setting is missing.
     """
     hydra = config.hydra if "hydra" in config else HydraConfig.get()
     choices = {
-        name: choice
+        str(name).rpartition("@")[2]: choice
         for name, choice in hydra.runtime.choices.items()
         if name != "experiment" and not str(name).startswith("hydra/")
     }

@@ -58,7 +58,8 @@ class Architecture(ABC):
         """
         if self.spectral_norm:
             for module in list(discriminator.modules()):
-                if isinstance(module, nn.Linear | nn.Conv2d | nn.Embedding):
+                is_layer = isinstance(module, nn.Linear | nn.Conv2d | nn.Embedding)
+                if is_layer and isinstance(module.weight, nn.Parameter):  # a frozen one stays as it is
                     spectral_norm(module)
         return discriminator
 
