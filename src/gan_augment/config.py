@@ -72,8 +72,12 @@ class Config:
         """
         check_targets(settings)
         for name in settings["choices"]:
-            if not isinstance(settings.get(name), Mapping):
-                raise ValueError(f"{name}={settings.get(name)}: choose one of the members of conf/{name}/")
+            node: Any = settings
+            for part in name.split("."):
+                node = node.get(part) if isinstance(node, Mapping) else None
+            if not isinstance(node, Mapping):
+                group = name.rpartition(".")[2]
+                raise ValueError(f"{name}={node}: choose one of the members of conf/{group}/")
         nodes = {name: node for name, node in settings.items() if isinstance(node, Mapping) and "_target_" in node}
         values = {name: value for name, value in settings.items() if name not in nodes or name == "data"}
         check_names("the configuration", values, (*PLAIN, *OF_THE_LAUNCH))

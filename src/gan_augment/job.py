@@ -74,7 +74,7 @@ def plain(config: DictConfig) -> dict[str, Any]:
     """
     hydra = config.hydra if "hydra" in config else HydraConfig.get()
     choices = {
-        name: choice
+        str(name).rpartition("@")[2]: choice
         for name, choice in hydra.runtime.choices.items()
         if name != "experiment" and not str(name).startswith("hydra/")
     }

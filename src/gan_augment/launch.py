@@ -236,7 +236,9 @@ def compose_jobs(config: DictConfig, jobs: Sequence[list[str]]) -> Iterator[tupl
         values = {
             one.key_or_group: one.value()
             for one in overrides
-            if one.type == OverrideType.CHANGE and one.key_or_group not in config.hydra.runtime.choices
+            if one.type == OverrideType.CHANGE
+            and one.package is None
+            and one.key_or_group not in config.hydra.runtime.choices
         }
         # Whatever is not a single value, such as a list, an addition or the member of a group, must be the same.
         values = {name: value for name, value in values.items() if isinstance(value, str | int | float | None)}

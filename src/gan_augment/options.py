@@ -97,10 +97,27 @@ def read_sections(conf: Path) -> list[Section]:
             group = read_group(conf, name.value, [one for one in names if one != "null"], _comment(lines, name, 0))
             section(name).groups.append(group)
     groups = {group.name for one in sections.values() for group in one.groups}
+    for one in sections.values():
+        one.groups += [group for group in _nested_groups(conf, one.groups) if group.name not in groups]
+        groups |= {group.name for group in one.groups}
     for key, value in settings:
         if key.value not in groups.union(NO_OPTIONS):  # the options of a group's members are the group's
             section(key).options.extend(_options([(key, value)], lines, 0, []))
     return list(sections.values())
+
+
+def _nested_groups(conf: Path, groups: Sequence[Group]) -> list[Group]:
+    """Read the groups of nodes inside members of some groups: `- /backbone@network.backbone: lite0` in their defaults.
+
+    Their options have the names that they have in the first such member.
+    """
+    found: dict[str, Group] = {}
+    for option in (option for group in groups for member in group.members for option in member.options):
+        name, _, place = option.name.partition("@")
+        if place and name not in found:
+            files = sorted((conf / name).glob("*.yaml"), key=lambda file: (file.stem != option.default, file.stem))
+            found[name] = Group(name, option.comment, [], [read_member(file, place) for file in files], ())
+    return list(found.values())
 
 
 def read_group(conf: Path, name: str, chosen: Sequence[str], comment: str) -> Group:
@@ -129,6 +146,13 @@ def _options(
 ) -> Iterator[Option]:
     """Yield the options of a mapping's pairs; a mapping counts as one where it has a comment of its own."""
     for key, value in pairs:
+        if key.value == "defaults":
+            for item in value.value:  # a group within this member
+                for nested, chosen in item.value if isinstance(item, yaml.MappingNode) else ():
+                    if nested.value.startswith("/"):
+                        group, _, place = nested.value[1:].partition("@")
+                        name = f"{group}@{'.'.join([*prefix, place])}"
+                        yield Option(name, chosen.value, _comment(lines, nested, first))
         if key.value in NO_OPTIONS:
             continue
         name, comment = [*prefix, key.value], _comment(lines, key, first)

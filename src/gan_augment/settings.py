@@ -7,6 +7,7 @@ from functools import partial
 from inspect import signature
 from typing import Any, TypeVar
 
+from gan_augment.records.record import leaves
 from gan_augment.targets import TARGET, find_target, kind_at
 
 Built = TypeVar("Built")
@@ -99,7 +100,7 @@ def class_from(node: Any, kind: type[Built]) -> tuple[Callable[..., Built], dict
     settings = {**node} if isinstance(node, Mapping) else {}
     settings.pop("_partial_", None)
     found = find_target("network", settings.pop(TARGET, None), kind)
-    if not all(value is None or isinstance(value, bool | int | float | str) for value in settings.values()):
+    if not all(value is None or isinstance(value, bool | int | float | str) for _, value in leaves(settings)):
         raise ValueError("the network has settings that are not plain numbers or words")
     return found, settings
 

@@ -7,16 +7,18 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from conftest import GAN_NODES, gan_stage
 from gan_augment.artefacts.weights import load_weights
-from gan_augment.augmentation.discriminator import DiffAugment
+from gan_augment.augmentation.discriminator import DiffAugment, Grouped
 from gan_augment.data.batches import ImageBatches, Part
 from gan_augment.data.image_set import to_float
 from gan_augment.generators.design import GANDesign, GANSettings
 from gan_augment.generators.gan import GAN, TrainGAN, gradient_norm, labels_in_turns
 from gan_augment.losses.adversarial import Hinge, LeastSquares, Minimax, NonSaturating, Relativistic, Wasserstein
+from gan_augment.losses.diversity import Diversity
 from gan_augment.losses.penalties import Penalties
 from gan_augment.networks.conditioning import Concat, PerClass, Projection, Unconditional
 from gan_augment.networks.dcgan import DCGAN
 from gan_augment.networks.mlp import MLP
+from gan_augment.networks.projected import Projected
 from gan_augment.networks.r3gan import R3GAN
 from gan_augment.networks.resnet import ResNet
 from gan_augment.randomness import initialised
@@ -633,3 +635,67 @@ def test_the_norm_of_a_gradient_is_that_of_all_weights_together():
     layer = torch.nn.Linear(2, 1)
     layer.weight.grad, layer.bias.grad = torch.tensor([[3.0, 0.0]]), torch.tensor([4.0])
     assert gradient_norm(layer).item() == 5
+
+
+def projected(backbone, **changes):
+    parts = {"penalties": Diversity(), "augmentation": Grouped(0.2, 0, 0.2, 0.125, 0, flip=True, group=4)} | changes
+    return design(Hinge(), Projected(5, 4, 8, backbone=backbone), reuse_fakes=True, **parts)
+
+
+def test_a_projected_gan_trains_both_networks_and_leaves_its_frozen_features_alone(
+    image_set, cpu, tmp_path, tiny_backbone
+):
+    images, parts, seen = image_set(), projected(tiny_backbone, images_seen=16 * 6), []
+    frozen = parts.architecture.features(to_float(images.images))
+    system = GAN(
+        initialised(lambda: parts.generator(images.shape, 3), 0),
+        initialised(lambda: parts.discriminator(images.shape, 3), 0),
+        *(parts, images.class_counts, 0, None, frozen),
+    )
+    generator_loss = parts.loss.generator
+    system.loss.generator = lambda fake, real: seen.append(fake.shape) or generator_loss(fake, real)
+    before = {name: value.clone() for name, value in system.features.named_buffers()}
+    weights = {name: value.clone() for name, value in system.named_parameters()}
+    fit(system, images, cpu, tmp_path, num_steps=6)
+    assert seen == [(16, 4)] * 6
+    assert before
+    for name, value in system.features.named_buffers():
+        assert torch.equal(value, before[name])
+    assert not any(torch.equal(value, weights[name]) for name, value in system.named_parameters())
+    assert system.diversity.real[-1] > 0
+    assert not [name for name in system.state_dict() if name.startswith("features")]
+    system.save(tmp_path / "weights.pt")
+    assert set(torch.load(tmp_path / "weights.pt")["networks"]) == {"ema", "generator", "discriminator"}
+
+
+@pytest.mark.parametrize("weight", [0, 5])
+def test_a_collapsed_generator_pays_for_it(image_set, cpu, tmp_path, tiny_backbone, weight):
+    """With a discriminator that does not care, the diversity hinge is the generator's loss."""
+    images, parts = image_set(), projected(tiny_backbone, penalties=Diversity(diversity=weight), batch_size=4)
+    parts.loss.discriminator = lambda real, fake: 0 * real.sum() + 0 * fake.sum()
+    parts.loss.generator = lambda fake, real: 0 * fake.sum()
+    system = GAN(
+        *(parts.generator(images.shape, 3), parts.discriminator(images.shape, 3)),
+        *(parts, images.class_counts, 0, None, parts.architecture.features(to_float(images.images))),
+    )
+    with torch.no_grad():
+        system.generator.network[0].weight.zero_()  # every latent gives the same image
+    fit(system, images, cpu, tmp_path, num_steps=50)
+    assert system.last_points["loss/generator"] == pytest.approx(weight)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"architecture": DCGAN(5, 4)}, r"penalty.diversity=5.0: it is measured in the frozen features of architecture="),
+        ({"augmentation": DiffAugment(0.5, 0, 0, 0, 0)}, r"penalty.diversity=5.0: .* use discriminator_augmentation=gr"),
+        ({"conditioning": Concat()}, r"conditioning: one GAN a class, .* use conditioning=projection or none$"),
+        ({"conditioning": PerClass()}, r"conditioning: one GAN a class, .* use conditioning=projection or none$"),
+    ],
+    ids=["architecture", "augmentation", "concat", "per_class"],
+)
+def test_what_does_not_fit_frozen_features_is_refused(image_set, changes, message):
+    parts = {"architecture": Projected(5, 4, 8), "penalties": Diversity(), "augmentation": None}
+    with pytest.raises(ValueError, match=f"^{message}"):
+        design(**parts | changes).check(image_set().shape, 3)
+    design(**parts).check(image_set().shape, 3)

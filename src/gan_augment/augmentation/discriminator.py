@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gan_augment.data.image_set import ImageShape
-from gan_augment.settings import check_number
+from gan_augment.settings import check_boolean, check_integer, check_number
 
 HIGHEST = {"brightness": 1, "saturation": 1, "contrast": 1, "translation": 0.5, "cutout": 0.9}  # strengths
 FILL = 0.0  # mid grey: fills holes and the edges that a shift uncovers
@@ -28,9 +28,16 @@ class DiffAugment:
     As in the paper, values may leave [-1, 1]. A strength of 0 turns its step off; if all are 0, images are returned
     unchanged. The smallest move and the smallest hole are one pixel.
 
+    Attributes:
+        group: Neighbours in the batch that share their draws.
+        repeats_edges: Whether the pixels at the edge fill what a shift uncovers, not grey.
+
     Raises:
         ValueError: If a strength is out of range.
     """
+
+    group = 1  # these two are settings of those that declare them
+    repeats_edges = False
 
     brightness: float
     saturation: float
@@ -45,7 +52,7 @@ class DiffAugment:
     @property
     def is_on(self) -> bool:
         """Whether any step has a strength above 0."""
-        return any(astuple(self))
+        return any(getattr(self, name) for name in HIGHEST)
 
     def rounds_up(self, shape: ImageShape) -> bool:
         """Return whether a step turns an even number of pixels and a half into the next one, unlike `round`."""
@@ -54,7 +61,7 @@ class DiffAugment:
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Augment images, float `[B, C, H, W]` in [-1, 1], differentiably; the draws are made on their device."""
         # All seven are always drawn, so that one strength does not change the draws of the other steps.
-        draws = torch.rand(7, len(images), 1, 1, 1, generator=generator, device=images.device)
+        draws = self._draws(7, images, generator)
         signed = 2 * draws - 1
         if self.brightness:
             images = images + self.brightness * signed[0]
@@ -63,10 +70,50 @@ class DiffAugment:
         if self.contrast:
             images = _scaled(images, 1 + self.contrast * signed[2], dims=(1, 2, 3))
         if self.translation:
-            images = _moved(images, self.translation, draws[3], draws[4])
+            images = _moved(images, self.translation, draws[3], draws[4], self.repeats_edges)
         if self.cutout:
             images = _cut(images, self.cutout, draws[5], draws[6])
         return images
+
+    def _draws(self, count: int, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Return draws `[count, B, 1, 1, 1]` in [0, 1), the same ones for the images of a group."""
+        groups = -(-len(images) // self.group)
+        draws = torch.rand(count, groups, 1, 1, 1, generator=generator, device=images.device)
+        return draws.repeat_interleave(self.group, dim=1)[:, : len(images)]
+
+
+@dataclass(frozen=True)
+class Grouped(DiffAugment):
+    """DiffAugment for `penalty=diversity`: groups of neighbours in the batch share their draws, and edges are repeated.
+
+    So the images of a group differ among themselves as they did before, and no grey bars leak into what is generated.
+
+    Attributes:
+        flip: Whether groups are mirrored, with a probability of one half.
+        group: Neighbours in the batch that share their draws.
+
+    Raises:
+        ValueError: If a setting is out of range.
+    """
+
+    flip: bool
+    group: int = 8
+    repeats_edges = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_integer("discriminator_augmentation.group", self.group, low=1)
+        check_boolean("discriminator_augmentation.flip", self.flip)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether any step has a strength above 0, or images are mirrored."""
+        return super().is_on or self.flip
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Augment images, float `[B, C, H, W]` in [-1, 1], differentiably; the draws are made on their device."""
+        images = super().__call__(images, generator)
+        return images.flip(3).where(self._draws(1, images, generator)[0] < 0.5, images) if self.flip else images
 
 
 def _scaled(images: Tensor, factors: Tensor, dims: tuple[int, ...]) -> Tensor:
@@ -75,7 +122,7 @@ def _scaled(images: Tensor, factors: Tensor, dims: tuple[int, ...]) -> Tensor:
     return mean + factors * (images - mean)
 
 
-def _moved(images: Tensor, share: float, down: Tensor, right: Tensor) -> Tensor:
+def _moved(images: Tensor, share: float, down: Tensor, right: Tensor, repeats_edges: bool) -> Tensor:
     """Move images by up to a share of their sides, by draws `[B, 1, 1, 1]` in [0, 1)."""
     _, channels, height, width = images.shape
     row, column = _axes(images)
@@ -83,7 +130,7 @@ def _moved(images: Tensor, share: float, down: Tensor, right: Tensor) -> Tensor:
     inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
     source = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
     moved = images.flatten(2).gather(2, source.flatten(2).expand(-1, channels, -1)).view_as(images)
-    return moved.where(inside, FILL)
+    return moved if repeats_edges else moved.where(inside, FILL)
 
 
 def _cut(images: Tensor, share: float, down: Tensor, right: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ class Architecture(ABC):
         batch_norm: Whether there is batch norm in the discriminator.
         batch_std: Whether the discriminator sees the standard deviation of its batch (`BatchStd`).
         generator_batch_norm: Whether the generator has batch norm that a single image is too little for.
+        num_maps: Feature maps in which the discriminator sees an image; 0 if it sees the image itself.
 
     Raises:
         ValueError: If a setting is out of range. Every whole number must be at least 1.
@@ -35,6 +36,7 @@ class Architecture(ABC):
     batch_norm = False
     batch_std = False
     generator_batch_norm = False
+    num_maps = 0
 
     latent_dim: int = 100
 
@@ -62,6 +64,21 @@ class Architecture(ABC):
                 if is_layer and isinstance(module.weight, nn.Parameter):  # a frozen one stays as it is
                     spectral_norm(module)
         return discriminator
+
+    def features(self, images: Tensor) -> nn.Module:
+        """Return the frozen network through which the discriminator sees images `[B, C, H, W]`; by default there is none.
+
+        `images`, some of the training images, `[N, C, H, W]` in [-1, 1], may set the scale of its outputs.
+        """
+        return nn.Identity()
+
+    def origin(self) -> str | None:
+        """Return a sentence on the source of pretrained weights that it uses; None without any.
+
+        Raises:
+            ValueError: If they are missing.
+        """
+        return None
 
     @property
     def couples_images(self) -> bool:
@@ -110,7 +127,7 @@ def doublings(channels: int, count: int) -> list[int]:
 class FeatureExtractor(nn.Sequential):
     """A discriminator without its head: images `[B, C, H, W]` -> features `[B, num_features]`.
 
-    With `batch_std`, a `BatchStd` follows the layers and makes the features one longer.
+    One that judges each image several times returns `[B, judgements, num_features]`. With `batch_std`, a `BatchStd` follows the layers and makes the features one longer.
     """
 
     def __init__(self, *layers: nn.Module, num_features: int, batch_std: bool) -> None:

@@ -30,7 +30,11 @@ class Conditioning(ABC):
 
     @abstractmethod
     def discriminator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
-        """Return (images `[B, C, H, W]` in [-1, 1], labels `[B]`) -> logits `[B]`, high where real."""
+        """Return (images `[B, C, H, W]` in [-1, 1], labels `[B]`) -> logits `[B]`, high where real.
+
+        If the architecture's body judges an image several times, logits are `[B, judgements]`. If the architecture has
+        `features`, their outputs take the place of the images.
+        """
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,15 @@ class PerClass(Conditioning):
 def _unconditional_head(architecture: Architecture, shape: ImageShape) -> nn.Module:
     """Return images `[B, C, H, W]` -> logits `[B]`: the architecture's body with a linear head."""
     body = architecture.discriminator(shape)
-    return architecture.finish(nn.Sequential(body, nn.Linear(body.num_features, 1), nn.Flatten(0)))
+    return architecture.finish(nn.Sequential(body, nn.Linear(body.num_features, 1), Squeeze()))
+
+
+class Squeeze(nn.Module):
+    """Drop the last dimension, of length 1."""
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """Map logits `[..., 1]` to `[...]`."""
+        return logits.squeeze(-1)
 
 
 class LabelEmbedding(nn.Module):
@@ -181,9 +193,10 @@ class LabelProjection(nn.Module):
             nn.init.normal_(weight, std=body.num_features**-0.5)
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Map images `[B, C, H, W]` and labels `[B]` to logits `[B]`."""
+        """Map images `[B, C, H, W]` and labels `[B]` to logits `[B]`, or `[B, judgements]` of several judgements."""
         features = self.body(images)
-        return self.linear(features).squeeze(1) + (self.embedding(labels) * features).sum(dim=1)
+        embedding = self.embedding(labels).view(len(labels), *[1] * (features.dim() - 2), -1)
+        return self.linear(features).squeeze(-1) + (embedding * features).sum(dim=-1)
 
 
 class LabelRouted(nn.Module):
