@@ -15,7 +15,7 @@ from gan_augment.generators.gan import GAN, TrainGAN, gradient_norm, labels_in_t
 from gan_augment.losses.adversarial import Hinge, LeastSquares, Minimax, NonSaturating, Relativistic, Wasserstein
 from gan_augment.losses.diversity import Diversity
 from gan_augment.losses.penalties import Penalties
-from gan_augment.networks.conditioning import Concat, PerClass, Projection, Unconditional
+from gan_augment.networks.conditioning import AuxiliaryClassifier, Concat, PerClass, Projection, Unconditional
 from gan_augment.networks.dcgan import DCGAN
 from gan_augment.networks.mlp import MLP
 from gan_augment.networks.projected import Projected
@@ -455,7 +455,13 @@ ARCHITECTURES = {
     "resnet": ResNet(5, 4),
     "r3gan": R3GAN(5, 8),
 }
-CONDITIONINGS = {"projection": Projection(), "concat": Concat(), "none": Unconditional(), "per_class": PerClass()}
+CONDITIONINGS = {
+    "projection": Projection(),
+    "concat": Concat(),
+    "acgan": AuxiliaryClassifier(),
+    "none": Unconditional(),
+    "per_class": PerClass(),
+}
 
 
 def sound(loss="minimax", architecture="mlp", conditioning="projection", penalties=None, **parts):
@@ -682,6 +688,22 @@ def test_a_collapsed_generator_pays_for_it(image_set, cpu, tmp_path, tiny_backbo
         system.generator.network[0].weight.zero_()  # every latent gives the same image
     fit(system, images, cpu, tmp_path, num_steps=50)
     assert system.last_points["loss/generator"] == pytest.approx(weight)
+
+
+def test_both_players_of_an_ac_gan_want_the_labels_to_be_told_right(image_set, cpu, tmp_path):
+    """With losses that do not care for real and generated, the cross-entropy is all that is minimised."""
+    images = image_set(per_class=20)
+    parts = design(NonSaturating(), conditioning=AuxiliaryClassifier(weight=2), images_seen=16 * 100)
+    parts.loss.discriminator = lambda real, fake: 0 * real.sum() + 0 * fake.sum()
+    parts.loss.generator = lambda fake, real: 0 * fake.sum()
+    networks = [initialised(lambda make=make: make(images.shape, 3), 0) for make in (parts.generator, parts.discriminator)]
+    system = fit(GAN(*networks, parts, images.class_counts, 0), images, cpu, tmp_path, num_steps=100)
+    assert system.last_points["loss/generator"] < 0.2 * 2 * math.log(3)  # of a guess
+    real, labels = to_float(images.images), images.labels
+    told = system.discriminator(real, labels)[:, 1].exp()
+    assert told.mean() > 0.7
+    made = system.generator(torch.randn(60, 5), labels)
+    assert system.discriminator(made, labels)[:, 1].exp().mean() > 0.7
 
 
 @pytest.mark.parametrize(

@@ -148,18 +148,18 @@ class GAN(Training):
         return self.design.augmentation(images, self.draws[f"augmentation/{whose}"].at(step))
 
     def discriminate(self, real: tuple[Tensor, Tensor], fake: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the discriminator's logits, float32, on real and on generated images with their labels."""
+        """Return the discriminator's outputs, float32, on real and on generated images with their labels."""
         if self.design.architecture.couples_images:  # a logit depends on the rest of its batch
             return self.judge(*real)[0], self.judge(*fake)[0]
         images, labels = (torch.cat(tensors) for tensors in zip(real, fake, strict=True))
-        logits, features = self.judge(images, labels)
+        outputs, features = self.judge(images, labels)
         if self.diversity is not None:
             self.diversity.watch([maps[: len(real[0])] for maps in features], real[1])
-        on_real, on_fake = logits.split([len(real[0]), len(fake[0])])
+        on_real, on_fake = outputs.split([len(real[0]), len(fake[0])])
         return on_real, on_fake
 
     def judge(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Any]:
-        """Return the discriminator's logits, float32, on images, and the features in which it sees them."""
+        """Return the discriminator's outputs, float32, on images, and the features in which it sees them."""
         features = self.features(images)
         return self.discriminator(features, labels).float(), features
 
@@ -174,8 +174,9 @@ class GAN(Training):
         with torch.no_grad():
             fakes, fake_labels = shared or self.generate("discriminator", batch, step)
             reals, augmented = self.augment(batch.images, "real", step), self.augment(fakes, "fake", step)
-        on_real, on_fake = self.discriminate((reals, batch.labels), (augmented.detach(), fake_labels))
-        discriminator_loss = self.loss.discriminator(on_real, on_fake)
+        judged = self.discriminate((reals, batch.labels), (augmented.detach(), fake_labels))
+        (on_real, of_labels), (on_fake, of_fake_labels) = map(self.design.conditioning.split, judged)
+        discriminator_loss = self.loss.discriminator(on_real, on_fake) + of_labels + of_fake_labels
         if self.penalties.are_due(step):
             discriminator_loss = discriminator_loss + self.penalty(batch.images, batch.labels, fakes, step)
         self.minimise(discriminator_loss, discriminator_optimizer)
@@ -188,12 +189,13 @@ class GAN(Training):
         if is_generators_turn:
             self.discriminator.requires_grad_(False)  # the gradients of its weights are not used
             fakes, fake_labels = shared or self.generate("generator", batch, step)
-            logits, features = self.judge(self.augment(fakes, "generator", step), fake_labels)
+            outputs, features = self.judge(self.augment(fakes, "generator", step), fake_labels)
+            logits, of_labels = self.design.conditioning.split(outputs)
             real_logits = logits.new_empty(0)
             if self.loss.pairs:
                 with torch.no_grad():
-                    real_logits, _ = self.judge(reals, batch.labels)
-            generator_loss = self.loss.generator(logits, real_logits)
+                    real_logits, _ = self.design.conditioning.split(self.judge(reals, batch.labels)[0])
+            generator_loss = self.loss.generator(logits, real_logits) + of_labels
             if self.diversity is not None:
                 generator_loss = generator_loss + self.diversity(features, fake_labels)
             self.minimise(generator_loss, generator_optimizer)
@@ -212,7 +214,8 @@ class GAN(Training):
 
         def critic(images: Tensor) -> Tensor:
             # Uncompiled, because a compiled network cannot be differentiated twice.
-            return self.discriminator.forward(self.features(self.augment(images, "real", step)), labels)
+            outputs = self.discriminator.forward(self.features(self.augment(images, "real", step)), labels)
+            return self.design.conditioning.split(outputs)[0]
 
         mix = torch.rand(len(real), generator=self.draws["penalty"].at(step), device=self.device)
         return self.penalties(critic, real, fake, mix)

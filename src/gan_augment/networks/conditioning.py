@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from gan_augment.data.clusters import num_features
 from gan_augment.data.image_set import ImageShape
 from gan_augment.networks.architecture import Architecture, FeatureExtractor
-from gan_augment.settings import check_integer
+from gan_augment.settings import check_integer, check_number
 
 
 class Conditioning(ABC):
@@ -33,8 +33,12 @@ class Conditioning(ABC):
         """Return (images `[B, C, H, W]` in [-1, 1], labels `[B]`) -> logits `[B]`, high where real.
 
         If the architecture's body judges an image several times, logits are `[B, judgements]`. If the architecture has
-        `features`, their outputs take the place of the images.
+        `features`, their outputs take the place of the images. What else it returns, `split` takes apart.
         """
+
+    def split(self, outputs: Tensor) -> tuple[Tensor, Tensor | float]:
+        """Return the logits among the discriminator's outputs, and what both players minimise in addition to their loss."""
+        return outputs, 0.0
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,33 @@ class Concat(_LabelBehindLatent):
         """Return an unconditional discriminator of images with one more channel."""
         plane = LabelEmbedding(num_classes, shape.height * shape.width, self.clusters, num_features(shape))
         return LabelBehind(plane, _unconditional_head(architecture, replace(shape, channels=shape.channels + 1)))
+
+
+@dataclass(frozen=True)
+class AuxiliaryClassifier(_LabelBehindLatent):
+    """The discriminator also tells the label, and both players want it to be right: AC-GAN (Odena et al. 2017).
+
+    Attributes:
+        weight: Weight of the cross-entropy of the labels, of real and of generated images.
+
+    Raises:
+        ValueError: If a setting is out of range.
+    """
+
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("conditioning.weight", self.weight, 0, 1000, open_low=True)
+
+    def discriminator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
+        """Return the architecture's body with two heads: its outputs `[..., 2]` are logits and labels' log-probabilities."""
+        return architecture.finish(LabelClassifier(architecture.discriminator(shape), num_classes * self.clusters))
+
+    def split(self, outputs: Tensor) -> tuple[Tensor, Tensor | float]:
+        """Return the logits, and the weighted cross-entropy of the labels, a scalar."""
+        logits, log_probabilities = outputs.unbind(-1)
+        return logits, -self.weight * log_probabilities.mean()
 
 
 class Unconditional(Conditioning):
@@ -197,6 +228,23 @@ class LabelProjection(nn.Module):
         features = self.body(images)
         embedding = self.embedding(labels).view(len(labels), *[1] * (features.dim() - 2), -1)
         return self.linear(features).squeeze(-1) + (embedding * features).sum(dim=-1)
+
+
+class LabelClassifier(nn.Module):
+    """Two linear heads on a body: whether an image is real, and which label it has."""
+
+    def __init__(self, body: FeatureExtractor, num_labels: int) -> None:
+        super().__init__()
+        self.body = body
+        self.linear = nn.Linear(body.num_features, 1)
+        self.classifier = nn.Linear(body.num_features, num_labels)
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Map images `[B, C, H, W]` to `[B, 2]`, or `[B, judgements, 2]`: logit, log-probability of the label `[B]`."""
+        features = self.body(images)
+        of_labels = self.classifier(features).log_softmax(dim=-1)
+        of_label = of_labels[torch.arange(len(labels), device=labels.device), ..., labels]
+        return torch.stack([self.linear(features).squeeze(-1), of_label], dim=-1)
 
 
 class LabelRouted(nn.Module):
