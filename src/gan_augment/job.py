@@ -69,6 +69,8 @@ def run_job(config: DictConfig) -> float:
 def plain(config: DictConfig) -> dict[str, Any]:
     """Resolve a job's configuration into plain values, with the chosen member of each group under `choices`.
 
+    A group within another, such as `backbone@classifier.network.backbone`, has the name of its node there.
+
     Raises:
         ValueError: If a required setting is missing.
     """

@@ -151,8 +151,8 @@ def _options(
                 for nested, chosen in item.value if isinstance(item, yaml.MappingNode) else ():
                     if nested.value.startswith("/"):
                         group, _, place = nested.value[1:].partition("@")
-                        name = f"{group}@{'.'.join([*prefix, place])}"
-                        yield Option(name, chosen.value, _comment(lines, nested, first))
+                        full = f"{group}@{'.'.join([*prefix, place])}"
+                        yield Option(full, chosen.value, _comment(lines, nested, first))
         if key.value in NO_OPTIONS:
             continue
         name, comment = [*prefix, key.value], _comment(lines, key, first)

@@ -44,8 +44,13 @@ class Trial:
     def notes(self) -> tuple[str, ...]:
         """Sentences that a reader of the results must know."""
         of_measures = (note for one in self.config.measures.values() for note in one.notes(self.split, self.stages))
-        said = (*self.source.notes, *self.split.notes, *of_measures, *[*self.needed.values()][-1].notes)
+        said = (*self.source.notes, *self.split.notes, *of_measures, *self.origins)
         return tuple(map(printable, said))
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """Sentences on the sources of the pretrained weights that its trainings use."""
+        return tuple(dict.fromkeys(one.origin for one in self.needed.values() if one.origin is not None))
 
     @cached_property
     def factors(self) -> dict[str, Any]:

@@ -108,9 +108,9 @@ class Stage(ABC):
         return Findings()
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """What a reader of the results must know, a sentence each."""
-        return ()
+    def origin(self) -> str | None:
+        """One sentence on the source of pretrained weights that its training starts from or uses; None without any."""
+        return None
 
     @property
     def is_revised(self) -> bool:
@@ -182,7 +182,7 @@ def plain(value: Any) -> Any:
 def in_order(**lasts: Stage) -> dict[str, Stage]:
     """Return stages, and all that they are made from, once each and after their inputs, by their roles in a trial.
 
-    The role of an earlier stage is the name of the field that holds it.
+    The role of an earlier stage is the name of the field that holds it, or if that is taken, both roles together.
     """
     found: dict[str, Stage] = {}
 
@@ -191,7 +191,8 @@ def in_order(**lasts: Stage) -> dict[str, Stage]:
             assert found[role].key == stage.key, f"a trial has one {role}"
             return
         for name, one in stage.inputs.items():
-            visit(name, one)
+            taken = name in found and found[name].key != one.key  # a probe and its teacher each have features
+            visit(f"{role}_{name}" if taken else name, one)
         found[role] = stage
 
     for role, stage in lasts.items():

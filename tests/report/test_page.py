@@ -768,6 +768,48 @@ def test_notes_are_shown_once_with_the_trials_they_concern(tmp_path):
     assert "notes" not in (folder / "report" / "results.csv").read_text()
 
 
+@pytest.mark.parametrize(
+    ("pretrained", "said"),
+    [
+        (("none", "gan"), "; both with ImageNet features"),
+        (("gan",), "; only the first with ImageNet features"),
+        (("none",), "; only the second with ImageNet features"),
+        ((), ""),
+    ],
+)
+def test_a_verdict_names_the_arms_with_pretrained_features(tmp_path, pretrained, said):
+    records = planted({"none": 0, "gan": 3})
+    for one in records:
+        if pretrained:  # else as in a record of an earlier version
+            one["saw"]["pretrained"] = one["factors"]["augmentation"] in pretrained
+    folder = study(tmp_path, records)
+    (contrast,) = contrasts(collect([folder]))
+    assert contrast.sentence.endswith(f"8 splits{said}")
+    rows = re.findall(r"<tr>\s*<t[dh][^>]*>(none|gan)</t[dh]>(.*?)</tr>", write_report([folder]).read_text(), re.DOTALL)
+    assert {arm for arm, row in rows if ">yes<" in row} == set(pretrained)
+
+
+@pytest.mark.parametrize(
+    ("data", "size", "pretrained", "is_noted"),
+    [
+        ("image_folder", 64, False, True),
+        ("image_folder", 64, True, False),
+        ("image_folder", 28, False, False),
+        ("image_folder", "many", False, False),
+        ("cifar10", "null", False, True),
+        ("mnist", 32, False, False),
+    ],
+)
+def test_a_report_on_photographs_names_the_stronger_baseline_that_it_lacks(tmp_path, data, size, pretrained, is_noted):
+    records = planted({"none": 0, "gan": 3}, **{"data": data, "data.image_size": size})
+    for one in records:
+        one["saw"]["pretrained"] = pretrained and one["factors"]["augmentation"] == "none"
+    text = " ".join(printed(study(tmp_path, records)).split())
+    note = "a stronger baseline exists for photographs: a classifier on ImageNet features"
+    assert (note in text) is is_noted
+    assert ("classifier=cnn,probe,finetuned" in text) is is_noted
+
+
 def test_of_many_classes_the_table_shows_those_with_the_largest_differences(tmp_path):
     records = [
         record(arm, seed, 0.5, per_class={f"c{k}": 0.5 + gain * k / 1000 for k in range(150)})

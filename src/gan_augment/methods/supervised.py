@@ -19,6 +19,7 @@ from gan_augment.contracts import Extra, Method, Plan
 from gan_augment.data.batches import Batch, Part
 from gan_augment.data.image_set import ImageSet, ImageShape
 from gan_augment.methods.base import ClassifierStage, MethodStage, about_classifier, log_validation
+from gan_augment.networks.transfer import Transfer
 from gan_augment.randomness import initialised, seed_global, stream_seed
 from gan_augment.settings import build_later, check_integer, check_number
 from gan_augment.training.base import LOG_EVERY, Training
@@ -61,9 +62,35 @@ class ClassifierSettings(Method):
         """Build the network: images `[B, C, H, W]` in [-1, 1] -> logits `[B, K]`."""
         return build_later(self.network, "classifier.network", nn.Module)(shape, num_classes)
 
+    def parameters(self, network: nn.Module) -> list[dict[str, Any]]:
+        """Return the network's weights in groups; one without a learning rate has the common one."""
+        return [{"params": [*network.parameters()]}]
+
     def stage(self, plan: Plan, arm: Arm, extra: Extra) -> "Supervised":
         """Plan the stage that trains the classifier in an arm."""
         return Supervised.plan(plan, arm.transform, arm=arm, extra=extra, classifier=self)
+
+
+@dataclass(frozen=True)
+class FinetunedSettings(ClassifierSettings):
+    """How a `Transfer` is trained, the backbone included.
+
+    Attributes:
+        backbone_rate: Learning rate of the backbone's weights, as a share of `learning_rate`.
+    """
+
+    backbone_rate: float = 1.0
+
+    def __post_init__(self, where: str) -> None:
+        super().__post_init__(where)
+        check_number(f"{where}.backbone_rate", self.backbone_rate, 0, 1, open_low=True)
+        build_later(self.network, f"{where}.network", Transfer)
+
+    def parameters(self, network: nn.Module) -> list[dict[str, Any]]:
+        """Return the weights of the linear layer and those of the backbone."""
+        assert isinstance(network, Transfer)
+        rate = self.backbone_rate * self.learning_rate
+        return [*super().parameters(network.head), {"params": [*network.backbone.parameters()], "lr": rate}]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -88,19 +115,14 @@ class Supervised(MethodStage):
         return round((self.arm.share or 0) * self.classifier.batch_size)
 
     @property
-    def notes(self) -> tuple[str, ...]:
+    def origin(self) -> str | None:
         """The origin of the network's weights, if they are pretrained."""
-        origin = network_origin(json.dumps(self.classifier.network), self.labelled.shape, self.labelled.num_classes)
-        return () if origin is None else (origin,)
+        return network_origin(json.dumps(self.classifier.network), self.labelled.shape, self.labelled.num_classes)
 
     def check(self) -> None:
         """Check that the network can take the images, and that the arm differs from every other."""
         batch_size = self.classifier.batch_size
-        if self.labelled.num_classes < 2:
-            raise ValueError(
-                f"these images have one class, {self.labelled.class_names[0]!r}, but a classifier needs two: add a "
-                "class, or train the generator alone with classifier=none"
-            )
+        check_classes(self.labelled)
         network_origin(json.dumps(self.classifier.network), self.labelled.shape, self.labelled.num_classes)
         if self.arm.share is not None and self.num_extra == 0:
             raise ValueError(
@@ -153,7 +175,8 @@ class Classifier(Training):
     def configure_optimizers(self) -> Any:
         """Return AdamW, with a half cosine down to 0 over the steps."""
         rate, decay = self.settings.learning_rate, self.settings.weight_decay
-        optimizer = torch.optim.AdamW(self.network.parameters(), lr=rate, weight_decay=decay, fused=True)
+        parameters = self.settings.parameters(self.network)
+        optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=decay, fused=True)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.settings.num_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -193,6 +216,15 @@ def train_classifier(
     system = Classifier(network, settings, stage.transform, mixing, stage.seed)
     stage.fit(system, parts, settings.num_steps, settings.batch_size, folder)
     save_weights(folder / FILE, about_classifier(asdict(settings), labelled), classifier=network)
+
+
+def check_classes(labelled: ImageSet) -> None:
+    """Raise a ValueError if there is only one class."""
+    if labelled.num_classes < 2:
+        raise ValueError(
+            f"these images have one class, {labelled.class_names[0]!r}, but a classifier needs two: add a class, or "
+            "train the generator alone with classifier=none"
+        )
 
 
 @lru_cache

@@ -122,7 +122,7 @@ class EfficientNetLite0(Backbone):
             assert layer.bias is not None
             nn.init.zeros_(layer.bias)
             handles.append(layer.register_forward_hook(normalise))
-        noise = interpolate(torch.randn(64, 3, 16, 16, generator=draws.at(0)), scale_factor=4, mode="bilinear")
+        noise = interpolate(torch.randn(64, 3, 8, 8, generator=draws.at(0)), scale_factor=4, mode="bilinear")
         self(noise)
         for handle in handles:
             handle.remove()

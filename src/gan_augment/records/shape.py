@@ -38,6 +38,7 @@ TEXT = _or_null("a text", lambda value: isinstance(value, str))
 WORD = Kind("a text", lambda value: isinstance(value, str))
 WORDS = list_of("texts", WORD.fits)
 NUMBERS = Kind("numbers or null", _are_numbers)
+SWITCH = _or_null("true or false", lambda value: isinstance(value, bool))
 AMOUNT = _or_null("a number of at least 0", lambda value: _is_number(value) and not value < 0)
 SHARE = _or_null("a number from 0 to 1", lambda value: _is_number(value) and not (value < 0 or value > 1))
 SETTING = _or_null(
@@ -76,7 +77,7 @@ SHAPE: dict[Any, Any] = {
     },
     "compared": {...: WORD},
     "costs": {"device": TEXT, "seconds": {...: {...: AMOUNT}}, ...: NUMBERS},
-    "saw": {"rare_classes": WORDS, ...: AMOUNT},
+    "saw": {"rare_classes": WORDS, "pretrained": SWITCH, ...: AMOUNT},
     "notes": WORDS,
     "warnings": WORDS,
     "provenance": {

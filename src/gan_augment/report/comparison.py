@@ -20,6 +20,7 @@ from gan_augment.report.trials import (
     FOLDS,
     IMBALANCE,
     LABELLED_RATIO,
+    PRETRAINED,
     RARE,
     SEEDS,
     SPLIT,
@@ -139,6 +140,11 @@ class Configuration:
         ]
         repeat = trials[seeds[0] if seeds else TRAINING_SEED].astype(str).rename("repeat")
         return (100 * trials[metric].astype(float)).groupby([split, repeat]).mean()
+
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether any of its trials used pretrained weights; records of earlier versions do not say."""
+        return bool(self.trials.reindex(columns=[PRETRAINED]).eq(True).any(axis=None))
 
     @property
     def has_generator(self) -> bool:

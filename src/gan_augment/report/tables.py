@@ -200,7 +200,8 @@ def saw_row(configuration: Configuration) -> Row:
     part, note = ("semi_supervised", " (not step-matched)") if configuration.has_other_method else ("classifier", "")
     columns = {**SAW, f"factors.{part}.num_steps": "steps"}
     cells = {what: ", ".join(values_of(configuration.ended, c)) or "-" for c, what in columns.items()}
-    return {"arm": configuration.label(), **cells, "steps": cells["steps"] + note}
+    features = {"pretrained features": "yes" if configuration.is_pretrained else "-"}
+    return {"arm": configuration.label(), **cells, **features, "steps": cells["steps"] + note}
 
 
 def teacher_rows(study: Study, found: list[Configuration]) -> Iterator[Row]:

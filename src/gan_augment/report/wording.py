@@ -6,15 +6,20 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from gan_augment.records.factors import NULL
 from gan_augment.report.comparison import Configuration, has_unequal_classes, pair_unit
 from gan_augment.report.contrasts import Contrast, choices
 from gan_augment.report.statistics import MAX_PAIRS
-from gan_augment.report.trials import ACCURACY, ARM, BALANCED, FOLDS, SPLIT, Study
+from gan_augment.report.trials import ACCURACY, ARM, BALANCED, FOLDS, PRETRAINED, SPLIT, Study
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SECONDS = "costs.seconds."
+STRONGER_BASELINE = (
+    "a stronger baseline exists for photographs: a classifier on ImageNet features, which needs seconds a trial and no "
+    "GAN; compare it too, with -m classifier=cnn,probe,finetuned (pip install 'gan-augment[pretrained]')"
+)
 
 
 def verdicts(study: Study, compared: list[Contrast]) -> list[str]:
@@ -69,7 +74,19 @@ def pairs_in_words(number: float) -> str:
 def notes(study: Study) -> list[str]:
     """Return the trials' notes on images and classifier, each with the number of trials if not all have it."""
     n = len(study.trials)
-    return [note + (f" ({number} of {n} trials)" if number < n else "") for note, number in study.notes.items()]
+    said = [note + (f" ({number} of {n} trials)" if number < n else "") for note, number in study.notes.items()]
+    return said + ([STRONGER_BASELINE] if lacks_pretrained_baseline(study) else [])
+
+
+def lacks_pretrained_baseline(study: Study) -> bool:
+    """Whether a study classifies photographs, files or CIFAR-10 of 32 pixels or more, with no pretrained weights."""
+    import pandas as pd
+
+    trials = study.trials.reindex(columns=[ARM, "factors.data", "factors.data.image_size", PRETRAINED])
+    sizes = trials["factors.data.image_size"].replace(NULL, 32)  # as they are: CIFAR-10 has 32 pixels
+    sizes = pd.to_numeric(sizes, errors="coerce")
+    are_photographs = trials["factors.data"].isin(["image_folder", "cifar10"]) & (sizes >= 32)
+    return bool((are_photographs & trials[ARM].notna()).any() and not trials[PRETRAINED].eq(True).any())
 
 
 def results_in_words(study: Study, metrics: Mapping[str, str]) -> str:

@@ -1,0 +1,208 @@
+"""A probe: a linear classifier on the features of a frozen backbone (Alain and Bengio 2017; Kornblith et al. 2019)."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from gan_augment.arm import Arm
+from gan_augment.artefacts.weights import FILE, save_weights
+from gan_augment.augmentation.classical import ClassicalTransform
+from gan_augment.contracts import Extra, Method, Plan
+from gan_augment.data.image_set import ImageSet, ImageShape, to_float
+from gan_augment.methods.base import MethodStage, about_classifier
+from gan_augment.methods.supervised import MIXING, check_classes, network_origin
+from gan_augment.networks.transfer import Transfer
+from gan_augment.randomness import Stream
+from gan_augment.settings import build, build_later, check_integer, check_number
+from gan_augment.stages import Stage, implied
+
+FILE_OF_FEATURES = "features.npy"
+MOST_STEPS, LARGEST_SLOPE = 1000, 1e-5  # of L-BFGS, and the slope of the loss at which it ends
+
+
+@dataclass(frozen=True)
+class ProbeSettings(Method):
+    """How a probe is fitted.
+
+    Attributes:
+        network: The node of a `Transfer`, called with the images' shape and the number of classes.
+        views: Random views of each labelled image, in arms with classical transforms.
+        weight_decay: Weight of half the squared norm of the weights, for features of variance 1.
+        batch_size: Images at a time, while their features are computed.
+
+    Raises:
+        ValueError: If a value is out of range.
+    """
+
+    network: Mapping[str, Any]
+    views: int
+    weight_decay: float
+    batch_size: int
+
+    def __post_init__(self) -> None:
+        check_integer("classifier.views", self.views, low=1, high=1000)
+        check_number("classifier.weight_decay", self.weight_decay, 0, 1000, open_low=True)
+        check_integer("classifier.batch_size", self.batch_size, low=1)
+        build_later(self.network, "classifier.network", Transfer)
+
+    def build(self, shape: ImageShape, num_classes: int) -> Transfer:
+        """Build the network: images `[B, C, H, W]` in [-1, 1] -> logits `[B, K]`."""
+        return build_later(self.network, "classifier.network", Transfer)(shape, num_classes)
+
+    def stage(self, plan: Plan, arm: Arm, extra: Extra) -> "Probe":
+        """Plan the stage that fits the probe in an arm, after the one that computes the labelled images' features."""
+        classical = plan.config.classical if arm.transform == "classical" else None
+        features = Features(
+            images=plan.views.labelled,
+            network=self.network,
+            classical=classical,
+            views=1 if classical is None else self.views,
+            batch_size=self.batch_size,
+            seed=0 if classical is None else plan.config.seeds.classifier,  # without transforms nothing is drawn
+            hardware=plan.config.hardware,
+        )
+        return Probe.plan(plan, arm.transform, arm=arm, extra=extra, classifier=self, features=features)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Features(Stage):
+    """Computes the features of images, or of random views of them."""
+
+    name, version = "features", 1
+    reads = ("classifier.network", "classifier.views")
+
+    images: ImageSet
+    network: Mapping[str, Any]
+    classical: Mapping[str, Any] | None
+    views: int
+    batch_size: int = implied()
+
+    def run(self, folder: Path, made: Mapping[str, Path]) -> None:
+        """Write the features."""
+        network = build_later(self.network, "classifier.network", Transfer)(self.images.shape, self.images.num_classes)
+        transform = None if self.classical is None else build(self.classical, "data.classical", ClassicalTransform)
+        draws = Stream(self.seed, "views", self.hardware.device)
+        network.to(self.hardware.device)
+        found = features_of(self.images, network, self.batch_size, self.views, transform, draws)
+        np.save(folder / FILE_OF_FEATURES, found.half().numpy(), allow_pickle=False)
+
+    def load(self, folder: Path) -> Tensor:
+        """Read the features, float32 `[V x N, F]`: those of all images in one view after the other."""
+        return torch.from_numpy(np.load(folder / FILE_OF_FEATURES, allow_pickle=False)).float()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Probe(MethodStage):
+    """Fits a probe in one arm.
+
+    Attributes:
+        arm: How labelled and extra images are weighted and transformed.
+        extra: The source of further images.
+    """
+
+    name, version = "probe", 1
+    reads = (*MethodStage.reads, "classifier")
+
+    arm: Arm
+    extra: Extra
+    classifier: ProbeSettings
+    features: Features
+
+    @property
+    def origin(self) -> str | None:
+        """The origin of the backbone's weights, if they are pretrained."""
+        return network_origin(json.dumps(self.classifier.network), self.labelled.shape, self.labelled.num_classes)
+
+    def check(self) -> None:
+        """Check that the network can take the images, and that fixed features suffice for the arm."""
+        check_classes(self.labelled)
+        network_origin(json.dumps(self.classifier.network), self.labelled.shape, self.labelled.num_classes)
+        if self.arm.transform in MIXING or self.extra.name == "left_out":
+            row = f"augmentation.transform={self.arm.transform} and augmentation.extra={self.extra.name}"
+            raise ValueError(
+                f"{row}: classifier=probe has neither batches to leave images out of nor mixed images, only features "
+                "that are computed once: leave this arm out, or use classifier=finetuned"
+            )
+        self.extra.check(self.labelled, num_extra=self.classifier.batch_size, batch_size=self.classifier.batch_size)
+
+    def run(self, folder: Path, made: Mapping[str, Path]) -> None:
+        """Fit the probe and write its weights."""
+        settings, labelled, share = self.classifier, self.labelled, self.arm.share or 0.0
+        device = self.hardware.device
+        network = settings.build(labelled.shape, labelled.num_classes).to(device)
+        features = self.features.load(made["features"])
+        labels = labelled.labels.repeat(self.features.views)
+        mean = features.mean(dim=0)
+        std = (features - mean).square().mean().sqrt()  # one for all: with few images, that of one feature is noise
+        weights = torch.full((len(labels),), 1 / len(labels))
+        extra = self.extra.images(labelled, made, self.seed)
+        if extra is not None:
+            # As many views as keep the numbers of different real and extra images in the proportion of the share.
+            views = -(-self.features.views * len(labelled) // len(extra)) if self.transform is not None else 1
+            draws = Stream(self.seed, "views/extra", device)
+            others = features_of(extra, network, settings.batch_size, views, self.transform, draws)
+            counts = extra.class_counts if self.extra.balanced else torch.ones(extra.num_classes)
+            of_others = (1 / counts)[extra.labels].repeat(views)
+            features, labels = torch.cat([features, others]), torch.cat([labels, extra.labels.repeat(views)])
+            weights = torch.cat([(1 - share) * weights, share * of_others / of_others.sum()])
+        fit = fit_linear((features - mean) / std, labels, weights, labelled.num_classes, settings.weight_decay)
+        with torch.no_grad():  # the layer takes raw features
+            network.head.weight.copy_(fit.weight / std)
+            network.head.bias.copy_(fit.bias - fit.weight @ mean / std)
+        save_weights(folder / FILE, about_classifier(asdict(settings), labelled), classifier=network)
+
+
+@torch.no_grad()
+def features_of(
+    images: ImageSet,
+    network: Transfer,
+    batch_size: int,
+    views: int,
+    transform: ClassicalTransform | None,
+    draws: Stream,
+) -> Tensor:
+    """Return a network's features of `views` random views of each image, `[V x N, F]`, on the CPU."""
+    found = []
+    for chunk in torch.arange(views * len(images)).split(batch_size):
+        pixels = to_float(images.images[chunk % len(images)].to(network.head.weight.device))
+        if transform is not None:
+            pixels = transform(pixels, draws.at(int(chunk[0])))
+        found.append(network.features(pixels).cpu())
+    return torch.cat(found)
+
+
+def fit_linear(features: Tensor, labels: Tensor, weights: Tensor, num_classes: int, weight_decay: float) -> nn.Linear:
+    r"""Fit a multinomial logistic regression with L-BFGS, from weights of 0.
+
+    It minimises $\sum_i w_i \cdot \text{cross-entropy}_i + \frac{\lambda}{2} \lVert W \rVert^2$.
+
+    Args:
+        features: `[N, F]`.
+        labels: `[N]`.
+        weights: The weight $w$ of each, `[N]`.
+        num_classes: Number of outputs.
+        weight_decay: $\lambda$; the biases are free.
+    """
+    layer = nn.Linear(features.shape[1], num_classes)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    optimizer = torch.optim.LBFGS(
+        layer.parameters(), max_iter=MOST_STEPS, tolerance_grad=LARGEST_SLOPE, line_search_fn="strong_wolfe"
+    )
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        entropies = cross_entropy(layer(features), labels, reduction="none")
+        found = weights @ entropies + weight_decay / 2 * layer.weight.square().sum()
+        found.backward()
+        return found
+
+    optimizer.step(loss)
+    return layer.requires_grad_(False)
