@@ -309,7 +309,7 @@ def tiny_backbone(monkeypatch):
     from gan_augment.networks.backbone import Backbone
 
     class Tiny(Backbone):
-        channels, num_features, origin = {4: 3, 8: 5, 16: 7}, 7, None  # noqa: RUF012
+        channels, num_features, origin = {4: 3, 8: 5, 16: 7}, 7, None
 
         def __init__(self):
             super().__init__()

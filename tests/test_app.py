@@ -719,7 +719,12 @@ def photographs(tmp_path):
 # What a recipe needs beside the usual: files, or less work still.
 FOR_RECIPES = {
     "dcgan_64": ("data.root={photographs}", "architecture.channels=2", "generator.images_seen=256"),
-    "photographs": ("data.root={photographs}", "architecture.backbone.weights=null", "generator.images_seen=64", "data.image_size=32"),
+    "photographs": (
+        "data.root={photographs}",
+        "architecture.backbone.weights=null",
+        "generator.images_seen=64",
+        "data.image_size=32",
+    ),
     **dict.fromkeys(("mnist_arms", "mnist_100_labels", "mnist_precision"), ("data.image_size=8",)),
     **dict.fromkeys(("fashion_few_labels", "rare_classes"), ("data.image_size=8",)),
 }

@@ -696,7 +696,9 @@ def test_both_players_of_an_ac_gan_want_the_labels_to_be_told_right(image_set, c
     parts = design(NonSaturating(), conditioning=AuxiliaryClassifier(weight=2), images_seen=16 * 100)
     parts.loss.discriminator = lambda real, fake: 0 * real.sum() + 0 * fake.sum()
     parts.loss.generator = lambda fake, real: 0 * fake.sum()
-    networks = [initialised(lambda make=make: make(images.shape, 3), 0) for make in (parts.generator, parts.discriminator)]
+    networks = [
+        initialised(lambda make=make: make(images.shape, 3), 0) for make in (parts.generator, parts.discriminator)
+    ]
     system = fit(GAN(*networks, parts, images.class_counts, 0), images, cpu, tmp_path, num_steps=100)
     assert system.last_points["loss/generator"] < 0.2 * 2 * math.log(3)  # of a guess
     real, labels = to_float(images.images), images.labels
@@ -709,8 +711,14 @@ def test_both_players_of_an_ac_gan_want_the_labels_to_be_told_right(image_set, c
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"architecture": DCGAN(5, 4)}, r"penalty.diversity=5.0: it is measured in the frozen features of architecture="),
-        ({"augmentation": DiffAugment(0.5, 0, 0, 0, 0)}, r"penalty.diversity=5.0: .* use discriminator_augmentation=gr"),
+        (
+            {"architecture": DCGAN(5, 4)},
+            r"penalty.diversity=5.0: it is measured in the frozen features of architecture=",
+        ),
+        (
+            {"augmentation": DiffAugment(0.5, 0, 0, 0, 0)},
+            r"penalty.diversity=5.0: .* use discriminator_augmentation=gr",
+        ),
         ({"conditioning": Concat()}, r"conditioning: one GAN a class, .* use conditioning=projection or none$"),
         ({"conditioning": PerClass()}, r"conditioning: one GAN a class, .* use conditioning=projection or none$"),
     ],

@@ -22,9 +22,7 @@ def test_distances_by_hand():
     assert found.tolist() == [20.0, 3.0]
 
 
-@pytest.mark.parametrize(
-    ("group", "expected"), [(1, [0, 0]), (2, [5 + 1, 2]), (4, [5 + 3 + 4 + 4 + 17**0.5 + 1, 6])]
-)
+@pytest.mark.parametrize(("group", "expected"), [(1, [0, 0]), (2, [5 + 1, 2]), (4, [5 + 3 + 4 + 4 + 17**0.5 + 1, 6])])
 def test_only_images_of_a_group_are_compared(group, expected):
     images = maps([0.0, 0.0], [3.0, 4.0], [3.0, 0.0], [4.0, 0.0])
     assert distances(images, torch.zeros(4).long(), group).tolist() == pytest.approx(expected)
@@ -32,8 +30,14 @@ def test_only_images_of_a_group_are_compared(group, expected):
 
 def test_the_hinge_by_hand():
     labels = torch.tensor([0, 0, 1, 1])
-    real = [*maps([0.0, 0.0], [3.0, 4.0], [0.0, 0.0], [0.0, 5.0]), *maps([0.0, 0.0], [0.0, 2.0], [0.0, 0.0], [0.0, 2.0])]
-    fake = [*maps([0.0, 0.0], [0.0, 1.0], [0.0, 0.0], [0.0, 3.0]), *maps([0.0, 0.0], [0.0, 3.0], [0.0, 0.0], [0.0, 3.0])]
+    real = [
+        *maps([0.0, 0.0], [3.0, 4.0], [0.0, 0.0], [0.0, 5.0]),
+        *maps([0.0, 0.0], [0.0, 2.0], [0.0, 0.0], [0.0, 2.0]),
+    ]
+    fake = [
+        *maps([0.0, 0.0], [0.0, 1.0], [0.0, 0.0], [0.0, 3.0]),
+        *maps([0.0, 0.0], [0.0, 3.0], [0.0, 0.0], [0.0, 3.0]),
+    ]
     # Mean distances 5 and 2 of real images, 2 and 3 of generated ones: the mean of 1 - 2/5 and 0, times the weight.
     assert hinge(real, labels, weight=10)(fake, labels).item() == pytest.approx(10 * 0.3)
 

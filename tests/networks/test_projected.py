@@ -172,7 +172,9 @@ def test_a_backbone_that_cannot_be_used_is_refused(monkeypatch):
 def test_a_backbone_without_the_maps_is_refused(monkeypatch):
     built = SimpleNamespace(channels={8: 3, 32: 5}, origin=None)
     monkeypatch.setattr("gan_augment.networks.projected.build", lambda *_: built)
-    with pytest.raises(ValueError, match=r"^architecture\.backbone: its maps have strides \[8, 32\], but \[4, 8, 16\] "):
+    with pytest.raises(
+        ValueError, match=r"^architecture\.backbone: its maps have strides \[8, 32\], but \[4, 8, 16\] "
+    ):
         backbone_origin('"coarse"')
 
 

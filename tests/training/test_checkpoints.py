@@ -27,7 +27,12 @@ NUM_STEPS = 60  # of every stage here
 
 
 PROJECTED = GAN_NODES | {
-    "architecture": {"_target_": "gan_augment.networks.projected.Projected", "latent_dim": 5, "channels": 4, "width": 4},
+    "architecture": {
+        "_target_": "gan_augment.networks.projected.Projected",
+        "latent_dim": 5,
+        "channels": 4,
+        "width": 4,
+    },
     "penalty": {"_target_": "gan_augment.losses.diversity.Diversity"},
     "generator": GAN_NODES["generator"] | {"images_seen": 4 * NUM_STEPS, "batch_size": 4},
     "discriminator_augmentation": GAN_NODES["discriminator_augmentation"]

@@ -106,6 +106,7 @@ class GANDesign:
         """Raise a ValueError unless the architecture can make such images and the parts fit together."""
         self.architecture.check(shape)
         of, clip, slope = self.architecture, self.loss.weight_clip, self.penalties.gradient_penalty
+        diversity = self.penalties.diversity
         several = self.settings.batch_size > 1 and (num_classes == 1 or not isinstance(self.conditioning, PerClass))
         refused = {
             "discriminator_augmentation changes pictures, but these are points: leave it none": (
@@ -125,11 +126,11 @@ class GANDesign:
             "with generator.batch_size=1, or of a class with conditioning=per_class: use "
             "architecture.generator_batch_norm=false, or other values of these": of.generator_batch_norm
             and not several,
-            f"penalty.diversity={self.penalties.diversity}: it is measured in the frozen features of "
-            "architecture=projected: use that, or penalty=none": self.penalties.diversity and not of.num_maps,
-            f"penalty.diversity={self.penalties.diversity}: it compares images with one augmentation, but here each has "
-            "its own: use discriminator_augmentation=grouped or none": (
-                self.penalties.diversity and self.augmentation.is_on and self.augmentation.group == 1
+            f"penalty.diversity={diversity}: it is measured in the frozen features of architecture=projected: use that, "
+            "or penalty=none": diversity and not of.num_maps,
+            f"penalty.diversity={diversity}: it compares images with one augmentation, but here each has its own: use "
+            "discriminator_augmentation=grouped or none": (
+                diversity and self.augmentation.is_on and self.augmentation.group == 1
             ),
             f"loss.weight_clip={clip}: spectral norm scales clipped weights up again; use "
             "architecture.spectral_norm=false, or loss.weight_clip=null": of.spectral_norm and clip,

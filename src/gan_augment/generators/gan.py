@@ -24,7 +24,6 @@ from gan_augment.data.image_set import ImageSet, from_float, to_float
 from gan_augment.generators.design import GANDesign, GANSettings
 from gan_augment.generators.samples import SampleGrid
 from gan_augment.losses.adversarial import AdversarialLoss
-from gan_augment.losses.diversity import DiversityHinge
 from gan_augment.losses.penalties import Penalties
 from gan_augment.networks.architecture import Architecture
 from gan_augment.networks.conditioning import Conditioning, set_centres

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from gan_augment.settings import check_integer, check_number
 
-# Images [B, C, H, W] -> logits [B], or [B, judgements], each a function of its own image. If it takes labels, they are bound already: one
-# for each place in the batch, so the real and the generated image at the same place have the same label.
+# Images [B, C, H, W] -> logits [B], or [B, judgements], each a function of its own image. If it takes labels, they are
+# bound already: one for each place in the batch, so the real and the generated image at the same place have the same
+# label.
 Critic = Callable[[Tensor], Tensor]
 
 

@@ -25,7 +25,6 @@ class Architecture(ABC):
         batch_norm: Whether there is batch norm in the discriminator.
         batch_std: Whether the discriminator sees the standard deviation of its batch (`BatchStd`).
         generator_batch_norm: Whether the generator has batch norm that a single image is too little for.
-        num_maps: Feature maps in which the discriminator sees an image; 0 if it sees the image itself.
 
     Raises:
         ValueError: If a setting is out of range. Every whole number must be at least 1.
@@ -36,7 +35,6 @@ class Architecture(ABC):
     batch_norm = False
     batch_std = False
     generator_batch_norm = False
-    num_maps = 0
 
     latent_dim: int = 100
 
@@ -65,8 +63,13 @@ class Architecture(ABC):
                     spectral_norm(module)
         return discriminator
 
+    @property
+    def num_maps(self) -> int:
+        """Frozen feature maps in which the discriminator sees an image; 0 if it sees the image itself."""
+        return 0
+
     def features(self, images: Tensor) -> nn.Module:
-        """Return the frozen network through which the discriminator sees images `[B, C, H, W]`; by default there is none.
+        """Return the frozen network through which the discriminator sees images; by default it sees them as they are.
 
         `images`, some of the training images, `[N, C, H, W]` in [-1, 1], may set the scale of its outputs.
         """
@@ -127,7 +130,8 @@ def doublings(channels: int, count: int) -> list[int]:
 class FeatureExtractor(nn.Sequential):
     """A discriminator without its head: images `[B, C, H, W]` -> features `[B, num_features]`.
 
-    One that judges each image several times returns `[B, judgements, num_features]`. With `batch_std`, a `BatchStd` follows the layers and makes the features one longer.
+    One that judges each image several times returns `[B, judgements, num_features]`. With `batch_std`, a `BatchStd`
+    follows the layers and makes the features one longer.
     """
 
     def __init__(self, *layers: nn.Module, num_features: int, batch_std: bool) -> None:

@@ -37,7 +37,7 @@ class Conditioning(ABC):
         """
 
     def split(self, outputs: Tensor) -> tuple[Tensor, Tensor | float]:
-        """Return the logits among the discriminator's outputs, and what both players minimise in addition to their loss."""
+        """Return the logits among the discriminator's outputs, and a further loss of both players."""
         return outputs, 0.0
 
 
@@ -98,7 +98,7 @@ class AuxiliaryClassifier(_LabelBehindLatent):
         check_number("conditioning.weight", self.weight, 0, 1000, open_low=True)
 
     def discriminator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
-        """Return the architecture's body with two heads: its outputs `[..., 2]` are logits and labels' log-probabilities."""
+        """Return the architecture's body with two heads: outputs `[..., 2]`, logits and labels' log-probabilities."""
         return architecture.finish(LabelClassifier(architecture.discriminator(shape), num_classes * self.clusters))
 
     def split(self, outputs: Tensor) -> tuple[Tensor, Tensor | float]:
