@@ -713,7 +713,7 @@ def test_both_players_of_an_ac_gan_want_the_labels_to_be_told_right(image_set, c
     [
         (
             {"architecture": DCGAN(5, 4)},
-            r"penalty.diversity=5.0: it is measured in the frozen features of architecture=",
+            r"penalty.diversity=5.0: it is measured in frozen features: use architecture=projected",
         ),
         (
             {"augmentation": DiffAugment(0.5, 0, 0, 0, 0)},

@@ -126,8 +126,8 @@ class GANDesign:
             "with generator.batch_size=1, or of a class with conditioning=per_class: use "
             "architecture.generator_batch_norm=false, or other values of these": of.generator_batch_norm
             and not several,
-            f"penalty.diversity={diversity}: it is measured in the frozen features of architecture=projected: use that, "
-            "or penalty=none": diversity and not of.num_maps,
+            f"penalty.diversity={diversity}: it is measured in frozen features: use architecture=projected, or "
+            "penalty=none": diversity and not of.num_maps,
             f"penalty.diversity={diversity}: it compares images with one augmentation, but here each has its own: use "
             "discriminator_augmentation=grouped or none": (
                 diversity and self.augmentation.is_on and self.augmentation.group == 1
