@@ -4,7 +4,7 @@ import yaml
 from torch.autograd import gradcheck, gradgradcheck
 
 from gan_augment.app import CONF
-from gan_augment.augmentation.discriminator import DiffAugment, Grouped
+from gan_augment.augmentation.discriminator import Adaptive, DiffAugment, Grouped
 from gan_augment.data.image_set import to_float
 from gan_augment.settings import build
 
@@ -209,3 +209,52 @@ def test_groups_and_flips_out_of_range_are_refused(settings, message):
 def test_flips_alone_are_an_augmentation():
     assert Grouped(**OFF, flip=True).is_on
     assert not Grouped(**OFF, flip=False).is_on
+
+
+def adaptive(images, probability, seed=0, **settings):
+    one = Adaptive(**OFF | {"flip": False, "group": 1} | settings)
+    return one(images, torch.Generator().manual_seed(seed), torch.tensor(probability))
+
+
+CHANGES = [*({name: strength} for name, strength in PAPER.items() if name != "cutout"), {"flip": True}]
+
+
+@pytest.mark.parametrize("settings", CHANGES, ids=str)
+@pytest.mark.parametrize("probability", [0.0, 0.3, 1.0])
+def test_each_change_happens_with_the_probability(settings, probability):
+    images = torch.randn(3000, 3, 8, 8)
+    changed = (adaptive(images, probability, **settings) - images).abs().amax(dim=(1, 2, 3)) > 1e-6
+    # By chance a flip does nothing to half of the images, and a shift of 3 rows and 3 columns to a third each.
+    expected = {"flip": probability / 2, "translation": 1 - (1 - probability * 2 / 3) ** 2}
+    assert changed.float().mean().item() == pytest.approx(expected.get(*settings, probability), abs=0.03)
+
+
+def test_images_of_a_group_share_whether_they_change(images):
+    found = adaptive(images[:1].repeat(40, 1, 1, 1), 0.5, brightness=0.5, group=4)
+    assert torch.equal(found, found[::4].repeat_interleave(4, dim=0))
+
+
+def test_the_probability_rises_while_the_discriminator_is_too_sure():
+    one = Adaptive(**OFF, flip=True, target=0.5, images=100)
+    probability, sure, unsure = torch.zeros(()), torch.tensor([3.0] * 9 + [-1.0]), torch.tensor([3.0] * 6 + [-1.0] * 4)
+    seen = []
+    for logits in (unsure, sure, sure, sure, unsure, sure.view(5, 2)):  # r is .8 or .2; at last 5 images, judged twice
+        one.adapt(probability, logits)
+        seen.append(round(probability.item(), 4))
+    assert seen == [0, 0.1, 0.2, 0.3, 0.2, 0.25]
+    for _ in range(20):
+        one.adapt(probability, sure)
+    assert probability == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"target": 1.5}, "target=1.5: use a number from 0 to 1"),
+        ({"images": 0}, "images=0: use a whole number of at least 1"),
+        ({"cutout": 0.5}, "cutout=0.5: adaptive augmentation has none: use 0.0"),
+    ],
+)
+def test_adaptive_settings_out_of_range_are_refused(settings, message):
+    with pytest.raises(ValueError, match=f"^discriminator_augmentation.{message}$"):
+        Adaptive(**OFF | {"flip": False} | settings)

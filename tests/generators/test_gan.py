@@ -279,7 +279,7 @@ def test_curves_watch_whole_turns_now_and_then(image_set, cpu, tmp_path, turns):
 
 def test_nothing_is_drawn_for_an_augmentation_that_is_off(image_set, cpu, tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(DiffAugment, "__call__", lambda self, images, random: asked.append(self) or images)
+    monkeypatch.setattr(DiffAugment, "__call__", lambda self, images, *_: asked.append(self) or images)
     images = image_set()
     fit(make_system(images), images, cpu, tmp_path / "off")
     assert not asked

@@ -36,7 +36,7 @@ PROJECTED = GAN_NODES | {
     "penalty": {"_target_": "gan_augment.losses.diversity.Diversity"},
     "generator": GAN_NODES["generator"] | {"images_seen": 4 * NUM_STEPS, "batch_size": 4},
     "discriminator_augmentation": GAN_NODES["discriminator_augmentation"]
-    | {"_target_": "gan_augment.augmentation.discriminator.Grouped", "translation": 0.125, "flip": True},
+    | {"_target_": "gan_augment.augmentation.discriminator.Adaptive", "translation": 0.125, "flip": True, "group": 4},
 }
 
 

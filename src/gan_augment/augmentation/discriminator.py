@@ -58,10 +58,16 @@ class DiffAugment:
         """Return whether a step turns an even number of pixels and a half into the next one, unlike `round`."""
         return any(share * side % 2 == 0.5 for share in (self.translation, self.cutout) for side in astuple(shape)[1:])
 
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Augment images, float `[B, C, H, W]` in [-1, 1], differentiably; the draws are made on their device."""
+    def adapt(self, probability: Tensor, on_real: Tensor) -> None:
+        """Move the probability of each step, a scalar, in place, after the discriminator's logits on real images."""
+
+    def __call__(self, images: Tensor, generator: torch.Generator, probability: Tensor | None = None) -> Tensor:
+        """Augment images, float `[B, C, H, W]` in [-1, 1], differentiably; the draws are made on their device.
+
+        Each step happens to an image with a probability, a scalar, which is 1 except for `Adaptive`.
+        """
         # All seven are always drawn, so that one strength does not change the draws of the other steps.
-        draws = self._draws(7, images, generator)
+        draws = self._draws(7, images, generator, probability)
         signed = 2 * draws - 1
         if self.brightness:
             images = images + self.brightness * signed[0]
@@ -75,7 +81,7 @@ class DiffAugment:
             images = _cut(images, self.cutout, draws[5], draws[6])
         return images
 
-    def _draws(self, count: int, images: Tensor, generator: torch.Generator) -> Tensor:
+    def _draws(self, count: int, images: Tensor, generator: torch.Generator, probability: Tensor | None) -> Tensor:
         """Return draws `[count, B, 1, 1, 1]` in [0, 1), the same ones for the images of a group."""
         groups = -(-len(images) // self.group)
         draws = torch.rand(count, groups, 1, 1, 1, generator=generator, device=images.device)
@@ -110,10 +116,52 @@ class Grouped(DiffAugment):
         """Whether any step has a strength above 0, or images are mirrored."""
         return super().is_on or self.flip
 
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Augment images, float `[B, C, H, W]` in [-1, 1], differentiably; the draws are made on their device."""
-        images = super().__call__(images, generator)
-        return images.flip(3).where(self._draws(1, images, generator)[0] < 0.5, images) if self.flip else images
+    def __call__(self, images: Tensor, generator: torch.Generator, probability: Tensor | None = None) -> Tensor:
+        """Augment images as `DiffAugment` does, then mirror them."""
+        images = super().__call__(images, generator, probability)
+        if not self.flip:
+            return images
+        return images.flip(3).where(self._draws(1, images, generator, probability)[0] < 0.5, images)
+
+
+@dataclass(frozen=True)
+class Adaptive(Grouped):
+    """Adaptive discriminator augmentation, ADA (Karras et al. 2020): as much augmentation as the discriminator needs.
+
+    Each step of `Grouped`, and each direction of its shift, happens to a group of images with a probability p. That
+    starts at 0, and rises while the discriminator is surer of real images than a target, r = E[sign(D(x))] (their
+    section 3.1), or falls. The steps are fewer than the paper's; p moves in every training step, not in every fourth.
+
+    Attributes:
+        target: The target of r.
+        images: Real images in which p can rise from 0 to 1.
+
+    Raises:
+        ValueError: If a setting is out of range, or `cutout`, which no draw undoes, is on.
+    """
+
+    target: float = 0.6
+    images: int = 50_000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("discriminator_augmentation.target", self.target, 0, 1)
+        check_integer("discriminator_augmentation.images", self.images, low=1)
+        if self.cutout:
+            raise ValueError(
+                f"discriminator_augmentation.cutout={self.cutout}: adaptive augmentation has none: use 0.0"
+            )
+
+    @torch.no_grad()
+    def adapt(self, probability: Tensor, on_real: Tensor) -> None:
+        """Move p, a scalar, in place, by the share of real images that the discriminator takes for real."""
+        surer = (on_real.sign().mean() - self.target).sign()
+        probability.add_(surer * len(on_real) / self.images).clamp_(0, 1)
+
+    def _draws(self, count: int, images: Tensor, generator: torch.Generator, probability: Tensor | None) -> Tensor:
+        draws, chances = (super(Adaptive, self)._draws(count, images, generator, None) for _ in range(2))
+        assert probability is not None
+        return draws.where(chances < probability, 0.5)  # which changes nothing
 
 
 def _scaled(images: Tensor, factors: Tensor, dims: tuple[int, ...]) -> Tensor:

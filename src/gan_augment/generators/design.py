@@ -129,7 +129,7 @@ class GANDesign:
             f"penalty.diversity={diversity}: it is measured in frozen features: use architecture=projected, or "
             "penalty=none": diversity and not of.num_maps,
             f"penalty.diversity={diversity}: it compares images with one augmentation, but here each has its own: use "
-            "discriminator_augmentation=grouped or none": (
+            "discriminator_augmentation=grouped or none, or set its group to 8": (
                 diversity and self.augmentation.is_on and self.augmentation.group == 1
             ),
             f"loss.weight_clip={clip}: spectral norm scales clipped weights up again; use "

@@ -65,6 +65,7 @@ class GAN(Training):
 
     labels: Tensor
     of_generator: Tensor
+    probability: Tensor
 
     def __init__(
         self,
@@ -93,6 +94,7 @@ class GAN(Training):
         self.register_buffer("labels", labels_in_turns(label_counts), persistent=False)
         of_generator = torch.tensor([name.endswith("/generator") for name in self.CURVES]).float()
         self.register_buffer("of_generator", of_generator, persistent=False)
+        self.register_buffer("probability", torch.zeros(()))  # of each change by an adaptive augmentation
 
     def images_seen(self, step: int) -> int:
         """Return how many real images the discriminator has seen after a step."""
@@ -144,7 +146,7 @@ class GAN(Training):
         """Apply the discriminator augmentation to images."""
         if not self.design.augmentation.is_on:
             return images
-        return self.design.augmentation(images, self.draws[f"augmentation/{whose}"].at(step))
+        return self.design.augmentation(images, self.draws[f"augmentation/{whose}"].at(step), self.probability)
 
     def discriminate(self, real: tuple[Tensor, Tensor], fake: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the discriminator's outputs, float32, on real and on generated images with their labels."""
@@ -179,6 +181,7 @@ class GAN(Training):
         if self.penalties.are_due(step):
             discriminator_loss = discriminator_loss + self.penalty(batch.images, batch.labels, fakes, step)
         self.minimise(discriminator_loss, discriminator_optimizer)
+        self.design.augmentation.adapt(self.probability, on_real)
         if self.loss.weight_clip is not None:
             with torch.no_grad():
                 for weight in self.discriminator.parameters():
