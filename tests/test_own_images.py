@@ -331,6 +331,30 @@ def test_a_classifier_of_torchvision_by_name(trial, photos, tmp_path):
     assert only_record(tmp_path)["notes"] == []
 
 
+PROBE = [setting for setting in GENERATOR if not setting.startswith("measures.")]
+PROBE += ["measures=[]", "classifier=probe", "classifier.network.backbone.weights=null"]
+PROBE += ["classifier.network.input_size=16", "data.image_size=16", "classifier.views=2", "data=image_folder"]
+
+
+def test_a_probe_takes_any_backbone_and_a_study_compares_them(photos, cli, tmp_path):
+    ended = cli(
+        *("-m", *PROBE, f"data.root={photos}", f"paths.output_dir={tmp_path}", "study=own", "augmentation=none"),
+        "backbone@classifier.network.backbone=lite0,torchvision",
+    )
+    assert ended.code == 0, ended.err
+    records = {}
+    for path in (tmp_path / "studies" / "own" / "trials").glob("*/record.json"):
+        record = json.loads(path.read_text())
+        records[record["factors"]["classifier.network.backbone"]] = record
+        assert record["factors"]["classifier"] == "probe"
+        assert record["factors"]["classifier.network.backbone.weights"] == "null"
+        assert set(record["provenance"]["stages"]) == {"features", "classifier"}
+        assert record["saw"]["pretrained"] is False
+        assert record["metrics"]["test"]["accuracy"] > 0.5  # even random features tell these colours apart
+    assert set(records) == {"lite0", "torchvision"}
+    assert records["torchvision"]["factors"]["classifier.network.backbone.name"] == "resnet18"
+
+
 def test_pretrained_weights_are_named_in_the_record_and_the_report(cli, photos, tmp_path, monkeypatch):
     weights = models.MobileNet_V3_Small_Weights.IMAGENET1K_V1
     folder = tmp_path / "hub" / "checkpoints"

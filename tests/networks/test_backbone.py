@@ -19,6 +19,7 @@ def test_a_frozen_module_has_no_parameters_and_no_state_but_moves(frozen):
     assert list(frozen.parameters()) == []
     assert frozen.state_dict() == {}
     assert {tensor.dtype for name, tensor in frozen.double().named_buffers() if "num_" not in name} == {torch.float64}
+    frozen.load_state_dict({})
 
 
 def test_it_stays_in_evaluation_mode_also_as_a_part_and_as_a_copy(frozen):

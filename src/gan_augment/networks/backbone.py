@@ -1,13 +1,17 @@
 """Backbones: networks whose features others use, mostly pretrained ones."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import MethodType
 from typing import TypeVar
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 
 Module = TypeVar("Module", bound=nn.Module)
+DOWNLOADS = ContextVar("downloads", default=True)
 
 
 class Backbone(nn.Module, ABC):
@@ -47,7 +51,19 @@ def freeze(module: Module) -> Module:
         for name, tensor in [*part.named_parameters(recurse=False), *part.named_buffers(recurse=False)]:
             delattr(part, name)
             part.register_buffer(name, tensor.detach(), persistent=False)
+        if isinstance(part, _NormBase):
+            part.track_running_stats = False  # else loading a state without such a count would make one up
     return module
+
+
+@contextmanager
+def without_downloads() -> Iterator[None]:
+    """Let networks that are built in this context load weights only from files on this machine."""
+    token = DOWNLOADS.set(False)
+    try:
+        yield
+    finally:
+        DOWNLOADS.reset(token)
 
 
 def _stay(module: nn.Module, mode: bool = True) -> nn.Module:

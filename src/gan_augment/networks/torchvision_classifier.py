@@ -14,6 +14,7 @@ from torch.nn.functional import interpolate
 from torchvision import models
 
 from gan_augment.data.image_set import ImageShape
+from gan_augment.networks.backbone import DOWNLOADS
 from gan_augment.settings import check_choice, check_integer
 
 LIST = "https://docs.pytorch.org/vision/stable/models.html#classification"
@@ -36,6 +37,7 @@ class TorchvisionClassifier(nn.Module):
         input_size: Side in pixels that images are resized to, bilinear and antialiased; None keeps their size.
 
     Attributes:
+        last: The name, within `network`, of the layer that returns the logits.
         origin: One sentence on the source of pretrained weights; None from scratch.
 
     Raises:
@@ -61,6 +63,7 @@ class TorchvisionClassifier(nn.Module):
         self.input_size = input_size
         self.origin: str | None = None
         self.network = _without_weights(name, num_classes, **SCRATCH_OPTIONS.get(name, {}))
+        self.last = _last_layer(self.network)
         mean, std = IMAGENET_MEAN, IMAGENET_STD
         if weights is not None:
             # Weights without categories hold the features alone: the layers after them are NaN.
@@ -70,8 +73,7 @@ class TorchvisionClassifier(nn.Module):
             # On the meta device, as for a checkpoint, there is nothing to load and so nothing to download.
             is_meta = torch.get_default_device().type == "meta"
             pretrained = _as_for(name, entry) if is_meta else _load_pretrained(name, entry)
-            last = [path for path, layer in pretrained.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)][-1]
-            pretrained.set_submodule(last, self.network.get_submodule(last))
+            pretrained.set_submodule(self.last, self.network.get_submodule(self.last))
             self.network = pretrained
             mean, std = entry.transforms().mean, entry.transforms().std
             others = "other photographs" if "SWAG" in weights else "1.2 million other photographs (ImageNet-1K)"
@@ -108,6 +110,10 @@ class TorchvisionClassifier(nn.Module):
         self.train()
 
 
+def _last_layer(network: nn.Module) -> str:
+    return [path for path, layer in network.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)][-1]
+
+
 def _without_weights(name: str, num_classes: int, **options: Any) -> nn.Module:
     try:
         return models.get_model(name, num_classes=num_classes, **options)
@@ -130,14 +136,16 @@ def _as_for(name: str, weights: Any) -> nn.Module:
 
 def _load_pretrained(name: str, weights: Any) -> nn.Module:
     """Build a classifier with torchvision's weights, for the classes they were trained on."""
+    file = Path(torch.hub.get_dir(), "checkpoints", Path(weights.url).name)
     try:
+        if not DOWNLOADS.get() and not file.exists():
+            raise OSError("a checkpoint starts no download")
         # First read the file as tensors alone: torchvision would run any code in a file that was put there by hand.
         weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
         network = models.get_model(name, weights=weights)
     except (EOFError, OSError, RuntimeError, UnpicklingError) as error:
         # torch's own message for such a file advises running the code in it.
         reason = "not a file of tensors" if isinstance(error, EOFError | UnpicklingError) else _first_line(error)
-        file = Path(torch.hub.get_dir(), "checkpoints", Path(weights.url).name)
         raise ValueError(
             f"classifier.network.weights={weights.name}: could not load {weights.url} ({reason}): "
             f"put that file at {file}, or use weights=null to train from scratch"

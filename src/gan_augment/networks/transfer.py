@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from gan_augment.data.image_set import ImageShape
-from gan_augment.networks.backbone import Backbone, freeze
+from gan_augment.networks.backbone import Backbone, freeze, without_downloads
 from gan_augment.settings import build, check_boolean, check_integer, errors_of
 
 LEAST_SIDE = 192  # pixels: smaller images are enlarged, because backbones learned from larger ones
@@ -50,7 +50,12 @@ class Transfer(nn.Module):
         scale = (input_size or max(shorter, LEAST_SIDE)) / shorter
         self.size = round(shape.height * scale), round(shape.width * scale)
         # Frozen weights are in no checkpoint, so they have their numbers on the meta device too.
-        with errors_of("classifier.network.backbone"), torch.device("cpu") if frozen else nullcontext():
+        is_meta = torch.get_default_device().type == "meta"  # as for a checkpoint, which must not start a download
+        with (
+            errors_of("classifier.network.backbone"),
+            without_downloads() if is_meta else nullcontext(),
+            torch.device("cpu") if frozen else nullcontext(),
+        ):
             self.backbone = build(backbone, "classifier.network.backbone", Backbone)
         if frozen:
             freeze(self.backbone)
