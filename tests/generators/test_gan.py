@@ -7,7 +7,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from conftest import GAN_NODES, gan_stage
 from gan_augment.artefacts.weights import load_weights
-from gan_augment.augmentation.discriminator import DiffAugment, Grouped
+from gan_augment.augmentation.discriminator import Adaptive, DiffAugment, Grouped
 from gan_augment.data.batches import ImageBatches, Part
 from gan_augment.data.image_set import to_float
 from gan_augment.generators.design import GANDesign, GANSettings
@@ -641,6 +641,19 @@ def test_the_norm_of_a_gradient_is_that_of_all_weights_together():
     layer = torch.nn.Linear(2, 1)
     layer.weight.grad, layer.bias.grad = torch.tensor([[3.0, 0.0]]), torch.tensor([4.0])
     assert gradient_norm(layer).item() == 5
+
+
+@pytest.mark.parametrize(("weight", "probability"), [(1, 0.5), (-1, 0)])
+def test_the_probability_of_an_adaptive_augmentation_follows_the_discriminator(
+    image_set, cpu, tmp_path, weight, probability
+):
+    images = image_set().subset(torch.arange(20, 30))  # bright ones, which a weight of 1 takes for real
+    augmentation = Adaptive(0, 0, 0, 0.125, 0, flip=False, images=16 * 100)
+    parts = design(augmentation=augmentation, discriminator_learning_rate=1e-6, images_seen=16 * 50)
+    system = GAN(parts.generator(images.shape, 3), SeesBrightness(weight), parts, images.class_counts, 0)
+    fit(system, images, cpu, tmp_path, num_steps=50)
+    (point,) = EventAccumulator(str(tmp_path / "tensorboard")).Reload().Scalars("augmentation/probability")
+    assert point.value == pytest.approx(probability)
 
 
 def projected(backbone, **changes):

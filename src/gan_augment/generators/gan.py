@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from gan_augment.artefacts.generator import Generator, chosen_checkpoint
 from gan_augment.artefacts.weights import FILE, save_weights
-from gan_augment.augmentation.discriminator import DiffAugment
+from gan_augment.augmentation.discriminator import Adaptive, DiffAugment
 from gan_augment.config import Config
 from gan_augment.contracts import GeneratorSettings, Plan, Watch
 from gan_augment.data.batches import Batch, ImageBatches, Part
@@ -255,7 +255,9 @@ class GAN(Training):
     def _draw_curves(self, step: int) -> None:
         now = time.perf_counter()
         images = self.log_every_n_steps * self.settings.batch_size
-        self.draw_curves(step, images_per_second=images / (now - self._clock))
+        is_adaptive = isinstance(self.design.augmentation, Adaptive)
+        further = {"augmentation/probability": self.probability.item()} if is_adaptive else {}
+        self.draw_curves(step, images_per_second=images / (now - self._clock), **further)
         self._clock = now
 
 
