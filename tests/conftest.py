@@ -299,3 +299,31 @@ def source_node(name):
 
     node = yaml.safe_load((CONF / "data" / f"{name}.yaml").read_text())
     return {key: value for key, value in node.items() if key not in ("test_share", "classical")}
+
+
+@pytest.fixture
+def tiny_backbone(monkeypatch):
+    """Let frozen features be those of a tiny random backbone; return its node."""
+    import torch
+
+    from gan_augment.networks.backbone import Backbone
+
+    class Tiny(Backbone):
+        channels, num_features, origin = {4: 3, 8: 5, 16: 7}, 7, None
+
+        def __init__(self):
+            super().__init__()
+            self.first = torch.nn.Conv2d(3, 3, 4, stride=4)
+            self.others = torch.nn.ModuleList([torch.nn.Conv2d(3, 5, 2, stride=2), torch.nn.Conv2d(5, 7, 2, stride=2)])
+
+        def maps(self, images, strides):
+            found = [self.first(images.expand(-1, 3, -1, -1)).tanh()]
+            for layer in self.others:
+                found.append(layer(found[-1]).tanh())
+            return found
+
+        def forward(self, images):
+            return self.maps(images, [16])[-1].mean(dim=(2, 3))
+
+    monkeypatch.setattr("gan_augment.networks.projected.build", lambda node, name, kind: Tiny())
+    return {"_target_": "tiny"}

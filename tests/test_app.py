@@ -735,6 +735,12 @@ def photographs(tmp_path):
 # What a recipe needs beside the usual: files, or less work still.
 FOR_RECIPES = {
     "dcgan_64": ("data.root={photographs}", "architecture.channels=2", "generator.images_seen=256"),
+    "photographs": (
+        "data.root={photographs}",
+        "architecture.backbone.weights=null",
+        "generator.images_seen=64",
+        "data.image_size=32",
+    ),
     **dict.fromkeys(("mnist_arms", "mnist_100_labels", "mnist_precision"), ("data.image_size=8",)),
     **dict.fromkeys(("fashion_few_labels", "rare_classes"), ("data.image_size=8",)),
 }
@@ -825,7 +831,10 @@ DESIGN_MEMBERS = [member for member in MEMBERS if member.split("=")[0] in (*PART
 
 
 # What a member goes with, if not with a generator of digits that is trained alone for ten steps.
+ALONE = ("classifier=none", "data.image_size=8", "generator.images_seen=640", "measures.judge.num_steps=10")
+PROJECTED = (*ALONE, "architecture=projected", "architecture.backbone.weights=null", "generator.images_seen=64")
 COMPANY = {
+    **dict.fromkeys(("architecture=projected", "penalty=diversity"), PROJECTED),
     "architecture=points": ("classifier=none", "data=ring", "generator.images_seen=640"),
     "synthesis=confident": (
         *("data=arrays", "data.images={halves}", "generator.images_seen=640", "classifier.num_steps=20"),
@@ -844,8 +853,7 @@ def halves(tmp_path):
 
 @pytest.mark.parametrize("member", DESIGN_MEMBERS)
 def test_every_member_of_a_gan_s_groups_trains(cli, shared_outputs, member, halves):
-    usual = ("classifier=none", "data.image_size=8", "generator.images_seen=640", "measures.judge.num_steps=10")
-    company, study = COMPANY.get(member, usual), member.replace("=", "-")
+    company, study = COMPANY.get(member, ALONE), member.replace("=", "-")
     ended = cli(
         *(setting.format(halves=halves) for setting in company),
         *("augmentation=gan", "synthesis.per_class=4"),

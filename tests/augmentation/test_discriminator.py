@@ -4,7 +4,7 @@ import yaml
 from torch.autograd import gradcheck, gradgradcheck
 
 from gan_augment.app import CONF
-from gan_augment.augmentation.discriminator import DiffAugment
+from gan_augment.augmentation.discriminator import Adaptive, DiffAugment, Grouped
 from gan_augment.data.image_set import to_float
 from gan_augment.settings import build
 
@@ -162,3 +162,99 @@ def test_strengths_out_of_range_are_refused(name, value, high):
 def test_the_recipes(choice, strengths):
     node = yaml.safe_load((CONF / "discriminator_augmentation" / f"{choice}.yaml").read_text())
     assert build(node, "discriminator_augmentation", DiffAugment) == DiffAugment(**strengths)
+
+
+def grouped(images, seed=0, **settings):
+    return Grouped(**OFF | {"flip": False, "group": 4} | settings)(images, torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("settings", [*STRENGTHS, {"flip": True}, PAPER], ids=str)
+def test_images_of_a_group_share_their_draws_and_groups_do_not(images, settings):
+    found = grouped(images[:1].repeat(42, 1, 1, 1), **settings)  # the last group has two images
+    groups = [found[first : first + 4] for first in range(0, 42, 4)]
+    assert all(torch.equal(group, group[:1].expand_as(group)) for group in groups)
+    assert len({tuple(group[0].flatten().tolist()) for group in groups}) >= (2 if "flip" in settings else 4)
+
+
+@pytest.mark.parametrize(("dy", "dx"), [(1, 0), (0, -1), (-2, 2)])
+def test_a_move_of_a_group_repeats_the_edge(images, monkeypatch, dy, dx):
+    monkeypatch.setattr(torch, "rand", Drawn(y=(dy + 2.5) / 5, x=(dx + 2.5) / 5))
+    padded = torch.nn.functional.pad(images, (2, 2, 2, 2), mode="replicate")
+    assert torch.equal(grouped(images, translation=0.25), padded[:, :, 2 - dy : 10 - dy, 2 - dx : 10 - dx])
+
+
+def test_half_of_the_groups_are_mirrored_as_a_whole():
+    images = torch.randn(4000, 1, 2, 2)
+    found = grouped(images, flip=True)
+    mirrored = (found == images.flip(3)).flatten(1).all(dim=1)
+    assert torch.equal(mirrored, ~(found == images).flatten(1).all(dim=1))
+    assert mirrored.float().mean().item() == pytest.approx(0.5, abs=0.05)
+    assert torch.equal(mirrored, mirrored[::4].repeat_interleave(4))
+
+
+def test_alone_in_its_group_an_image_changes_as_under_diffaugment(images):
+    strengths = PAPER | {"translation": 0.0}
+    assert torch.equal(grouped(images, group=1, **strengths), augment(images, **strengths))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"group": 0}, "group=0: use a whole number of at least 1"), ({"flip": 1}, "flip=1: use true or false")],
+)
+def test_groups_and_flips_out_of_range_are_refused(settings, message):
+    with pytest.raises(ValueError, match=f"^discriminator_augmentation.{message}$"):
+        grouped(torch.zeros(1, 1, 8, 8), **settings)
+
+
+def test_flips_alone_are_an_augmentation():
+    assert Grouped(**OFF, flip=True).is_on
+    assert not Grouped(**OFF, flip=False).is_on
+
+
+def adaptive(images, probability, seed=0, **settings):
+    one = Adaptive(**OFF | {"flip": False, "group": 1} | settings)
+    return one(images, torch.Generator().manual_seed(seed), torch.tensor(probability))
+
+
+CHANGES = [*({name: strength} for name, strength in PAPER.items() if name != "cutout"), {"flip": True}]
+
+
+@pytest.mark.parametrize("settings", CHANGES, ids=str)
+@pytest.mark.parametrize("probability", [0.0, 0.3, 1.0])
+def test_each_change_happens_with_the_probability(settings, probability):
+    images = torch.randn(3000, 3, 8, 8)
+    changed = (adaptive(images, probability, **settings) - images).abs().amax(dim=(1, 2, 3)) > 1e-6
+    # By chance a flip does nothing to half of the images, and a shift of 3 rows and 3 columns to a third each.
+    expected = {"flip": probability / 2, "translation": 1 - (1 - probability * 2 / 3) ** 2}
+    assert changed.float().mean().item() == pytest.approx(expected.get(*settings, probability), abs=0.03)
+
+
+def test_images_of_a_group_share_whether_they_change(images):
+    found = adaptive(images[:1].repeat(40, 1, 1, 1), 0.5, brightness=0.5, group=4)
+    assert torch.equal(found, found[::4].repeat_interleave(4, dim=0))
+
+
+def test_the_probability_rises_while_the_discriminator_is_too_sure():
+    one = Adaptive(**OFF, flip=True, target=0.5, images=100)
+    probability, sure, unsure = torch.zeros(()), torch.tensor([3.0] * 9 + [-1.0]), torch.tensor([3.0] * 6 + [-1.0] * 4)
+    seen = []
+    for logits in (unsure, sure, sure, sure, unsure, sure.view(5, 2)):  # r is .8 or .2; at last 5 images, judged twice
+        one.adapt(probability, logits)
+        seen.append(round(probability.item(), 4))
+    assert seen == [0, 0.1, 0.2, 0.3, 0.2, 0.25]
+    for _ in range(20):
+        one.adapt(probability, sure)
+    assert probability == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"target": 1.5}, "target=1.5: use a number from 0 to 1"),
+        ({"images": 0}, "images=0: use a whole number of at least 1"),
+        ({"cutout": 0.5}, "cutout=0.5: adaptive augmentation has none: use 0.0"),
+    ],
+)
+def test_adaptive_settings_out_of_range_are_refused(settings, message):
+    with pytest.raises(ValueError, match=f"^discriminator_augmentation.{message}$"):
+        Adaptive(**OFF | {"flip": False} | settings)

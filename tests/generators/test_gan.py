@@ -7,16 +7,18 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from conftest import GAN_NODES, gan_stage
 from gan_augment.artefacts.weights import load_weights
-from gan_augment.augmentation.discriminator import DiffAugment
+from gan_augment.augmentation.discriminator import Adaptive, DiffAugment, Grouped
 from gan_augment.data.batches import ImageBatches, Part
 from gan_augment.data.image_set import to_float
 from gan_augment.generators.design import GANDesign, GANSettings
 from gan_augment.generators.gan import GAN, TrainGAN, gradient_norm, labels_in_turns
 from gan_augment.losses.adversarial import Hinge, LeastSquares, Minimax, NonSaturating, Relativistic, Wasserstein
+from gan_augment.losses.diversity import Diversity
 from gan_augment.losses.penalties import Penalties
-from gan_augment.networks.conditioning import Concat, PerClass, Projection, Unconditional
+from gan_augment.networks.conditioning import AuxiliaryClassifier, Concat, PerClass, Projection, Unconditional
 from gan_augment.networks.dcgan import DCGAN
 from gan_augment.networks.mlp import MLP
+from gan_augment.networks.projected import Projected
 from gan_augment.networks.r3gan import R3GAN
 from gan_augment.networks.resnet import ResNet
 from gan_augment.randomness import initialised
@@ -277,7 +279,7 @@ def test_curves_watch_whole_turns_now_and_then(image_set, cpu, tmp_path, turns):
 
 def test_nothing_is_drawn_for_an_augmentation_that_is_off(image_set, cpu, tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(DiffAugment, "__call__", lambda self, images, random: asked.append(self) or images)
+    monkeypatch.setattr(DiffAugment, "__call__", lambda self, images, *_: asked.append(self) or images)
     images = image_set()
     fit(make_system(images), images, cpu, tmp_path / "off")
     assert not asked
@@ -453,7 +455,13 @@ ARCHITECTURES = {
     "resnet": ResNet(5, 4),
     "r3gan": R3GAN(5, 8),
 }
-CONDITIONINGS = {"projection": Projection(), "concat": Concat(), "none": Unconditional(), "per_class": PerClass()}
+CONDITIONINGS = {
+    "projection": Projection(),
+    "concat": Concat(),
+    "acgan": AuxiliaryClassifier(),
+    "none": Unconditional(),
+    "per_class": PerClass(),
+}
 
 
 def sound(loss="minimax", architecture="mlp", conditioning="projection", penalties=None, **parts):
@@ -633,3 +641,104 @@ def test_the_norm_of_a_gradient_is_that_of_all_weights_together():
     layer = torch.nn.Linear(2, 1)
     layer.weight.grad, layer.bias.grad = torch.tensor([[3.0, 0.0]]), torch.tensor([4.0])
     assert gradient_norm(layer).item() == 5
+
+
+@pytest.mark.parametrize(("weight", "probability"), [(1, 0.5), (-1, 0)])
+def test_the_probability_of_an_adaptive_augmentation_follows_the_discriminator(
+    image_set, cpu, tmp_path, weight, probability
+):
+    images = image_set().subset(torch.arange(20, 30))  # bright ones, which a weight of 1 takes for real
+    augmentation = Adaptive(0, 0, 0, 0.125, 0, flip=False, images=16 * 100)
+    parts = design(augmentation=augmentation, discriminator_learning_rate=1e-6, images_seen=16 * 50)
+    system = GAN(parts.generator(images.shape, 3), SeesBrightness(weight), parts, images.class_counts, 0)
+    fit(system, images, cpu, tmp_path, num_steps=50)
+    (point,) = EventAccumulator(str(tmp_path / "tensorboard")).Reload().Scalars("augmentation/probability")
+    assert point.value == pytest.approx(probability)
+
+
+def projected(backbone, **changes):
+    parts = {"penalties": Diversity(), "augmentation": Grouped(0.2, 0, 0.2, 0.125, 0, flip=True, group=4)} | changes
+    return design(Hinge(), Projected(5, 4, 8, backbone=backbone), reuse_fakes=True, **parts)
+
+
+def test_a_projected_gan_trains_both_networks_and_leaves_its_frozen_features_alone(
+    image_set, cpu, tmp_path, tiny_backbone
+):
+    images, parts, seen = image_set(), projected(tiny_backbone, images_seen=16 * 6), []
+    frozen = parts.architecture.features(to_float(images.images))
+    system = GAN(
+        initialised(lambda: parts.generator(images.shape, 3), 0),
+        initialised(lambda: parts.discriminator(images.shape, 3), 0),
+        *(parts, images.class_counts, 0, None, frozen),
+    )
+    generator_loss = parts.loss.generator
+    system.loss.generator = lambda fake, real: seen.append(fake.shape) or generator_loss(fake, real)
+    before = {name: value.clone() for name, value in system.features.named_buffers()}
+    weights = {name: value.clone() for name, value in system.named_parameters()}
+    fit(system, images, cpu, tmp_path, num_steps=6)
+    assert seen == [(16, 4)] * 6
+    assert before
+    for name, value in system.features.named_buffers():
+        assert torch.equal(value, before[name])
+    assert not any(torch.equal(value, weights[name]) for name, value in system.named_parameters())
+    assert system.diversity.real[-1] > 0
+    assert not [name for name in system.state_dict() if name.startswith("features")]
+    system.save(tmp_path / "weights.pt")
+    assert set(torch.load(tmp_path / "weights.pt")["networks"]) == {"ema", "generator", "discriminator"}
+
+
+@pytest.mark.parametrize("weight", [0, 5])
+def test_a_collapsed_generator_pays_for_it(image_set, cpu, tmp_path, tiny_backbone, weight):
+    """With a discriminator that does not care, the diversity hinge is the generator's loss."""
+    images, parts = image_set(), projected(tiny_backbone, penalties=Diversity(diversity=weight), batch_size=4)
+    parts.loss.discriminator = lambda real, fake: 0 * real.sum() + 0 * fake.sum()
+    parts.loss.generator = lambda fake, real: 0 * fake.sum()
+    system = GAN(
+        *(parts.generator(images.shape, 3), parts.discriminator(images.shape, 3)),
+        *(parts, images.class_counts, 0, None, parts.architecture.features(to_float(images.images))),
+    )
+    with torch.no_grad():
+        system.generator.network[0].weight.zero_()  # every latent gives the same image
+    fit(system, images, cpu, tmp_path, num_steps=50)
+    assert system.last_points["loss/generator"] == pytest.approx(weight)
+
+
+def test_both_players_of_an_ac_gan_want_the_labels_to_be_told_right(image_set, cpu, tmp_path):
+    """With losses that do not care for real and generated, the cross-entropy is all that is minimised."""
+    images = image_set(per_class=20)
+    parts = design(NonSaturating(), conditioning=AuxiliaryClassifier(weight=2), images_seen=16 * 100)
+    parts.loss.discriminator = lambda real, fake: 0 * real.sum() + 0 * fake.sum()
+    parts.loss.generator = lambda fake, real: 0 * fake.sum()
+    networks = [
+        initialised(lambda make=make: make(images.shape, 3), 0) for make in (parts.generator, parts.discriminator)
+    ]
+    system = fit(GAN(*networks, parts, images.class_counts, 0), images, cpu, tmp_path, num_steps=100)
+    assert system.last_points["loss/generator"] < 0.2 * 2 * math.log(3)  # of a guess
+    real, labels = to_float(images.images), images.labels
+    told = system.discriminator(real, labels)[:, 1].exp()
+    assert told.mean() > 0.7
+    made = system.generator(torch.randn(60, 5), labels)
+    assert system.discriminator(made, labels)[:, 1].exp().mean() > 0.7
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"architecture": DCGAN(5, 4)},
+            r"penalty.diversity=5.0: it is measured in frozen features: use architecture=projected",
+        ),
+        (
+            {"augmentation": DiffAugment(0.5, 0, 0, 0, 0)},
+            r"penalty.diversity=5.0: .* use discriminator_augmentation=gr",
+        ),
+        ({"conditioning": Concat()}, r"conditioning: one GAN a class, .* use conditioning=projection or none$"),
+        ({"conditioning": PerClass()}, r"conditioning: one GAN a class, .* use conditioning=projection or none$"),
+    ],
+    ids=["architecture", "augmentation", "concat", "per_class"],
+)
+def test_what_does_not_fit_frozen_features_is_refused(image_set, changes, message):
+    parts = {"architecture": Projected(5, 4, 8), "penalties": Diversity(), "augmentation": None}
+    with pytest.raises(ValueError, match=f"^{message}"):
+        design(**parts | changes).check(image_set().shape, 3)
+    design(**parts).check(image_set().shape, 3)

@@ -35,7 +35,8 @@ def test_every_loss_is_built_and_changes_known_settings_alone(loss):
 
 @pytest.mark.parametrize("penalty", PENALTIES)
 def test_every_penalty_is_built(penalty):
-    assert build(composed(f"penalty={penalty}").penalty, "penalty", Penalties).are_on == (penalty != "none")
+    built = build(composed(f"penalty={penalty}").penalty, "penalty", Penalties)
+    assert (built.are_on, built.diversity > 0) == (penalty not in ("none", "diversity"), penalty == "diversity")
 
 
 def test_another_loss_on_a_toy_density_keeps_the_penalties_of_the_recipe_until_told_otherwise():
@@ -77,6 +78,20 @@ def test_spectral_norm_that_the_loss_undoes_is_refused_before_anything_trains(pl
         with pytest.raises(ValueError, match=r"^loss.weight_clip=0.01: spectral norm scales clipped weights up again"):
             plan_trial(plain_settings(*overrides))
     plan_trial(plain_settings(WGAN, BOUNDED, "loss.weight_clip=null"))
+
+
+def test_what_the_projected_gan_brings_along():
+    config = composed("architecture=projected")
+    rates = config.generator.discriminator_learning_rate, config.generator.generator_learning_rate
+    assert (rates, config.generator.betas) == ((0.0005, 0.0005), [0.0, 0.99])  # not those of the hinge loss
+    assert config.loss._target_.endswith(".Hinge")
+    assert (config.penalty.diversity, weights(config)) == (5, (0, 0, 0))
+    assert (config.discriminator_augmentation.group, config.discriminator_augmentation.flip) == (8, False)
+    assert composed("architecture=projected", "data=cifar10").discriminator_augmentation.flip
+    assert not composed("architecture=projected", "data=ring").discriminator_augmentation.flip  # points have none
+    other = composed("architecture=projected", "loss=non_saturating", "penalty=none", "generator.betas=[0.5,0.9]")
+    assert (other.loss._target_.rpartition(".")[2], other.generator.betas) == ("NonSaturating", [0.5, 0.9])
+    assert "diversity" not in other.penalty
 
 
 def test_the_command_line_wins():

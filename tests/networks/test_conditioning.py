@@ -1,6 +1,7 @@
 import copy
 import dataclasses
 import itertools
+import math
 
 import pytest
 import torch
@@ -10,9 +11,11 @@ from gan_augment.app import CONF
 from gan_augment.data.image_set import ImageShape
 from gan_augment.networks.architecture import FeatureExtractor
 from gan_augment.networks.conditioning import (
+    AuxiliaryClassifier,
     Concat,
     Conditioning,
     LabelBehind,
+    LabelClassifier,
     LabelEmbedding,
     LabelProjection,
     LabelRouted,
@@ -63,6 +66,33 @@ def test_the_projection_by_hand():
     logits = head(torch.tensor([[1.0, 2.0], [1.0, 2.0]]), torch.tensor([0, 1]))
     # w . h + e_y . h + b: (1 - 2) + 2 * 1 + .5, and (1 - 2) + 3 * 2 + .5
     assert logits.tolist() == [1.5, 5.5]
+
+
+def classifier_of_two():
+    head = LabelClassifier(FeatureExtractor(num_features=2, batch_std=False), num_labels=2)
+    with torch.no_grad():
+        head.linear.weight.copy_(torch.tensor([[1.0, -1.0]]))
+        head.linear.bias.fill_(0.5)
+        head.classifier.weight.copy_(torch.tensor([[0.0, 0.0], [math.log(3), 0.0]]))
+        head.classifier.bias.zero_()
+    return head
+
+
+def test_the_auxiliary_classifier_by_hand():
+    # w . h + b = 1 - 2 + .5; the second label's odds are 3 to 1, or 1 to 1 where the first feature is 0.
+    outputs = classifier_of_two()(torch.tensor([[1.0, 2.0], [1.0, 2.0], [0.0, 0.0]]), torch.tensor([0, 1, 1]))
+    assert outputs[:, 0].tolist() == [-0.5, -0.5, 0.5]
+    assert outputs[:, 1].exp().tolist() == pytest.approx([0.25, 0.75, 0.5])
+    logits, further = AuxiliaryClassifier(weight=10).split(outputs)
+    assert torch.equal(logits, outputs[:, 0])
+    assert further.item() == pytest.approx(10 * -(math.log(0.25) + math.log(0.75) + math.log(0.5)) / 3)
+
+
+def test_the_auxiliary_classifier_of_several_judgements():
+    twice = torch.tensor([[1.0, 2.0], [0.0, 0.0]]).expand(3, 2, 2)  # three images, judged twice
+    outputs = classifier_of_two()(twice, torch.tensor([0, 1, 1]))
+    assert outputs.shape == (3, 2, 2)
+    assert outputs[:, :, 1].exp().flatten().tolist() == pytest.approx([0.25, 0.5, 0.75, 0.5, 0.75, 0.5])
 
 
 def test_a_linear_map_of_a_cluster_s_centre_is_added_to_the_embedding_of_its_class():
@@ -159,7 +189,13 @@ def test_an_empty_embedding_is_refused(conditioning):
 
 @pytest.mark.parametrize(
     ("name", "conditioning"),
-    [("projection", Projection()), ("concat", Concat()), ("none", Unconditional()), ("per_class", PerClass())],
+    [
+        ("projection", Projection()),
+        ("concat", Concat()),
+        ("acgan", AuxiliaryClassifier()),
+        ("none", Unconditional()),
+        ("per_class", PerClass()),
+    ],
 )
 def test_each_option_stands_in_the_configuration_with_its_default(name, conditioning):
     node = OmegaConf.to_container(OmegaConf.load(CONF / "conditioning" / f"{name}.yaml"))

@@ -26,6 +26,20 @@ EVERY = 10  # seconds, and each step takes one
 NUM_STEPS = 60  # of every stage here
 
 
+PROJECTED = GAN_NODES | {
+    "architecture": {
+        "_target_": "gan_augment.networks.projected.Projected",
+        "latent_dim": 5,
+        "channels": 4,
+        "width": 4,
+    },
+    "penalty": {"_target_": "gan_augment.losses.diversity.Diversity"},
+    "generator": GAN_NODES["generator"] | {"images_seen": 4 * NUM_STEPS, "batch_size": 4},
+    "discriminator_augmentation": GAN_NODES["discriminator_augmentation"]
+    | {"_target_": "gan_augment.augmentation.discriminator.Adaptive", "translation": 0.125, "flip": True, "group": 4},
+}
+
+
 class InterruptionError(Exception):
     """Stands in for a process that is killed."""
 
@@ -69,7 +83,7 @@ def watch(monkeypatch):
 
 
 @pytest.fixture
-def lay_out(image_set, cpu):
+def lay_out(image_set, cpu, tiny_backbone):
     """Lay out a stage of 60 steps."""
     images, validation = image_set(), image_set(per_class=25, seed=1)
     moved = NO_TRANSFORM | {"shift": 0.1, "rotation": 15.0}
@@ -99,6 +113,8 @@ def lay_out(image_set, cpu):
                 hardware=hardware,
             )
         nodes = GAN_NODES | {"generator": GAN_NODES["generator"] | {"decay": True, "discriminator_steps": 2}}
+        if kind == "projected gan":
+            nodes = PROJECTED | {"architecture": PROJECTED["architecture"] | {"backbone": tiny_backbone}}
         watch = JudgeWatch(judge, 288, "cas_validation") if kind == "gan with looks" else None  # every 18 steps
         return gan_stage(images, nodes, hardware=hardware, watch=watch)
 
@@ -145,6 +161,7 @@ def interrupt(lay_out, watch, tmp_path):
 
 INTERRUPTIONS = {  # before the first checkpoint, just before and after one, at the end, and twice
     "gan": [(5,), (19,), (20,), (59,), (34, 58)],
+    "projected gan": [(34, 58)],
     "gan with looks": [(40,), (53,)],  # between two looks, and at the very step of one
     "classifier": [(5,), (19,), (20,), (59,), (34, 58)],
     "judge": [(34, 58)],

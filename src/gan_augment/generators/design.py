@@ -9,9 +9,10 @@ from torch import nn
 from gan_augment.augmentation.discriminator import DiffAugment
 from gan_augment.data.image_set import ImageShape
 from gan_augment.losses.adversarial import AdversarialLoss
+from gan_augment.losses.diversity import DiversityHinge
 from gan_augment.losses.penalties import Penalties
 from gan_augment.networks.architecture import Architecture
-from gan_augment.networks.conditioning import Conditioning, PerClass
+from gan_augment.networks.conditioning import Concat, Conditioning, PerClass
 from gan_augment.settings import check_betas, check_boolean, check_integer, check_number
 
 
@@ -92,17 +93,28 @@ class GANDesign:
         return self.conditioning.generator(self.architecture, shape, num_classes)
 
     def discriminator(self, shape: ImageShape, num_classes: int) -> nn.Module:
-        """Return (images `[B, C, H, W]` in [-1, 1], labels `[B]`) -> logits `[B]`, high where real."""
+        """Return (features of images, labels `[B]`) -> logits `[B]` or `[B, judgements]`, high where real."""
         return self.conditioning.discriminator(self.architecture, shape, num_classes)
+
+    def diversity_hinge(self) -> DiversityHinge | None:
+        """Return the diversity hinge of the generator, if it has a weight."""
+        group = self.augmentation.group if self.augmentation.is_on else self.settings.batch_size
+        weight, maps = self.penalties.diversity, self.architecture.num_maps
+        return DiversityHinge(weight, group, maps) if weight else None
 
     def check(self, shape: ImageShape, num_classes: int) -> None:
         """Raise a ValueError unless the architecture can make such images and the parts fit together."""
         self.architecture.check(shape)
         of, clip, slope = self.architecture, self.loss.weight_clip, self.penalties.gradient_penalty
+        diversity = self.penalties.diversity
         several = self.settings.batch_size > 1 and (num_classes == 1 or not isinstance(self.conditioning, PerClass))
         refused = {
             "discriminator_augmentation changes pictures, but these are points: leave it none": (
                 shape.is_point and self.augmentation.is_on
+            ),
+            "conditioning: one GAN a class, or the label as a further channel, needs the image itself, but this "
+            "discriminator sees frozen features: use conditioning=projection or none": (
+                bool(of.num_maps) and isinstance(self.conditioning, Concat | PerClass)
             ),
             "penalty: batch norm in the discriminator makes each logit depend on the whole batch, so no image has a "
             "gradient of its own; use architecture.batch_norm=false, or penalty=none": (
@@ -114,6 +126,12 @@ class GANDesign:
             "with generator.batch_size=1, or of a class with conditioning=per_class: use "
             "architecture.generator_batch_norm=false, or other values of these": of.generator_batch_norm
             and not several,
+            f"penalty.diversity={diversity}: it is measured in frozen features: use architecture=projected, or "
+            "penalty=none": diversity and not of.num_maps,
+            f"penalty.diversity={diversity}: it compares images with one augmentation, but here each has its own: use "
+            "discriminator_augmentation=grouped or none, or set its group to 8": (
+                diversity and self.augmentation.is_on and self.augmentation.group == 1
+            ),
             f"loss.weight_clip={clip}: spectral norm scales clipped weights up again; use "
             "architecture.spectral_norm=false, or loss.weight_clip=null": of.spectral_norm and clip,
             f"penalty.gradient_penalty={slope}: spectral norm keeps the slope below 1, its target; use "

@@ -15,19 +15,19 @@ from torch import Tensor, nn
 
 from gan_augment.artefacts.generator import Generator, chosen_checkpoint
 from gan_augment.artefacts.weights import FILE, save_weights
-from gan_augment.augmentation.discriminator import DiffAugment
+from gan_augment.augmentation.discriminator import Adaptive, DiffAugment
 from gan_augment.config import Config
 from gan_augment.contracts import GeneratorSettings, Plan, Watch
 from gan_augment.data.batches import Batch, ImageBatches, Part
 from gan_augment.data.clusters import cluster_centres, divide_classes, draw_clusters
-from gan_augment.data.image_set import ImageSet, from_float
+from gan_augment.data.image_set import ImageSet, from_float, to_float
 from gan_augment.generators.design import GANDesign, GANSettings
 from gan_augment.generators.samples import SampleGrid
 from gan_augment.losses.adversarial import AdversarialLoss
 from gan_augment.losses.penalties import Penalties
 from gan_augment.networks.architecture import Architecture
 from gan_augment.networks.conditioning import Conditioning, set_centres
-from gan_augment.randomness import initialised, stream_seed
+from gan_augment.randomness import Stream, initialised, stream_seed
 from gan_augment.records.findings import Findings
 from gan_augment.records.record import write_json
 from gan_augment.stages import Stage, made_from, merged
@@ -35,6 +35,7 @@ from gan_augment.training.base import Training
 
 PARTS = ("architecture", "conditioning", "loss", "penalty", "discriminator_augmentation")  # of a GAN's design
 CHUNK = 256  # images sampled at a time
+SCALED_ON = 64  # training images that set the scale of frozen features
 WATCH_EVERY = 25  # steps between two measurements for the curves, or one turn of the generator if that is longer
 CURVES_END = "signals.json"  # the last point of each curve, in a stage's folder
 
@@ -44,11 +45,12 @@ class GAN(Training):
 
     Args:
         generator: (latents `[B, latent_dim]`, labels `[B]`) -> images `[B, C, H, W]` in [-1, 1].
-        discriminator: (images `[B, C, H, W]` in [-1, 1], labels `[B]`) -> logits `[B]`, high where real.
+        discriminator: (features of images, labels `[B]`) -> logits `[B]` or `[B, judgements]`, high where real.
         label_counts: Real images per label, int64 `[K]`; generated labels are drawn in the same proportions. Labels are
             classes, or their clusters if the conditioning has clusters.
         seed: Seed of all draws.
         about: Metadata of its checkpoints.
+        features: The frozen network through which the discriminator sees images; None for the images themselves.
     """
 
     CURVES = (
@@ -63,6 +65,7 @@ class GAN(Training):
 
     labels: Tensor
     of_generator: Tensor
+    probability: Tensor
 
     def __init__(
         self,
@@ -72,11 +75,14 @@ class GAN(Training):
         label_counts: Tensor,
         seed: int,
         about: Mapping[str, Any] | None = None,
+        features: nn.Module | None = None,
     ) -> None:
         super().__init__(seed, design.settings.num_steps)
         self.automatic_optimization = False
         self.generator = generator
         self.discriminator = discriminator
+        self.features = features or nn.Identity()
+        self.diversity = design.diversity_hinge()
         self.ema = copy.deepcopy(generator).requires_grad_(False).eval()
         self.design = design
         self.loss = design.loss
@@ -88,6 +94,7 @@ class GAN(Training):
         self.register_buffer("labels", labels_in_turns(label_counts), persistent=False)
         of_generator = torch.tensor([name.endswith("/generator") for name in self.CURVES]).float()
         self.register_buffer("of_generator", of_generator, persistent=False)
+        self.register_buffer("probability", torch.zeros(()))  # of each change by an adaptive augmentation
 
     def images_seen(self, step: int) -> int:
         """Return how many real images the discriminator has seen after a step."""
@@ -139,15 +146,23 @@ class GAN(Training):
         """Apply the discriminator augmentation to images."""
         if not self.design.augmentation.is_on:
             return images
-        return self.design.augmentation(images, self.draws[f"augmentation/{whose}"].at(step))
+        return self.design.augmentation(images, self.draws[f"augmentation/{whose}"].at(step), self.probability)
 
     def discriminate(self, real: tuple[Tensor, Tensor], fake: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the discriminator's logits, float32 `[B]`, on real and on generated images with their labels."""
+        """Return the discriminator's outputs, float32, on real and on generated images with their labels."""
         if self.design.architecture.couples_images:  # a logit depends on the rest of its batch
-            return self.discriminator(*real).float(), self.discriminator(*fake).float()
+            return self.judge(*real)[0], self.judge(*fake)[0]
         images, labels = (torch.cat(tensors) for tensors in zip(real, fake, strict=True))
-        on_real, on_fake = self.discriminator(images, labels).float().split([len(real[0]), len(fake[0])])
+        outputs, features = self.judge(images, labels)
+        if self.diversity is not None:
+            self.diversity.watch([maps[: len(real[0])] for maps in features], real[1])
+        on_real, on_fake = outputs.split([len(real[0]), len(fake[0])])
         return on_real, on_fake
+
+    def judge(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Any]:
+        """Return the discriminator's outputs, float32, on images, and the features in which it sees them."""
+        features = self.features(images)
+        return self.discriminator(features, labels).float(), features
 
     def training_step(self, batch: Batch, step: int) -> None:
         """Train the discriminator for a step, and the generator when it is its turn."""
@@ -160,11 +175,13 @@ class GAN(Training):
         with torch.no_grad():
             fakes, fake_labels = shared or self.generate("discriminator", batch, step)
             reals, augmented = self.augment(batch.images, "real", step), self.augment(fakes, "fake", step)
-        on_real, on_fake = self.discriminate((reals, batch.labels), (augmented.detach(), fake_labels))
-        discriminator_loss = self.loss.discriminator(on_real, on_fake)
+        judged = self.discriminate((reals, batch.labels), (augmented.detach(), fake_labels))
+        (on_real, of_labels), (on_fake, of_fake_labels) = map(self.design.conditioning.split, judged)
+        discriminator_loss = self.loss.discriminator(on_real, on_fake) + of_labels + of_fake_labels
         if self.penalties.are_due(step):
             discriminator_loss = discriminator_loss + self.penalty(batch.images, batch.labels, fakes, step)
         self.minimise(discriminator_loss, discriminator_optimizer)
+        self.design.augmentation.adapt(self.probability, on_real)
         if self.loss.weight_clip is not None:
             with torch.no_grad():
                 for weight in self.discriminator.parameters():
@@ -174,12 +191,15 @@ class GAN(Training):
         if is_generators_turn:
             self.discriminator.requires_grad_(False)  # the gradients of its weights are not used
             fakes, fake_labels = shared or self.generate("generator", batch, step)
-            logits = self.discriminator(self.augment(fakes, "generator", step), fake_labels).float()
+            outputs, features = self.judge(self.augment(fakes, "generator", step), fake_labels)
+            logits, of_labels = self.design.conditioning.split(outputs)
             real_logits = logits.new_empty(0)
             if self.loss.pairs:
                 with torch.no_grad():
-                    real_logits = self.discriminator(reals, batch.labels).float()
-            generator_loss = self.loss.generator(logits, real_logits)
+                    real_logits, _ = self.design.conditioning.split(self.judge(reals, batch.labels)[0])
+            generator_loss = self.loss.generator(logits, real_logits) + of_labels
+            if self.diversity is not None:
+                generator_loss = generator_loss + self.diversity(features, fake_labels)
             self.minimise(generator_loss, generator_optimizer)
             self.discriminator.requires_grad_(True)
             self.average(step)
@@ -196,7 +216,8 @@ class GAN(Training):
 
         def critic(images: Tensor) -> Tensor:
             # Uncompiled, because a compiled network cannot be differentiated twice.
-            return self.discriminator.forward(self.augment(images, "real", step), labels)
+            outputs = self.discriminator.forward(self.features(self.augment(images, "real", step)), labels)
+            return self.design.conditioning.split(outputs)[0]
 
         mix = torch.rand(len(real), generator=self.draws["penalty"].at(step), device=self.device)
         return self.penalties(critic, real, fake, mix)
@@ -234,7 +255,9 @@ class GAN(Training):
     def _draw_curves(self, step: int) -> None:
         now = time.perf_counter()
         images = self.log_every_n_steps * self.settings.batch_size
-        self.draw_curves(step, images_per_second=images / (now - self._clock))
+        is_adaptive = isinstance(self.design.augmentation, Adaptive)
+        further = {"augmentation/probability": self.probability.item()} if is_adaptive else {}
+        self.draw_curves(step, images_per_second=images / (now - self._clock), **further)
         self._clock = now
 
 
@@ -323,8 +346,14 @@ class TrainGAN(Stage):
     def check(self) -> None:
         """Check the images, the design and the watch."""
         self.design.check(self.labelled.shape, self.labelled.num_classes)
+        self.design.architecture.origin()
         if self.watch is not None:
             self.watch.check(self.design.conditioning.knows_classes)
+
+    @property
+    def origin(self) -> str | None:
+        """One sentence on the source of pretrained weights that its training uses; None without any."""
+        return self.design.architecture.origin()
 
     def run(self, folder: Path, made: Mapping[str, Path]) -> None:
         """Train the GAN and write its weights and the last point of each curve."""
@@ -348,7 +377,9 @@ class TrainGAN(Stage):
         }
         generator = initialised(lambda: design.generator(shape, num_classes), seed, "init/generator")
         discriminator = initialised(lambda: design.discriminator(shape, num_classes), seed, "init/discriminator")
-        system = GAN(generator, discriminator, design, seen.class_counts, seed, about)
+        some = to_float(seen.images[torch.randperm(len(seen), generator=Stream(seed, "scale").at(0))[:SCALED_ON]])
+        features = initialised(lambda: design.architecture.features(some), seed, "init/features")
+        system = GAN(generator, discriminator, design, seen.class_counts, seed, about, features)
         if clusters > 1:
             set_centres(system, cluster_centres(seen))
         data = ImageBatches([Part(seen, settings.batch_size, "order")], settings.num_steps, seed)

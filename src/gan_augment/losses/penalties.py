@@ -8,8 +8,9 @@ from torch import Tensor
 
 from gan_augment.settings import check_integer, check_number
 
-# Images [B, C, H, W] -> logits [B], each a function of its own image. If it takes labels, they are bound already: one
-# for each place in the batch, so the real and the generated image at the same place have the same label.
+# Images [B, C, H, W] -> logits [B], or [B, judgements], each a function of its own image. If it takes labels, they are
+# bound already: one for each place in the batch, so the real and the generated image at the same place have the same
+# label.
 Critic = Callable[[Tensor], Tensor]
 
 
@@ -41,7 +42,10 @@ def zero_centred(critic: Critic, images: Tensor) -> Tensor:
 
 
 def _gradients(critic: Critic, images: Tensor) -> Tensor:
-    """Return the gradient `[B, C * H * W]` of each image's logit in that image, differentiable in the weights."""
+    """Return the gradient `[B, C * H * W]` of each image's logit in that image, differentiable in the weights.
+
+    Of several logits of an image it is the gradient of their sum.
+    """
     images = images.detach().requires_grad_()
     # The gradient of the sum is that of each logit, as none depends on another's image.
     (gradients,) = torch.autograd.grad(critic(images).sum(), images, create_graph=True)
@@ -56,6 +60,7 @@ class Penalties:
     does not change the mean over the steps.
 
     Attributes:
+        diversity: Weight of the generator's diversity hinge, a setting of `losses.diversity.Diversity`.
         gradient_penalty: Weight lambda of the gradient penalty.
         r1: Weight gamma of R1.
         r2: Weight gamma of R2.
@@ -64,6 +69,8 @@ class Penalties:
     Raises:
         ValueError: If a setting is out of range.
     """
+
+    diversity = 0.0
 
     gradient_penalty: float = 0.0
     r1: float = 0.0
@@ -77,7 +84,7 @@ class Penalties:
 
     @property
     def are_on(self) -> bool:
-        """Whether any penalty has a weight above 0."""
+        """Whether any penalty of the discriminator has a weight above 0."""
         return any((self.gradient_penalty, self.r1, self.r2))
 
     def are_due(self, step: int) -> bool:

@@ -64,6 +64,26 @@ class Architecture(ABC):
         return discriminator
 
     @property
+    def num_maps(self) -> int:
+        """Frozen feature maps in which the discriminator sees an image; 0 if it sees the image itself."""
+        return 0
+
+    def features(self, images: Tensor) -> nn.Module:
+        """Return the frozen network through which the discriminator sees images; by default it sees them as they are.
+
+        `images`, some of the training images, `[N, C, H, W]` in [-1, 1], may set the scale of its outputs.
+        """
+        return nn.Identity()
+
+    def origin(self) -> str | None:
+        """Return a sentence on the source of pretrained weights that it uses; None without any.
+
+        Raises:
+            ValueError: If they are missing.
+        """
+        return None
+
+    @property
     def couples_images(self) -> bool:
         """Whether an image's logit depends on its batch: real and generated images then need separate batches."""
         return self.batch_norm or self.batch_std
@@ -110,7 +130,8 @@ def doublings(channels: int, count: int) -> list[int]:
 class FeatureExtractor(nn.Sequential):
     """A discriminator without its head: images `[B, C, H, W]` -> features `[B, num_features]`.
 
-    With `batch_std`, a `BatchStd` follows the layers and makes the features one longer.
+    One that judges each image several times returns `[B, judgements, num_features]`. With `batch_std`, a `BatchStd`
+    follows the layers and makes the features one longer.
     """
 
     def __init__(self, *layers: nn.Module, num_features: int, batch_std: bool) -> None:

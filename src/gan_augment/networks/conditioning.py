@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from gan_augment.data.clusters import num_features
 from gan_augment.data.image_set import ImageShape
 from gan_augment.networks.architecture import Architecture, FeatureExtractor
-from gan_augment.settings import check_integer
+from gan_augment.settings import check_integer, check_number
 
 
 class Conditioning(ABC):
@@ -30,7 +30,15 @@ class Conditioning(ABC):
 
     @abstractmethod
     def discriminator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
-        """Return (images `[B, C, H, W]` in [-1, 1], labels `[B]`) -> logits `[B]`, high where real."""
+        """Return (images `[B, C, H, W]` in [-1, 1], labels `[B]`) -> logits `[B]`, high where real.
+
+        If the architecture's body judges an image several times, logits are `[B, judgements]`. If the architecture has
+        `features`, their outputs take the place of the images. What else it returns, `split` takes apart.
+        """
+
+    def split(self, outputs: Tensor) -> tuple[Tensor, Tensor | float]:
+        """Return the logits among the discriminator's outputs, and a further loss of both players."""
+        return outputs, 0.0
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,33 @@ class Concat(_LabelBehindLatent):
         return LabelBehind(plane, _unconditional_head(architecture, replace(shape, channels=shape.channels + 1)))
 
 
+@dataclass(frozen=True)
+class AuxiliaryClassifier(_LabelBehindLatent):
+    """The discriminator also tells the label, and both players want it to be right: AC-GAN (Odena et al. 2017).
+
+    Attributes:
+        weight: Weight of the cross-entropy of the labels, of real and of generated images.
+
+    Raises:
+        ValueError: If a setting is out of range.
+    """
+
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("conditioning.weight", self.weight, 0, 1000, open_low=True)
+
+    def discriminator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
+        """Return the architecture's body with two heads: outputs `[..., 2]`, logits and labels' log-probabilities."""
+        return architecture.finish(LabelClassifier(architecture.discriminator(shape), num_classes * self.clusters))
+
+    def split(self, outputs: Tensor) -> tuple[Tensor, Tensor | float]:
+        """Return the logits, and the weighted cross-entropy of the labels, a scalar."""
+        logits, log_probabilities = outputs.unbind(-1)
+        return logits, -self.weight * log_probabilities.mean()
+
+
 class Unconditional(Conditioning):
     """Labels are ignored: the images show any class (Goodfellow et al. 2014)."""
 
@@ -101,7 +136,15 @@ class PerClass(Conditioning):
 def _unconditional_head(architecture: Architecture, shape: ImageShape) -> nn.Module:
     """Return images `[B, C, H, W]` -> logits `[B]`: the architecture's body with a linear head."""
     body = architecture.discriminator(shape)
-    return architecture.finish(nn.Sequential(body, nn.Linear(body.num_features, 1), nn.Flatten(0)))
+    return architecture.finish(nn.Sequential(body, nn.Linear(body.num_features, 1), Squeeze()))
+
+
+class Squeeze(nn.Module):
+    """Drop the last dimension, of length 1."""
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """Map logits `[..., 1]` to `[...]`."""
+        return logits.squeeze(-1)
 
 
 class LabelEmbedding(nn.Module):
@@ -181,9 +224,27 @@ class LabelProjection(nn.Module):
             nn.init.normal_(weight, std=body.num_features**-0.5)
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Map images `[B, C, H, W]` and labels `[B]` to logits `[B]`."""
+        """Map images `[B, C, H, W]` and labels `[B]` to logits `[B]`, or `[B, judgements]` of several judgements."""
         features = self.body(images)
-        return self.linear(features).squeeze(1) + (self.embedding(labels) * features).sum(dim=1)
+        embedding = self.embedding(labels).view(len(labels), *[1] * (features.dim() - 2), -1)
+        return self.linear(features).squeeze(-1) + (embedding * features).sum(dim=-1)
+
+
+class LabelClassifier(nn.Module):
+    """Two linear heads on a body: whether an image is real, and which label it has."""
+
+    def __init__(self, body: FeatureExtractor, num_labels: int) -> None:
+        super().__init__()
+        self.body = body
+        self.linear = nn.Linear(body.num_features, 1)
+        self.classifier = nn.Linear(body.num_features, num_labels)
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Map images `[B, C, H, W]` to `[B, 2]`, or `[B, judgements, 2]`: logit, log-probability of the label `[B]`."""
+        features = self.body(images)
+        of_labels = self.classifier(features).log_softmax(dim=-1)
+        of_label = of_labels[torch.arange(len(labels), device=labels.device), ..., labels]
+        return torch.stack([self.linear(features).squeeze(-1), of_label], dim=-1)
 
 
 class LabelRouted(nn.Module):
