@@ -21,7 +21,10 @@ from gan_augment.settings import check_boolean, check_choice, check_integer
 from gan_augment.stages import Stage
 
 # Metrics that cannot be computed while a generator trains.
-AT_THE_END = ("gan_test", "diversity", "frechet_inception_distance", "kernel_inception_distance")
+AT_THE_END = (
+    *("gan_test", "diversity", "told_apart", "variety"),
+    *("frechet_inception_distance", "kernel_inception_distance"),
+)
 WHILE_TRAINING = tuple(name for name in GENERATOR_METRICS if name not in AT_THE_END)
 
 

@@ -15,6 +15,7 @@ from gan_augment.records.aliases import reads_of, renewed
 from gan_augment.records.factors import LATER, NULL
 from gan_augment.records.received import printable
 from gan_augment.records.record import flatten
+from gan_augment.records.usability import NOT_USABLE
 from gan_augment.report.archive import SUFFIX, read_archive
 from gan_augment.report.outcomes import Outcome, read_folder
 
@@ -145,6 +146,7 @@ def collect(sources: Sequence[Path | str]) -> Study:
 def _notes(records: Sequence[dict[str, Any]]) -> dict[str, int]:
     """Count the trials with each note; notes that differ only in the classes are merged into one without names."""
     said = [dict.fromkeys(record.get("notes", []) + record.get("warnings", [])) for record in records]
+    said = [{note: None for note in notes if NOT_USABLE not in note} for notes in said]  # what a report says first
     variants: dict[str, set[str]] = {}
     for note in chain.from_iterable(said):
         variants.setdefault(CLASSES.sub("some classes", note), set()).add(note)
