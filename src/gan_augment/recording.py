@@ -9,7 +9,7 @@ import torch
 
 from gan_augment.artefacts.drawing import draw_confusion_matrix
 from gan_augment.artefacts.weights import file_hash, read_about
-from gan_augment.data.image_set import imbalance_ratio, rare_classes
+from gan_augment.data.image_set import ImageSet, imbalance_ratio, rare_classes
 from gan_augment.memory import peak_memory
 from gan_augment.plan import Trial
 from gan_augment.records.findings import Findings
@@ -79,6 +79,7 @@ def make_record(
             "reads": {role: list(stage.all_reads) for role, stage in trial.stages.items()},
             "made": {role: {kind: one.made.get(kind) for kind in MADE} for role, one in outputs.items()},
             "checkpoint": generator_checkpoint(trial, outputs),
+            "given": None if (given := given_images(trial)) is None else given.fingerprint,
             "test_opened": test_opened,
             **code_provenance(),
             "plugins": {package: source_hash(package) for package in plugins()},
@@ -100,12 +101,23 @@ def saw_further(trial: Trial) -> dict[str, int]:
     if set(chosen_by) - {"cas_validation"}:
         others = len(split.training) - len(split.labelled)
         seen, labels = max(seen, others), max(labels, others)
-    return {"pool_images": seen, "pool_labels": labels, "validation": len(split.validation) if chosen_by else 0}
+    given = given_images(trial)
+    return {
+        "pool_images": seen,
+        "pool_labels": labels,
+        "validation": len(split.validation) if chosen_by else 0,
+        "given": 0 if given is None else len(given),
+    }
+
+
+def given_images(trial: Trial) -> ImageSet | None:
+    """Return the images of another generator that a trial trains on."""
+    return next((stage.image_sets["given"] for stage in trial.needed.values() if "given" in stage.image_sets), None)
 
 
 def generator_checkpoint(trial: Trial, outputs: Mapping[str, Output]) -> dict[str, Any] | None:
     """Describe the checkpoint that made the synthetic images; None without synthetic images."""
-    if "synthesis" not in outputs:
+    if "gan" not in outputs or "synthesis" not in outputs:
         return None
     path = trial.stages["gan"].checkpoint(outputs["gan"].folder)
     assert path is not None

@@ -51,6 +51,7 @@ def found(validation, synthetic, judge=None):
         split=SimpleNamespace(validation=validation),
         has=lambda role: role == "judge" and judge is not None,
         load=lambda role: judge,
+        stages={"gan": None},
     )
     return Usable().find(finished)
 

@@ -63,7 +63,7 @@ class Usable(GeneratorMeasure):
             ratio = float((one / there)[there > 0].nanmean())
             metrics[name] = ratio if ratio == ratio else None
         why = reasons(metrics)
-        warnings = (in_words("The generator's images", why),) if why else ()
+        warnings = (in_words("The generator's images", why, "gan" in finished.stages),) if why else ()
         return Findings({"gan": metrics | {"usable": float(not why)}}, warnings)
 
     def spaces(self, finished: Finished, *pair: ImageSet) -> Iterator[tuple[str, Tensor, Tensor]]:

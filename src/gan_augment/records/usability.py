@@ -42,8 +42,12 @@ def reasons(found: Mapping[str, float | None]) -> list[str]:
     return said
 
 
-def in_words(which: str, why: list[str], advice: str = "train longer (generator.images_seen)") -> str:
-    """Return the sentence on images that are not usable; `which` names them and is a plural."""
+def in_words(which: str, why: list[str], trained: bool) -> str:
+    """Return the sentence on images that are not usable; `which` names them and is a plural.
+
+    `trained` is whether their generator was trained here, and not given.
+    """
+    advice = "train longer (generator.images_seen)" if trained else "improve the generator"
     return f"{which} are {NOT_USABLE} ({'; '.join(why)}): {advice}, and look at samples.png first"
 
 

@@ -31,5 +31,6 @@ def usability(found: Sequence[Configuration]) -> list[str]:
             share = f"{len(bad)} of {number} trials: " if len(bad) < number else ""
             which = "The generator's images" if len(examined) == 1 else f"The images of {name}"
             why = reasons(known) or ["for several reasons"]
-            said.append(in_words(which, [share + why[0], *why[1:]]) + ". Verdicts on accuracy are on this generator.")
+            sentence = in_words(which, [share + why[0], *why[1:]], one.has_generator)
+            said.append(f"{sentence}. Verdicts on accuracy are on this generator.")
     return said
