@@ -41,9 +41,9 @@ def made_from() -> Any:
     return field(default=None, metadata={"made_from": True})
 
 
-def implied() -> Any:
+def implied(**default: Any) -> Any:
     """Declare a field that follows from the others: it is no part of the key."""
-    return field(metadata={"implied": True})
+    return field(metadata={"implied": True}, **default)
 
 
 @dataclass(frozen=True, eq=False)
