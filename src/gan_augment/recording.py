@@ -14,7 +14,7 @@ from gan_augment.memory import peak_memory
 from gan_augment.plan import Trial
 from gan_augment.records.findings import Findings
 from gan_augment.records.provenance import code_provenance, plugins, source_hash
-from gan_augment.records.record import SCHEMA
+from gan_augment.records.record import SCHEMA, leaves
 from gan_augment.stages import Output
 from gan_augment.training.hardware import Events
 
@@ -133,7 +133,10 @@ def largest(*peaks: Mapping[str, int | None]) -> dict[str, int | None]:
 def log_summary(trial: Trial, folder: Path, found: Findings) -> None:
     """Write the trial's factors and results for TensorBoard's HPARAMS tab, and the test images' confusion matrix."""
     logger = Events(folder)
-    results = {f"{part}/{name}": one[name] for part, one in found.metrics.items() for name in SUMMARY if one}
+    parts = {part: found.metrics.get(part) or {} for part in ("validation", "test")}
+    results = {f"{part}/{name}": one[name] for part, one in parts.items() for name in SUMMARY if one}
+    flat = dict(leaves(found.metrics))
+    results |= {name.replace(".", "/"): flat[name] for name in found.compared if flat.get(name) is not None}
     factors = {name: "-" if value is None else value for name, value in trial.factors.items()}
     logger.log_hyperparams(factors, results)
     if (answers := folder / "predictions.npz").exists():

@@ -44,6 +44,7 @@ LABELLED_RATIO = "saw.imbalance_ratio"
 VERSIONS = "provenance.versions."
 SEEDS = "factors.seeds."
 GAN_METRICS = "metrics.gan."
+MAJORITY = "metrics.operating_point.majority"
 MAX_NAMED = 20  # rare classes named
 CLASSES = re.compile(r"\d+ of \d+ classes(?: \([^)]*\))?")
 # Columns that the report reads by name; they are empty in a study without them, for example of generators alone.
@@ -216,6 +217,7 @@ def facts(study: Study) -> dict[str, str]:
         "pool images": values_of(trials, "provenance.pool_images"),
         "validation images": values_of(trials, "provenance.validation_images"),
         f"{study.part} images": _amounts(trials, NUM_IMAGES, IMBALANCE),
+        "accuracy of the largest class alone": [f"{100 * float(one):.1f} %" for one in values_of(trials, MAJORITY)],
         "folds": [value for value in values_of(trials, FOLDS) if value != NULL],
         "splits": [value[:8] for value in values_of(trials, SPLIT)],
         "seeds": _seeds(trials),
