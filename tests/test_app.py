@@ -242,7 +242,7 @@ EVERY_ARM = {
 
 
 def test_every_arm_runs_and_says_what_it_saw(cli, tmp_path):
-    assert {*EVERY_ARM, "row"} == {path.stem for path in (CONF / "augmentation").glob("*.yaml")}
+    assert {*EVERY_ARM, "row", "given"} == {path.stem for path in (CONF / "augmentation").glob("*.yaml")}
     rare = ("imbalance.classes=['3']", "imbalance.share=0.5")  # oversampling refuses equal classes
     arms = f"augmentation={','.join(EVERY_ARM)}"
     ended = cli("-m", "study=arms", arms, "seed=0", *rare, *TINY, f"paths.output_dir={tmp_path}")

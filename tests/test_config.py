@@ -34,7 +34,7 @@ def test_every_node_becomes_the_object_that_it_describes(settings):
         accelerator="cpu", precision="32-true", num_threads=1, channels_last=True, checkpoint_every=30
     )
     assert config.split == SplitSettings(0, "auto", [], None, None, 0.2, "auto")
-    assert [*config.measures] == ["pseudo_labels", "diversity", "leak", "modes", "pictures", "judge"]
+    assert [*config.measures] == ["pseudo_labels", "diversity", "leak", "modes", "pictures", "judge", "usable"]
     of_digits = {"_target_": "gan_augment.data.standard_sets.digits", "num_images": None, "image_size": None}
     assert config.source == of_digits
     assert vars(config.seeds) == {"split": 0, "gan": 0, "synthesis": 0, "classifier": 0}

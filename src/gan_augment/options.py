@@ -6,11 +6,12 @@ A file starts with comments: its head. An option's comment stands behind it, or 
 
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -191,6 +192,29 @@ def help_text(conf: Path) -> str:
         width = max(map(len, values), default=0)
         lines += [line for value, comment in values.items() for line in _hanging(f"{value:{width}}  ", comment, 2)]
     return "\n".join(lines) + "\n"
+
+
+def read_options(file: Path, given: Sequence[str], texts: Collection[str]) -> dict[str, Any]:
+    """Read arguments `option=value`, with the defaults of a file; those among `texts` are not parsed.
+
+    Raises:
+        ValueError: If an option is unknown, missing or without a value.
+    """
+    options: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    if without := [one for one in given if "=" not in one]:
+        raise ValueError(f"{without[0]}: write option=value, with one of {', '.join(options)}")
+    chosen = {name: text for name, _, text in (one.partition("=") for one in given)}
+    if unknown := [name for name in chosen if name not in options]:
+        raise ValueError(f"no option {unknown[0]}: use {', '.join(options)}")
+    for name, text in chosen.items():
+        try:
+            options[name] = text if name in texts and text != "null" else yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ValueError(f"{name}={text} cannot be read: use a number or a word") from error
+    if missing := [name for name, value in options.items() if value == "???"]:
+        comment = next(one.comment for one in read_member(file, "").options if one.name == missing[0])
+        raise ValueError(f"{missing[0]} must be set: {comment}")
+    return options
 
 
 def _hanging(start: str, text: str, indent: int) -> list[str]:

@@ -44,8 +44,9 @@ class Trial:
     def notes(self) -> tuple[str, ...]:
         """Sentences that a reader of the results must know."""
         of_measures = (note for one in self.config.measures.values() for note in one.notes(self.split, self.stages))
-        said = (*self.source.notes, *self.split.notes, *of_measures, *self.origins)
-        return tuple(map(printable, said))
+        of_stages = (note for stage in self.needed.values() for note in stage.notes)
+        said = (*self.source.notes, *self.split.notes, *of_measures, *of_stages, *self.origins)
+        return tuple(dict.fromkeys(map(printable, said)))
 
     @property
     def parts(self) -> str:

@@ -9,12 +9,12 @@ import torch
 
 from gan_augment.artefacts.drawing import draw_confusion_matrix
 from gan_augment.artefacts.weights import file_hash, read_about
-from gan_augment.data.image_set import imbalance_ratio, rare_classes
+from gan_augment.data.image_set import ImageSet, imbalance_ratio, rare_classes
 from gan_augment.memory import peak_memory
 from gan_augment.plan import Trial
 from gan_augment.records.findings import Findings
 from gan_augment.records.provenance import code_provenance, plugins, source_hash
-from gan_augment.records.record import SCHEMA
+from gan_augment.records.record import SCHEMA, leaves
 from gan_augment.stages import Output
 from gan_augment.training.hardware import Events
 
@@ -80,6 +80,7 @@ def make_record(
             "reads": {role: list(stage.all_reads) for role, stage in trial.stages.items()},
             "made": {role: {kind: one.made.get(kind) for kind in MADE} for role, one in outputs.items()},
             "checkpoint": generator_checkpoint(trial, outputs),
+            "given": None if (given := given_images(trial)) is None else given.fingerprint,
             "test_opened": test_opened,
             **code_provenance(),
             "plugins": {package: source_hash(package) for package in plugins()},
@@ -101,12 +102,23 @@ def saw_further(trial: Trial) -> dict[str, int]:
     if set(chosen_by) - {"cas_validation"}:
         others = len(split.training) - len(split.labelled)
         seen, labels = max(seen, others), max(labels, others)
-    return {"pool_images": seen, "pool_labels": labels, "validation": len(split.validation) if chosen_by else 0}
+    given = given_images(trial)
+    return {
+        "pool_images": seen,
+        "pool_labels": labels,
+        "validation": len(split.validation) if chosen_by else 0,
+        "given": 0 if given is None else len(given),
+    }
+
+
+def given_images(trial: Trial) -> ImageSet | None:
+    """Return the images of another generator that a trial trains on."""
+    return next((stage.image_sets["given"] for stage in trial.needed.values() if "given" in stage.image_sets), None)
 
 
 def generator_checkpoint(trial: Trial, outputs: Mapping[str, Output]) -> dict[str, Any] | None:
     """Describe the checkpoint that made the synthetic images; None without synthetic images."""
-    if "synthesis" not in outputs:
+    if "gan" not in outputs or "synthesis" not in outputs:
         return None
     path = trial.stages["gan"].checkpoint(outputs["gan"].folder)
     assert path is not None
@@ -122,7 +134,10 @@ def largest(*peaks: Mapping[str, int | None]) -> dict[str, int | None]:
 def log_summary(trial: Trial, folder: Path, found: Findings) -> None:
     """Write the trial's factors and results for TensorBoard's HPARAMS tab, and the test images' confusion matrix."""
     logger = Events(folder)
-    results = {f"{part}/{name}": one[name] for part, one in found.metrics.items() for name in SUMMARY if one}
+    parts = {part: found.metrics.get(part) or {} for part in ("validation", "test")}
+    results = {f"{part}/{name}": one[name] for part, one in parts.items() for name in SUMMARY if one}
+    flat = dict(leaves(found.metrics))
+    results |= {name.replace(".", "/"): flat[name] for name in found.compared if flat.get(name) is not None}
     factors = {name: "-" if value is None else value for name, value in trial.factors.items()}
     logger.log_hyperparams(factors, results)
     if (answers := folder / "predictions.npz").exists():

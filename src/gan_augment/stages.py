@@ -41,9 +41,9 @@ def made_from() -> Any:
     return field(default=None, metadata={"made_from": True})
 
 
-def implied() -> Any:
+def implied(**default: Any) -> Any:
     """Declare a field that follows from the others: it is no part of the key."""
-    return field(metadata={"implied": True})
+    return field(metadata={"implied": True}, **default)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +106,11 @@ class Stage(ABC):
     def findings(self, folder: Path) -> Findings:
         """Return what its output tells by itself, such as where the curves of a training ended."""
         return Findings()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the results must know, a sentence each."""
+        return ()
 
     @property
     def origin(self) -> str | None:

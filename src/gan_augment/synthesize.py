@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan_augment.command import command
-from gan_augment.options import CONF
+from gan_augment.options import CONF, read_options
 from gan_augment.records.record import read_record
 from gan_augment.targets import add_plugins
 
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"{USAGE}\n{OPTIONS.read_text(encoding='utf-8')}")
             return
         try:
-            options = read_options(given)
+            options = options_of(given)
             add_plugins(options["plugins"])
             print(check(options) if options["check"] is not None else export(options, given))
         except ValueError as error:
@@ -51,26 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise ValueError(message) from error
 
 
-def read_options(given: Sequence[str]) -> dict[str, Any]:
-    """Read the options of the command; raise a ValueError if one is unknown, missing or without a value."""
-    import yaml
-
-    options: dict[str, Any] = yaml.safe_load(OPTIONS.read_text(encoding="utf-8"))
-    if without := [one for one in given if "=" not in one]:
-        raise ValueError(f"{without[0]}: write option=value, with one of {', '.join(options)}")
-    chosen = {name: text for name, _, text in (one.partition("=") for one in given)}
-    if unknown := [name for name in chosen if name not in options]:
-        raise ValueError(f"no option {unknown[0]}: use {', '.join(options)}")
-    for name, text in chosen.items():
-        try:
-            options[name] = text if name in TEXTS and text != "null" else yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ValueError(f"{name}={text} cannot be read: use a number or a word") from error
-    if options["generator"] == "???":
-        raise ValueError("generator must be set: the folder of a trial or of a gan stage, or a checkpoint, gan.pt")
+def options_of(given: Sequence[str]) -> dict[str, Any]:
+    """Read the options of the command; raise a ValueError if one is unknown, missing or does not fit."""
+    options = read_options(OPTIONS, given, TEXTS)
     if (options["out"] is None) == (options["check"] is None):
         raise ValueError("use either out=FOLDER or out=FILE.npz, to write, or check=..., to check a written set")
-    if options["check"] is not None and (unused := sorted(set(chosen) - set(FOR_CHECK))):
+    chosen = {one.partition("=")[0] for one in given}
+    if options["check"] is not None and (unused := sorted(chosen - set(FOR_CHECK))):
         raise ValueError(f"{unused[0]} cannot be combined with check=...: its value is in the manifest")
     return options
 

@@ -55,7 +55,6 @@ def run_trial(trial: Trial, folder: Path, store: StageStore, title: str) -> dict
         if trial.config.open_test:
             test_opened = datetime.now(UTC).isoformat(timespec="seconds")
             found |= examine(trial, classifier, "test", trial.split.test, folder)
-        log_summary(trial, folder, found)
     part = "test" if test_opened else "validation"
     finished = Finished(trial.config, trial.split, trial.source.modes, trial.stages, outputs, folder, classifier, part)
     start = perf_counter()
@@ -65,6 +64,8 @@ def run_trial(trial: Trial, folder: Path, store: StageStore, title: str) -> dict
         except Exception as error:
             found |= failed(f"measure {name}", error)
     measuring = perf_counter() - start
+    if classifier is not None:
+        log_summary(trial, folder, found)
     for role, stage in trial.needed.items():
         found |= stage.findings(outputs[role].folder)
     return make_record(trial, "ok", outputs, found=found, test_opened=test_opened, measuring=measuring)

@@ -60,7 +60,9 @@ def stage(given, cpu, seed=0, classical=None, **changes):
     """Plan the stage that trains on labelled images, a pool and validation images; `None`: without transforms."""
     labelled, pool, validation = given
     arm = Arm("pool_images", "none", None, "none" if classical is None else "classical", "semi_supervised")
-    config = SimpleNamespace(classical=classical or CLASSICAL, seeds=SimpleNamespace(classifier=seed), hardware=cpu)
+    config = SimpleNamespace(
+        source={}, classical=classical or CLASSICAL, seeds=SimpleNamespace(classifier=seed), hardware=cpu
+    )
     plan = Plan(config, SimpleNamespace(labelled=labelled, pool=pool, validation=validation))
     return read_settings(**changes).stage(plan, arm, NoExtra())
 

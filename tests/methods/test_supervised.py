@@ -42,7 +42,7 @@ def read_settings(**changes):
 def stage(images, validation, cpu, arm=(), extra=None, seed=0, classical=CLASSICAL, **changes):
     """Plan the stage of an arm; an extra that needs no stage follows from its row."""
     arm = Arm(**NONE | dict(arm))
-    config = SimpleNamespace(classical=classical, seeds=SimpleNamespace(classifier=seed), hardware=cpu)
+    config = SimpleNamespace(source={}, classical=classical, seeds=SimpleNamespace(classifier=seed), hardware=cpu)
     plan = Plan(config, SimpleNamespace(labelled=images, validation=validation))
     return read_settings(**changes).stage(plan, arm, extra or extras()[arm.extra].plan(plan))
 

@@ -1,8 +1,9 @@
 """A trained classifier and its predictions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ class TrainedClassifier:
         network: Images `[B, C, H, W]` in [-1, 1] -> logits `[B, K]`; frozen.
         class_counts: Training images per class.
         batch_size: Images at a time: that of the training, to need no more memory.
+        decoding: How files were read for its training: `fit`, `white` and `background` of the data; None if unknown.
     """
 
     network: nn.Module
@@ -29,6 +31,7 @@ class TrainedClassifier:
     class_counts: Sequence[int]
     batch_size: int
     device: torch.device
+    decoding: Mapping[str, Any] | None = None
 
     @classmethod
     def load(cls, checkpoint: Path, device: torch.device) -> "TrainedClassifier":
@@ -45,7 +48,7 @@ class TrainedClassifier:
         except Exception as error:  # a damaged description can break a constructor in any way
             raise ValueError(f"{checkpoint} does not describe a classifier: {reason_of(error)}") from error
         weights = load_weights(checkpoint, "classifier", network).to(device)
-        return cls(weights, shape, class_names, about["class_counts"], batch_size, device)
+        return cls(weights, shape, class_names, about["class_counts"], batch_size, device, about.get("decoding"))
 
     def probabilities(self, images: ImageSet) -> Tensor:
         """Return class probabilities, float32 `[N, K]`, on the CPU."""

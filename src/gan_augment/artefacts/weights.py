@@ -33,6 +33,7 @@ ABOUT = {
     "images_seen": AMOUNT,
     "pool_images": AMOUNT,
     "chosen_by": TEXT,
+    "decoding": {"fit": TEXT, "white": AMOUNT, "background": TEXT},
     "design": {"loss": {"_target_": WORD}},
     "classifier": {"batch_size": Kind("a whole number above 0", lambda value: type(value) is int and value > 0)},
 }

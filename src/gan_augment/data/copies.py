@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from torch import Tensor
 
+from gan_augment.data.image_set import HASH_BYTES, ImageSet
 from gan_augment.data.source import Source, abridged
 
 
@@ -20,6 +23,12 @@ def find_copies(source: Source) -> list[list[int]]:
         groups.setdefault(int(first[index]), []).append(index)
     was_split = bool(part.any())
     return [group for group in groups.values() if not was_split or len(set(part[group].tolist())) > 1]
+
+
+def copies_of(images: ImageSet, among: ImageSet) -> Tensor:
+    """Return the indices of those images of a set that are identical to one of some images, int64 `[M]`."""
+    there, here = (np.ascontiguousarray(one.hashes).view(f"V{HASH_BYTES}").ravel() for one in (images, among))
+    return torch.from_numpy(np.flatnonzero(np.isin(here, there)))
 
 
 def copy_notes(source: Source, groups: Sequence[Sequence[int]]) -> list[str]:

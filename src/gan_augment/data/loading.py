@@ -22,7 +22,7 @@ def load_source(node: Mapping[str, Any]) -> Source:
     return _load(json.dumps(node))
 
 
-@lru_cache(maxsize=2)  # a study may sweep the size of its images
+@lru_cache(maxsize=4)  # a study may sweep the size of its images, and read given ones too
 def _load(node: str) -> Source:
     source = build(json.loads(node), "data", Source)
     copies = find_copies(source)

@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 
 from gan_augment.contracts import Extra, GeneratorSettings, Plan
 from gan_augment.data.image_set import ImageSet
 from gan_augment.extras.pseudo_labelling import plan_pseudo_labels
-from gan_augment.generators.sampling import Synthesis, SynthesisSettings
+from gan_augment.generators.sampling import Synthesis, SynthesisSettings, SyntheticStage
 from gan_augment.randomness import Stream
 
 
@@ -19,9 +19,9 @@ class Synthetic(Extra):
     """Images of a generator trained on what the arm sees."""
 
     name = "synthetic"
-    sees = ("labelled", "pool_images")
+    sees: ClassVar[tuple[str, ...]] = ("labelled", "pool_images")
 
-    synthesis: Synthesis
+    synthesis: SyntheticStage
 
     @classmethod
     def plan(cls, plan: Plan) -> Self:
@@ -64,7 +64,7 @@ class Synthetic(Extra):
         return self.synthesis.load(made["synthesis"]).images
 
     @property
-    def generated(self) -> Synthesis:
+    def generated(self) -> SyntheticStage:
         """The stage that makes the images."""
         return self.synthesis
 

@@ -176,12 +176,22 @@ def _select(
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Synthesis(Stage):
+class SyntheticStage(Stage):
+    """A stage that leaves a synthetic set.
+
+    Attributes:
+        like: The labelled images that quotas refer to and measures compare with; it has the synthetic ones' classes.
+    """
+
+    like: ImageSet = implied()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Synthesis(SyntheticStage):
     """Samples a trained generator.
 
     Attributes:
         images: Images to make of each class.
-        like: The labelled images that the quotas refer to, with the classes of the synthetic ones.
         teacher: The stage that trains the selecting classifier; None for no selection.
     """
 
@@ -191,7 +201,6 @@ class Synthesis(Stage):
     gan: Stage
     settings: SynthesisSettings = merged()
     images: list[int]
-    like: ImageSet = implied()
     teacher: Stage | None = made_from()
 
     def run(self, folder: Path, made: Mapping[str, Path]) -> None:

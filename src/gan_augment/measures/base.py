@@ -14,7 +14,7 @@ from gan_augment.contracts import Plan, Watch
 from gan_augment.data.image_set import ImageSet
 from gan_augment.data.source import Modes
 from gan_augment.data.split import Split
-from gan_augment.generators.sampling import Synthesis
+from gan_augment.generators.sampling import SyntheticStage
 from gan_augment.records.findings import Findings
 from gan_augment.stages import Output, Stage
 
@@ -65,13 +65,13 @@ class Finished:
     def real(self) -> ImageSet:
         """The labelled images to compare the synthetic ones with, with the same classes."""
         synthesis = self.stages["synthesis"]
-        assert isinstance(synthesis, Synthesis)
+        assert isinstance(synthesis, SyntheticStage)
         return synthesis.like
 
     @property
     def why_alike(self) -> str:
         """What to call it if generated images are too much alike: not mode collapse before there is any training."""
-        seen = self.generator.about["images_seen"]
+        seen = self.generator.about["images_seen"] if "gan" in self.stages else HARDLY
         return "Mode collapse" if seen >= HARDLY else f"Too little training (only {seen:,} images seen)"
 
     @property

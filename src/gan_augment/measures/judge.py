@@ -7,7 +7,7 @@ from typing import Any
 
 from gan_augment.config import Config
 from gan_augment.contracts import Plan
-from gan_augment.data.image_set import ImageSet
+from gan_augment.data.image_set import ImageSet, in_proportion
 from gan_augment.data.split import Split, check_validation
 from gan_augment.generators.sampling import SynthesisSettings, first_images
 from gan_augment.measures.base import Finished, Measure
@@ -21,7 +21,10 @@ from gan_augment.settings import check_boolean, check_choice, check_integer
 from gan_augment.stages import Stage
 
 # Metrics that cannot be computed while a generator trains.
-AT_THE_END = ("gan_test", "diversity", "frechet_inception_distance", "kernel_inception_distance")
+AT_THE_END = (
+    *("gan_test", "diversity", "told_apart", "variety"),
+    *("frechet_inception_distance", "kernel_inception_distance"),
+)
 WHILE_TRAINING = tuple(name for name in GENERATOR_METRICS if name not in AT_THE_END)
 
 
@@ -112,14 +115,18 @@ class Judge(Measure):
 
     def find(self, finished: Finished) -> Findings:
         """Measure the generator."""
-        split, generator = finished.split, finished.generator
+        split = finished.split
         lost = [name for name in ("teacher", "judge") if name in finished.outputs and not finished.has(name)]
         warnings = tuple(f"The {name}'s training diverged: nothing is measured by it" for name in lost)
         if not finished.has("judge"):
             return Findings(warnings=warnings)
-        like = split.validation if generator.knows_classes else split.validation.as_one_class()
-        latents = finished.config.part("synthesis", SynthesisSettings).latents
-        made = first_images(generator, how_many_to_judge(like), finished.config.seeds.synthesis, latents)
+        if "gan" in finished.stages:
+            generator = finished.generator
+            like = split.validation if generator.knows_classes else split.validation.as_one_class()
+            latents = finished.config.part("synthesis", SynthesisSettings).latents
+            made = first_images(generator, how_many_to_judge(like), finished.config.seeds.synthesis, latents)
+        else:
+            made = in_proportion(finished.synthetic, how_many_to_judge(split.validation))
         # A teacher that labelled the generator's training images would only confirm its own labels.
         may_ask = finished.has("teacher") and "pseudo_labels" not in finished.stages
         teacher = finished.load("teacher") if may_ask else None

@@ -19,7 +19,7 @@ class AugmentationLeak(GeneratorMeasure):
 
     def find(self, finished: Finished) -> Findings:
         """Compare generated images with their generator's training images if the discriminator's were augmented."""
-        gan, real = finished.stages["gan"], finished.real
+        gan, real = finished.stages.get("gan"), finished.real
         if not isinstance(gan, TrainGAN) or not gan.design.augmentation.is_on:
             return Findings()
         alike = in_proportion(finished.synthetic, real.class_counts)

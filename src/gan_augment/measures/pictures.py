@@ -25,8 +25,11 @@ class Pictures(GeneratorMeasure):
         folder, synthetic = finished.folder, finished.synthetic
         draw_side_by_side(finished.real, synthetic, folder / "samples.png")
         if not finished.real.shape.is_point:
-            seen, pool = finished.split.labelled, finished.stages["gan"].image_sets.get("pool")
+            seen, gan = finished.split.labelled, finished.stages.get("gan")
+            pool = None if gan is None else gan.image_sets.get("pool")
             draw_nearest(synthetic, seen if pool is None else seen.joined(pool), folder / "nearest.png")
+            if gan is None:
+                return Findings()
             draw_interpolation(finished.generator, folder / "interpolation.png")
             if finished.generator.knows_classes:
                 draw_class_walk(finished.generator, folder / "class_walk.png")

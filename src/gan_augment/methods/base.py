@@ -17,9 +17,10 @@ from gan_augment.contracts import Plan
 from gan_augment.data.batches import ImageBatches, Part
 from gan_augment.data.image_set import ImageSet
 from gan_augment.settings import build
-from gan_augment.stages import Stage
+from gan_augment.stages import Stage, implied
 from gan_augment.training.base import Training
 
+DECODING = ("fit", "white", "background")  # settings of data: size and colours are those of the images
 NUM_VALIDATIONS = 10  # over the whole training
 
 
@@ -30,10 +31,12 @@ class ClassifierStage(Stage):
     Attributes:
         validation: Images to evaluate during training; they change no weight.
         classical: The node of its transforms; None for none.
+        decoding: How the files of its images were read, for later ones; None if it reads no more.
     """
 
     validation: ImageSet
     classical: Mapping[str, Any] | None
+    decoding: Mapping[str, Any] | None = implied(default=None)
 
     @property
     def transform(self) -> ClassicalTransform | None:
@@ -70,6 +73,7 @@ class MethodStage(ClassifierStage):
             labelled=plan.views.labelled,
             validation=plan.views.validation,
             classical=plan.config.classical if transform == "classical" else None,
+            decoding={name: plan.config.source.get(name) for name in DECODING},
             seed=plan.config.seeds.classifier,
             hardware=plan.config.hardware,
             **fields,
@@ -87,9 +91,12 @@ class MethodStage(ClassifierStage):
         return (*super().all_reads, *(("data.classical",) if self.classical is not None else ()))
 
 
-def about_classifier(settings: Mapping[str, Any], labelled: ImageSet) -> dict[str, Any]:
+def about_classifier(
+    settings: Mapping[str, Any], labelled: ImageSet, decoding: Mapping[str, Any] | None
+) -> dict[str, Any]:
     """Return what `TrainedClassifier.load` needs to know: `settings` has `network` and `batch_size`."""
     return {
+        **({} if decoding is None else {"decoding": dict(decoding)}),
         "kind": "classifier",
         "classifier": settings,
         "shape": [*astuple(labelled.shape)],

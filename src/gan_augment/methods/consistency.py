@@ -220,5 +220,7 @@ class ConsistencyStage(MethodStage):
         settings, labelled, pool = self.semi_supervised, self.labelled, self.pool
         parts = [Part(labelled, settings.labelled_batch_size, "order"), Part(pool, settings.batch_size, "order/pool")]
         self.fit(system, parts, settings.num_steps, settings.batch_size, folder)
-        about = about_classifier({"network": settings.network, "batch_size": settings.batch_size}, labelled)
+        about = about_classifier(
+            {"network": settings.network, "batch_size": settings.batch_size}, labelled, self.decoding
+        )
         return about | {"pool_images": len(pool)}

@@ -215,7 +215,7 @@ def train_classifier(
     network = initialised(lambda: settings.build(labelled.shape, labelled.num_classes), stage.seed)
     system = Classifier(network, settings, stage.transform, mixing, stage.seed)
     stage.fit(system, parts, settings.num_steps, settings.batch_size, folder)
-    save_weights(folder / FILE, about_classifier(asdict(settings), labelled), classifier=network)
+    save_weights(folder / FILE, about_classifier(asdict(settings), labelled, stage.decoding), classifier=network)
 
 
 def check_classes(labelled: ImageSet) -> None:

@@ -25,11 +25,11 @@ OF_THE_LAUNCH = (
 # fingerprints.
 NOT_A_FACTOR = (
     *("data.root", "data.table", "data.columns", "data.group_by", "data.images", "data.labels", "data.cache"),
-    *("data.skip_broken", "data.follow_links", "data.allow_synthetic"),
+    *("data.skip_broken", "data.follow_links", "data.allow_synthetic", "synthetic.cache"),
     *("trainer.accelerator", "trainer.num_threads", "trainer.checkpoint_every"),
 )
 # Settings that came after records of schema 1.7, which lack them: where they are null, they are left out.
-LATER = ("folds", "data.num_images", "data.background", "data.fit")
+LATER = ("folds", "data.num_images", "data.background", "data.fit", "synthetic.root")
 CLASSICAL = "data.classical"  # belongs to the node `data`, but is read only where images are transformed
 
 NULL = "null"  # the value of a factor that has an effect and is set to null

@@ -72,9 +72,21 @@ GENERATOR_METRICS = {  # by their keys in the results
         "Ravuri and Vinyals 2019",
     ),
     "diversity": Metric(
-        "How much a class's generated images differ from each other, pixel by pixel, relative to its labelled "
-        "ones. Real images have 1.",
+        "How much a class's generated images, shrunk to about 8 pixels a side, differ from each other, relative to its "
+        "labelled ones. Real images have 1.",
         "Odena et al. 2017, with another distance",
+        high=math.inf,
+    ),
+    "told_apart": Metric(
+        "Share of the real or of the generated images, the larger one, whose nearest neighbour is of their own kind. "
+        "Other real images have .5, and up to .8 if there are only 30.",
+        "Lopez-Paz and Oquab 2017, Xu et al. 2018",
+        better="lower",
+    ),
+    "variety": Metric(
+        "Diversity of the synthetic images of a class, relative to its validation images. Real images have 1, noise "
+        "has variety_of_noise.",
+        "as diversity",
         high=math.inf,
     ),
     "frechet_inception_distance": Metric(

@@ -46,6 +46,8 @@ CONTRASTS = (
     ("gan_classical", "classical"),
     ("gan", "half_batch"),
     ("gan", "placebo"),
+    ("given", "none"),
+    ("given", "gan"),
     # An arm that sees the pool against arms that do not, and against those that use it without a GAN.
     ("pseudo_label", "classical"),
     ("semi_supervised", "classical"),

@@ -21,6 +21,7 @@ from gan_augment.report.looks import note_look
 from gan_augment.report.outcomes import MOST_PICTURE_BYTES
 from gan_augment.report.prediction import Point, predictions
 from gan_augment.report.trials import ACCURACY, RESULT, Study, collect, columns_of, facts
+from gan_augment.report.usability import usability
 
 if TYPE_CHECKING:  # the heavy imports wait until there is something to compute, so that `--help` answers at once
     import pandas as pd
@@ -151,6 +152,7 @@ def _write(
     page = environment.get_template("report.html.jinja").render(
         title=study.title,
         part=study.part,
+        not_usable=usability(found),
         verdicts=wording.verdicts(study, compared),
         without_new_images=wording.without_new_images(compared),
         remarks=[wording.overlap_in_words(compared), *wording.remarks(study, metrics, compared)],

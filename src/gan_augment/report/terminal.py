@@ -10,6 +10,7 @@ from gan_augment.command import output
 from gan_augment.report.comparison import configurations, metrics_to_compare, warnings
 from gan_augment.report.contrasts import contrasts
 from gan_augment.report.trials import Study
+from gan_augment.report.usability import usability
 from gan_augment.report.wording import arm_row, notes, plans, remarks, results_in_words, verdicts, without_new_images
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ def print_report(study: Study, console: Console, path: Path | None = None, detec
     from rich.table import Table
 
     found, metrics = configurations(study), metrics_to_compare(study)
+    for line in usability(found):
+        console.print(f"{line}\n", markup=False, highlight=False)
     title = escape(f"{study.title}: {results_in_words(study, metrics)} (points) and seconds per trial")
     table = Table(
         title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True

@@ -15,6 +15,7 @@ from gan_augment.records.aliases import reads_of, renewed
 from gan_augment.records.factors import LATER, NULL
 from gan_augment.records.received import printable
 from gan_augment.records.record import flatten
+from gan_augment.records.usability import NOT_USABLE
 from gan_augment.report.archive import SUFFIX, read_archive
 from gan_augment.report.outcomes import Outcome, read_folder
 
@@ -44,6 +45,7 @@ PRETRAINED = "saw.pretrained"
 VERSIONS = "provenance.versions."
 SEEDS = "factors.seeds."
 GAN_METRICS = "metrics.gan."
+MAJORITY = "metrics.operating_point.majority"
 MAX_NAMED = 20  # rare classes named
 CLASSES = re.compile(r"\d+ of \d+ classes(?: \([^)]*\))?")
 # Columns that the report reads by name; they are empty in a study without them, for example of generators alone.
@@ -146,6 +148,7 @@ def collect(sources: Sequence[Path | str]) -> Study:
 def _notes(records: Sequence[dict[str, Any]]) -> dict[str, int]:
     """Count the trials with each note; notes that differ only in the classes are merged into one without names."""
     said = [dict.fromkeys(record.get("notes", []) + record.get("warnings", [])) for record in records]
+    said = [{note: None for note in notes if NOT_USABLE not in note} for notes in said]  # what a report says first
     variants: dict[str, set[str]] = {}
     for note in chain.from_iterable(said):
         variants.setdefault(CLASSES.sub("some classes", note), set()).add(note)
@@ -215,6 +218,7 @@ def facts(study: Study) -> dict[str, str]:
         "pool images": values_of(trials, "provenance.pool_images"),
         "validation images": values_of(trials, "provenance.validation_images"),
         f"{study.part} images": _amounts(trials, NUM_IMAGES, IMBALANCE),
+        "accuracy of the largest class alone": [f"{100 * float(one):.1f} %" for one in values_of(trials, MAJORITY)],
         "folds": [value for value in values_of(trials, FOLDS) if value != NULL],
         "splits": [value[:8] for value in values_of(trials, SPLIT)],
         "seeds": _seeds(trials),

@@ -11,6 +11,7 @@ from gan_augment.report.comparison import Configuration, has_unequal_classes, pa
 from gan_augment.report.contrasts import Contrast, choices, rivals
 from gan_augment.report.statistics import MAX_PAIRS
 from gan_augment.report.trials import ACCURACY, ARM, BALANCED, FOLDS, PRETRAINED, SPLIT, Study
+from gan_augment.report.usability import is_not_usable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +38,8 @@ def verdicts(study: Study, compared: list[Contrast]) -> list[str]:
         if choice := best.get((c.one.label(), c.base.label())):
             settings = f"{1 + len(choice.others)} settings on the validation images"
             chosen = f", the best of {settings} ({choice.gain:+.1f} points)"
-        said.append(f"{c.title}{chosen}: {c.sentence}")
+        this = ", with this generator" if is_not_usable(c.one) else ""
+        said.append(f"{c.title}{chosen}{this}: {c.sentence}")
     return said or [f"Nothing is compared: {reason}."]
 
 

@@ -1,0 +1,127 @@
+"""The command `gan-augment-predict`: a trial's classifier names the classes of images in a folder."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Mapping, Sequence
+from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from gan_augment.command import command
+from gan_augment.options import CONF, read_options
+from gan_augment.records.received import cell
+from gan_augment.records.record import write_whole
+from gan_augment.targets import add_plugins
+
+if TYPE_CHECKING:  # the heavy imports wait until there is something to compute, so that `--help` answers at once
+    from torch import Tensor
+
+    from gan_augment.artefacts.classifier import TrainedClassifier
+
+OPTIONS = CONF / "predict.yaml"
+TEXTS = ("trial", "images", "out")  # not parsed
+USAGE = """gan-augment-predict trial=TRIAL images=FOLDER
+
+The classes of images by a trial's classifier, read in the same way as those that it learned from.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run `gan-augment-predict trial=... images=... [option=value ...]`."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    with command("gan-augment-predict"):
+        if not given or set(given) & {"-h", "--help"}:
+            print(f"{USAGE}\n{OPTIONS.read_text(encoding='utf-8')}")
+            return
+        options = read_options(OPTIONS, given, TEXTS)
+        add_plugins(options["plugins"])
+        print(predict(options))
+
+
+def predict(options: Mapping[str, Any]) -> str:
+    """Write the predictions; return a message for the user.
+
+    Raises:
+        ValueError: If an option is out of range, the classifier or a file cannot be read, or `out` exists.
+    """
+    from gan_augment.artefacts.classifier import TrainedClassifier
+    from gan_augment.settings import check_boolean
+    from gan_augment.training.hardware import Hardware
+
+    for name in ("skip_broken", "follow_links"):
+        check_boolean(name, options[name])
+    out = Path(options["out"]).expanduser()
+    if out.exists() or not out.resolve().parent.is_dir():
+        raise ValueError(f"out={out}: {'it exists' if out.exists() else 'its folder is not there'}: name another file")
+    checkpoint = Path(options["trial"]).expanduser()
+    if checkpoint.is_dir():
+        checkpoint /= "classifier.pt"
+        if not checkpoint.exists():
+            raise ValueError(f"trial={options['trial']}: there is no classifier.pt in this folder: name another one")
+    hardware = Hardware(options["accelerator"], "32-true", options["num_threads"])
+    hardware.use_threads()
+    classifier = TrainedClassifier.load(checkpoint, hardware.device)
+    folder = Path(options["images"]).expanduser()
+    files, probabilities = of_folder(classifier, folder, options["skip_broken"], options["follow_links"])
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["file", "predicted", *(cell(f"p({name})") for name in classifier.class_names)])
+    for file, row in zip(files, probabilities.tolist(), strict=True):
+        predicted = classifier.class_names[row.index(max(row))]
+        writer.writerow([cell(file), cell(predicted), *(f"{value:.6f}" for value in row)])
+    write_whole(text.getvalue().encode(), out)
+    return f"{len(files)} images: {out}"
+
+
+def of_folder(
+    classifier: TrainedClassifier, folder: Path, skip_broken: bool = False, follow_links: bool = False
+) -> tuple[list[str], Tensor]:
+    """Return the image files of a folder, relative to it, and their class probabilities, float32 `[N, K]`.
+
+    Files are read as those that the classifier learned from: in the same size, colours and so on.
+
+    Raises:
+        ValueError: If there are no files, one cannot be read, or the classifier does not say how to read them.
+    """
+    import torch
+
+    from gan_augment.data.image_files import decode_files
+    from gan_augment.data.image_set import ImageSet
+    from gan_augment.data.listing import count, list_files, refuse_outside, shown
+    from gan_augment.data.source import FITS, abridged
+    from gan_augment.settings import check_choice
+
+    shape, how = classifier.shape, classifier.decoding
+    if how is None or shape.height != shape.width:
+        why = f"it takes {shape.height}x{shape.width} pixels" if how else "an earlier version made it: train again"
+        raise ValueError(f"the classifier does not say how to read files as squares: {why}")
+    check_choice("the classifier's data.fit", fit := how.get("fit") or "stretch", FITS)
+    root = folder.resolve()
+    if not root.is_dir():
+        raise ValueError(f"images={folder}: {'this is a file' if root.exists() else 'not found'}: name a folder")
+    files, _, outside = list_files(root, follow_links)
+    try:
+        refuse_outside(outside, root)
+    except ValueError as error:
+        raise ValueError(str(error).replace("data.", "")) from error
+    with TemporaryDirectory(prefix="gan-augment-") as cache:
+        background = how.get("background") or "black"
+        settings = shape.height, fit, shape.channels, how.get("white"), Path(cache), background
+        images, broken, _, _ = decode_files(root, files, *settings)
+        reasons = [f"{shown(file)} ({reason})" for file, reason in broken.items()]
+        if broken and not skip_broken:
+            raise ValueError(
+                f"{count(broken, 'file')} cannot be read: {abridged(reasons)}; set skip_broken=true to go on without"
+            )
+        if not len(images):
+            raise ValueError(f"images={folder}: there is no image in it: name another folder")
+        unknown = torch.full((len(images),), -1)
+        probabilities = classifier.probabilities(ImageSet(images, unknown, classifier.class_names))
+    return [file for file in files if file not in broken], probabilities
+
+
+if __name__ == "__main__":
+    main()
