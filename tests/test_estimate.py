@@ -13,6 +13,7 @@ from gan_augment.estimate import Cost, Estimate, in_words, rehearsed
 from gan_augment.job import left
 from gan_augment.records.record import read_study
 from gan_augment.stages import StageStore
+from gan_augment.training.rehearsal import Rehearsed, rehearsal, rehearse_share
 from gan_augment.workers import num_workers
 
 STUDY = ("-m", "augmentation=none,gan", "seed=0,1", "study=s", *TINY)
@@ -125,3 +126,12 @@ def test_stages_in_the_store_cost_nothing_and_shared_ones_count_once(monkeypatch
     estimate = Estimate(store)
     estimate.add(trials[0])
     assert estimate.costs(1) == {"a": Cost(1.0, 500_000)}
+
+
+def test_other_work_is_rehearsed_by_a_share_of_it():
+    done = []
+    rehearse_share(lambda: done.append(1), 10)
+    assert not done  # not in a rehearsal
+    with rehearsal(1), pytest.raises(Rehearsed) as cost:
+        rehearse_share(lambda: time.sleep(0.01), 10)
+    assert cost.value.seconds >= 0.1

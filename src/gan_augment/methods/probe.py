@@ -22,6 +22,7 @@ from gan_augment.networks.transfer import Transfer
 from gan_augment.randomness import Stream
 from gan_augment.settings import build, build_later, check_integer, check_number
 from gan_augment.stages import Stage, implied
+from gan_augment.training.rehearsal import rehearse_share
 
 FILE_OF_FEATURES = "features.npy"
 MOST_STEPS, LARGEST_SLOPE = 1000, 1e-5  # of L-BFGS, and the slope of the loss at which it ends
@@ -90,6 +91,9 @@ class Features(Stage):
         transform = None if self.classical is None else build(self.classical, "data.classical", ClassicalTransform)
         draws = Stream(self.seed, "views", self.hardware.device)
         network.to(self.hardware.device)
+        some = self.images.subset(torch.arange(min(self.batch_size, len(self.images))))
+        share = self.views * len(self.images) / len(some)
+        rehearse_share(lambda: features_of(some, network, self.batch_size, 1, transform, draws), share)
         found = features_of(self.images, network, self.batch_size, self.views, transform, draws)
         np.save(folder / FILE_OF_FEATURES, found.half().numpy(), allow_pickle=False)
 
@@ -156,7 +160,7 @@ class Probe(MethodStage):
         with torch.no_grad():  # the layer takes raw features
             network.head.weight.copy_(fit.weight / std)
             network.head.bias.copy_(fit.bias - fit.weight @ mean / std)
-        save_weights(folder / FILE, about_classifier(asdict(settings), labelled), classifier=network)
+        save_weights(folder / FILE, about_classifier(asdict(settings), labelled, self.decoding), classifier=network)
 
 
 @torch.no_grad()
