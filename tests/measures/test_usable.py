@@ -122,6 +122,14 @@ def test_wrong_labels_are_not_usable(parts, judge):
     assert found(validation, turned).metrics["gan"]["usable"] == 1  # nothing but the judge knows
 
 
+def test_a_judge_that_knows_nothing_is_not_asked(parts, judge):
+    _, validation, others = parts
+    turned = replace(validation, labels=(validation.labels + 1) % 10)
+    metrics = found(turned, others, judge).metrics["gan"]
+    assert metrics["usable"] == 1
+    assert not {"agreement", "majority"} & set(metrics)
+
+
 def test_noise_like_the_real_images_has_less_variety(parts):
     """Every pixel varies as before, but not together with the others."""
     _, validation, others = parts

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gan_augment.artefacts.classifier import TrainedClassifier
 from gan_augment.data.image_set import ImageSet
 from gan_augment.measures.base import Finished, GeneratorMeasure
 from gan_augment.measures.judging import features_of, share_right
@@ -13,7 +14,7 @@ from gan_augment.metrics.diversity import class_diversity
 from gan_augment.metrics.two_sample import told_apart
 from gan_augment.randomness import Stream
 from gan_augment.records.findings import Findings
-from gan_augment.records.usability import FEWEST, FEWEST_BY_PIXELS, in_words, reasons
+from gan_augment.records.usability import FEWEST, FEWEST_BY_PIXELS, in_words, lowest, reasons
 
 MOST = 1000  # images of each kind: 4 million distances take a tenth of a second on one core
 
@@ -28,7 +29,8 @@ class Usable(GeneratorMeasure):
     - `told_apart_pixels` and `told_apart_features`: the larger of the two shares of `told_apart`, in [0, 1], with
       equally many images of each class. The last space of `spaces` decides: `told_apart`, of `told_apart_of` images.
     - `agreement`: share of `agreement_of` synthetic images whose label the judge predicts; `majority`, what it would be
-      if the judge always named the largest class. Not for images without classes.
+      if the judge always named the largest class. Not for images without classes, and only if the judge is better
+      than that on the validation images.
     - `variety`: the mean over the classes of the synthetic images' diversity, relative to the validation images'; and
       `variety_of_noise`, that of the validation images after shuffling each pixel between the images of a class.
     """
@@ -54,10 +56,10 @@ class Usable(GeneratorMeasure):
             metrics[f"told_apart_{name}"] = metrics["told_apart"] = max(told_apart(there, here))
         metrics["told_apart_of"] = number
         if made.num_classes > 1 and finished.has("judge"):
-            some = _drawn(made, made.class_counts, MOST)
-            outputs = features_of(finished.load("judge"), some)
-            metrics["agreement"] = share_right(outputs.predicted, outputs.labels)
-            metrics |= {"agreement_of": len(some), "majority": float(some.class_counts.max() / len(some))}
+            agreement, of, majority = _agreement(finished.load("judge"), real)
+            if lowest(agreement, of) > majority:
+                found = _agreement(finished.load("judge"), made)
+                metrics |= dict(zip(("agreement", "agreement_of", "majority"), found, strict=True))
         there, noise = class_diversity(real), class_diversity(shuffled_pixels(_drawn(real, real.class_counts, MOST)))
         for name, one in {"variety": class_diversity(made), "variety_of_noise": noise}.items():
             ratio = float((one / there)[there > 0].nanmean())
@@ -87,6 +89,13 @@ def shuffled_pixels(images: ImageSet) -> ImageSet:
         order = torch.rand(len(own), pixels.shape[1], generator=random).argsort(dim=0)
         pixels[own] = pixels[own].gather(0, order)
     return ImageSet(pixels.view(len(images), *images.images.shape[1:]), images.labels, images.class_names)
+
+
+def _agreement(judge: TrainedClassifier, images: ImageSet) -> tuple[float, int, float]:
+    """Return the share of images whose label a judge predicts, their number, and the share of the largest class."""
+    some = _drawn(images, images.class_counts, MOST)
+    outputs = features_of(judge, some)
+    return share_right(outputs.predicted, outputs.labels), len(some), int(some.class_counts.max()) / len(some)
 
 
 def _drawn(images: ImageSet, counts: Tensor, most: int) -> ImageSet:

@@ -30,9 +30,9 @@ def reasons(found: Mapping[str, float | None]) -> list[str]:
     )
     said = []
     most = MOST_TOLD_BY_PIXELS if found.get("told_apart_features") is None else MOST_TOLD
-    if told is not None and _lowest(told, found["told_apart_of"]) > most:
+    if told is not None and lowest(told, found["told_apart_of"]) > most:
         said.append(f"{100 * told:.0f} % are told from real ones")
-    if agreement is not None and majority is not None and _lowest(agreement, found["agreement_of"]) <= majority:
+    if agreement is not None and majority is not None and lowest(agreement, found["agreement_of"]) <= majority:
         said.append(
             f"the judge sees the class that they should show in {100 * agreement:.0f} %, and the largest "
             f"class alone has {100 * majority:.0f} %"
@@ -51,8 +51,8 @@ def in_words(which: str, why: list[str], trained: bool) -> str:
     return f"{which} are {NOT_USABLE} ({'; '.join(why)}): {advice}, and look at samples.png first"
 
 
-def _lowest(share: float, number: float | None) -> float:
-    """Return the lower bound of a share of some images (Clopper and Pearson 1934)."""
+def lowest(share: float, number: float | None) -> float:
+    """Return the one-sided 95 % lower bound of a share of some images (Clopper and Pearson 1934)."""
     from scipy.stats import beta
 
     right = share * (number or 0)
