@@ -41,7 +41,7 @@ def features_of(architecture, shape, seed=0):
 @pytest.mark.parametrize(
     ("size", "conditioning"),
     [*itertools.product([8, 32, 64, 100, 128], [Projection(4)]), (32, Unconditional())],
-    ids=str,
+    ids=lambda one: one if isinstance(one, int) else type(one).__name__,
 )
 def test_images_have_the_shape_of_the_data_and_each_map_its_own_logit(architecture, conditioning, size):
     for channels in (1, 3):

@@ -1,10 +1,10 @@
 import pytest
 from rich.console import Console
+from test_page import record, study
 
 from gan_augment.report.page import write_report
 from gan_augment.report.terminal import print_report
 from gan_augment.report.trials import collect
-from report.test_page import record, study
 
 TOLD = {"usable": 0, "told_apart": 1.0, "told_apart_of": 60, "variety": 0.9}
 LINE = (
