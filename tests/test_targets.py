@@ -64,6 +64,7 @@ def test_the_kind_due_at_a_node_is_what_its_targets_have_in_common():
     assert shipped()["classifier.network"] == {
         "gan_augment.networks.cnn.CNN",
         "gan_augment.networks.torchvision_classifier.TorchvisionClassifier",
+        "gan_augment.networks.transfer.Transfer",
     }
 
 

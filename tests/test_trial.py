@@ -115,6 +115,7 @@ def test_the_record_says_what_was_found_and_what_it_cost(gan_trial):
         "pool_images": 0,
         "pool_labels": 0,
         "validation": 0,
+        "pretrained": False,
         "imbalance_ratio": 1.0,
         "rare_classes": [],
     }
