@@ -12,6 +12,7 @@ from gan_augment.data.image_set import ImageShape
 from gan_augment.extras import extras
 from gan_augment.methods.probe import ProbeSettings, fit_linear
 from gan_augment.methods.supervised import Classifier, FinetunedSettings
+from gan_augment.networks.transfer import Transfer
 from gan_augment.randomness import initialised
 from gan_augment.settings import build
 from gan_augment.stages import StageStore, in_order
@@ -82,6 +83,22 @@ def test_it_learns_and_its_checkpoint_is_a_classifier(image_set, cpu, tmp_path):
     others = image_set(size=16, seed=1)
     assert (classifier.probabilities(others).argmax(dim=1) == others.labels).float().mean() == 1
     assert sum(path.stat().st_size for path in folder.glob("*.pt")) < 30_000
+
+
+def test_probes_of_one_backbone_compute_the_features_of_a_test_set_once(image_set, cpu, tmp_path, monkeypatch):
+    monkeypatch.setattr("gan_augment.artefacts.classifier.KEPT", {})
+    first, second = (
+        fit(probe(image_set(size=16), cpu, settings={"weight_decay": decay}), tmp_path) for decay in (0.1, 10)
+    )
+    tested, other = image_set(size=16, seed=1), image_set(size=16, seed=2)
+    expected = [one.outputs(one.network, tested).softmax(dim=1) for one in (first, second)]
+    calls = []
+    monkeypatch.setattr(
+        Transfer, "features", lambda self, images, own=Transfer.features: calls.append(1) or own(self, images)
+    )
+    torch.testing.assert_close([one.probabilities(tested) for one in (first, second)], expected)
+    assert len(calls) == 2  # the batches of one image set
+    assert not torch.equal(first.probabilities(other), first.probabilities(tested))
 
 
 def test_features_are_shared_by_arms_and_seeds_unless_they_are_of_random_views(image_set, cpu):

@@ -88,7 +88,6 @@ def test_an_error_is_printed_without_what_acts_on_a_terminal(capsys, monkeypatch
 
 
 def test_notes_are_printed_without_what_acts_on_a_terminal():
-    stage = SimpleNamespace(notes=("class b\u202e",))
     parts = {"source": SimpleNamespace(notes=["class a\x1b[2J"]), "config": SimpleNamespace(measures={})}
-    trial = SimpleNamespace(**parts, needed={"classifier": stage}, split=SimpleNamespace(notes=()), stages={})
+    trial = SimpleNamespace(**parts, origins=("class b\u202e",), split=SimpleNamespace(notes=()), stages={})
     assert Trial.__dict__["notes"].func(trial) == ("class a[2J", "class b")

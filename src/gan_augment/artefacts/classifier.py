@@ -1,6 +1,6 @@
 """A trained classifier and its predictions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +9,13 @@ from torch import Tensor, nn
 
 from gan_augment.artefacts.weights import ABOUT, load_weights, read_about, reason_of
 from gan_augment.data.image_set import ImageSet, ImageShape, to_float
+from gan_augment.networks.transfer import Transfer
 from gan_augment.records.shape import check_shape
 from gan_augment.settings import class_from
+
+# Fixed features of the last image sets, by names of both: the classifiers of a study are tested on the same images.
+KEPT: dict[tuple[str, str], Tensor] = {}
+MOST_KEPT = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +52,21 @@ class TrainedClassifier:
         weights = load_weights(checkpoint, "classifier", network).to(device)
         return cls(weights, shape, class_names, about["class_counts"], batch_size, device)
 
+    @torch.no_grad()
     def probabilities(self, images: ImageSet) -> Tensor:
         """Return class probabilities, float32 `[N, K]`, on the CPU."""
-        return self.outputs(self.network, images).softmax(dim=1)
+        network = self.network
+        if not isinstance(network, Transfer) or network.fixed is None:
+            return self.outputs(network, images).softmax(dim=1)
+        key = network.fixed, images.fingerprint
+        if key not in KEPT:
+            while len(KEPT) >= MOST_KEPT:
+                del KEPT[next(iter(KEPT))]
+            KEPT[key] = self.outputs(network.features, images)
+        return network.head(KEPT[key].to(self.device)).softmax(dim=1).cpu()
 
     @torch.no_grad()
-    def outputs(self, part: nn.Module, images: ImageSet) -> Tensor:
+    def outputs(self, part: Callable[[Tensor], Tensor], images: ImageSet) -> Tensor:
         """Return the output of a part of the network, `[N, ...]`, on the CPU.
 
         Raises:

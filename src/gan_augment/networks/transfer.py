@@ -1,5 +1,6 @@
 """Classifiers on the features of a backbone."""
 
+import json
 from collections.abc import Mapping
 from contextlib import nullcontext
 from hashlib import blake2b
@@ -27,6 +28,9 @@ class Transfer(nn.Module):
         frozen: Whether the backbone keeps its weights.
         input_size: Shorter side that images are resized to, in pixels, bilinear and antialiased; None enlarges images
             below 192 pixels to that and keeps all others.
+
+    Attributes:
+        fixed: Names the features, if the backbone is frozen: images have the same under the same name; else None.
 
     Raises:
         ValueError: If the images are not pictures of 1 or 3 channels, or the backbone refuses its settings.
@@ -60,6 +64,7 @@ class Transfer(nn.Module):
         if frozen:
             freeze(self.backbone)
         self.frozen, self.origin = frozen, self.backbone.origin
+        self.fixed = json.dumps([backbone, self.size], sort_keys=True) if frozen else None
         self.head = nn.Linear(self.backbone.num_features, num_classes)
 
     def features(self, images: Tensor) -> Tensor:

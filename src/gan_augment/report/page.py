@@ -166,7 +166,7 @@ def _write(
         facts=facts(study),
         sheets=[_embedded(sheet) for sheet in _contact_sheets(study, sources)],
         arms=[wording.arm_row(c, metrics) for c in found],
-        saw=[tables.saw_row(c) for c in found],
+        saw=tables.saw_rows(found),
         teachers=list(tables.teacher_rows(study, found)),
         contrasts=tables.contrast_rows(compared, detect),
         classes=tables.class_rows(by_class),
