@@ -132,7 +132,7 @@ def test_spectral_norm_bounds_every_layer_of_the_small_discriminators(architectu
 
 @pytest.mark.parametrize("size", [7, 8])
 def test_upsampling_repeats_pixels_and_convolves_3x3(size):
-    layer = Upsampling(3, 2, size, smooth=True)
+    layer = Upsampling(3, 2, size)
     maps = torch.randn(2, 3, 4, 4)
     kernel = layer.weight.flip(2, 3).transpose(0, 1) / 2  # a transposed convolution turns its kernel around
     expected = conv2d(interpolate(maps, scale_factor=2, mode="nearest"), kernel, padding=1)

@@ -35,7 +35,6 @@ class Projected(Architecture):
         input_size: Side to which images are resized for the backbone, in pixels, a multiple of 64; None for the
             smallest power of 2 that is at least 64 and the image's side.
         thumbnail: Whether the discriminator also sees the image itself, at 16x16 pixels.
-        upsample: Whether the generator repeats pixels before it convolves; otherwise its convolutions are transposed.
         backbone: The node of the backbone.
 
     Raises:
@@ -48,14 +47,12 @@ class Projected(Architecture):
     width: int = 64
     input_size: int | None = None
     thumbnail: bool = True
-    upsample: bool = True
     spectral_norm: bool = True
     backbone: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("thumbnail", "upsample"):
-            check_boolean(f"architecture.{name}", getattr(self, name))
+        check_boolean("architecture.thumbnail", self.thumbnail)
         if self.input_size is not None:
             check_integer("architecture.input_size", self.input_size, low=64, high=512)
             if self.input_size % 64:
@@ -75,7 +72,7 @@ class Projected(Architecture):
             nn.Unflatten(1, (widths[0], sizes[0], sizes[0])),
         ]
         for size, (width, next_width) in zip(sizes[1:], pairwise([*widths, shape.channels]), strict=True):
-            layers += [nn.BatchNorm2d(width), nn.ReLU(), Upsampling(width, next_width, size, self.upsample)]
+            layers += [nn.BatchNorm2d(width), nn.ReLU(), Upsampling(width, next_width, size)]
         return nn.Sequential(*layers, nn.Tanh())
 
     def discriminator(self, shape: ImageShape) -> FeatureExtractor:
@@ -100,21 +97,20 @@ class Projected(Architecture):
 
 
 class Upsampling(nn.Module):
-    """Repeat each pixel in a square of four, then convolve 3x3, as one transposed convolution.
+    """Repeat each pixel in a square of four, then convolve 3x3, as one transposed convolution with 4x4 kernels.
 
-    A transposed convolution with free 4x4 kernels costs the same, but draws seams (Odena et al. 2016).
+    With free 4x4 kernels it would cost the same, but draw seams (Odena et al. 2016).
     """
 
-    def __init__(self, inputs: int, outputs: int, size: int, smooth: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, size: int) -> None:
         super().__init__()
-        self.size, self.smooth = size, smooth
-        side = 3 if smooth else 4
-        self.weight = nn.Parameter(torch.randn(inputs, outputs, side, side) / (4 * inputs) ** 0.5)
+        self.size = size
+        self.weight = nn.Parameter(torch.randn(inputs, outputs, 3, 3) / (4 * inputs) ** 0.5)
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, maps: Tensor) -> Tensor:
         """Map `[B, inputs, H, W]` to `[B, outputs, size, size]`, with a size of twice H, or one less."""
-        kernel = 2 * avg_pool2d(self.weight, 2, stride=1, padding=1) if self.smooth else self.weight
+        kernel = 2 * avg_pool2d(self.weight, 2, stride=1, padding=1)
         return conv_transpose2d(maps, kernel, self.bias, stride=2, padding=1)[:, :, : self.size, : self.size]
 
 
