@@ -57,7 +57,7 @@ audit:  ## look for known holes in the versions of requirements.lock; asks pypi.
 	.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
 	.venv/audit/bin/pip-audit --require-hashes --disable-pip --requirement requirements.lock
 
-benchmark: .venv/installed  ## speed and memory, a study killed 20 times; an hour and a half, 5 GB of disk; GAN_AUGMENT_DATA as for test-slow
+benchmark: .venv/installed  ## speed and memory, commands killed 40 times; an hour and a half, 5 GB of disk; GAN_AUGMENT_DATA as for test-slow
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/step_profile.py
 	$(BIN)/python benchmarks/scale.py
