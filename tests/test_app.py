@@ -103,7 +103,7 @@ def test_a_study_leaves_a_record_and_its_predictions_for_every_trial(study):
         right = predictions["predicted"] == predictions["labels"]
         assert right.mean() == pytest.approx(record["metrics"]["test"]["accuracy"])
     assert requested(folder) == [
-        next(name for name in found if name.startswith(f"{arm}-seed{seed}-")) for arm in ARMS for seed in (0, 1)
+        next(name for name in found if name.startswith(f"{arm}-seed{seed}-")) for seed in (0, 1) for arm in ARMS
     ]
 
 
@@ -190,7 +190,7 @@ def test_a_command_answers_before_the_heavy_libraries_are_imported(module, heavy
     assert not set(heavy) & set(loaded)
 
 
-@pytest.mark.parametrize(("option", "answer"), [("--help", "augmentation: "), ("--cfg=job", "folds: null")])
+@pytest.mark.parametrize(("option", "answer"), [("--help", "augmentation: "), ("--cfg=job", "folds: auto")])
 def test_help_and_configuration_are_shown(option, answer):
     process = start(option)
     out, err = process.communicate()
@@ -368,14 +368,14 @@ def test_a_launch_and_its_workers_end_together_and_the_study_goes_on(cli, tmp_pa
 @pytest.mark.parametrize(
     ("sweep", "expected"),
     [
-        (("experiment=digits", "loss=hinge", "seed=0,1"), [(arm, seed, "hinge") for arm in ARMS for seed in (0, 1)]),
+        (("experiment=digits", "loss=hinge", "seed=0,1"), [(arm, seed, "hinge") for seed in (0, 1) for arm in ARMS]),
         (
             ("experiment=digits", "augmentation=gan,none", "loss=hinge,minimax", "seed=0"),
             [(arm, 0, loss) for arm in ("gan", "none") for loss in ("hinge", "minimax")],
         ),
         (
             ("seed=1,0", "loss=hinge,minimax", "augmentation=gan,none"),
-            [(arm, seed, loss) for arm in ("gan", "none") for seed in (1, 0) for loss in ("hinge", "minimax")],
+            [(arm, seed, loss) for seed in (1, 0) for arm in ("gan", "none") for loss in ("hinge", "minimax")],
         ),
     ],
     ids=["recipe", "recipe and command", "command"],
@@ -808,10 +808,16 @@ def targets(node):
 def test_every_member_of_every_group_composes_and_builds(composed, member, monkeypatch):
     import torch
 
+    from gan_augment.networks.backbone import Backbone
     from gan_augment.settings import build, build_later
 
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)  # for trainer=gpu
     group, name = member.split("=")
+    if group == "backbone":  # a part of other members; to build it may download weights
+        config = composed("classifier=probe", f"backbone@classifier.network.backbone={name}")
+        node = OmegaConf.to_container(config.classifier.network.backbone)
+        assert build_later(node, member, Backbone).func.__name__ == node["_target_"].rpartition(".")[2]
+        return
     config = composed(f"{group}=[{name}]" if group == "measures" else member)  # several measures are chosen
     if group == "experiment":  # its own package is the whole configuration
         assert set(config) >= {"data", "augmentation", "seeds"}

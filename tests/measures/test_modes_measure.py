@@ -15,7 +15,7 @@ def source():
 
 def found_modes(synthetic, modes, images_seen=30_000):
     generator = SimpleNamespace(about={"images_seen": images_seen})
-    finished = Finished(None, None, modes, {}, {}, None, None, "test")
+    finished = Finished(None, None, modes, {"gan": None}, {}, None, None, "test")
     vars(finished).update(synthetic=synthetic, generator=generator)  # instead of what would be loaded
     return FoundModes().find(finished)
 

@@ -97,5 +97,5 @@ def test_an_error_is_one_line_or_a_head_and_a_list(capsys, monkeypatch):
 
 def test_notes_are_printed_without_what_acts_on_a_terminal():
     parts = {"source": SimpleNamespace(notes=["class a\x1b[2J"]), "config": SimpleNamespace(measures={})}
-    trial = SimpleNamespace(**parts, origins=("class b\u202e",), split=SimpleNamespace(notes=()), stages={})
+    trial = SimpleNamespace(**parts, origins=("class b\u202e",), split=SimpleNamespace(notes=()), stages={}, needed={})
     assert Trial.__dict__["notes"].func(trial) == ("class a[2J", "class b")
