@@ -85,8 +85,8 @@ def lacks_pretrained_baseline(study: Study) -> bool:
     import pandas as pd
 
     trials = study.trials.reindex(columns=[ARM, "factors.data", "factors.data.image_size", PRETRAINED])
-    sizes = trials["factors.data.image_size"].replace(NULL, 32)  # as they are: CIFAR-10 has 32 pixels
-    sizes = pd.to_numeric(sizes, errors="coerce")
+    sizes = trials["factors.data.image_size"]
+    sizes = pd.to_numeric(sizes.where(sizes != NULL, 32), errors="coerce")  # as they are: CIFAR-10 has 32 pixels
     are_photographs = trials["factors.data"].isin(["image_folder", "cifar10"]) & (sizes >= 32)
     return bool((are_photographs & trials[ARM].notna()).any() and not trials[PRETRAINED].eq(True).any())
 
