@@ -102,10 +102,11 @@ class Clock:
         monkeypatch.setattr(TrainingSteps, "__getitem__", counted)
 
 
-def test_a_rehearsal_takes_a_few_steps_and_tells_the_cost_of_all(monkeypatch, image_set):
+def test_a_rehearsal_takes_a_few_steps_and_tells_the_cost_of_all(monkeypatch, image_set, tmp_path):
     clock, threads = Clock(monkeypatch), torch.get_num_threads()
     stage = gan_stage(image_set())
-    found = rehearsed(stage, workers=2)
+    found = rehearsed(stage, 2, tmp_path)
+    assert [*tmp_path.iterdir()] == []
     assert clock.steps == 13
     assert found.seconds == 0.5 * stage.design.settings.num_steps
     networks = [stage.design.generator(stage.labelled.shape, 3), stage.design.discriminator(stage.labelled.shape, 3)]

@@ -64,7 +64,7 @@ class Estimate:
         end = time.monotonic() + LONGEST
         for kind, stage in self._examples.items():
             if not stage.inputs and time.monotonic() < end:
-                known[kind] = rehearsed(stage, workers)
+                known[kind] = rehearsed(stage, workers, self.store.root)
         found = dict(known)
         for kind, stage in self._examples.items():
             if kind not in known:
@@ -76,11 +76,11 @@ class Estimate:
         }
 
 
-def rehearsed(stage: Stage, workers: float) -> Cost:
-    """Rehearse a stage; return what it will cost if several workers share the machine."""
+def rehearsed(stage: Stage, workers: float, place: Path) -> Cost:
+    """Rehearse a stage, in a folder of its own below `place`; return its cost if several workers share the machine."""
     from gan_augment.training.rehearsal import Rehearsed, rehearsal
 
-    with tempfile.TemporaryDirectory() as folder, rehearsal(workers):
+    with tempfile.TemporaryDirectory(prefix="rehearsal-", dir=place) as folder, rehearsal(workers):
         start = time.perf_counter()
         try:
             stage.run(Path(folder), {})
