@@ -1,12 +1,14 @@
 import csv
 import shutil
 import signal
+from dataclasses import replace
 
 import pytest
 import torch
 from PIL import Image
 
 from gan_augment.artefacts.classifier import TrainedClassifier
+from gan_augment.data.image_set import ImageShape
 from gan_augment.plan import plan_trial
 from gan_augment.predict import main, of_folder
 from gan_augment.stages import StageStore
@@ -119,6 +121,27 @@ def test_a_checkpoint_that_does_not_say_how_to_read_files_is_refused(trained, sa
         code, text = said(f"trial={tmp_path / 'old.pt'}", f"images={tmp_path}", f"out={tmp_path / 'out.csv'}")
         assert (code, text.count("\n")) == (1, 1)
         assert words in text
+
+
+@pytest.mark.parametrize(("channels", "side"), [(3, 5000), (4, 32), (2, 1)])
+def test_a_checkpoint_cannot_ask_for_any_shape(trained, tmp_path, channels, side):
+    _, trial = trained
+    classifier = TrainedClassifier.load(trial / "classifier.pt", torch.device("cpu"))
+    photograph().save(tmp_path / "a.png")
+    words = rf"^the classifier takes {side}x{side} pixels of {channels} channels, but files are read as squares of up"
+    with pytest.raises(ValueError, match=words):
+        of_folder(replace(classifier, shape=ImageShape(channels, side, side)), tmp_path)
+
+
+def test_a_checkpoint_cannot_ask_for_any_number_of_images_at_a_time(trained, tmp_path):
+    _, trial = trained
+    classifier = TrainedClassifier.load(trial / "classifier.pt", torch.device("cpu"))
+    for number in range(33):
+        photograph(1, number).save(tmp_path / f"{number}.png")
+    sizes = []
+    classifier.network.register_forward_pre_hook(lambda network, images: sizes.append(len(images[0])))
+    of_folder(replace(classifier, batch_size=10**9), tmp_path)
+    assert sizes == [32, 1]
 
 
 def test_a_signal_ends_it_as_it_ends_every_command(trained, said, tmp_path, monkeypatch):

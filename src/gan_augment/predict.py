@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +24,7 @@ if TYPE_CHECKING:  # the heavy imports wait until there is something to compute,
 
 OPTIONS = CONF / "predict.yaml"
 TEXTS = ("trial", "images", "out")  # not parsed
+MOST_SIDE, MOST_AT_A_TIME = 4096, 32  # pixels and images: a checkpoint of others may ask for any number
 USAGE = """gan-augment-predict trial=TRIAL images=FOLDER
 
 The classes of images by a trial's classifier, read in the same way as those that it learned from.
@@ -95,9 +97,13 @@ def of_folder(
     from gan_augment.settings import check_choice
 
     shape, how = classifier.shape, classifier.decoding
-    if how is None or shape.height != shape.width:
-        why = f"it takes {shape.height}x{shape.width} pixels" if how else "an earlier version made it: train again"
-        raise ValueError(f"the classifier does not say how to read files as squares: {why}")
+    if how is None:
+        raise ValueError("the classifier does not say how to read files: an earlier version made it: train again")
+    if shape.is_point or shape.height != shape.width or shape.height > MOST_SIDE or shape.channels not in (1, 3):
+        raise ValueError(
+            f"the classifier takes {shape.height}x{shape.width} pixels of {shape.channels} channels, but files are "
+            f"read as squares of up to {MOST_SIDE} pixels a side and 1 or 3 channels: name another one"
+        )
     check_choice("the classifier's data.fit", fit := how.get("fit") or "stretch", FITS)
     root = folder.resolve()
     if not root.is_dir():
@@ -119,7 +125,8 @@ def of_folder(
         if not len(images):
             raise ValueError(f"images={folder}: there is no image in it: name another folder")
         unknown = torch.full((len(images),), -1)
-        probabilities = classifier.probabilities(ImageSet(images, unknown, classifier.class_names))
+        some = replace(classifier, batch_size=min(classifier.batch_size, MOST_AT_A_TIME))
+        probabilities = some.probabilities(ImageSet(images, unknown, classifier.class_names))
     return [file for file in files if file not in broken], probabilities
 
 

@@ -108,6 +108,13 @@ def test_all_labels_of_own_images_are_used_and_few_of_them_are_tested_in_folds(s
         assert SplitSettings(0, "auto", folds="auto").settled(with_test).folds is None
 
 
+def test_folds_are_chosen_by_the_images_that_they_divide():
+    source = replace(made_up([30, 6]), is_own=True)
+    assert SplitSettings(0, "auto", folds="auto").settled(source).folds == 5
+    with_validation = replace(source, validation=(source.images.labels == 1).nonzero()[:2, 0])
+    assert SplitSettings(0, "auto", folds="auto").settled(with_validation).folds is None
+
+
 def test_groups_and_copies_count_once_where_folds_are_chosen():
     images = made_up([30, 30])
     patients = [f"patient {number % 4}" for number in range(60)]

@@ -121,6 +121,15 @@ def test_what_does_not_fit_is_refused_in_one_line(plan, images, tmp_path):
     )
 
 
+def test_with_folds_a_note_says_that_each_image_is_a_test_image(plan, images, tmp_path):
+    def said(*overrides):
+        return [note for note in plan(tmp_path / "file.npz", *overrides).notes if "each image is tested" in note]
+
+    write_npz(tmp_path / "file.npz", images)
+    assert said() == []
+    assert len(said("folds=5", "data.test_share=null")) == 1
+
+
 @pytest.mark.parametrize("part", ["validation", "test"])
 def test_copies_of_held_out_images_are_refused(plan, images, part, tmp_path):
     split = plan(write_npz(tmp_path / "given.npz", images)).split

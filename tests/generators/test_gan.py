@@ -721,6 +721,15 @@ def test_both_players_of_an_ac_gan_want_the_labels_to_be_told_right(image_set, c
     assert system.discriminator(made, labels)[:, 1].exp().mean() > 0.7
 
 
+@pytest.mark.parametrize("loss", [Relativistic(), Wasserstein()])
+def test_an_adaptive_augmentation_needs_a_loss_whose_zero_divides(image_set, loss):
+    augmentation = Adaptive(0.5, 0, 0, 0, 0, flip=False, group=1)
+    parts = {"architecture": DCGAN(5, 4, spectral_norm=False), "augmentation": augmentation}
+    with pytest.raises(ValueError, match=r"^discriminator_augmentation=ada asks how many real images have a logit"):
+        design(**parts, loss=loss).check(image_set().shape, 3)
+    design(**parts, loss=Hinge()).check(image_set().shape, 3)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

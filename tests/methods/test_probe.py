@@ -115,6 +115,12 @@ def test_features_are_shared_by_arms_and_seeds_unless_they_are_of_random_views(i
     assert key["classical", 0, 0.1] == key["classical", 0, 0.2] != key["classical", 1, 0.1] != key["none", 0, 0.1]
 
 
+def test_the_features_of_random_views_belong_to_their_batch_size(image_set, cpu):
+    images = image_set(size=16)
+    keys = {probe(images, cpu, transform="classical", settings={"batch_size": size}).features.key for size in (8, 16)}
+    assert len(keys) == 2
+
+
 def test_classical_transforms_give_views_of_every_image(image_set, cpu, tmp_path):
     images = image_set(size=16)
     store = StageStore(tmp_path)

@@ -33,7 +33,10 @@ def timm(monkeypatch):
         return network
 
     package = SimpleNamespace(
-        create_model=create_model, get_pretrained_cfg=lambda name: SimpleNamespace(hf_hub_id=f"timm/{name}"), made=made
+        create_model=create_model,
+        is_model=lambda name: name.split(".")[0] in ("tiny", "broken"),
+        get_pretrained_cfg=lambda name: SimpleNamespace(hf_hub_id=f"timm/{name}"),
+        made=made,
     )
     monkeypatch.setitem(sys.modules, "timm", package)
     cache = SimpleNamespace(try_to_load_from_cache=lambda repository, file: package.stored)
@@ -125,9 +128,21 @@ def test_a_checkpoint_takes_the_weights_of_timm_from_this_machine(timm):
     assert timm.made == [local | {"num_classes": 0}, {"pretrained": False, "num_classes": 0}]
 
 
-def test_an_unknown_network_of_timm_is_refused_in_one_line(timm):
-    with pytest.raises(ValueError, match=r"^name=other: timm cannot build it \(Unknown model \(other\)\): use one"):
-        TimmBackbone("other")
+@pytest.mark.parametrize("frozen", [True, False])
+@pytest.mark.parametrize("name", ["hf-hub:someone/tiny", "local-dir:/tmp/tiny", "other"])
+def test_a_checkpoint_takes_no_network_of_timm_from_elsewhere(timm, name, frozen):
+    node = {
+        "_target_": "gan_augment.networks.named_backbones.TimmBackbone",
+        **{"name": name, "pretrained": False},
+    }
+    with torch.device("meta"), pytest.raises(ValueError, match=r"timm cannot build it \(there is no such network\)"):
+        Transfer(ImageShape(1, 64, 64), 3, node, frozen=frozen)
+    assert timm.made == []
+
+
+def test_a_network_that_timm_cannot_build_is_refused_in_one_line(timm):
+    with pytest.raises(ValueError, match=r"^name=broken: timm cannot build it \(Unknown model \(broken\)\): use one"):
+        TimmBackbone("broken")
 
 
 def test_without_timm_the_error_says_what_to_install(monkeypatch):

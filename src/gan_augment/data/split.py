@@ -103,8 +103,10 @@ class SplitSettings:
         if folds == AUTO:
             is_few = source.is_own and len(source.images) < FEW_IMAGES
             is_free = source.test is None and self.test_share is None
-            members = (source.images.labels >= 0).nonzero()[:, 0]
-            is_enough = min(_units(members, source.images, source.together)) >= DEFAULT_FOLDS
+            to_divide = source.images.labels >= 0
+            if source.validation is not None:
+                to_divide[source.validation] = False
+            is_enough = min(_units(to_divide.nonzero()[:, 0], source.images, source.together)) >= DEFAULT_FOLDS
             folds = DEFAULT_FOLDS if is_few and is_free and is_enough else None
         if labels == AUTO:
             labels = DEFAULT_LABELS if folds is None and not source.is_own else "all"

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from gan_augment.augmentation.discriminator import DiffAugment
+from gan_augment.augmentation.discriminator import Adaptive, DiffAugment
 from gan_augment.data.image_set import ImageShape
 from gan_augment.losses.adversarial import AdversarialLoss
 from gan_augment.losses.diversity import DiversityHinge
@@ -131,6 +131,10 @@ class GANDesign:
             f"penalty.diversity={diversity}: it compares images with one augmentation, but here each has its own: use "
             "discriminator_augmentation=grouped or none, or set its group to 8": (
                 diversity and self.augmentation.is_on and self.augmentation.group == 1
+            ),
+            "discriminator_augmentation=ada asks how many real images have a logit above 0, which means nothing with "
+            "this loss: use loss=non_saturating, hinge or least_squares, or discriminator_augmentation=diffaugment": (
+                isinstance(self.augmentation, Adaptive) and not self.loss.zero_divides
             ),
             f"loss.weight_clip={clip}: spectral norm scales clipped weights up again; use "
             "architecture.spectral_norm=false, or loss.weight_clip=null": of.spectral_norm and clip,

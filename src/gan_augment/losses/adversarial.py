@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 from torch.nn.functional import softplus
@@ -15,9 +16,11 @@ class AdversarialLoss(ABC):
     Attributes:
         pairs: Whether the generator's loss uses real images too.
         weight_clip: Bound to which the discriminator's weights are clipped after each of its steps; None: no clipping.
+        zero_divides: Whether a logit above 0 means "real"; otherwise only differences of logits mean something.
     """
 
     pairs: bool = False
+    zero_divides: ClassVar[bool] = True
     weight_clip: float | None = None
 
     @abstractmethod
@@ -146,6 +149,7 @@ class Wasserstein(AdversarialLoss):
     """
 
     weight_clip: float | None = 0.01
+    zero_divides = False
 
     def __post_init__(self) -> None:
         if self.weight_clip is not None:
@@ -175,7 +179,7 @@ class Relativistic(AdversarialLoss):
         True
     """
 
-    pairs = True
+    pairs, zero_divides = True, False
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         """Return mean softplus(fake - real)."""

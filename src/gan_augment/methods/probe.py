@@ -21,7 +21,7 @@ from gan_augment.methods.supervised import MIXING, check_classes, network_origin
 from gan_augment.networks.transfer import Transfer
 from gan_augment.randomness import Stream
 from gan_augment.settings import build, build_later, check_integer, check_number
-from gan_augment.stages import Stage, implied
+from gan_augment.stages import Stage
 from gan_augment.training.rehearsal import rehearse_share
 
 FILE_OF_FEATURES = "features.npy"
@@ -77,13 +77,13 @@ class Features(Stage):
     """Computes the features of images, or of random views of them."""
 
     name, version = "features", 1
-    reads = ("classifier.network", "classifier.views")
+    reads = ("classifier.network", "classifier.views", "classifier.batch_size")
 
     images: ImageSet
     network: Mapping[str, Any]
     classical: Mapping[str, Any] | None
     views: int
-    batch_size: int = implied()
+    batch_size: int  # views are drawn for a batch at a time
 
     def run(self, folder: Path, made: Mapping[str, Path]) -> None:
         """Write the features."""

@@ -125,6 +125,8 @@ class TimmBackbone(NamedBackbone):
         )  # there is nothing to load, as for a checkpoint
         options: dict[str, Any] = {}
         try:
+            if not timm.is_model(name):  # create_model also takes the address of a network on a server or a disk
+                raise ValueError("there is no such network")
             if loads and not DOWNLOADS.get():
                 file = find_local(timm.get_pretrained_cfg(name).hf_hub_id, "model.safetensors")
                 if not isinstance(file, str):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from gan_augment.records.factors import NULL
-from gan_augment.report.comparison import Configuration, has_unequal_classes, pair_unit
+from gan_augment.report.comparison import GENERATORS, Configuration, has_unequal_classes, pair_unit
 from gan_augment.report.contrasts import Contrast, choices, rivals
 from gan_augment.report.statistics import MAX_PAIRS
 from gan_augment.report.trials import ACCURACY, ARM, BALANCED, FOLDS, PRETRAINED, SPLIT, Study
@@ -81,14 +81,16 @@ def notes(study: Study) -> list[str]:
 
 
 def lacks_pretrained_baseline(study: Study) -> bool:
-    """Whether a study classifies photographs, files or CIFAR-10 of 32 pixels or more, with no pretrained weights."""
+    """Whether a study classifies photographs, files or CIFAR-10 of 32 pixels or more, with no pretrained classifier."""
     import pandas as pd
 
-    trials = study.trials.reindex(columns=[ARM, "factors.data", "factors.data.image_size", PRETRAINED])
+    trials = study.trials.reindex(columns=[ARM, "factors.data", "factors.data.image_size", PRETRAINED, GENERATORS])
     sizes = trials["factors.data.image_size"]
     sizes = pd.to_numeric(sizes.where(sizes != NULL, 32), errors="coerce")  # as they are: CIFAR-10 has 32 pixels
     are_photographs = trials["factors.data"].isin(["image_folder", "cifar10"]) & (sizes >= 32)
-    return bool((are_photographs & trials[ARM].notna()).any() and not trials[PRETRAINED].eq(True).any())
+    # With a generator, the weights may be those through which its discriminator sees images.
+    is_known = (trials[PRETRAINED].eq(True) & trials[GENERATORS].isna()).any()
+    return bool((are_photographs & trials[ARM].notna()).any() and not is_known)
 
 
 def results_in_words(study: Study, metrics: Mapping[str, str]) -> str:
