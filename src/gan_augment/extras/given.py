@@ -132,8 +132,8 @@ class Given(Synthetic):
                 )
         if plan.config.split.folds is not None:
             remarks.append(
-                "with folds each image is tested by some seed, so a generator that learned from any of them learned from "
-                "test images: set some apart as test/, and train it on the others alone"
+                "with folds each image is tested by some seed, so a generator that learned from any of them learned "
+                "from test images: set some apart as test/, and train it on the others alone"
             )
         hardware = plan.config.hardware
         return cls(GivenImages(given=given, like=labelled, remarks=remarks, seed=0, hardware=hardware))
