@@ -62,6 +62,10 @@ def test_a_study_says_what_it_will_cost_and_runs_seed_by_seed(cli, tmp_path):
     again = cli(*STUDY, f"paths.output_dir={tmp_path}")
     assert "this will take" not in again.out
 
+    path = next((tmp_path / "studies" / "s" / "trials").glob("none-seed0-*/record.json"))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"status": "failed", "error": "no luck"}))
+    assert "this will take under a minute" in cli(*STUDY, f"paths.output_dir={tmp_path}").out
+
 
 def test_what_is_left_of_a_study(tmp_path, monkeypatch):
     monkeypatch.setattr(time, "time", lambda: 1000.0)

@@ -129,7 +129,7 @@ def planned_trials(config: DictConfig) -> tuple[list["Planned"] | None, Mapping[
                 if settings[name] != value:
                     raise ValueError(f"{name} cannot be swept: it is one for the whole study")
             trial = plan_trial(settings)
-            if not (folder / "trials" / trial.name / "record.json").exists():
+            if finished(folder / "trials" / trial.name / "record.json") is None:  # one that failed runs again
                 estimate.add(trial)
             trials.append(Planned(trial.name, trial.notes, trial.source.copies, trial.factors, trial.parts, overrides))
             meter.advance()

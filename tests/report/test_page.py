@@ -771,9 +771,9 @@ def test_notes_are_shown_once_with_the_trials_they_concern(tmp_path):
 @pytest.mark.parametrize(
     ("pretrained", "said"),
     [
-        (("none", "gan"), "; both with ImageNet features"),
-        (("gan",), "; only the first with ImageNet features"),
-        (("none",), "; only the second with ImageNet features"),
+        (("none", "gan"), "; both with pretrained features"),
+        (("gan",), "; only the first with pretrained features"),
+        (("none",), "; only the second with pretrained features"),
         ((), ""),
     ],
 )
