@@ -140,3 +140,10 @@ def test_other_work_is_rehearsed_by_a_share_of_it():
     with rehearsal(1), pytest.raises(Rehearsed) as cost:
         rehearse_share(lambda: time.sleep(0.01), 10)
     assert cost.value.seconds >= 0.1
+
+
+def test_a_stage_that_cannot_be_rehearsed_is_left_to_its_trial(tmp_path):
+    def fail(folder, made):
+        raise RuntimeError("out of memory")
+
+    assert rehearsed(SimpleNamespace(run=fail), 1, tmp_path) == Cost(0.0, 0.0)

@@ -86,6 +86,8 @@ def rehearsed(stage: Stage, workers: float, place: Path) -> Cost:
             stage.run(Path(folder), {})
         except Rehearsed as training:
             return Cost(training.seconds, training.size)
+        except Exception:  # its trial will fail of the same, and say so; the others go on
+            return Cost(0.0, 0.0)
         return Cost(time.perf_counter() - start, 0.0)  # it trains nothing
 
 
