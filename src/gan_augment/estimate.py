@@ -108,11 +108,13 @@ def duration(seconds: float) -> str:
     """Say how long something takes, roughly.
 
     Example:
-        >>> print(duration(20), duration(100), duration(3000), duration(9000), duration(300_000), sep=", ")
-        under a minute, about 2 minutes, about 50 minutes, about 2.5 hours, about 3.5 days
+        >>> print(duration(20), duration(70), duration(3000), duration(9000), duration(300_000), sep=", ")
+        under a minute, about a minute, about 50 minutes, about 2.5 hours, about 3.5 days
     """
     if seconds < 60:
         return "under a minute"
+    if seconds < 90:
+        return "about a minute"
     if seconds < 5400:
         return f"about {seconds / 60:.0f} minutes"
     return f"about {seconds / 3600:.2g} hours" if seconds < 172_800 else f"about {seconds / 86_400:.2g} days"
