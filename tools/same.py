@@ -42,7 +42,8 @@ SCALAR = "scalar "  # before the tags of scalars, among all that a stage's folde
 
 def variants(checkout: Path) -> dict[str, list[str]]:
     """Return the settings of each study, under the names that the options have in a checkout."""
-    arms = sorted(path.stem for path in (checkout / "conf" / "augmentation").glob("*.yaml") if path.stem != "row")
+    arms = {path.stem for path in (checkout / "conf" / "augmentation").glob("*.yaml")}
+    arms -= {"row", "given"}  # the second needs images of another generator
     every, best_by = ("measures.judge.every", "measures.judge.best_by")
     if (checkout / "conf" / "gan").is_dir():  # before the groups were renamed
         every, best_by = ("gan.judge_every", "gan.best_by")
@@ -50,7 +51,7 @@ def variants(checkout: Path) -> dict[str, list[str]]:
     every_class = ("classifier.num_steps=200", "synthesis.latent_scale=10", "synthesis.per_class=2")
     confident = ("conditioning=none", "synthesis=confident", "synthesis.threshold=0.1", *every_class)
     studies = {
-        "plain": [f"augmentation={','.join(arms)}"],
+        "plain": [f"augmentation={','.join(sorted(arms))}"],
         "without_classes": ["augmentation=gan", *confident],
         "relativistic": ["augmentation=gan", "loss=relativistic", "conditioning=per_class"],
         "best": ["augmentation=gan", f"{every}=320", f"{best_by}=cas_validation"],
