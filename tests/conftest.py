@@ -197,6 +197,23 @@ def cli(monkeypatch, capsys):
     return launch
 
 
+@pytest.fixture
+def commanded(capsys):
+    """Run the `main` of a command; return its exit code and what it printed."""
+
+    def run(main, *arguments):
+        capsys.readouterr()
+        code = 0
+        try:
+            main([*map(str, arguments)])
+        except SystemExit as end:
+            code = end.code
+        printed = capsys.readouterr()
+        return code, printed.out + printed.err
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def plain_settings():
     """Compose the configuration of one trial, tiny, with some overrides, into plain values; the same ones once."""

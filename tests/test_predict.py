@@ -2,6 +2,7 @@ import csv
 import shutil
 import signal
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -34,20 +35,8 @@ def trained(plain_settings, tmp_path_factory):
 
 
 @pytest.fixture
-def said(capsys):
-    """Run the command; return its exit code and what it printed."""
-
-    def run(*arguments):
-        capsys.readouterr()
-        code = 0
-        try:
-            main(["num_threads=1", *map(str, arguments)])
-        except SystemExit as end:
-            code = end.code
-        printed = capsys.readouterr()
-        return code, printed.out + printed.err
-
-    return run
+def said(commanded):
+    return partial(commanded, main, "num_threads=1")
 
 
 def test_files_get_the_probabilities_that_their_images_have_in_the_trial(trained, said, tmp_path):

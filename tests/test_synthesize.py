@@ -2,6 +2,7 @@ import csv
 import json
 import shutil
 import signal
+from functools import partial
 
 import numpy as np
 import pytest
@@ -42,20 +43,8 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def said(capsys):
-    """Run the command; return what it printed, and with what code it ended."""
-
-    def run(*arguments):
-        capsys.readouterr()
-        code = 0
-        try:
-            main(["num_threads=1", *map(str, arguments)])
-        except SystemExit as end:
-            code = end.code
-        printed = capsys.readouterr()
-        return code, printed.out + printed.err
-
-    return run
+def said(commanded):
+    return partial(commanded, main, "num_threads=1")
 
 
 def in_turns(self, images):
