@@ -147,6 +147,22 @@ def test_extra_images_weigh_as_much_as_their_share(image_set, cpu, tmp_path):
     torch.testing.assert_close(prior.bias.softmax(dim=0), expected, atol=1e-3, rtol=0)
 
 
+def test_the_features_of_extra_images_are_computed_once_for_all_shares(image_set, cpu, tmp_path):
+    images, extra = image_set(size=16), MadeUp(image_set(size=16, seed=1).subset(torch.arange(12)))
+    few, many, plain = (
+        probe(images, cpu, extra, extra="made_up", share=share, transform=transform)
+        for share, transform in ((0.1, "classical"), (0.5, "classical"), (0.5, "none"))
+    )
+    assert few.extra_features.key == many.extra_features.key != plain.extra_features.key
+    assert few.key != many.key
+    found = [
+        stage.load(StageStore(tmp_path).fetch(stage).folder) for stage in (plain.extra_features, few.extra_features)
+    ]
+    # 90 views of 30 labelled images: as many of the others
+    assert [features.shape for features in found] == [(12, 1280), (96, 1280)]
+    assert not torch.allclose(found[0], found[1][:12], atol=1e-2)
+
+
 def test_a_share_of_one_leaves_the_labelled_images_out(image_set, cpu, tmp_path):
     images = image_set(size=16)
     swapped = replace(images, labels=images.labels.flip(0))
@@ -170,7 +186,7 @@ def test_a_probe_and_its_teacher_may_have_features_of_their_own(image_set, cpu):
 
     stages = in_order(classifier=probe(images, cpu, Taught(None, teacher), extra="made_up", share=0.5))
     views = {role: stage.views for role, stage in stages.items() if "features" in role}
-    assert views == {"features": 3, "classifier_features": 1}
+    assert views == {"features": 3, "extra_features": 1, "classifier_features": 1}
 
 
 def test_a_finetuned_backbone_learns_more_slowly_than_the_linear_layer():

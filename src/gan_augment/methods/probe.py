@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,14 @@ from torch.nn.functional import cross_entropy
 from gan_augment.arm import Arm
 from gan_augment.artefacts.weights import FILE, save_weights
 from gan_augment.augmentation.classical import ClassicalTransform
-from gan_augment.contracts import Extra, Method, Plan
+from gan_augment.contracts import Extra, Method, NoExtra, Plan
 from gan_augment.data.image_set import ImageSet, ImageShape, to_float
 from gan_augment.methods.base import MethodStage, about_classifier
 from gan_augment.methods.supervised import MIXING, check_classes, network_origin
 from gan_augment.networks.transfer import Transfer
 from gan_augment.randomness import Stream
 from gan_augment.settings import build, build_later, check_integer, check_number
-from gan_augment.stages import Stage
+from gan_augment.stages import Stage, made_from
 from gan_augment.training.rehearsal import rehearse_share
 
 FILE_OF_FEATURES = "features.npy"
@@ -58,7 +58,7 @@ class ProbeSettings(Method):
         return build_later(self.network, "classifier.network", Transfer)(shape, num_classes)
 
     def stage(self, plan: Plan, arm: Arm, extra: Extra) -> "Probe":
-        """Plan the stage that fits the probe in an arm, after the one that computes the labelled images' features."""
+        """Plan the stage that fits the probe in an arm, after those that compute features."""
         classical = plan.config.classical if arm.transform == "classical" else None
         features = Features(
             images=plan.views.labelled,
@@ -66,15 +66,24 @@ class ProbeSettings(Method):
             classical=classical,
             views=1 if classical is None else self.views,
             batch_size=self.batch_size,
+            extra=NoExtra(),
             seed=0 if classical is None else plan.config.seeds.classifier,  # without transforms nothing is drawn
             hardware=plan.config.hardware,
         )
-        return Probe.plan(plan, arm.transform, arm=arm, extra=extra, classifier=self, features=features)
+        of_extra = None if isinstance(extra, NoExtra) else replace(features, extra=extra)
+        fields = {"arm": arm, "extra": extra, "classifier": self, "features": features, "extra_features": of_extra}
+        return Probe.plan(plan, arm.transform, **fields)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Features(Stage):
-    """Computes the features of images, or of random views of them."""
+    """Computes the features of images, or of random views of them.
+
+    Attributes:
+        views: Views of each image.
+        extra: The source of other images, whose features are computed in their place. They have as many views as keep
+            the proportion of the two numbers.
+    """
 
     name, version = "features", 1
     reads = ("classifier.network", "classifier.views", "classifier.batch_size")
@@ -84,17 +93,23 @@ class Features(Stage):
     classical: Mapping[str, Any] | None
     views: int
     batch_size: int  # views are drawn for a batch at a time
+    extra: Extra
 
     def run(self, folder: Path, made: Mapping[str, Path]) -> None:
         """Write the features."""
+        images, views, stream = self.images, self.views, "views"
+        extra = self.extra.images(images, made, self.seed)
+        if extra is not None:
+            views = 1 if self.classical is None else -(-views * len(images) // len(extra))
+            images, stream = extra, "views/extra"
         network = build_later(self.network, "classifier.network", Transfer)(self.images.shape, self.images.num_classes)
         transform = None if self.classical is None else build(self.classical, "data.classical", ClassicalTransform)
-        draws = Stream(self.seed, "views", self.hardware.device)
+        draws = Stream(self.seed, stream, self.hardware.device)
         network.to(self.hardware.device)
-        some = self.images.subset(torch.arange(min(self.batch_size, len(self.images))))
-        share = self.views * len(self.images) / len(some)
+        some = images.subset(torch.arange(min(self.batch_size, len(images))))
+        share = views * len(images) / len(some)
         rehearse_share(lambda: features_of(some, network, self.batch_size, 1, transform, draws), share)
-        found = features_of(self.images, network, self.batch_size, self.views, transform, draws)
+        found = features_of(images, network, self.batch_size, views, transform, draws)
         np.save(folder / FILE_OF_FEATURES, found.half().numpy(), allow_pickle=False)
 
     def load(self, folder: Path) -> Tensor:
@@ -109,15 +124,17 @@ class Probe(MethodStage):
     Attributes:
         arm: How labelled and extra images are weighted and transformed.
         extra: The source of further images.
+        features, extra_features: Of the labelled and of the further images; None without such.
     """
 
-    name, version = "probe", 1
+    name, version = "probe", 2
     reads = (*MethodStage.reads, "classifier")
 
     arm: Arm
     extra: Extra
     classifier: ProbeSettings
     features: Features
+    extra_features: Features | None = made_from()
 
     @property
     def origin(self) -> str | None:
@@ -139,19 +156,16 @@ class Probe(MethodStage):
     def run(self, folder: Path, made: Mapping[str, Path]) -> None:
         """Fit the probe and write its weights."""
         settings, labelled, share = self.classifier, self.labelled, self.arm.share or 0.0
-        device = self.hardware.device
-        network = settings.build(labelled.shape, labelled.num_classes).to(device)
+        network = settings.build(labelled.shape, labelled.num_classes)
         features = self.features.load(made["features"])
         labels = labelled.labels.repeat(self.features.views)
         mean = features.mean(dim=0)
         std = (features - mean).square().mean().sqrt()  # one for all: with few images, that of one feature is noise
         weights = torch.full((len(labels),), 1 / len(labels))
         extra = self.extra.images(labelled, made, self.seed)
-        if extra is not None:
-            # As many views as keep the numbers of different real and extra images in the proportion of the share.
-            views = -(-self.features.views * len(labelled) // len(extra)) if self.transform is not None else 1
-            draws = Stream(self.seed, "views/extra", device)
-            others = features_of(extra, network, settings.batch_size, views, self.transform, draws)
+        if extra is not None and self.extra_features is not None:
+            others = self.extra_features.load(made["extra_features"])
+            views = len(others) // len(extra)
             counts = extra.class_counts if self.extra.balanced else torch.ones(extra.num_classes)
             of_others = (1 / counts)[extra.labels].repeat(views)
             features, labels = torch.cat([features, others]), torch.cat([labels, extra.labels.repeat(views)])
