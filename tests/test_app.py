@@ -734,13 +734,21 @@ def photographs(tmp_path):
 
 
 # What a recipe needs beside the usual: files, or less work still.
+PHOTOGRAPHS = (
+    "data.root={photographs}",
+    "architecture.backbone.weights=null",
+    "generator.images_seen=64",
+    "data.image_size=32",
+)
 FOR_RECIPES = {
     "dcgan_64": ("data.root={photographs}", "architecture.channels=2", "generator.images_seen=256"),
-    "photographs": (
-        "data.root={photographs}",
-        "architecture.backbone.weights=null",
-        "generator.images_seen=64",
-        "data.image_size=32",
+    "photographs": PHOTOGRAPHS,
+    "photographs_128": (*PHOTOGRAPHS, "trainer=cpu", "architecture.channels=2", "generator.batch_size=16"),
+    "photographs_arms": (
+        *PHOTOGRAPHS,
+        "classifier.network.backbone.weights=null",
+        "classifier.network.input_size=32",
+        "classifier.views=2",
     ),
     **dict.fromkeys(("mnist_arms", "mnist_100_labels", "mnist_precision"), ("data.image_size=8",)),
     **dict.fromkeys(("fashion_few_labels", "rare_classes"), ("data.image_size=8",)),
@@ -761,6 +769,8 @@ def first_values(recipe):
 def test_every_recipe_runs(cli, shared_outputs, recipe, mnist_folder, photographs, monkeypatch):
     # A recipe may sweep architectures and classifiers, which do not all have channels; it may have neither.
     text = (CONF / "experiment" / f"{recipe}.yaml").read_text()
+    if "\n  - photographs\n" in text:  # it stands on that recipe
+        text += (CONF / "experiment" / "photographs.yaml").read_text()
     measures = re.search(r"override /measures: \[(.*?)\]", text)
     without = [
         "channels",
