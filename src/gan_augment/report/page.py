@@ -162,6 +162,7 @@ def _write(
         explained=list(metrics.values()),
         detect=detect,
         of_folds=are_folds(compared),
+        of_best=any(contrast.of_best for contrast in compared),
         num_classes=len({name for classes in by_class.values() for name in classes}),
         doses=list(doses),
         worths=[worth.sentence for worth in worths(independent)],
