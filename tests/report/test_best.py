@@ -87,7 +87,7 @@ def test_page_and_terminal_say_it_first(tmp_path):
     folder = study(tmp_path, [*trials(CNN, "cnn"), *trials(PROBE, "probe")])
     page, text = write_report([folder]).read_text(), in_one_line(printed(folder))
     title = "gan (classifier=probe, augmentation.share=0.1) against none"
-    said = f"{BEST}{title}, the best of 2 settings on the validation images (+1.0 points): better by 1."
+    said = f"{BEST}{title}: better by 1."
     assert verdicts(collect([folder]), contrasts(collect([folder])))[0].startswith(said)
     assert f'<ul class="verdicts"> <li>{said}' in in_one_line(page)
     assert said in text

@@ -45,7 +45,7 @@ def verdicts(study: Study, compared: list[Contrast]) -> list[str]:
     said = []
     for c in shown(compared):
         chosen = ""
-        if choice := best.get((c.one.label(), c.base.label())):
+        if not c.of_best and (choice := best.get((c.one.label(), c.base.label()))):
             settings = f"{1 + len(choice.others)} settings on the validation images"
             chosen = f", the best of {settings} ({choice.gain:+.1f} points)"
         this = ", with this generator" if is_not_usable(c.one) else ""
