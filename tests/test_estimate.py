@@ -142,8 +142,9 @@ def test_other_work_is_rehearsed_by_a_share_of_it():
     assert cost.value.seconds >= 0.1
 
 
-def test_a_stage_that_cannot_be_rehearsed_is_left_to_its_trial(tmp_path):
+def test_a_stage_that_cannot_be_rehearsed_is_left_to_its_trial_and_named(tmp_path, caplog):
     def fail(folder, made):
-        raise RuntimeError("out of memory")
+        raise RuntimeError("out of memory\nwith details")
 
-    assert rehearsed(SimpleNamespace(run=fail), 1, tmp_path) == Cost(0.0, 0.0)
+    assert rehearsed(SimpleNamespace(run=fail, name="gan"), 1, tmp_path) == Cost(0.0, 0.0)
+    assert caplog.messages == ["the estimate lacks the stage gan, whose rehearsal failed: RuntimeError: out of memory"]

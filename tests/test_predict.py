@@ -1,4 +1,5 @@
 import csv
+import json
 import shutil
 import signal
 from dataclasses import replace
@@ -64,6 +65,44 @@ def test_the_checkpoint_says_how_files_are_read(trained, tmp_path):
     files, (middle, whole) = of_folder(classifier, tmp_path)
     assert files == ["middle.png", "wide.png"]
     assert torch.allclose(middle, whole, atol=1e-5)
+
+
+def test_a_trial_reads_files_in_its_own_way_even_if_it_shares_the_classifier_of_another(
+    trained, plain_settings, said, tmp_path
+):
+    planned, trial = trained
+    clear = photograph(1, 5)
+    clear.putalpha(60)
+    (tmp_path / "images").mkdir()
+    clear.save(tmp_path / "images" / "clear.png")
+    other = tmp_path / "other"
+    shutil.copytree(trial, other)
+    source = planned.config.source
+    of_data = ("data=image_folder", f"data.root={source['root']}", "data.fit=crop", "data.background=red")
+    cache = f"data.cache={source['cache']}"
+    plan = plan_trial(plain_settings("augmentation=none", *of_data, cache, "classifier.num_steps=60"))
+    assert plan.stages["classifier"].key == planned.stages["classifier"].key
+    record = {"schema": "1.0", "status": "ok", "factors": plan.factors, "metrics": {}, "provenance": {}}
+
+    def read(named):
+        out = tmp_path / "predictions.csv"
+        out.unlink(missing_ok=True)
+        assert said(f"trial={named}", f"images={tmp_path / 'images'}", f"out={out}")[0] == 0
+        return [*map(float, out.read_text().splitlines()[1].split(",")[2:])]
+
+    (other / "record.json").write_text(json.dumps(record))
+    classifier = TrainedClassifier.load(trial / "classifier.pt", torch.device("cpu"))
+    ways = {one: {"fit": "crop", "white": None, "background": one} for one in ("white", "red")}
+    white, red = (of_folder(replace(classifier, decoding=way), tmp_path / "images")[1][0] for way in ways.values())
+    assert abs(white - red).max() > 1e-3
+    assert read(other) == pytest.approx(red.tolist(), abs=1e-5)
+    assert read(other / "classifier.pt") == pytest.approx(white.tolist(), abs=1e-5)
+
+    record["factors"] |= {"data.white": "bright"}
+    (other / "record.json").write_text(json.dumps(record))
+    code, text = said(f"trial={other}", f"images={tmp_path / 'images'}", f"out={tmp_path / 'no.csv'}")
+    assert (code, text.count("\n")) == (1, 1)
+    assert "data.white=bright is not a number of at least 0 or null" in text
 
 
 def test_it_refuses_in_one_line(trained, said, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import time
 from collections.abc import Sequence
@@ -10,11 +11,14 @@ from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, NamedTuple
 
+from gan_augment.records.received import printable
 from gan_augment.records.record import digest
 
 if TYPE_CHECKING:
     from gan_augment.plan import Trial
     from gan_augment.stages import Stage, StageStore
+
+log = logging.getLogger(__name__)
 
 LONGEST = 20.0  # seconds that all rehearsals may take; kinds after that count as the mean of those before
 
@@ -77,7 +81,10 @@ class Estimate:
 
 
 def rehearsed(stage: Stage, workers: float, place: Path) -> Cost:
-    """Rehearse a stage, in a folder of its own below `place`; return its cost if several workers share the machine."""
+    """Rehearse a stage, in a folder of its own below `place`; return its cost if several workers share the machine.
+
+    A rehearsal that fails costs nothing, and a warning says so.
+    """
     from gan_augment.training.rehearsal import Rehearsed, rehearsal
 
     with tempfile.TemporaryDirectory(prefix="rehearsal-", dir=place) as folder, rehearsal(workers):
@@ -86,7 +93,9 @@ def rehearsed(stage: Stage, workers: float, place: Path) -> Cost:
             stage.run(Path(folder), {})
         except Rehearsed as training:
             return Cost(training.seconds, training.size)
-        except Exception:  # its trial will fail of the same, and say so; the others go on
+        except Exception as error:  # its trial will fail of the same; the others go on
+            reason = printable(f"{type(error).__name__}: {error}".splitlines()[0])
+            log.warning("the estimate lacks the stage %s, whose rehearsal failed: %s", stage.name, reason)
             return Cost(0.0, 0.0)
         return Cost(time.perf_counter() - start, 0.0)  # it trains nothing
 

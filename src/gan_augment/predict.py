@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from gan_augment.command import command
 from gan_augment.options import CONF, read_options
+from gan_augment.records.factors import NULL
 from gan_augment.records.received import cell
-from gan_augment.records.record import write_whole
+from gan_augment.records.record import read_record, write_whole
 from gan_augment.targets import add_plugins
 
 if TYPE_CHECKING:  # the heavy imports wait until there is something to compute, so that `--help` answers at once
@@ -58,14 +59,16 @@ def predict(options: Mapping[str, Any]) -> str:
     out = Path(options["out"]).expanduser()
     if out.exists() or not out.resolve().parent.is_dir():
         raise ValueError(f"out={out}: {'it exists' if out.exists() else 'its folder is not there'}: name another file")
-    checkpoint = Path(options["trial"]).expanduser()
-    if checkpoint.is_dir():
-        checkpoint /= "classifier.pt"
+    checkpoint = trial = Path(options["trial"]).expanduser()
+    if trial.is_dir():
+        checkpoint = trial / "classifier.pt"
         if not checkpoint.exists():
             raise ValueError(f"trial={options['trial']}: there is no classifier.pt in this folder: name another one")
     hardware = Hardware(options["accelerator"], "32-true", options["num_threads"])
     hardware.use_threads()
     classifier = TrainedClassifier.load(checkpoint, hardware.device)
+    if trial.is_dir() and (record := trial / "record.json").exists():
+        classifier = replace(classifier, decoding=decoding_of(read_record(record)))
     folder = Path(options["images"]).expanduser()
     files, probabilities = of_folder(classifier, folder, options["skip_broken"], options["follow_links"])
     text = StringIO()
@@ -76,6 +79,21 @@ def predict(options: Mapping[str, Any]) -> str:
         writer.writerow([cell(file), cell(predicted), *(f"{value:.6f}" for value in row)])
     write_whole(text.getvalue().encode(), out)
     return f"{len(files)} images: {out}"
+
+
+def decoding_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how a trial read its files; a ValueError says which value is wrong.
+
+    Trials whose images are equal share a classifier, even if they read them in different ways. The checkpoint knows
+    only that of the first one.
+    """
+    from gan_augment.artefacts.weights import ABOUT
+    from gan_augment.records.shape import check_shape
+
+    factors = {name: record["factors"].get(f"data.{name}") for name in ABOUT["decoding"]}
+    how = {name: None if value == NULL else value for name, value in factors.items()}
+    check_shape(how, ABOUT["decoding"], "data")
+    return how
 
 
 def of_folder(

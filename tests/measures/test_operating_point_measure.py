@@ -55,9 +55,28 @@ def test_a_trial_records_it_and_shows_it_in_tensorboard(two_classes, tmp_path, m
     assert shown["test/accuracy"] == record["metrics"]["test"]["accuracy"]
 
 
+def test_of_three_classes_each_is_tested_for_against_the_others(two_classes, image_set):
+    (measure,) = two_classes(num_classes=3).measures.values()
+    images = image_set(per_class=1, num_classes=3)
+    classifier = SimpleNamespace(
+        probabilities=lambda asked: torch.tensor([[0.6, 0.3, 0.1], [0.5, 0.4, 0.1], [0, 0, 1]])
+    )
+    found = measure.find(SimpleNamespace(classifier=classifier, measured=images))
+    values = {"auroc": 1, "average_precision": 1, "sensitivity": 2 / 3, "specificity": 5 / 6, "majority": 1 / 3}
+    assert found.metrics["operating_point"] == pytest.approx(values)
+    assert found.compared == {
+        "operating_point.auroc": "AUROC",
+        "operating_point.average_precision": "average precision",
+        "operating_point.sensitivity": "sensitivity",
+        "operating_point.specificity": "specificity",
+    }
+
+
 def test_what_does_not_fit_is_refused(two_classes):
-    with pytest.raises(ValueError, match=r"measures=\[operating_point\] is for two classes, but there are 3: leave"):
-        two_classes(num_classes=3)
+    for name, value, unset in (("positive", "class1", "null"), ("threshold", 0.3, 0.5)):
+        refused = f"^measures.operating_point.{name}={value} is for two classes, but there are 3: leave it at {unset}$"
+        with pytest.raises(ValueError, match=refused):
+            two_classes(3, **{name: value})
     with pytest.raises(ValueError, match=r"measures.operating_point.positive=dog: use class0 or class1"):
         two_classes(positive="dog")
     with pytest.raises(ValueError, match=r"measures.operating_point.threshold=2: use a number from 0 to 1"):

@@ -111,7 +111,8 @@ def test_answers_come_back_image_by_image_and_test_sets_are_written_once(tmp_pat
         assert found[f"{arm}-seed{seed}"].groups is None
         np.testing.assert_array_equal(found[f"{arm}-seed{seed}"].ids, np.arange(num_images))
         np.testing.assert_array_equal(found[f"{arm}-seed{seed}"].labels, np.arange(num_images) % 3)
-    for stored, expected in zip(found["mixup-seed0"], (ids, labels, other, other + 1), strict=True):
+    predicted = np.where(other, labels, (labels + 1) % 3)
+    for stored, expected in zip(found["mixup-seed0"], (ids, labels, other, other + 1, predicted), strict=True):
         np.testing.assert_array_equal(stored, expected)
     assert len(json.loads(path.read_text().splitlines()[0])["tests"]) == 2
 

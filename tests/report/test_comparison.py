@@ -85,6 +85,19 @@ def test_two_such_metrics_leave_the_names_of_arms_whole_in_80_columns(tmp_path):
     assert re.search(r"gan_classical +90\.0 +70\.0 +80\.0 +8 +0 +0 +14\.0", text)
 
 
+def test_more_metrics_than_80_columns_hold_are_on_the_page_and_in_the_verdicts(tmp_path):
+    records = [record(arm, seed, 0.9) for arm in ("none", "gan_classical") for seed in SEEDS]
+    words = ["AUROC", "average precision", "sensitivity", "specificity"]
+    for one in records:
+        one["metrics"]["night"] = dict.fromkeys(words, 0.8)
+        one["compared"] = {f"night.{name}": name for name in words}
+    text = printed(study(tmp_path, records))
+    assert max(map(len, text.splitlines())) <= 80
+    assert re.search(r"gan_classical +90\.0 +80\.0 +80\.0 +8 +0 +0 +14\.0", text)
+    assert "gan_classical against none, specificity: " in in_one_line(text)
+    assert table(write_report([tmp_path]).read_text(), "Arms")[0][1:6] == ["accuracy", *words]
+
+
 def test_only_accuracy_has_classes_images_and_a_price(tmp_path):
     page = write_report([night_study(tmp_path)]).read_text()
     assert [row[0] for row in table(page, "What a gain costs")[1:]] == ["gan against none"]

@@ -24,7 +24,7 @@ SCHEMA = 1  # raise it when the parts of a checkpoint change
 MOST_VALUES = 200_000  # of the metadata
 COUNTS = list_of("whole numbers of at least 0", lambda value: type(value) is int and value >= 0)
 # Of the metadata, as `records.shape` describes shapes.
-ABOUT = {
+ABOUT: dict[str, Any] = {
     "shape": list_of("whole numbers above 0", lambda value: type(value) is int and value > 0),
     "class_names": WORDS,
     "class_counts": COUNTS,

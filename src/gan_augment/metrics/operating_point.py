@@ -1,7 +1,17 @@
-"""Metrics of a test for one of two classes, as medicine uses them."""
+"""Metrics of a test for one of two classes, or for each of several, as medicine uses them."""
+
+from statistics import fmean
 
 from torch import Tensor
+from torch.nn.functional import one_hot
 from torchmetrics.functional.classification import binary_auroc, binary_average_precision, binary_confusion_matrix
+
+COMPARED = {
+    "auroc": "AUROC",
+    "average_precision": "average precision",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+}
 
 
 def operating_point(probabilities: Tensor, positive: Tensor, threshold: float) -> dict[str, float | None]:
@@ -40,3 +50,30 @@ def operating_point(probabilities: Tensor, positive: Tensor, threshold: float) -
         "true_negative": true_negative,
         "false_positive": false_positive,
     }
+
+
+def one_vs_rest(probabilities: Tensor, labels: Tensor) -> dict[str, float | None]:
+    """Evaluate probabilities of several classes, float `[N, K]`, for images with labels, int64 `[N]`.
+
+    Each class is tested for against all others. An image tests positive for the class with its largest probability.
+
+    Returns:
+        `auroc`, `average_precision`, `sensitivity` and `specificity` as in `operating_point`: unweighted means over the
+        classes that have images (macro averages), as scikit-learn computes them with `multi_class="ovr"`. The
+        sensitivity is then the balanced accuracy. None if there is no image to compute it from. Then `majority`, the
+        accuracy of always naming the largest class.
+
+    Example:
+        >>> import torch
+        >>> found = one_vs_rest(torch.tensor([[0.6, 0.3, 0.1], [0.5, 0.4, 0.1], [0.1, 0.1, 0.8]]), torch.arange(3))
+        >>> found["auroc"], found["sensitivity"], found["specificity"]
+        (1.0, 0.6666666666666666, 0.8333333333333334)
+    """
+    named = one_hot(probabilities.argmax(dim=1), probabilities.shape[1]).to(probabilities.dtype)
+    found = []
+    for label in labels.unique().tolist():
+        ranked, decided = (operating_point(one[:, label], labels == label, 0.5) for one in (probabilities, named))
+        found.append({**decided, "auroc": ranked["auroc"], "average_precision": ranked["average_precision"]})
+    known = {name: [value for one in found if (value := one[name]) is not None] for name in COMPARED}
+    means = {name: fmean(values) if values else None for name, values in known.items()}
+    return {**means, "majority": float(labels.bincount().max()) / len(labels)}

@@ -19,9 +19,10 @@ Each further line is a trial, in the order of names:
 | `record` | the values that differ from the template |
 | `test` | the number of its test set, from 0 |
 | `right` | one bit per image of the test set, 1 if the classifier is right: `numpy.packbits`, in base64 |
+| `wrong` | the classes that it sees in the other images, in their order |
 | `samples` | the path of its picture of samples, relative to the folder of the file |
 
-The last three are optional. Reading restores records exactly, with the order of their fields and every digit of their
+The last four are optional. Reading restores records exactly, with the order of their fields and every digit of their
 numbers.
 """
 
@@ -83,6 +84,8 @@ def write_archive(
             test |= {} if answers.groups is None else {"groups": answers.groups.tolist()}
             line["test"] = tests.setdefault(_text(test), len(tests))
             line["right"] = base64.b64encode(np.packbits(answers.right).tobytes()).decode()
+            if answers.predicted is not None:
+                line["wrong"] = answers.predicted[~answers.right].tolist()
         if picture := samples.get(outcome.trial):
             line["samples"] = _relative(picture, path)
         lines.append(line)
@@ -133,7 +136,9 @@ def read_archive(path: Path) -> Found:
                 answers = None
                 if "right" in line:
                     ids, labels, groups = _one_of(tests, line["test"], "test set")
-                    answers = partial(Answers, ids, labels, _unpacked(line["right"], len(ids)), groups)
+                    right = _unpacked(line["right"], len(ids))
+                    predicted = _predicted(labels, right, line["wrong"]) if "wrong" in line else None
+                    answers = partial(Answers, ids, labels, right, groups, predicted)
                 study, samples = str(line["study"]), str(line["samples"]) if "samples" in line else None
         except ValueError as error:
             damaged.append(str(error))
@@ -227,6 +232,15 @@ def _unpacked(text: str, num_images: int) -> np.ndarray:
     if len(packed) != due:
         raise ValueError(f"{num_images} test images take {due} bytes of answers, found {len(packed)}")
     return np.unpackbits(packed, count=num_images).astype(bool)
+
+
+def _predicted(labels: np.ndarray, right: np.ndarray, wrong: Sequence[int]) -> np.ndarray:
+    """Return the predicted class of each test image, from those of the images that are not right."""
+    if len(wrong) != (due := int((~right).sum())):
+        raise ValueError(f"{due} test images are not right, found the classes of {len(wrong)}")
+    predicted = labels.copy()
+    predicted[~right] = wrong
+    return predicted
 
 
 def _one_of(known: Sequence[Any], position: Any, what: str) -> Any:

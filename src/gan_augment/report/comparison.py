@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from gan_augment.records.factors import NULL, has_effect
@@ -79,7 +80,7 @@ WORDS = {ACCURACY: "accuracy", BALANCED: "balanced accuracy", RARE: "recall of r
 UNEQUAL = 1.5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Configuration:
     """An arm at one setting of the swept factors.
 
@@ -160,6 +161,21 @@ class Configuration:
         """Whether its trials have a GAN, semi-supervised ones included; in trials without one its factors are null."""
         return bool(self.trials.reindex(columns=[GENERATORS, "factors.semi_supervised"]).notna().any(axis=None))
 
+    @property
+    def uses_generated(self) -> bool:
+        """Whether its trials use generated images, those of a GAN or given ones."""
+        return self.has_generator or self.saw("saw.given")
+
+    def saw(self, column: str) -> bool:
+        """Whether any of its trials saw images or labels of some kind, such as `saw.pool_labels`."""
+        return bool((self.trials.reindex(columns=[column]).astype(float) > 0).any(axis=None))
+
+    @property
+    def task(self) -> frozenset[tuple[str, Any]]:
+        """Its settings of what is to be learned, such as the number of labels: those that no training reads."""
+        of_training = {"classifier", "augmentation", "measures", *chain.from_iterable(self.reads.values())}
+        return frozenset(item for item in self.setting.items() if not has_effect(item[0], of_training))
+
     def is_read_by(self, name: str, *roles: str) -> bool:
         """Whether a stage of one of these roles depends on a setting."""
         return any(has_effect(name, self.reads.get(role, ())) for role in roles)
@@ -231,6 +247,20 @@ def pairs(found: list[Configuration], against: Sequence[tuple[str, Any]] = ()) -
     `against` are settings with their baseline values, with which all other values are compared.
     """
     return [(one, base) for one, _, bases in _planned(found, against) for base in bases]
+
+
+def contests(found: list[Configuration]) -> list[tuple[list[Configuration], list[Configuration]]]:
+    """Return the configurations with generated images and those without, for each task that several classifiers learn.
+
+    Both have results. Those that saw labels of the pool, which are hidden from all others, are left out.
+    """
+    tasks: dict[frozenset[tuple[str, Any]], list[Configuration]] = {}
+    for one in found:
+        if len(one.with_results) and not one.saw("saw.pool_labels"):
+            tasks.setdefault(one.task, []).append(one)
+    several = [some for some in tasks.values() if len({c.setting.get("classifier") for c in some} - {None}) > 1]
+    sides = [([c for c in some if c.uses_generated], [c for c in some if not c.uses_generated]) for some in several]
+    return [both for both in sides if all(both)]
 
 
 def warnings(study: Study) -> list[str]:

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gan_augment.report import statistics
-from gan_augment.report.comparison import Configuration, configurations, metrics_to_compare, pair_unit, pairs
+from gan_augment.report.comparison import (
+    Configuration,
+    Pair,
+    configurations,
+    contests,
+    metrics_to_compare,
+    pair_unit,
+    pairs,
+)
 from gan_augment.report.outcomes import NoPredictionsError, read_answers
 from gan_augment.report.statistics import Estimate, Interval
 from gan_augment.report.trials import ACCURACY, BALANCED, NUM_GROUPS, NUM_IMAGES, PER_CLASS, Study, columns_of
@@ -42,6 +50,7 @@ class Contrast:
         per_class: Class -> difference in that class's accuracy, in points; only for accuracy.
         by_image: Points by which `one` is right more often than `base`, over all splits: one row per image, by its
             number and class; None if predictions are missing.
+        of_best: Whether the best configuration with generated images is compared with the best one without.
         adjusted_p: p value of the estimate, adjusted for all `comparisons` of the report.
     """
 
@@ -59,6 +68,7 @@ class Contrast:
     with_diverged: Estimate | None
     per_class: dict[str, Interval]
     by_image: pd.Series | None = None
+    of_best: bool = False
     adjusted_p: float = math.nan
     comparisons: int = 1
 
@@ -165,10 +175,12 @@ def contrasts(study: Study) -> list[Contrast]:
 
     The unit of a pair is the split; repeats under one split are averaged first. If all trials of a contrast share one
     split, the unit is the training seed, and the verdict says so. The p values of all contrasts are adjusted together.
-    Returned are the planned contrasts with results on both sides, metric by metric.
+    Returned are those of the best configurations, then the planned ones with results on both sides, metric by metric.
     """
-    metrics = metrics_to_compare(study)
-    made = [c for one, base in pairs(configurations(study), study.against) for c in _compare(study, one, base, metrics)]
+    metrics, found = metrics_to_compare(study), configurations(study)
+    best = best_pairs(found) if study.part == "test" else []
+    compared = dict.fromkeys([*best, *pairs(found, study.against)])
+    made = [replace(c, of_best=pair in best) for pair in compared for c in _compare(study, *pair, metrics)]
     # Every trial with a result has an accuracy, but a recall of rare classes only if a class is rare, and a metric of a
     # measure only if the trial has the measure.
     made = [contrast for contrast in made if contrast.metric == ACCURACY or contrast.estimate.num_pairs]
@@ -190,11 +202,26 @@ def choices(compared: Sequence[Contrast]) -> list[Choice]:
     """
     made = []
     for group in rivals(compared):
-        gains = [_validation_gain(contrast.one, contrast.base) for contrast in group]
-        if not (np.isnan(gains).any() or any(contrast.one.lacks_validation for contrast in group)):
-            chosen = int(np.argmax(gains))
+        if (found := _best([(contrast.one, contrast.base) for contrast in group])) is not None:
+            chosen, gain = found
             others = [contrast.one for contrast in group if contrast is not group[chosen]]
-            made.append(Choice(group[chosen].one, group[chosen].base, others, gains[chosen]))
+            made.append(Choice(group[chosen].one, group[chosen].base, others, gain))
+    return made
+
+
+def best_pairs(found: list[Configuration]) -> list[Pair]:
+    """Choose the best configuration with generated images and the best one without, by the validation images.
+
+    There is a pair for each task that several classifiers learn, if all have validation images of every class. The best
+    is the one with the largest mean gain over a common base: without generated images the first configuration, and with
+    them the best one without. A diverged trial counts as no gain.
+    """
+    made = []
+    for generated, others in contests(found):
+        if (first := _best([(one, others[0]) for one in others])) is not None:
+            base = others[first[0]]
+            if (second := _best([(one, base) for one in generated])) is not None:
+                made.append((generated[second[0]], base))
     return made
 
 
@@ -355,6 +382,14 @@ def _why_not_on_new_images(metric: str, num_pairs: int, images: pd.DataFrame | N
 
 def _is_of_generator(one: Configuration, name: str) -> bool:
     return name.startswith(("augmentation.", "measures.")) or one.is_read_by(name, "gan", "synthesis")
+
+
+def _best(some: Sequence[Pair]) -> tuple[int, float] | None:
+    """Return which has the largest validation gain, and the gain; None unless all have validation images."""
+    gains = [_validation_gain(*pair) for pair in some]
+    if np.isnan(gains).any() or any(one.lacks_validation for one, _ in some):
+        return None
+    return int(np.argmax(gains)), max(gains)
 
 
 def _validation_gain(one: Configuration, base: Configuration) -> float:

@@ -113,8 +113,7 @@ def dose_curves(compared: list[Contrast]) -> dict[str, dict[str, dict[float, Int
         for c in compared:
             value = c.one.setting.get(dose)
             if isinstance(value, int | float) and c.metric == ACCURACY and c.one.arm != c.base.arm:
-                name = f"{c.one.label([dose])} against {c.base.label(c.one.setting)}"
-                found.setdefault(title, {}).setdefault(name, {})[value] = c.estimate.interval()
+                found.setdefault(title, {}).setdefault(c.one.against(c.base, [dose]), {})[value] = c.estimate.interval()
     kept = {
         title: {name: dict(sorted(gains.items())) for name, gains in curves.items() if len(gains) > 1}
         for title, curves in found.items()

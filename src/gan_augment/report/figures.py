@@ -3,9 +3,11 @@
 import io
 import itertools
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -22,6 +24,7 @@ MARKERS = ("o", "s", "^", "D", "v")  # five, with six colours: thirty generators
 MAX_PANELS = 6
 MAX_ROWS, MAX_COLUMNS = 3, 3  # of the figure of predictions
 MAX_CLASSES = 40
+MAX_NUMBERED = 12  # classes of a confusion matrix with numbers
 
 
 def arms_figure(panels: Mapping[str, Mapping[str, "pd.Series"]], unit: str, part: str) -> bytes:
@@ -111,6 +114,36 @@ def classes_figure(panels: Mapping[str, Mapping[str, Interval]]) -> bytes:
         axes.remove()
     bounds = ", 95 % intervals" if any(math.isfinite(one.low) for _, found in shown for one in found.values()) else ""
     figure.supxlabel(f"difference in class accuracy (points){bounds}{_cap('contrasts', panels)}", fontsize=9)
+    return _png(figure)
+
+
+def confusion_figure(matrices: Mapping[str, "pd.DataFrame"]) -> bytes:
+    """Draw confusion matrices, true classes in rows, one panel per arm.
+
+    Args:
+        matrices: Arm -> shares of the images of each class in per cent; nan for a class without images. Classes are
+            named if there are at most `MAX_CLASSES`, and shares are written if there are at most `MAX_NUMBERED`.
+    """
+    rows, columns = (len(matrices) + 1) // 2, min(2, len(matrices))
+    figure = Figure(figsize=(4.3 * columns, 4.3 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, (title, matrix) in zip(grid, matrices.items(), strict=False):
+        axes.imshow(matrix.to_numpy(), cmap="Blues", vmin=0, vmax=100)
+        names = list(matrix.index) if len(matrix) <= MAX_CLASSES else []
+        upright = 90 if max(map(len, names), default=0) > 3 else 0
+        axes.set_xticks(range(len(names)), names, parse_math=False, rotation=upright)
+        axes.set_yticks(range(len(names)), names, parse_math=False)
+        shares = np.ndenumerate(matrix) if len(matrix) <= MAX_NUMBERED else ()
+        for (row, column), share in shares:
+            if share >= 0.5:
+                colour = "white" if share > 50 else "black"
+                axes.text(column, row, f"{share:.0f}", ha="center", va="center", fontsize=7, color=colour)
+        axes.set_xlabel("predicted class", fontsize=8)
+        axes.set_ylabel("true class", fontsize=8)
+        axes.tick_params(labelsize=7, length=0)
+        axes.set_title("\n".join(textwrap.wrap(title, 48)), loc="left", fontsize=9, parse_math=False)
+    for axes in grid[len(matrices) :]:
+        axes.remove()
     return _png(figure)
 
 

@@ -31,20 +31,21 @@ class NoPredictionsError(ValueError):
 class Answers(NamedTuple):
     """The numbers of the test images, their classes, and whether a classifier is right on each, all `[m]`.
 
-    `groups` has the group of each image, None if images have no groups.
+    `groups` has the group of each image, None if images have no groups; `predicted` the class that the classifier sees
+    in it, None if unknown.
     """
 
     ids: np.ndarray
     labels: np.ndarray
     right: np.ndarray
     groups: np.ndarray | None = None
+    predicted: np.ndarray | None = None
 
     def checked(self) -> Answers:
         """Return these answers; raise a ValueError unless each image has one number, class and answer."""
-        found = [one for one in self if one is not None]
-        kinds = {"ids": "iu", "labels": "iu", "right": "b", "groups": "iu"}
-        for name, one in zip(kinds, found, strict=False):
-            if one.shape != (len(self.ids),) or (len(one) and one.dtype.kind not in kinds[name]):
+        found = {name: one for name, one in self._asdict().items() if one is not None}
+        for name, one in found.items():
+            if one.shape != (len(self.ids),) or (len(one) and one.dtype.kind not in ("b" if name == "right" else "iu")):
                 raise ValueError(f"{name} is {one.dtype} of {list(one.shape)} for {len(self.ids)} test images")
         if len(np.unique(self.ids)) < len(self.ids):
             raise ValueError("an image has several answers")
@@ -202,7 +203,7 @@ def _stored_answers(path: Path, folder: Path) -> Answers:
             ids, labels = stored["ids"], stored["labels"]
             # Earlier versions stored no classes, and float16 makes some probabilities equal.
             predicted = stored["predicted"] if "predicted" in stored else stored["probabilities"].argmax(axis=1)
-            return Answers(ids, labels, np.asarray(predicted == labels), stored.get("groups")).checked()
+            return Answers(ids, labels, np.asarray(predicted == labels), stored.get("groups"), predicted).checked()
     except Exception as error:  # a damaged file can break a decoder in any way
         trial = printable(path.parent.name)
         raise NoPredictionsError(f"the predictions of {trial} cannot be read") from error

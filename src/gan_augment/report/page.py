@@ -15,6 +15,7 @@ from gan_augment.records.record import write_whole
 from gan_augment.report import comparison, tables, wording
 from gan_augment.report.archive import SUFFIX, write_archive
 from gan_augment.report.comparison import Configuration
+from gan_augment.report.confusion import confusion_rows, confusions
 from gan_augment.report.contrasts import are_folds, contrasts
 from gan_augment.report.curves import budget_curves, dose_curves, worths
 from gan_augment.report.looks import note_look
@@ -116,6 +117,9 @@ def _write(
         images["arms"] = figures.arms_figure(panels, unit, study.part)
     if by_class := {c.title: c.per_class for c in compared if c.per_class}:
         images["classes"] = figures.classes_figure(by_class)
+    best = [side for contrast in compared if contrast.of_best for side in (contrast.base, contrast.one)]
+    if confused := confusions(study, [*best, *with_results]):
+        images["confusion"] = figures.confusion_figure(confused)
     if curves := budget_curves(independent):
         lines = {setting: {c.arm: c.intervals for c in some} for setting, some in curves.items()}
         images["labels"] = figures.curves_figure(lines, "labels per class", f"{study.part} accuracy (points)")
@@ -162,6 +166,7 @@ def _write(
         explained=list(metrics.values()),
         detect=detect,
         of_folds=are_folds(compared),
+        of_best=bool(best),
         num_classes=len({name for classes in by_class.values() for name in classes}),
         doses=list(doses),
         worths=[worth.sentence for worth in worths(independent)],
@@ -174,6 +179,8 @@ def _write(
         teachers=list(tables.teacher_rows(study, found)),
         contrasts=tables.contrast_rows(compared, detect),
         classes=tables.class_rows(by_class),
+        confusions=confusion_rows(confused),
+        num_confused=len(confused),
         calibration=[tables.calibration_row(c) for c in with_results],
         spreads=tables.spread_rows(independent),
         disagreements=list(tables.image_rows(compared)),

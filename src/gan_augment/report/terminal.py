@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ from gan_augment.report.wording import arm_row, notes, plans, remarks, results_i
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+MAX_METRICS = 3  # in the table: with more, 80 columns would have no room for the names of arms
 
 
 def show_report(study: Study, path: Path, detect: float | None = None) -> None:
@@ -42,7 +45,8 @@ def print_report(study: Study, console: Console, path: Path | None = None, detec
     table = Table(
         title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True
     )
-    rows = [{heading: value for heading, value in arm_row(c, metrics).items() if heading != "trials"} for c in found]
+    results = dict(islice(metrics.items(), MAX_METRICS))
+    rows = [{heading: value for heading, value in arm_row(c, results).items() if heading != "trials"} for c in found]
     for heading in rows[0]:
         first = heading == "arm"
         narrow = textwrap.fill(heading, 8, break_long_words=False)  # for 80 columns

@@ -7,7 +7,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from gan_augment.records.factors import NULL
-from gan_augment.report.comparison import GENERATORS, Configuration, has_unequal_classes, pair_unit
+from gan_augment.report.comparison import (
+    GENERATORS,
+    Configuration,
+    configurations,
+    contests,
+    has_unequal_classes,
+    pair_unit,
+)
 from gan_augment.report.contrasts import Contrast, choices, rivals
 from gan_augment.report.statistics import MAX_PAIRS
 from gan_augment.report.trials import ACCURACY, ARM, BALANCED, FOLDS, PRETRAINED, SPLIT, Study
@@ -22,11 +29,14 @@ STRONGER_BASELINE = (
     "GAN; compare it too, with -m classifier=cnn,probe,finetuned (pip install 'gan-augment[pretrained]')"
 )
 
+BEST = "The best with generated images against the best without, both chosen on the validation images: "
+
 
 def verdicts(study: Study, compared: list[Contrast]) -> list[str]:
     """Return the verdict of each comparison, one sentence each, or the reason why there are none.
 
-    If an arm ran with several GANs, the verdict is on the best one by the validation images.
+    If an arm ran with several GANs, the verdict is on the best one by the validation images. With several classifiers,
+    the verdict on the best configuration with generated images comes first.
     """
     reason = "no two configurations that differ only in the arm have results"
     if study.trials[ARM].isna().all():
@@ -35,11 +45,11 @@ def verdicts(study: Study, compared: list[Contrast]) -> list[str]:
     said = []
     for c in shown(compared):
         chosen = ""
-        if choice := best.get((c.one.label(), c.base.label())):
+        if not c.of_best and (choice := best.get((c.one.label(), c.base.label()))):
             settings = f"{1 + len(choice.others)} settings on the validation images"
             chosen = f", the best of {settings} ({choice.gain:+.1f} points)"
         this = ", with this generator" if is_not_usable(c.one) else ""
-        said.append(f"{c.title}{chosen}{this}: {c.sentence}")
+        said.append(f"{BEST if c.of_best else ''}{c.title}{chosen}{this}: {c.sentence}")
     return said or [f"Nothing is compared: {reason}."]
 
 
@@ -65,7 +75,7 @@ def shown(compared: list[Contrast]) -> list[Contrast]:
     """Return the contrasts that have a verdict: all except those of GANs that the validation images did not choose."""
     made = choices(compared)
     passed_over = {other.label() for choice in made for other in choice.others} - {one.best.label() for one in made}
-    return [c for c in compared if c.one.arm == c.base.arm or c.one.label() not in passed_over]
+    return [c for c in compared if c.of_best or c.one.arm == c.base.arm or c.one.label() not in passed_over]
 
 
 def pairs_in_words(number: float) -> str:
@@ -177,6 +187,19 @@ def remarks(study: Study, metrics: Mapping[str, str], compared: list[Contrast]) 
         said.append(
             "An arm ran with several GANs, but a class has no validation images, so none is chosen. Do not pick "
             "one by its test result: set validation_per_class to 1 or more, or add validation images, and run again."
+        )
+    num_best = sum(c.of_best and c.metric == ACCURACY for c in compared)
+    if num_best:
+        said.append(
+            "The best arms and classifiers with and without generated images are those with the largest mean accuracy "
+            "on the validation images; do not pick others by their test results."
+        )
+    if num_best < len(contests(configurations(study))):
+        why = "a class has none, or an arm has no validation results: set validation_per_class to 1 or more"
+        why = "no trial opened the test images, which would compare them" if study.part == "validation" else why
+        said.append(
+            "The best with generated images is not compared with the best without, of all classifiers. Validation "
+            f"images choose them, but {why}."
         )
     if others := list(dict.fromkeys(one.arm for c in compared for one in (c.one, c.base) if one.has_other_method)):
         said.append(
