@@ -62,6 +62,11 @@ class Trial:
         )
 
     @property
+    def files(self) -> dict[str, dict[str, Any]]:
+        """What is known of the files that its stages start from, by the setting that names each."""
+        return {name: known for stage in self.stages.values() for name, known in stage.files.items()}
+
+    @property
     def origins(self) -> tuple[str, ...]:
         """Sentences on the sources of the pretrained weights that its trainings use."""
         return tuple(dict.fromkeys(one.origin for one in self.needed.values() if one.origin is not None))
@@ -71,7 +76,8 @@ class Trial:
         """Every setting that a study can sweep, null if it has no effect."""
         reads = {name for stage in self.stages.values() for name in stage.all_reads}
         measures = {f"measures.{name}" for name in self.measures}
-        return trial_factors(self.config.settings, {*self.reads, *reads, *measures})
+        named = {name: known["hash"] for name, known in self.files.items()}
+        return trial_factors(self.config.settings, {*self.reads, *reads, *measures}) | named
 
     @cached_property
     def name(self) -> str:

@@ -80,6 +80,7 @@ def make_record(
             "reads": {role: list(stage.all_reads) for role, stage in trial.stages.items()},
             "made": {role: {kind: one.made.get(kind) for kind in MADE} for role, one in outputs.items()},
             "checkpoint": generator_checkpoint(trial, outputs),
+            "files": trial.files,
             "given": None if (given := given_images(trial)) is None else given.fingerprint,
             "test_opened": test_opened,
             **code_provenance(),

@@ -198,6 +198,8 @@ def data_card(
         "labelled images of each class": dict(zip(about["class_names"], about["class_counts"], strict=True)),
         "images without labels": about.get("pool_images", 0),
     }
+    if "start" in about:
+        trained_on["it started from a generator that had learned from other images"] = dict(about["start"])
     if record is None:
         trained_on |= {"data": "unknown", "split": "unknown: the generator was named without its trial"}
         metrics = {"known": "no: the generator was named without its trial"}

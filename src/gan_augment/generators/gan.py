@@ -23,6 +23,7 @@ from gan_augment.data.clusters import cluster_centres, divide_classes, draw_clus
 from gan_augment.data.image_set import ImageSet, from_float, to_float
 from gan_augment.generators.design import GANDesign, GANSettings
 from gan_augment.generators.samples import SampleGrid
+from gan_augment.generators.start import OPTION, Start
 from gan_augment.losses.adversarial import AdversarialLoss
 from gan_augment.losses.penalties import Penalties
 from gan_augment.networks.architecture import Architecture
@@ -280,7 +281,13 @@ def gradient_norm(network: nn.Module) -> Tensor:
 
 @dataclass(frozen=True)
 class GANGenerator(GANSettings, GeneratorSettings):
-    """The settings of a GAN; they plan its training stage."""
+    """The settings of a GAN; they plan its training stage.
+
+    Attributes:
+        start: Whose weights it starts from: the folder of a trial or gan stage, or a checkpoint; None for random ones.
+    """
+
+    start: str | None = None
 
     def knows_classes(self, config: Config) -> bool:
         """Whether the generator is conditioned on classes."""
@@ -298,11 +305,15 @@ class GANGenerator(GANSettings, GeneratorSettings):
             self,
             {name: config.settings[name] for name in PARTS},
         )
+        start = None
+        if self.start is not None:
+            start = Start.read(str(self.start), design, labelled, config.split.folds is not None)
         return TrainGAN(
             labelled=labelled,
             design=design,
             pool=plan.pool,
             pseudo_labels=pseudo_labels,
+            start=start,
             watch=plan.watch,
             seed=config.seeds.gan,
             hardware=config.hardware,
@@ -317,6 +328,7 @@ class TrainGAN(Stage):
         labelled: The images it learns from.
         pool: Unlabelled images that it also learns from; None for none.
         pseudo_labels: The stage that labels the pool, for a GAN that knows classes; without one it sees all of them.
+        start: Whose weights it starts from; None for random ones.
         watch: Measures it during training.
     """
 
@@ -327,6 +339,7 @@ class TrainGAN(Stage):
     design: GANDesign = merged()
     pool: ImageSet | None = made_from()
     pseudo_labels: Stage | None = made_from()
+    start: Start | None = made_from()
     watch: Watch | None = made_from()
 
     @property
@@ -351,9 +364,20 @@ class TrainGAN(Stage):
             self.watch.check(self.design.conditioning.knows_classes)
 
     @property
+    def files(self) -> dict[str, dict[str, Any]]:
+        """What is known of the GAN that it starts from."""
+        return {} if self.start is None else {OPTION: self.start.facts}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is known, and what nobody here can check, of the GAN that it starts from."""
+        return () if self.start is None else self.start.notes
+
+    @property
     def origin(self) -> str | None:
-        """One sentence on the source of pretrained weights that its training uses; None without any."""
-        return self.design.architecture.origin()
+        """The source of pretrained weights that its training uses or starts from; None without any."""
+        origins = self.design.architecture.origin(), None if self.start is None else self.start.origin
+        return "; ".join(filter(None, origins)) or None
 
     def run(self, folder: Path, made: Mapping[str, Path]) -> None:
         """Train the GAN and write its weights and the last point of each curve."""
@@ -378,7 +402,15 @@ class TrainGAN(Stage):
         generator = initialised(lambda: design.generator(shape, num_classes), seed, "init/generator")
         discriminator = initialised(lambda: design.discriminator(shape, num_classes), seed, "init/discriminator")
         some = to_float(seen.images[torch.randperm(len(seen), generator=Stream(seed, "scale").at(0))[:SCALED_ON]])
-        features = initialised(lambda: design.architecture.features(some), seed, "init/features")
+        frozen = {"seed": seed} if self.start is None else self.start.frozen
+        features = initialised(lambda: design.architecture.features(some), frozen["seed"], "init/features")
+        if "scale" in frozen:
+            features.get_buffer("scale").copy_(torch.tensor(frozen["scale"]))
+        if design.architecture.num_maps:
+            about["frozen"] = {"seed": frozen["seed"], "scale": features.get_buffer("scale").tolist()}
+        if self.start is not None:
+            self.start.give(design, generator, discriminator)
+            about["start"] = self.start.facts
         system = GAN(generator, discriminator, design, seen.class_counts, seed, about, features)
         if clusters > 1:
             set_centres(system, cluster_centres(seen))

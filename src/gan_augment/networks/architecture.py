@@ -71,7 +71,8 @@ class Architecture(ABC):
     def features(self, images: Tensor) -> nn.Module:
         """Return the frozen network through which the discriminator sees images; by default it sees them as they are.
 
-        `images`, some of the training images, `[N, C, H, W]` in [-1, 1], may set the scale of its outputs.
+        `images`, some of the training images, `[N, C, H, W]` in [-1, 1], may set the scale of its outputs, a buffer
+        `scale` with a number for each map.
         """
         return nn.Identity()
 

@@ -29,7 +29,7 @@ NOT_A_FACTOR = (
     *("trainer.accelerator", "trainer.num_threads", "trainer.checkpoint_every"),
 )
 # Settings that came after records of schema 1.7, which lack them: where they are null, they are left out.
-LATER = ("folds", "data.num_images", "data.background", "data.fit", "synthetic.root")
+LATER = ("folds", "data.num_images", "data.background", "data.fit", "synthetic.root", "generator.start")
 CLASSICAL = "data.classical"  # belongs to the node `data`, but is read only where images are transformed
 
 NULL = "null"  # the value of a factor that has an effect and is set to null
