@@ -13,7 +13,7 @@ from gan_augment.data.split import Split, check_validation, draw_split
 from gan_augment.data.views import Views
 from gan_augment.extras import plan_extra
 from gan_augment.measures.base import Measure
-from gan_augment.records.factors import NULL, trial_factors
+from gan_augment.records.factors import NULL, OF_EVERY_TRIAL, trial_factors
 from gan_augment.records.received import printable
 from gan_augment.records.record import digest
 from gan_augment.settings import check_type
@@ -30,8 +30,6 @@ class Trial:
             makes the synthetic images.
         stages: These, then the stages of the measures.
     """
-
-    reads = ("data", "labels", "folds", "imbalance", "validation_per_class", "seeds.split", "trainer")
 
     config: Config
     source: Source
@@ -77,7 +75,7 @@ class Trial:
         reads = {name for stage in self.stages.values() for name in stage.all_reads}
         measures = {f"measures.{name}" for name in self.measures}
         named = {name: known["hash"] for name, known in self.files.items()}
-        return trial_factors(self.config.settings, {*self.reads, *reads, *measures}) | named
+        return trial_factors(self.config.settings, {*OF_EVERY_TRIAL, *reads, *measures}) | named
 
     @cached_property
     def name(self) -> str:

@@ -141,3 +141,16 @@ def test_a_kept_study_compares_the_same(tmp_path):
     assert {t: c.sentence for t, c in compare(path).items()} == {t: c.sentence for t, c in compare(folder).items()}
     main([str(path), "--output", str(tmp_path / "b")])
     assert (tmp_path / "b" / "report.html").read_text() == (tmp_path / "a" / "report.html").read_text()
+
+
+def test_a_later_setting_that_a_record_lacks_has_no_value_where_it_has_no_effect(tmp_path):
+    # The trials of `none` were recorded before anybody started a generator from another.
+    started = [record("gan", seed, 0.9, **{"generator.start": "f" * 16}) for seed in SEEDS]
+    records = [record(arm, seed, 0.8) for arm in ("none", "gan") for seed in SEEDS] + started
+    for one in records:
+        stages = {"gan": ["generator"]} if one["factors"]["augmentation"] == "gan" else {}
+        one["provenance"]["reads"] = {"classifier": ["classifier"], **stages}
+    assert list(compare(study(tmp_path, records))) == [
+        "gan (generator.start=ffffffffffffffff) against none",
+        "gan against none",
+    ]
