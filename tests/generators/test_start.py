@@ -50,12 +50,12 @@ def trained(labelled, design, folder, cpu, seed=0, start=None, stop=False):
 def begin(image_set, cpu, tmp_path, tiny_backbone):
     """Train a GAN, then start one on other images; return both systems and the start."""
 
-    def both(name="mlp", **other):
+    def both(name="mlp", freeze=0, stop=True, **other):
         design = parts(name, images_seen=32)
         before = trained(image_set(), design, tmp_path / "before", cpu)
         labelled = image_set(**{"seed": 1} | other)
-        start = Start.read(str(tmp_path / "before"), design, labelled, False)
-        return before, trained(labelled, design, tmp_path / "after", cpu, 7, start, stop=True), start
+        start = Start.read(str(tmp_path / "before"), freeze, design, labelled, False)
+        return before, trained(labelled, design, tmp_path / "after", cpu, 7, start, stop), start
 
     return both
 
@@ -79,7 +79,7 @@ def test_it_starts_from_the_averaged_generator_and_from_the_discriminator_with_i
 
 def test_frozen_features_are_those_of_the_first_start(begin, image_set, cpu, tmp_path):
     first, second, start = begin("projected")
-    of_second = Start.read(str(tmp_path / "after"), second.design, image_set(seed=1), False)
+    of_second = Start.read(str(tmp_path / "after"), 0, second.design, image_set(seed=1), False)
     third = trained(image_set(seed=3), second.design, tmp_path / "third", cpu, 9, of_second, stop=True)
     for name, buffer in third.features.named_buffers():
         assert torch.equal(buffer, dict(first.features.named_buffers())[name])
@@ -121,13 +121,13 @@ def test_what_nobody_can_check_is_said(begin, image_set, tmp_path):
         f"the generator started from one that had learned from other images {known}: if validation or test images "
         "were among them, results are too good"
     )
-    (of_folds,) = Start.read(str(tmp_path / "before"), before.design, image_set(seed=1), True).notes
+    (of_folds,) = Start.read(str(tmp_path / "before"), 0, before.design, image_set(seed=1), True).notes
     assert of_folds.startswith("with folds each image is tested by some seed, so a generator that learned from any")
-    same = Start.read(str(tmp_path / "before"), before.design, image_set(), True)
+    same = Start.read(str(tmp_path / "before"), 0, before.design, image_set(), True)
     assert same.notes == (f"the generator started from one that had learned from these labelled images {known}",)
     assert same.origin is None
     renamed = dataclasses.replace(image_set(), class_names=["a", "b", "c"])
-    assert Start.read(str(tmp_path / "before"), before.design, renamed, False).notes[-1] == (
+    assert Start.read(str(tmp_path / "before"), 0, before.design, renamed, False).notes[-1] == (
         "each class started from the one at its place: a from class0, b from class1, c from class2"
     )
 
@@ -136,9 +136,9 @@ def test_what_does_not_fit_is_refused(begin, image_set, tmp_path):
     before, _, start = begin()
     where = f"^generator.start={tmp_path}/before "
 
-    def refused(message, design=before.design, images=image_set(), folder=tmp_path / "before"):  # noqa: B008
+    def refused(message, design=before.design, images=image_set(), folder=tmp_path / "before", freeze=0):  # noqa: B008
         with pytest.raises(ValueError, match=message):
-            Start.read(str(folder), design, images, False)
+            Start.read(str(folder), freeze, design, images, False)
 
     refused("^generator.start=.*none: not found: name the folder of a trial or gan stage", folder=tmp_path / "none")
     refused(
@@ -153,12 +153,55 @@ def test_what_does_not_fit_is_refused(begin, image_set, tmp_path):
     refused(
         "clusters are of other images there: use conditioning.clusters=1, not 2$", gan_design(GAN_NODES | clustered)
     )
+    refused("^generator.freeze=3: the discriminator has 2 layers: use at most 2$", freeze=3)
+    with pytest.raises(
+        ValueError, match=r"^generator.freeze=1, but generator.start=null: random weights are not worth"
+    ):
+        parts(freeze=1)
     content = torch.load(start.path)
     del content["networks"]["discriminator"]
     torch.save(content, start.path)
     refused("weights.pt has no network 'discriminator'")
     with pytest.raises(ValueError, match=r"weights.pt has changed since the launch: launch it again$"):
         start.give(before.design, before.generator, before.discriminator)
+
+
+@pytest.mark.parametrize(
+    ("name", "freeze", "frozen"),
+    [
+        ("mlp", 1, {"body.1"}),
+        ("dcgan", 2, {"body.0", "body.2"}),
+        ("per_class", 1, {f"networks.{label}.0.1" for label in range(3)}),
+        ("projected", 1, {f"body.0.bodies.{judge}.0" for judge in range(4)}),
+    ],
+)
+def test_the_first_layers_of_each_body_keep_their_weights_and_all_others_learn(begin, name, freeze, frozen):
+    before, after, _ = begin(name, freeze, stop=False)
+    weights = dict(before.discriminator.named_parameters())
+    kept = {
+        key.split(".parametrizations")[0].removesuffix(".bias")
+        for key, weight in weights.items()
+        if torch.equal(weight, dict(after.discriminator.named_parameters())[key])
+    }
+    assert kept == frozen
+    assert [weight.grad for weight in after.discriminator.parameters() if not weight.requires_grad] == [None] * (
+        2 * len(frozen)
+    )
+    moved = zip(after.generator.parameters(), before.ema.parameters(), strict=True)
+    assert not any(torch.equal(*pair) for pair in moved)
+
+
+def test_clipping_leaves_frozen_layers_alone(image_set, cpu, tmp_path):
+    nodes = GAN_NODES | {
+        "architecture": {**GAN_NODES["architecture"], "spectral_norm": False},
+        "loss": {"_target_": "gan_augment.losses.adversarial.Wasserstein", "weight_clip": 0.01},
+    }
+    usual = gan_design(nodes | {"loss": GAN_NODES["loss"], "generator": {**GAN_NODES["generator"], "images_seen": 32}})
+    before = trained(image_set(), usual, tmp_path / "before", cpu)
+    start = Start.read(str(tmp_path / "before"), 1, gan_design(nodes), image_set(), False)
+    after = trained(image_set(), gan_design(nodes), tmp_path / "after", cpu, start=start)
+    assert torch.equal(after.discriminator.body[1].weight, before.discriminator.body[1].weight)
+    assert after.discriminator.body[3].weight.abs().max() <= 0.0100001
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +238,9 @@ def test_a_start_counts_by_its_content_and_not_by_its_path(plan, learned, tmp_pa
         .endswith(f"learned from these labelled images (checkpoint {content}, 640 images seen)")
     )
     assert plan(str(learned), "seed=5").origins == ()
+    frozen = plan(str(learned), "generator.freeze=1")
+    assert frozen.factors == {**one.factors, "generator.freeze": 1}
+    assert frozen.stages["gan"].key != one.stages["gan"].key
 
 
 def test_a_record_and_a_card_say_from_what_a_generator_started(cli, commanded, learned, tmp_path):

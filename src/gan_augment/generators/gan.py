@@ -4,7 +4,7 @@ import copy
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +31,7 @@ from gan_augment.networks.conditioning import Conditioning, set_centres
 from gan_augment.randomness import Stream, initialised, stream_seed
 from gan_augment.records.findings import Findings
 from gan_augment.records.record import write_json
+from gan_augment.settings import check_integer
 from gan_augment.stages import Stage, made_from, merged
 from gan_augment.training.base import Training
 
@@ -104,10 +105,13 @@ class GAN(Training):
     axis = images_seen  # of all curves
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        """Return one Adam for the discriminator and one for the generator."""
+        """Return one Adam for the discriminator and one for the generator, without frozen weights."""
         betas = (self.settings.betas[0], self.settings.betas[1])
-        pairs = zip((self.discriminator, self.generator), self.learning_rates(0), strict=True)
-        return [torch.optim.Adam(network.parameters(), lr=rate, betas=betas, fused=True) for network, rate in pairs]
+        adams: list[torch.optim.Optimizer] = []
+        for network, rate in zip((self.discriminator, self.generator), self.learning_rates(0), strict=True):
+            weights = [weight for weight in network.parameters() if weight.requires_grad]
+            adams.append(torch.optim.Adam(weights, lr=rate, betas=betas, fused=True))
+        return adams
 
     def learning_rates(self, step: int) -> tuple[float, float]:
         """Return the discriminator's and the generator's learning rate in a step."""
@@ -168,6 +172,7 @@ class GAN(Training):
     def training_step(self, batch: Batch, step: int) -> None:
         """Train the discriminator for a step, and the generator when it is its turn."""
         discriminator_optimizer, generator_optimizer = self.optimizers_at(*self.learning_rates(step))
+        judging: list[Tensor] = discriminator_optimizer.param_groups[0]["params"]  # all but frozen weights
         is_generators_turn = (step + 1) % self.settings.discriminator_steps == 0
         shared = None  # images of both players' steps
         if is_generators_turn and self.settings.reuse_fakes:
@@ -185,12 +190,12 @@ class GAN(Training):
         self.design.augmentation.adapt(self.probability, on_real)
         if self.loss.weight_clip is not None:
             with torch.no_grad():
-                for weight in self.discriminator.parameters():
+                for weight in judging:
                     weight.clamp_(-self.loss.weight_clip, self.loss.weight_clip)
 
         generator_loss = None
         if is_generators_turn:
-            self.discriminator.requires_grad_(False)  # the gradients of its weights are not used
+            set_requires_grad(judging, False)  # the gradients of these weights are not used
             fakes, fake_labels = shared or self.generate("generator", batch, step)
             outputs, features = self.judge(self.augment(fakes, "generator", step), fake_labels)
             logits, of_labels = self.design.conditioning.split(outputs)
@@ -202,7 +207,7 @@ class GAN(Training):
             if self.diversity is not None:
                 generator_loss = generator_loss + self.diversity(features, fake_labels)
             self.minimise(generator_loss, generator_optimizer)
-            self.discriminator.requires_grad_(True)
+            set_requires_grad(judging, True)
             self.average(step)
         with torch.no_grad():
             self._watch(step, discriminator_loss, generator_loss, on_real, on_fake)
@@ -274,6 +279,12 @@ def labels_in_turns(class_counts: Tensor) -> Tensor:
     return labels[turns.argsort(stable=True)]
 
 
+def set_requires_grad(weights: Sequence[Tensor], on: bool) -> None:
+    """Set whether weights have gradients."""
+    for weight in weights:
+        weight.requires_grad_(on)
+
+
 def gradient_norm(network: nn.Module) -> Tensor:
     """Return the Euclidean norm of a network's gradient over all its weights, a scalar."""
     return torch.nn.utils.get_total_norm([weight.grad for weight in network.parameters() if weight.grad is not None])
@@ -285,9 +296,23 @@ class GANGenerator(GANSettings, GeneratorSettings):
 
     Attributes:
         start: Whose weights it starts from: the folder of a trial or gan stage, or a checkpoint; None for random ones.
+        freeze: Layers of the discriminator's body, or of each of several, that keep the weights of the start.
+
+    Raises:
+        ValueError: If a value is out of range.
     """
 
     start: str | None = None
+    freeze: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_integer("generator.freeze", self.freeze, low=0)
+        if self.freeze and self.start is None:
+            raise ValueError(
+                f"generator.freeze={self.freeze}, but generator.start=null: random weights are not worth keeping: name "
+                "a start, or use generator.freeze=0"
+            )
 
     def knows_classes(self, config: Config) -> bool:
         """Whether the generator is conditioned on classes."""
@@ -307,7 +332,7 @@ class GANGenerator(GANSettings, GeneratorSettings):
         )
         start = None
         if self.start is not None:
-            start = Start.read(str(self.start), design, labelled, config.split.folds is not None)
+            start = Start.read(str(self.start), self.freeze, design, labelled, config.split.folds is not None)
         return TrainGAN(
             labelled=labelled,
             design=design,

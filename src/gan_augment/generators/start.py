@@ -1,7 +1,11 @@
-"""The start of a GAN's training: the weights of a GAN that has learned from other images (Wang et al. 2018)."""
+"""The start of a GAN's training: the weights of a GAN that has learned from other images (Wang et al. 2018).
+
+The first layers of its discriminator may keep them: FreezeD (Mo et al. 2020).
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,8 +17,9 @@ from gan_augment.artefacts.weights import file_hash, load_weights, read_about
 from gan_augment.data.image_set import ImageSet, ImageShape
 from gan_augment.data.source import abridged
 from gan_augment.generators.design import GANDesign
-from gan_augment.networks.architecture import Architecture
+from gan_augment.networks.architecture import Architecture, FeatureExtractor
 from gan_augment.networks.conditioning import Conditioning
+from gan_augment.randomness import initialised
 from gan_augment.records.record import leaves
 from gan_augment.settings import class_from
 from gan_augment.stages import Bundle, implied
@@ -32,6 +37,7 @@ class Start(Bundle):
 
     Attributes:
         start: The hash of its checkpoint, 16 hexadecimal digits.
+        freeze: Layers of the discriminator that keep their weights, counted from the image side.
         path: The checkpoint.
         about: Its metadata.
         notes: What a reader of the results must know, a sentence each.
@@ -39,13 +45,14 @@ class Start(Bundle):
     """
 
     start: str
+    freeze: int
     path: Path = implied()
     about: Mapping[str, Any] = implied()
     notes: tuple[str, ...] = implied(default=())
     origin: str | None = implied(default=None)
 
     @classmethod
-    def read(cls, named: str, design: GANDesign, labelled: ImageSet, folds: bool) -> Self:
+    def read(cls, named: str, freeze: int, design: GANDesign, labelled: ImageSet, folds: bool) -> Self:
         """Read the GAN that `generator.start` names, for a training of a design on labelled images.
 
         `folds` says that the trial is one of a cross-validation.
@@ -67,15 +74,15 @@ class Start(Bundle):
             )
             notes += [LEARNED_FROM_ANY] if folds else []
         shape, names, before = labelled.shape, labelled.class_names, trained.class_names
-        with torch.device("meta"):
-            networks = [make(shape, len(names)) for make in (design.generator, design.discriminator)]
-        if anew := cls(trained.hash, path, about).give(design, *networks):
+        makes = design.generator, design.discriminator
+        networks = [initialised(partial(make, shape, len(names)), seed=0) for make in makes]
+        if anew := cls(trained.hash, freeze, path, about).give(design, *networks):
             counts = f"the generator started from one of {len(before)} classes instead of {len(names)}"
             notes.append(f"{counts}, so these layers were drawn anew: {abridged(anew)}")
         elif [*before] != [*names]:
             pairs = [f"{name} from {other}" for name, other in zip(names, before, strict=True)]
             notes.append(f"each class started from the one at its place: {abridged(pairs)}")
-        return cls(trained.hash, path, about, tuple(notes), origin)
+        return cls(trained.hash, freeze, path, about, tuple(notes), origin)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -88,10 +95,13 @@ class Start(Bundle):
         return self.about.get("frozen") or {"seed": self.about["seed"]}
 
     def give(self, design: GANDesign, generator: nn.Module, discriminator: nn.Module) -> list[str]:
-        """Give two networks of a design its weights; return the layers, in words, that do not fit.
+        """Give two networks of a design its weights and freeze layers; return the layers, in words, that do not fit.
 
         The generator takes those of the averaged one, whose images are better. What does not fit depends on the number
         of classes, and keeps its own.
+
+        Raises:
+            ValueError: If the file has changed, its weights do not fit, or more layers are to be frozen than there are.
         """
         if file_hash(self.path) != self.start:
             raise ValueError(f"{self.path} has changed since the launch: launch it again")
@@ -100,13 +110,19 @@ class Start(Bundle):
             ("ema", generator, design.generator),
             ("discriminator", discriminator, design.discriminator),
         ):
-            with torch.device("meta"):
-                trained = make(shape, num_classes)
+            trained = initialised(partial(make, shape, num_classes), seed=0)
             own, weights = network.state_dict(), load_weights(self.path, name, trained).state_dict()
             others = {_layer(key) for key in own if key not in weights or weights[key].shape != own[key].shape}
             taken = {key: weights[key] for key in own if _layer(key) not in others}
             network.load_state_dict(own | taken, assign=True)
             anew += [f"{name.replace('ema', 'generator')}.{layer}" for layer in sorted(others)]
+        for body in (part.layers for part in discriminator.modules() if isinstance(part, FeatureExtractor)):
+            if self.freeze > len(body):
+                raise ValueError(
+                    f"generator.freeze={self.freeze}: the discriminator has {len(body)} layers: use at most {len(body)}"
+                )
+            for layer in body[: self.freeze]:
+                layer.requires_grad_(False)
         return anew
 
 

@@ -139,6 +139,11 @@ class FeatureExtractor(nn.Sequential):
         super().__init__(*layers, *([BatchStd()] if batch_std else []))
         self.num_features = num_features + batch_std
 
+    @property
+    def layers(self) -> list[nn.Module]:
+        """Its layers with weights, from the image side."""
+        return [layer for layer in self.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+
 
 class BatchStd(nn.Module):
     """Append the standard deviation of the batch to its features (Karras et al. 2018, section 3).
