@@ -174,6 +174,7 @@ class GAN(Training):
         discriminator_optimizer, generator_optimizer = self.optimizers_at(*self.learning_rates(step))
         judging: list[Tensor] = discriminator_optimizer.param_groups[0]["params"]  # all but frozen weights
         is_generators_turn = (step + 1) % self.settings.discriminator_steps == 0
+        split = self.design.conditioning.split
         shared = None  # images of both players' steps
         if is_generators_turn and self.settings.reuse_fakes:
             shared = self.generate("generator", batch, step)
@@ -182,8 +183,11 @@ class GAN(Training):
             fakes, fake_labels = shared or self.generate("discriminator", batch, step)
             reals, augmented = self.augment(batch.images, "real", step), self.augment(fakes, "fake", step)
         judged = self.discriminate((reals, batch.labels), (augmented.detach(), fake_labels))
-        (on_real, of_labels), (on_fake, of_fake_labels) = map(self.design.conditioning.split, judged)
-        discriminator_loss = self.loss.discriminator(on_real, on_fake) + of_labels + of_fake_labels
+        on_real, of_labels = split(judged[0], batch.labels)
+        on_fake, of_fake_labels = split(judged[1], fake_labels)
+        discriminator_loss = self.loss.discriminator(on_real, on_fake) + of_labels
+        if self.design.conditioning.tells_generated:
+            discriminator_loss = discriminator_loss + of_fake_labels
         if self.penalties.are_due(step):
             discriminator_loss = discriminator_loss + self.penalty(batch.images, batch.labels, fakes, step)
         self.minimise(discriminator_loss, discriminator_optimizer)
@@ -198,11 +202,11 @@ class GAN(Training):
             set_requires_grad(judging, False)  # the gradients of these weights are not used
             fakes, fake_labels = shared or self.generate("generator", batch, step)
             outputs, features = self.judge(self.augment(fakes, "generator", step), fake_labels)
-            logits, of_labels = self.design.conditioning.split(outputs)
+            logits, of_labels = split(outputs, fake_labels)
             real_logits = logits.new_empty(0)
             if self.loss.pairs:
                 with torch.no_grad():
-                    real_logits, _ = self.design.conditioning.split(self.judge(reals, batch.labels)[0])
+                    real_logits, _ = split(self.judge(reals, batch.labels)[0], batch.labels)
             generator_loss = self.loss.generator(logits, real_logits) + of_labels
             if self.diversity is not None:
                 generator_loss = generator_loss + self.diversity(features, fake_labels)
@@ -223,7 +227,7 @@ class GAN(Training):
         def critic(images: Tensor) -> Tensor:
             # Uncompiled, because a compiled network cannot be differentiated twice.
             outputs = self.discriminator.forward(self.features(self.augment(images, "real", step)), labels)
-            return self.design.conditioning.split(outputs)[0]
+            return self.design.conditioning.split(outputs, labels)[0]
 
         mix = torch.rand(len(real), generator=self.draws["penalty"].at(step), device=self.device)
         return self.penalties(critic, real, fake, mix)
