@@ -433,7 +433,7 @@ class TrainGAN(Stage):
         some = to_float(seen.images[torch.randperm(len(seen), generator=Stream(seed, "scale").at(0))[:SCALED_ON]])
         frozen = {"seed": seed} if self.start is None else self.start.frozen
         features = initialised(lambda: design.architecture.features(some), frozen["seed"], "init/features")
-        if "scale" in frozen:
+        if frozen.get("scale"):
             features.get_buffer("scale").copy_(torch.tensor(frozen["scale"]))
         if design.architecture.num_maps:
             about["frozen"] = {"seed": frozen["seed"], "scale": features.get_buffer("scale").tolist()}

@@ -92,7 +92,7 @@ class Start(Bundle):
     @property
     def frozen(self) -> Mapping[str, Any]:
         """What its frozen features are made from: their seed and, unless an earlier version wrote it, their scale."""
-        return self.about.get("frozen") or {"seed": self.about["seed"]}
+        return {"seed": self.about["seed"], **self.about.get("frozen", {})}
 
     def give(self, design: GANDesign, generator: nn.Module, discriminator: nn.Module) -> list[str]:
         """Give two networks of a design its weights and freeze layers; return the layers, in words, that do not fit.
