@@ -59,7 +59,7 @@ def make_record(
         "saw": {
             "labelled": len(split.labelled),
             **saw_further(trial),
-            "pretrained": bool(trial.origins),
+            "pretrained": bool(trial.origins or trial.files),
             "imbalance_ratio": imbalance_ratio(split.labelled),
             "rare_classes": rare_classes(split.labelled),
         },

@@ -74,7 +74,7 @@ def test_it_starts_from_the_averaged_generator_and_from_the_discriminator_with_i
     judged = [system.judge(to_float(images.images), images.labels)[0] for system in (before, after)]
     assert torch.equal(*judged)
     assert all(weight.requires_grad for weight in (*after.generator.parameters(), *after.discriminator.parameters()))
-    assert start.notes == ()
+    assert len(start.notes) == 1
 
 
 def test_frozen_features_are_those_of_the_first_start(begin, image_set, cpu, tmp_path):
@@ -84,8 +84,7 @@ def test_frozen_features_are_those_of_the_first_start(begin, image_set, cpu, tmp
     for name, buffer in third.features.named_buffers():
         assert torch.equal(buffer, dict(first.features.named_buffers())[name])
     # From what a start had learned before is not known from its own images, even if these are the same.
-    assert of_second.notes == ()
-    assert of_second.origin.startswith("the generator started from one that had learned from other images")
+    assert of_second.notes[0].startswith("the generator started from one that had learned from other images")
 
     # A checkpoint of an earlier version knows their seed, but not their scale.
     start = dataclasses.replace(start, about={key: one for key, one in start.about.items() if key != "frozen"})
@@ -104,7 +103,7 @@ def test_frozen_features_are_those_of_the_first_start(begin, image_set, cpu, tmp
 )
 def test_with_another_number_of_classes_the_layers_of_labels_are_drawn_anew(begin, name, layers):
     before, after, start = begin(name, num_classes=5)
-    assert start.notes == (
+    assert start.notes[1:] == (
         "the generator started from one of 3 classes instead of 5, so these layers were drawn anew: " + layers,
     )
     for player in ("generator", "discriminator"):
@@ -117,15 +116,14 @@ def test_with_another_number_of_classes_the_layers_of_labels_are_drawn_anew(begi
 def test_what_nobody_can_check_is_said(begin, image_set, tmp_path):
     before, _, start = begin()
     known = f"(checkpoint {start.start}, 32 images seen)"
-    assert start.origin == (
+    assert start.notes == (
         f"the generator started from one that had learned from other images {known}: if validation or test images "
-        "were among them, results are too good"
+        "were among them, results are too good",
     )
-    (of_folds,) = Start.read(str(tmp_path / "before"), 0, before.design, image_set(seed=1), True).notes
+    _, of_folds = Start.read(str(tmp_path / "before"), 0, before.design, image_set(seed=1), True).notes
     assert of_folds.startswith("with folds each image is tested by some seed, so a generator that learned from any")
     same = Start.read(str(tmp_path / "before"), 0, before.design, image_set(), True)
     assert same.notes == (f"the generator started from one that had learned from these labelled images {known}",)
-    assert same.origin is None
     renamed = dataclasses.replace(image_set(), class_names=["a", "b", "c"])
     assert Start.read(str(tmp_path / "before"), 0, before.design, renamed, False).notes[-1] == (
         "each class started from the one at its place: a from class0, b from class1, c from class2"
@@ -237,7 +235,6 @@ def test_a_start_counts_by_its_content_and_not_by_its_path(plan, learned, tmp_pa
         .notes[-1]
         .endswith(f"learned from these labelled images (checkpoint {content}, 640 images seen)")
     )
-    assert plan(str(learned), "seed=5").origins == ()
     frozen = plan(str(learned), "generator.freeze=1")
     assert frozen.factors == {**one.factors, "generator.freeze": 1}
     assert frozen.stages["gan"].key != one.stages["gan"].key

@@ -404,9 +404,8 @@ class TrainGAN(Stage):
 
     @property
     def origin(self) -> str | None:
-        """The source of pretrained weights that its training uses or starts from; None without any."""
-        origins = self.design.architecture.origin(), None if self.start is None else self.start.origin
-        return "; ".join(filter(None, origins)) or None
+        """One sentence on the source of pretrained weights that its training uses; None without any."""
+        return self.design.architecture.origin()
 
     def run(self, folder: Path, made: Mapping[str, Path]) -> None:
         """Train the GAN and write its weights and the last point of each curve."""

@@ -41,7 +41,6 @@ class Start(Bundle):
         path: The checkpoint.
         about: Its metadata.
         notes: What a reader of the results must know, a sentence each.
-        origin: A sentence on where its weights come from, if not from the same labelled images.
     """
 
     start: str
@@ -49,7 +48,6 @@ class Start(Bundle):
     path: Path = implied()
     about: Mapping[str, Any] = implied()
     notes: tuple[str, ...] = implied(default=())
-    origin: str | None = implied(default=None)
 
     @classmethod
     def read(cls, named: str, freeze: int, design: GANDesign, labelled: ImageSet, folds: bool) -> Self:
@@ -64,15 +62,14 @@ class Start(Bundle):
         trained, about = Generator.load(path, torch.device("cpu")), read_about(path, "gan", ["seed"])
         _check_fit(f"{OPTION}={named}", trained, design, labelled.shape)
         checkpoint = f"checkpoint {trained.hash}, {about['images_seen']:,} images seen"
-        notes, origin = [], None
         if about["trained_on"] == labelled.fingerprint and not (about.get("pool_images") or about.get("start")):
-            notes.append(f"the generator started from one that had learned from these labelled images ({checkpoint})")
+            notes = [f"the generator started from one that had learned from these labelled images ({checkpoint})"]
         else:
-            origin = (
+            notes = [
                 f"the generator started from one that had learned from other images ({checkpoint}): if validation or "
-                "test images were among them, results are too good"
-            )
-            notes += [LEARNED_FROM_ANY] if folds else []
+                "test images were among them, results are too good",
+                *([LEARNED_FROM_ANY] if folds else []),
+            ]
         shape, names, before = labelled.shape, labelled.class_names, trained.class_names
         makes = design.generator, design.discriminator
         networks = [initialised(partial(make, shape, len(names)), seed=0) for make in makes]
@@ -82,7 +79,7 @@ class Start(Bundle):
         elif [*before] != [*names]:
             pairs = [f"{name} from {other}" for name, other in zip(names, before, strict=True)]
             notes.append(f"each class started from the one at its place: {abridged(pairs)}")
-        return cls(trained.hash, freeze, path, about, tuple(notes), origin)
+        return cls(trained.hash, freeze, path, about, tuple(notes))
 
     @property
     def facts(self) -> dict[str, Any]:
