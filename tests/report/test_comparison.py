@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 from test_contrasts import answered, store
-from test_page import BASE, SEEDS, compare, in_one_line, printed, record, study, table, unequal
+from test_page import BASE, SEEDS, compare, in_one_line, name_base, printed, record, study, table, unequal
 
 from gan_augment.report.archive import read_archive
 from gan_augment.report.comparison import metrics_to_compare
@@ -150,7 +150,10 @@ def test_a_later_setting_that_a_record_lacks_has_no_value_where_it_has_no_effect
     for one in records:
         stages = {"gan": ["generator"]} if one["factors"]["augmentation"] == "gan" else {}
         one["provenance"]["reads"] = {"classifier": ["classifier"], **stages}
-    assert list(compare(study(tmp_path, records))) == [
-        "gan (generator.start=ffffffffffffffff) against none",
-        "gan against none",
+    folder = study(tmp_path, records)
+    arms = ["gan (generator.start=ffffffffffffffff) against none", "gan against none"]
+    assert list(compare(folder)) == arms
+    assert list(compare(name_base(folder, {"generator.start": None}))) == [
+        *arms,
+        "gan (generator.start=ffffffffffffffff) against gan",
     ]

@@ -105,7 +105,8 @@ def collect(sources: Sequence[Path | str]) -> Study:
         for launch in launched:
             requested = launch.get("requested")
             wanted |= {outcome.trial for outcome in outcomes} if requested is None else set(requested)
-            launch["against"] = renewed(launch.get("against") or {})
+            against = renewed(launch.get("against") or {})
+            launch["against"] = {name: NULL if value is None else value for name, value in against.items()}
             looks.update(launch.pop("looks", []))
             unasked.update(launch.pop("left_out", []))
             if launch not in launches:
