@@ -11,7 +11,7 @@ from gan_augment.augmentation.discriminator import Adaptive, DiffAugment, Groupe
 from gan_augment.data.batches import ImageBatches, Part
 from gan_augment.data.image_set import to_float
 from gan_augment.generators.design import GANDesign, GANSettings
-from gan_augment.generators.gan import GAN, TrainGAN, gradient_norm, labels_in_turns
+from gan_augment.generators.gan import GAN, GANGenerator, TrainGAN, gradient_norm, labels_in_turns
 from gan_augment.losses.adversarial import Hinge, LeastSquares, Minimax, NonSaturating, Relativistic, Wasserstein
 from gan_augment.losses.diversity import Diversity
 from gan_augment.losses.penalties import Penalties
@@ -432,6 +432,15 @@ def test_only_augmented_penalties_and_rounded_halves_have_new_keys(image_set, si
     augmentation = GAN_NODES["discriminator_augmentation"] | strengths
     nodes = {"discriminator_augmentation": augmentation, "penalty": GAN_NODES["penalty"] | {"r1": r1}}
     assert ("revised" in gan_stage(image_set(size=size), GAN_NODES | nodes).identity) == is_revised
+
+
+def test_settings_that_somebody_adds_are_in_the_key_and_a_path_is_not():
+    @dataclasses.dataclass(frozen=True)
+    class Patient(GANGenerator):
+        patience: int = 3
+
+    parts = dataclasses.replace(design(), settings=Patient(**SETTINGS, start="somewhere", freeze=1))
+    assert parts.identity["gan"] == {**SETTINGS, "patience": 3}
 
 
 def test_images_that_the_architecture_cannot_make_are_refused(image_set, cpu):

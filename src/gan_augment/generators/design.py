@@ -86,7 +86,8 @@ class GANDesign:
     @property
     def identity(self) -> dict[str, Any]:
         """The design as plain values, for keys and checkpoints."""
-        return {**self.nodes, "gan": {one.name: getattr(self.settings, one.name) for one in fields(GANSettings)}}
+        names = [one.name for one in fields(self.settings) if "implied" not in one.metadata]
+        return {**self.nodes, "gan": {name: getattr(self.settings, name) for name in names}}
 
     def generator(self, shape: ImageShape, num_classes: int) -> nn.Module:
         """Return (latents `[B, latent_dim]`, labels `[B]`) -> images `[B, C, H, W]` in [-1, 1]."""

@@ -32,7 +32,7 @@ from gan_augment.randomness import Stream, initialised, stream_seed
 from gan_augment.records.findings import Findings
 from gan_augment.records.record import write_json
 from gan_augment.settings import check_integer
-from gan_augment.stages import Stage, made_from, merged
+from gan_augment.stages import Stage, implied, made_from, merged
 from gan_augment.training.base import Training
 
 PARTS = ("architecture", "conditioning", "loss", "penalty", "discriminator_augmentation")  # of a GAN's design
@@ -306,8 +306,8 @@ class GANGenerator(GANSettings, GeneratorSettings):
         ValueError: If a value is out of range.
     """
 
-    start: str | None = None
-    freeze: int = 0
+    start: str | None = implied(default=None)  # of these two, keys have what `Start` makes of them
+    freeze: int = implied(default=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
