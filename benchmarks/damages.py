@@ -132,10 +132,12 @@ def checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, torch.nn.Module]
         "label_counts": [3, 4],
         "trained_on": "0" * 32,
         "images_seen": 64,
+        "seed": 0,
         "pool_images": 0,
         "chosen_by": None,
     }
-    return about, {"ema": Projection().generator(MLP(4, 8), shape, 2)}
+    makes = {"ema": Projection().generator, "discriminator": Projection().discriminator}
+    return about, {name: make(MLP(4, 8), shape, 2) for name, make in makes.items()}
 
 
 def pictures(folder: Path) -> Path:

@@ -179,6 +179,13 @@ def checkpoints(folder: Path, draw: random.Random) -> Run:
     return synthesize, ["num_threads=1", f"generator={path}", f"out={folder / 'set'}", "per_class=2"]
 
 
+def starts(folder: Path, draw: random.Random) -> Run:
+    """Damage a generator that another one starts from."""
+    checkpoints(folder, draw)
+    settings = ["data=digits", "architecture=mlp", "augmentation=gan", f"generator.start={folder / 'gan.pt'}"]
+    return to_train(folder, *settings, "architecture.latent_dim=4", "architecture.width=8")
+
+
 def classifiers(folder: Path, draw: random.Random) -> Run:
     """Damage the classifier that selects the images."""
     about, networks = checkpoint(folder)
@@ -353,6 +360,7 @@ KINDS: dict[str, Kind] = {
     "predictions": predictions,
     "archives": archives,
     "checkpoints": checkpoints,
+    "starts": starts,
     "classifiers": classifiers,
     "manifests": manifests,
     "requests": requests,

@@ -31,7 +31,7 @@ from conftest import TINY
 from gan_augment.app import CONF
 from gan_augment.generators.gan import PARTS
 from gan_augment.job import plain
-from gan_augment.launch import compose_jobs
+from gan_augment.launch import check_against, compose_jobs
 from gan_augment.records.record import SCHEMA
 from gan_augment.records.request import read_requests
 
@@ -924,6 +924,12 @@ def test_a_sweep_over_parts_of_a_gan_is_compared_part_by_part(cli, tmp_path):
 def test_a_comparison_with_what_a_study_does_not_hold_is_refused(cli, tmp_path, against, reason):
     ended = cli("-m", "experiment=digits", "seed=0", f"against={against}", f"paths.output_dir={tmp_path}")
     assert_refused(ended, tmp_path, reason)
+
+
+def test_a_baseline_may_be_a_setting_that_is_null_and_that_old_records_lack():
+    check_against({"generator.start": None}, [{"generator.start": "f" * 16}, {}])
+    with pytest.raises(ValueError, match=r"^against=\{generator.start: None\}, but of generator.start the study has f"):
+        check_against({"generator.start": None}, [{"generator.start": "f" * 16}, {"generator.start": "f"}])
 
 
 def test_there_are_members_to_test():

@@ -25,6 +25,7 @@ from gan_augment.errors import say, show_error, user_errors
 from gan_augment.estimate import Cost, Estimate, in_words
 from gan_augment.job import ESTIMATE, finished, plain, request_file, reuse, store_folder, study_folder, trial_title
 from gan_augment.progress import Meter
+from gan_augment.records.factors import LATER, NULL
 from gan_augment.records.record import SCHEMA, read_study, write_json
 from gan_augment.records.request import read_requests
 from gan_augment.search import check_search
@@ -299,8 +300,8 @@ def check_against(against: Any, factors: Sequence[Mapping[str, Any]]) -> None:
             "compared; set against=null"
         )
     for name, value in against.items():
-        found = {trial[name] for trial in factors if trial.get(name) is not None}
-        if value not in found or len(found) < 2:
+        found = {trial.get(name, LATER.get(name)) for trial in factors} - {None}
+        if (NULL if value is None else value) not in found or len(found) < 2:
             known = ", ".join(sorted(map(str, found))) or "none of this name"
             raise ValueError(
                 f"against={{{name}: {value}}}, but of {name} the study has {known}: sweep it, this value included, or "

@@ -13,7 +13,7 @@ from gan_augment.data.split import Split, check_validation, draw_split
 from gan_augment.data.views import Views
 from gan_augment.extras import plan_extra
 from gan_augment.measures.base import Measure
-from gan_augment.records.factors import NULL, trial_factors
+from gan_augment.records.factors import NULL, OF_EVERY_TRIAL, trial_factors
 from gan_augment.records.received import printable
 from gan_augment.records.record import digest
 from gan_augment.settings import check_type
@@ -30,8 +30,6 @@ class Trial:
             makes the synthetic images.
         stages: These, then the stages of the measures.
     """
-
-    reads = ("data", "labels", "folds", "imbalance", "validation_per_class", "seeds.split", "trainer")
 
     config: Config
     source: Source
@@ -62,6 +60,11 @@ class Trial:
         )
 
     @property
+    def files(self) -> dict[str, dict[str, Any]]:
+        """What is known of the files that its stages start from, by the setting that names each."""
+        return {name: known for stage in self.stages.values() for name, known in stage.files.items()}
+
+    @property
     def origins(self) -> tuple[str, ...]:
         """Sentences on the sources of the pretrained weights that its trainings use."""
         return tuple(dict.fromkeys(one.origin for one in self.needed.values() if one.origin is not None))
@@ -71,7 +74,8 @@ class Trial:
         """Every setting that a study can sweep, null if it has no effect."""
         reads = {name for stage in self.stages.values() for name in stage.all_reads}
         measures = {f"measures.{name}" for name in self.measures}
-        return trial_factors(self.config.settings, {*self.reads, *reads, *measures})
+        named = {name: known["hash"] for name, known in self.files.items()}
+        return trial_factors(self.config.settings, {*OF_EVERY_TRIAL, *reads, *measures}) | named
 
     @cached_property
     def name(self) -> str:

@@ -59,7 +59,7 @@ def make_record(
         "saw": {
             "labelled": len(split.labelled),
             **saw_further(trial),
-            "pretrained": bool(trial.origins),
+            "pretrained": bool(trial.origins or trial.files),
             "imbalance_ratio": imbalance_ratio(split.labelled),
             "rare_classes": rare_classes(split.labelled),
         },
@@ -80,6 +80,7 @@ def make_record(
             "reads": {role: list(stage.all_reads) for role, stage in trial.stages.items()},
             "made": {role: {kind: one.made.get(kind) for kind in MADE} for role, one in outputs.items()},
             "checkpoint": generator_checkpoint(trial, outputs),
+            "files": trial.files,
             "given": None if (given := given_images(trial)) is None else given.fingerprint,
             "test_opened": test_opened,
             **code_provenance(),

@@ -108,6 +108,11 @@ class Stage(ABC):
         return Findings()
 
     @property
+    def files(self) -> dict[str, dict[str, Any]]:
+        """What is known of files that it starts from, by the setting that names each: `hash`, of its content, ..."""
+        return {}
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of the results must know, a sentence each."""
         return ()

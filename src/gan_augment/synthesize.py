@@ -62,28 +62,6 @@ def options_of(given: Sequence[str]) -> dict[str, Any]:
     return options
 
 
-def find_checkpoint(named: str) -> Path:
-    """Find the checkpoint of a generator by its trial, its stage or its file; raise a ValueError if there is none."""
-    from gan_augment.artefacts.generator import chosen_checkpoint
-
-    path = Path(named).expanduser()
-    if not path.exists():
-        raise ValueError(f"generator={named}: not found: name the folder of a trial or gan stage, or a checkpoint")
-    if not path.is_dir():
-        return path
-    is_trial = (path / "record.json").exists()
-    checkpoint = path / "gan.pt" if is_trial else chosen_checkpoint(path)
-    if checkpoint.is_symlink() and not checkpoint.exists():  # earlier versions linked to the store
-        raise ValueError(
-            f"generator={named}: {checkpoint.name} is a link to {checkpoint.readlink()}, which is not there: copy the "
-            "trial again and let the copy follow links, as with cp -rL"
-        )
-    if not checkpoint.exists():
-        what = "this trial has no generator" if is_trial else "there is no trial and no stage of a GAN"
-        raise ValueError(f"generator={named}: {what}: name another folder, or a checkpoint")
-    return checkpoint
-
-
 def export(options: Mapping[str, Any], given: Sequence[str]) -> str:
     """Write a synthetic set; return a message for the user.
 
@@ -94,7 +72,7 @@ def export(options: Mapping[str, Any], given: Sequence[str]) -> str:
 
     from gan_augment.artefacts.classifier import TrainedClassifier
     from gan_augment.artefacts.export import check_free, write_folder, write_npz
-    from gan_augment.artefacts.generator import Generator
+    from gan_augment.artefacts.generator import Generator, find_checkpoint
     from gan_augment.artefacts.weights import file_hash
     from gan_augment.generators.sampling import SynthesisSettings, synthesize
     from gan_augment.settings import check_integer
@@ -103,7 +81,7 @@ def export(options: Mapping[str, Any], given: Sequence[str]) -> str:
     check_integer("seed", options["seed"], low=0)
     out = Path(options["out"]).expanduser()
     check_free(out)
-    checkpoint, device = find_checkpoint(options["generator"]), _device(options)
+    checkpoint, device = find_checkpoint("generator", options["generator"]), _device(options)
     of_trial = checkpoint.with_name("record.json")
     record = read_record(of_trial) if of_trial.exists() else None
     generator, teacher, teacher_hash = Generator.load(checkpoint, device), None, "none"
@@ -139,11 +117,11 @@ def check(options: Mapping[str, Any]) -> str:
         ValueError: If one differs, or the manifest belongs to another generator.
     """
     from gan_augment.artefacts.export import read_manifest
-    from gan_augment.artefacts.generator import Generator
+    from gan_augment.artefacts.generator import Generator, find_checkpoint
 
     path = Path(options["check"]).expanduser()
     rows, images = read_manifest(path)
-    generator = Generator.load(find_checkpoint(options["generator"]), _device(options))
+    generator = Generator.load(find_checkpoint("generator", options["generator"]), _device(options))
     if not rows or not set(TO_REGENERATE) <= set(rows[0]):
         raise ValueError(f"{path} has a manifest without rows, or without the columns {', '.join(TO_REGENERATE)}")
     if others := {row["checkpoint"] for row in rows} - {generator.hash}:
@@ -220,6 +198,8 @@ def data_card(
         "labelled images of each class": dict(zip(about["class_names"], about["class_counts"], strict=True)),
         "images without labels": about.get("pool_images", 0),
     }
+    if "start" in about:
+        trained_on["it started from a generator that had learned from other images"] = dict(about["start"])
     if record is None:
         trained_on |= {"data": "unknown", "split": "unknown: the generator was named without its trial"}
         metrics = {"known": "no: the generator was named without its trial"}

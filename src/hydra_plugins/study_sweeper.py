@@ -52,11 +52,10 @@ class StudySweeper(BasicSweeper):
     def split_arguments(overrides: list[Override], max_batch_size: int | None) -> list[list[list[str]]]:
         """Return the settings of each job, in batches."""
         from gan_augment.generators.gan import TrainGAN
-        from gan_augment.plan import Trial
-        from gan_augment.records.factors import has_effect
+        from gan_augment.records.factors import OF_EVERY_TRIAL, has_effect
 
         def shares(override: Override) -> bool:
-            return not has_effect(str(override.key_or_group), ("seed", *Trial.reads, *TrainGAN.reads))
+            return not has_effect(str(override.key_or_group), ("seed", *OF_EVERY_TRIAL, *TrainGAN.reads))
 
         (jobs,) = BasicSweeper.split_arguments(sorted(overrides, key=shares, reverse=True), None)
         jobs = seed_by_seed(jobs, num_workers(HydraConfig.get().launcher))

@@ -11,11 +11,11 @@ from gan_augment.augmentation.discriminator import Adaptive, DiffAugment, Groupe
 from gan_augment.data.batches import ImageBatches, Part
 from gan_augment.data.image_set import to_float
 from gan_augment.generators.design import GANDesign, GANSettings
-from gan_augment.generators.gan import GAN, TrainGAN, gradient_norm, labels_in_turns
+from gan_augment.generators.gan import GAN, GANGenerator, TrainGAN, gradient_norm, labels_in_turns
 from gan_augment.losses.adversarial import Hinge, LeastSquares, Minimax, NonSaturating, Relativistic, Wasserstein
 from gan_augment.losses.diversity import Diversity
 from gan_augment.losses.penalties import Penalties
-from gan_augment.networks.conditioning import AuxiliaryClassifier, Concat, PerClass, Projection, Unconditional
+from gan_augment.networks.conditioning import AuxiliaryClassifier, Concat, PerClass, Projection, ReACGAN, Unconditional
 from gan_augment.networks.dcgan import DCGAN
 from gan_augment.networks.mlp import MLP
 from gan_augment.networks.projected import Projected
@@ -434,6 +434,15 @@ def test_only_augmented_penalties_and_rounded_halves_have_new_keys(image_set, si
     assert ("revised" in gan_stage(image_set(size=size), GAN_NODES | nodes).identity) == is_revised
 
 
+def test_settings_that_somebody_adds_are_in_the_key_and_a_path_is_not():
+    @dataclasses.dataclass(frozen=True)
+    class Patient(GANGenerator):
+        patience: int = 3
+
+    parts = dataclasses.replace(design(), settings=Patient(**SETTINGS, start="somewhere", freeze=1))
+    assert parts.identity["gan"] == {**SETTINGS, "patience": 3}
+
+
 def test_images_that_the_architecture_cannot_make_are_refused(image_set, cpu):
     with pytest.raises(ValueError, match="makes images of 8 to 128 pixels a side, not 4"):
         gan_stage(image_set(size=4), hardware=cpu).check()
@@ -459,6 +468,7 @@ CONDITIONINGS = {
     "projection": Projection(),
     "concat": Concat(),
     "acgan": AuxiliaryClassifier(),
+    "reacgan": ReACGAN(sphere_dim=8),
     "none": Unconditional(),
     "per_class": PerClass(),
 }
@@ -719,6 +729,46 @@ def test_both_players_of_an_ac_gan_want_the_labels_to_be_told_right(image_set, c
     assert told.mean() > 0.7
     made = system.generator(torch.randn(60, 5), labels)
     assert system.discriminator(made, labels)[:, 1].exp().mean() > 0.7
+
+
+def test_both_players_of_a_reacgan_draw_images_to_their_labels(image_set, cpu, tmp_path):
+    """With losses that do not care for real and generated, D2D-CE is all that is minimised."""
+    images = image_set(per_class=20)
+    parts = design(NonSaturating(), conditioning=ReACGAN(sphere_dim=8), images_seen=16 * 100)
+    parts.loss.discriminator = lambda real, fake: 0 * real.sum() + 0 * fake.sum()
+    parts.loss.generator = lambda fake, real: 0 * fake.sum()
+    networks = [
+        initialised(lambda make=make: make(images.shape, 3), 0) for make in (parts.generator, parts.discriminator)
+    ]
+    system = fit(GAN(*networks, parts, images.class_counts, 0), images, cpu, tmp_path, num_steps=100)
+    real, labels = to_float(images.images), images.labels
+    for shown in (real, system.generator(torch.randn(60, 5), labels)):
+        vectors = system.discriminator(shown, labels)[:, 1:9]
+        nearest = (vectors @ torch.nn.functional.normalize(system.discriminator.proxies.weight, dim=1).T).argmax(dim=1)
+        assert (nearest == labels).float().mean() > 0.9
+
+
+@pytest.mark.parametrize("name", ["acgan", "reacgan"])
+@pytest.mark.parametrize("architecture", ["mlp", "projected"])
+def test_whose_labels_the_discriminator_learns(image_set, cpu, tmp_path, tiny_backbone, architecture, name):
+    images, seen, minimised = image_set(), [], []
+    of = MLP(5, 8, False) if architecture == "mlp" else Projected(5, 4, 8, spectral_norm=False, backbone=tiny_backbone)
+    parts = design(Hinge(), of, CONDITIONINGS[name], reuse_fakes=True)
+    frozen = of.features(to_float(images.images))
+    made = parts.generator(images.shape, 3), parts.discriminator(images.shape, 3)
+    system = GAN(*made, parts, images.class_counts, 0, None, frozen)
+    discriminate = system.discriminate
+    system.discriminate = lambda *both: seen.append(both) or discriminate(*both)
+    system.minimise = lambda loss, optimizer: minimised.append(loss.item())
+    fit(system, images, cpu, tmp_path)
+    ((real, fake),) = seen
+    with torch.no_grad():
+        (on_real, of_real), (on_fake, of_fake) = (
+            parts.conditioning.split(system.judge(*one)[0], one[1]) for one in (real, fake)
+        )
+        expected = parts.loss.discriminator(on_real, on_fake) + of_real + (of_fake if name == "acgan" else 0)
+        assert minimised[0] == pytest.approx(expected.item(), rel=1e-5)
+        assert minimised[1] == pytest.approx((parts.loss.generator(on_fake, on_real) + of_fake).item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("loss", [Relativistic(), Wasserstein()])

@@ -6,9 +6,11 @@ import math
 import pytest
 import torch
 from omegaconf import OmegaConf
+from torch.nn.functional import normalize
 
 from gan_augment.app import CONF
 from gan_augment.data.image_set import ImageShape
+from gan_augment.losses.contrastive import data_to_data_cross_entropy
 from gan_augment.networks.architecture import FeatureExtractor
 from gan_augment.networks.conditioning import (
     AuxiliaryClassifier,
@@ -19,8 +21,10 @@ from gan_augment.networks.conditioning import (
     LabelEmbedding,
     LabelProjection,
     LabelRouted,
+    LabelSphere,
     PerClass,
     Projection,
+    ReACGAN,
     Unconditional,
     set_centres,
 )
@@ -83,7 +87,7 @@ def test_the_auxiliary_classifier_by_hand():
     outputs = classifier_of_two()(torch.tensor([[1.0, 2.0], [1.0, 2.0], [0.0, 0.0]]), torch.tensor([0, 1, 1]))
     assert outputs[:, 0].tolist() == [-0.5, -0.5, 0.5]
     assert outputs[:, 1].exp().tolist() == pytest.approx([0.25, 0.75, 0.5])
-    logits, further = AuxiliaryClassifier(weight=10).split(outputs)
+    logits, further = AuxiliaryClassifier(weight=10).split(outputs, torch.tensor([0, 1, 1]))
     assert torch.equal(logits, outputs[:, 0])
     assert further.item() == pytest.approx(10 * -(math.log(0.25) + math.log(0.75) + math.log(0.5)) / 3)
 
@@ -93,6 +97,36 @@ def test_the_auxiliary_classifier_of_several_judgements():
     outputs = classifier_of_two()(twice, torch.tensor([0, 1, 1]))
     assert outputs.shape == (3, 2, 2)
     assert outputs[:, :, 1].exp().flatten().tolist() == pytest.approx([0.25, 0.5, 0.75, 0.5, 0.75, 0.5])
+
+
+@pytest.mark.parametrize("judgements", [(), (4,)])
+def test_labels_on_the_sphere(judgements):
+    head = LabelSphere(FeatureExtractor(num_features=3, batch_std=False), num_labels=2, dim=5)
+    features, labels = torch.randn(6, *judgements, 3), torch.tensor([0, 1, 1, 0, 1, 0])
+    outputs = head(features, labels)
+    assert outputs.shape == (6, *judgements, 11)
+    vectors, proxies = outputs[..., 1:6], outputs[..., 6:]
+    torch.testing.assert_close(vectors.norm(dim=-1), torch.ones(6, *judgements))
+    expected = normalize(head.proxies.weight, dim=1)[labels].view(6, *[1 for _ in judgements], 5)
+    torch.testing.assert_close(proxies, expected.expand_as(proxies))
+    logits, further = ReACGAN(weight=3, sphere_dim=5, margin=0.9, temperature=0.2).split(outputs, labels)
+    torch.testing.assert_close(logits, head.linear(features).squeeze(-1))
+    torch.testing.assert_close(further, 3 * data_to_data_cross_entropy(vectors, proxies, labels, 0.9, 0.2))
+
+
+@pytest.mark.parametrize(
+    ("change", "allowed"),
+    [
+        ({"weight": 0}, "above 0 and at most 1000"),
+        ({"sphere_dim": 1}, "a whole number of at least 2"),
+        ({"margin": 0.4}, "from 0.5 to 1"),
+        ({"temperature": 0}, "above 0 and at most 100"),
+    ],
+)
+def test_settings_of_a_reacgan_out_of_range_are_refused(change, allowed):
+    ((name, value),) = change.items()
+    with pytest.raises(ValueError, match=rf"^conditioning.{name}={value}: use .*{allowed}$"):
+        ReACGAN(**change)
 
 
 def test_a_linear_map_of_a_cluster_s_centre_is_added_to_the_embedding_of_its_class():
@@ -193,6 +227,7 @@ def test_an_empty_embedding_is_refused(conditioning):
         ("projection", Projection()),
         ("concat", Concat()),
         ("acgan", AuxiliaryClassifier()),
+        ("reacgan", ReACGAN()),
         ("none", Unconditional()),
         ("per_class", PerClass()),
     ],

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 from test_contrasts import answered, store
-from test_page import BASE, SEEDS, compare, in_one_line, printed, record, study, table, unequal
+from test_page import BASE, SEEDS, compare, in_one_line, name_base, printed, record, study, table, unequal
 
 from gan_augment.report.archive import read_archive
 from gan_augment.report.comparison import metrics_to_compare
@@ -154,3 +154,19 @@ def test_a_kept_study_compares_the_same(tmp_path):
     assert {t: c.sentence for t, c in compare(path).items()} == {t: c.sentence for t, c in compare(folder).items()}
     main([str(path), "--output", str(tmp_path / "b")])
     assert (tmp_path / "b" / "report.html").read_text() == (tmp_path / "a" / "report.html").read_text()
+
+
+def test_a_later_setting_that_a_record_lacks_has_no_value_where_it_has_no_effect(tmp_path):
+    # The trials of `none` were recorded before anybody started a generator from another.
+    started = [record("gan", seed, 0.9, **{"generator.start": "f" * 16}) for seed in SEEDS]
+    records = [record(arm, seed, 0.8) for arm in ("none", "gan") for seed in SEEDS] + started
+    for one in records:
+        stages = {"gan": ["generator"]} if one["factors"]["augmentation"] == "gan" else {}
+        one["provenance"]["reads"] = {"classifier": ["classifier"], **stages}
+    folder = study(tmp_path, records)
+    arms = ["gan (generator.start=ffffffffffffffff) against none", "gan against none"]
+    assert list(compare(folder)) == arms
+    assert list(compare(name_base(folder, {"generator.start": None}))) == [
+        *arms,
+        "gan (generator.start=ffffffffffffffff) against gan",
+    ]

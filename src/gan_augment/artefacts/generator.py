@@ -150,3 +150,27 @@ def chosen_checkpoint(folder: Path) -> Path:
     """Return the checkpoint that makes the images of a generator's stage: the best one if it was kept, or the last."""
     best = folder / BEST
     return best if best.exists() else folder / FILE
+
+
+def find_checkpoint(option: str, named: str) -> Path:
+    """Find the checkpoint of a generator by its trial, its stage or its file, as an option names it.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    where, path = f"{option}={named}", Path(named).expanduser()
+    if not path.exists():
+        raise ValueError(f"{where}: not found: name the folder of a trial or gan stage, or a checkpoint")
+    if not path.is_dir():
+        return path
+    is_trial = (path / "record.json").exists()
+    checkpoint = path / "gan.pt" if is_trial else chosen_checkpoint(path)
+    if checkpoint.is_symlink() and not checkpoint.exists():  # earlier versions linked to the store
+        raise ValueError(
+            f"{where}: {checkpoint.name} is a link to {checkpoint.readlink()}, which is not there: copy the trial "
+            "again and let the copy follow links, as with cp -rL"
+        )
+    if not checkpoint.exists():
+        what = "this trial has no generator" if is_trial else "there is no trial and no stage of a GAN"
+        raise ValueError(f"{where}: {what}: name another folder, or a checkpoint")
+    return checkpoint

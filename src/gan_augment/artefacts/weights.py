@@ -22,7 +22,8 @@ FILE = "weights.pt"  # in a stage's folder: the weights of the last step
 BEST = "best.pt"  # the weights that a metric chose, if one is set
 SCHEMA = 1  # raise it when the parts of a checkpoint change
 MOST_VALUES = 200_000  # of the metadata
-COUNTS = list_of("whole numbers of at least 0", lambda value: type(value) is int and value >= 0)
+COUNT = Kind("a whole number of at least 0", lambda value: type(value) is int and value >= 0)
+COUNTS = list_of("whole numbers of at least 0", COUNT.fits)
 # Of the metadata, as `records.shape` describes shapes.
 ABOUT: dict[str, Any] = {
     "shape": list_of("whole numbers above 0", lambda value: type(value) is int and value > 0),
@@ -30,7 +31,10 @@ ABOUT: dict[str, Any] = {
     "class_counts": COUNTS,
     "label_counts": COUNTS,
     "trained_on": WORD,
-    "images_seen": AMOUNT,
+    "images_seen": COUNT,
+    "seed": COUNT,
+    "start": {"hash": WORD, "trained_on": WORD, "images_seen": COUNT},
+    "frozen": {"seed": COUNT, "scale": list_of("numbers", lambda value: type(value) is float)},
     "pool_images": AMOUNT,
     "chosen_by": TEXT,
     "decoding": {"fit": TEXT, "white": AMOUNT, "background": TEXT},

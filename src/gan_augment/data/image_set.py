@@ -28,6 +28,11 @@ class ImageShape:
         return self.height == self.width == 1
 
     @property
+    def words(self) -> str:
+        """The shape in words."""
+        return f"{self.height}x{self.width} pixels with {self.channels} channel{'s' * (self.channels > 1)}"
+
+    @property
     def size(self) -> int:
         """The side of a square image, in pixels; raises a ValueError if the images are not square."""
         if self.height != self.width:

@@ -17,6 +17,7 @@ from gan_augment.data.names import find_class
 from gan_augment.data.source import Source, abridged
 from gan_augment.extras.synthetic import Synthetic
 from gan_augment.generators.sampling import SyntheticStage
+from gan_augment.generators.start import LEARNED_FROM_ANY
 from gan_augment.stages import implied
 
 FOLDER, ARRAYS = "gan_augment.data.image_folder.image_folder", "gan_augment.data.arrays.arrays"
@@ -63,7 +64,9 @@ class GivenSettings:
             )
         images = given.images
         if images.shape != shape:
-            raise ValueError(f"{where}: the images are {_words(images)}, but the data are {_words(like)}: convert them")
+            raise ValueError(
+                f"{where}: the images are {images.shape.words}, but the data are {shape.words}: convert them"
+            )
         if len(without := (images.labels < 0).nonzero()):
             raise ValueError(f"{where}: {len(without)} images have no label, such as {given.name(int(without[0]))}")
         return _with_classes(where, given, like.class_names)
@@ -76,7 +79,9 @@ class GivenSettings:
             alike = {name: source[name] for name in ("value_range", "fit") if side and name in source}
             return {"_target_": ARRAYS, "images": str(path), "image_size": side, "allow_synthetic": True, **alike}
         if side is None:
-            raise ValueError(f"synthetic.root={self.root}: the data are {_words(like)}: give such images as an .npz")
+            raise ValueError(
+                f"synthetic.root={self.root}: the data are {like.shape.words}: give such images as an .npz"
+            )
         alike = {"fit": "letterbox", "white": None, "skip_broken": False, "follow_links": False, "cache": self.cache}
         alike |= {name: source[name] for name in AS_THE_DATA if source.get(name) is not None}
         table = str(path / STYLEGAN) if (path / STYLEGAN).is_file() else None
@@ -131,10 +136,7 @@ class Given(Synthetic):
                     "pixel for pixel, and no training may see these: remove them"
                 )
         if plan.config.split.folds is not None:
-            remarks.append(
-                "with folds each image is tested by some seed, so a generator that learned from any of them learned "
-                "from test images: set some apart as test/, and train it on the others alone"
-            )
+            remarks.append(LEARNED_FROM_ANY)
         hardware = plan.config.hardware
         return cls(GivenImages(given=given, like=labelled, remarks=remarks, seed=0, hardware=hardware))
 
@@ -157,8 +159,3 @@ def _with_classes(where: str, given: Source, class_names: Sequence[str]) -> tupl
     if lacking := absent_classes(found):
         raise ValueError(f"{where} has no image of class {abridged([repr(name) for name in lacking])}: add some")
     return found, remarks
-
-
-def _words(images: ImageSet) -> str:
-    shape = images.shape
-    return f"{shape.height}x{shape.width} pixels with {shape.channels} channel{'s' * (shape.channels > 1)}"

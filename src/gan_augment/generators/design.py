@@ -1,7 +1,7 @@
 """The design of a GAN: one member of each of its configuration groups, checked to fit together."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from torch import nn
@@ -86,7 +86,8 @@ class GANDesign:
     @property
     def identity(self) -> dict[str, Any]:
         """The design as plain values, for keys and checkpoints."""
-        return {**self.nodes, "gan": asdict(self.settings)}
+        names = [one.name for one in fields(self.settings) if "implied" not in one.metadata]
+        return {**self.nodes, "gan": {name: getattr(self.settings, name) for name in names}}
 
     def generator(self, shape: ImageShape, num_classes: int) -> nn.Module:
         """Return (latents `[B, latent_dim]`, labels `[B]`) -> images `[B, C, H, W]` in [-1, 1]."""

@@ -4,7 +4,7 @@ import copy
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ from gan_augment.data.clusters import cluster_centres, divide_classes, draw_clus
 from gan_augment.data.image_set import ImageSet, from_float, to_float
 from gan_augment.generators.design import GANDesign, GANSettings
 from gan_augment.generators.samples import SampleGrid
+from gan_augment.generators.start import OPTION, Start
 from gan_augment.losses.adversarial import AdversarialLoss
 from gan_augment.losses.penalties import Penalties
 from gan_augment.networks.architecture import Architecture
@@ -30,7 +31,8 @@ from gan_augment.networks.conditioning import Conditioning, set_centres
 from gan_augment.randomness import Stream, initialised, stream_seed
 from gan_augment.records.findings import Findings
 from gan_augment.records.record import write_json
-from gan_augment.stages import Stage, made_from, merged
+from gan_augment.settings import check_integer
+from gan_augment.stages import Stage, implied, made_from, merged
 from gan_augment.training.base import Training
 
 PARTS = ("architecture", "conditioning", "loss", "penalty", "discriminator_augmentation")  # of a GAN's design
@@ -103,10 +105,13 @@ class GAN(Training):
     axis = images_seen  # of all curves
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        """Return one Adam for the discriminator and one for the generator."""
+        """Return one Adam for the discriminator and one for the generator, without frozen weights."""
         betas = (self.settings.betas[0], self.settings.betas[1])
-        pairs = zip((self.discriminator, self.generator), self.learning_rates(0), strict=True)
-        return [torch.optim.Adam(network.parameters(), lr=rate, betas=betas, fused=True) for network, rate in pairs]
+        adams: list[torch.optim.Optimizer] = []
+        for network, rate in zip((self.discriminator, self.generator), self.learning_rates(0), strict=True):
+            weights = [weight for weight in network.parameters() if weight.requires_grad]
+            adams.append(torch.optim.Adam(weights, lr=rate, betas=betas, fused=True))
+        return adams
 
     def learning_rates(self, step: int) -> tuple[float, float]:
         """Return the discriminator's and the generator's learning rate in a step."""
@@ -167,7 +172,9 @@ class GAN(Training):
     def training_step(self, batch: Batch, step: int) -> None:
         """Train the discriminator for a step, and the generator when it is its turn."""
         discriminator_optimizer, generator_optimizer = self.optimizers_at(*self.learning_rates(step))
+        judging: list[Tensor] = discriminator_optimizer.param_groups[0]["params"]  # all but frozen weights
         is_generators_turn = (step + 1) % self.settings.discriminator_steps == 0
+        split = self.design.conditioning.split
         shared = None  # images of both players' steps
         if is_generators_turn and self.settings.reuse_fakes:
             shared = self.generate("generator", batch, step)
@@ -176,32 +183,35 @@ class GAN(Training):
             fakes, fake_labels = shared or self.generate("discriminator", batch, step)
             reals, augmented = self.augment(batch.images, "real", step), self.augment(fakes, "fake", step)
         judged = self.discriminate((reals, batch.labels), (augmented.detach(), fake_labels))
-        (on_real, of_labels), (on_fake, of_fake_labels) = map(self.design.conditioning.split, judged)
-        discriminator_loss = self.loss.discriminator(on_real, on_fake) + of_labels + of_fake_labels
+        on_real, of_labels = split(judged[0], batch.labels)
+        on_fake, of_fake_labels = split(judged[1], fake_labels)
+        discriminator_loss = self.loss.discriminator(on_real, on_fake) + of_labels
+        if self.design.conditioning.tells_generated:
+            discriminator_loss = discriminator_loss + of_fake_labels
         if self.penalties.are_due(step):
             discriminator_loss = discriminator_loss + self.penalty(batch.images, batch.labels, fakes, step)
         self.minimise(discriminator_loss, discriminator_optimizer)
         self.design.augmentation.adapt(self.probability, on_real)
         if self.loss.weight_clip is not None:
             with torch.no_grad():
-                for weight in self.discriminator.parameters():
+                for weight in judging:
                     weight.clamp_(-self.loss.weight_clip, self.loss.weight_clip)
 
         generator_loss = None
         if is_generators_turn:
-            self.discriminator.requires_grad_(False)  # the gradients of its weights are not used
+            set_requires_grad(judging, False)  # the gradients of these weights are not used
             fakes, fake_labels = shared or self.generate("generator", batch, step)
             outputs, features = self.judge(self.augment(fakes, "generator", step), fake_labels)
-            logits, of_labels = self.design.conditioning.split(outputs)
+            logits, of_labels = split(outputs, fake_labels)
             real_logits = logits.new_empty(0)
             if self.loss.pairs:
                 with torch.no_grad():
-                    real_logits, _ = self.design.conditioning.split(self.judge(reals, batch.labels)[0])
+                    real_logits, _ = split(self.judge(reals, batch.labels)[0], batch.labels)
             generator_loss = self.loss.generator(logits, real_logits) + of_labels
             if self.diversity is not None:
                 generator_loss = generator_loss + self.diversity(features, fake_labels)
             self.minimise(generator_loss, generator_optimizer)
-            self.discriminator.requires_grad_(True)
+            set_requires_grad(judging, True)
             self.average(step)
         with torch.no_grad():
             self._watch(step, discriminator_loss, generator_loss, on_real, on_fake)
@@ -217,7 +227,7 @@ class GAN(Training):
         def critic(images: Tensor) -> Tensor:
             # Uncompiled, because a compiled network cannot be differentiated twice.
             outputs = self.discriminator.forward(self.features(self.augment(images, "real", step)), labels)
-            return self.design.conditioning.split(outputs)[0]
+            return self.design.conditioning.split(outputs, labels)[0]
 
         mix = torch.rand(len(real), generator=self.draws["penalty"].at(step), device=self.device)
         return self.penalties(critic, real, fake, mix)
@@ -273,6 +283,12 @@ def labels_in_turns(class_counts: Tensor) -> Tensor:
     return labels[turns.argsort(stable=True)]
 
 
+def set_requires_grad(weights: Sequence[Tensor], on: bool) -> None:
+    """Set whether weights have gradients."""
+    for weight in weights:
+        weight.requires_grad_(on)
+
+
 def gradient_norm(network: nn.Module) -> Tensor:
     """Return the Euclidean norm of a network's gradient over all its weights, a scalar."""
     return torch.nn.utils.get_total_norm([weight.grad for weight in network.parameters() if weight.grad is not None])
@@ -280,7 +296,27 @@ def gradient_norm(network: nn.Module) -> Tensor:
 
 @dataclass(frozen=True)
 class GANGenerator(GANSettings, GeneratorSettings):
-    """The settings of a GAN; they plan its training stage."""
+    """The settings of a GAN; they plan its training stage.
+
+    Attributes:
+        start: Whose weights it starts from: the folder of a trial or gan stage, or a checkpoint; None for random ones.
+        freeze: Layers of the discriminator's body, or of each of several, that keep the weights of the start.
+
+    Raises:
+        ValueError: If a value is out of range.
+    """
+
+    start: str | None = implied(default=None)  # of these two, keys have what `Start` makes of them
+    freeze: int = implied(default=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_integer("generator.freeze", self.freeze, low=0)
+        if self.freeze and self.start is None:
+            raise ValueError(
+                f"generator.freeze={self.freeze}, but generator.start=null: random weights are not worth keeping: name "
+                "a start, or use generator.freeze=0"
+            )
 
     def knows_classes(self, config: Config) -> bool:
         """Whether the generator is conditioned on classes."""
@@ -298,11 +334,15 @@ class GANGenerator(GANSettings, GeneratorSettings):
             self,
             {name: config.settings[name] for name in PARTS},
         )
+        start = None
+        if self.start is not None:
+            start = Start.read(str(self.start), self.freeze, design, labelled, config.split.folds is not None)
         return TrainGAN(
             labelled=labelled,
             design=design,
             pool=plan.pool,
             pseudo_labels=pseudo_labels,
+            start=start,
             watch=plan.watch,
             seed=config.seeds.gan,
             hardware=config.hardware,
@@ -317,6 +357,7 @@ class TrainGAN(Stage):
         labelled: The images it learns from.
         pool: Unlabelled images that it also learns from; None for none.
         pseudo_labels: The stage that labels the pool, for a GAN that knows classes; without one it sees all of them.
+        start: Whose weights it starts from; None for random ones.
         watch: Measures it during training.
     """
 
@@ -327,6 +368,7 @@ class TrainGAN(Stage):
     design: GANDesign = merged()
     pool: ImageSet | None = made_from()
     pseudo_labels: Stage | None = made_from()
+    start: Start | None = made_from()
     watch: Watch | None = made_from()
 
     @property
@@ -349,6 +391,16 @@ class TrainGAN(Stage):
         self.design.architecture.origin()
         if self.watch is not None:
             self.watch.check(self.design.conditioning.knows_classes)
+
+    @property
+    def files(self) -> dict[str, dict[str, Any]]:
+        """What is known of the GAN that it starts from."""
+        return {} if self.start is None else {OPTION: self.start.facts}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is known, and what nobody here can check, of the GAN that it starts from."""
+        return () if self.start is None else self.start.notes
 
     @property
     def origin(self) -> str | None:
@@ -378,7 +430,15 @@ class TrainGAN(Stage):
         generator = initialised(lambda: design.generator(shape, num_classes), seed, "init/generator")
         discriminator = initialised(lambda: design.discriminator(shape, num_classes), seed, "init/discriminator")
         some = to_float(seen.images[torch.randperm(len(seen), generator=Stream(seed, "scale").at(0))[:SCALED_ON]])
-        features = initialised(lambda: design.architecture.features(some), seed, "init/features")
+        frozen = {"seed": seed} if self.start is None else self.start.frozen
+        features = initialised(lambda: design.architecture.features(some), frozen["seed"], "init/features")
+        if frozen.get("scale"):
+            features.get_buffer("scale").copy_(torch.tensor(frozen["scale"]))
+        if design.architecture.num_maps:
+            about["frozen"] = {"seed": frozen["seed"], "scale": features.get_buffer("scale").tolist()}
+        if self.start is not None:
+            self.start.give(design, generator, discriminator)
+            about["start"] = self.start.facts
         system = GAN(generator, discriminator, design, seen.class_counts, seed, about, features)
         if clusters > 1:
             set_centres(system, cluster_centres(seen))

@@ -71,7 +71,8 @@ class Architecture(ABC):
     def features(self, images: Tensor) -> nn.Module:
         """Return the frozen network through which the discriminator sees images; by default it sees them as they are.
 
-        `images`, some of the training images, `[N, C, H, W]` in [-1, 1], may set the scale of its outputs.
+        `images`, some of the training images, `[N, C, H, W]` in [-1, 1], may set the scale of its outputs, a buffer
+        `scale` with a number for each map.
         """
         return nn.Identity()
 
@@ -137,6 +138,11 @@ class FeatureExtractor(nn.Sequential):
     def __init__(self, *layers: nn.Module, num_features: int, batch_std: bool) -> None:
         super().__init__(*layers, *([BatchStd()] if batch_std else []))
         self.num_features = num_features + batch_std
+
+    @property
+    def layers(self) -> list[nn.Module]:
+        """Its layers with weights, from the image side."""
+        return [layer for layer in self.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
 
 
 class BatchStd(nn.Module):

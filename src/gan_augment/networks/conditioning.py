@@ -5,9 +5,11 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from gan_augment.data.clusters import num_features
 from gan_augment.data.image_set import ImageShape
+from gan_augment.losses.contrastive import data_to_data_cross_entropy
 from gan_augment.networks.architecture import Architecture, FeatureExtractor
 from gan_augment.settings import check_integer, check_number
 
@@ -19,10 +21,13 @@ class Conditioning(ABC):
         knows_classes: Whether the generator makes images of a given class; otherwise the GAN trains without classes.
         clusters: Clusters of each class that the networks distinguish. Their labels then number clusters: first those
             of class 0, then those of class 1, and so on.
+        tells_generated: Whether the further loss of `split` on generated images is the discriminator's too, not only
+            the generator's.
     """
 
     knows_classes: bool = True
     clusters: int = 1
+    tells_generated: bool = True
 
     @abstractmethod
     def generator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
@@ -36,8 +41,11 @@ class Conditioning(ABC):
         `features`, their outputs take the place of the images. What else it returns, `split` takes apart.
         """
 
-    def split(self, outputs: Tensor) -> tuple[Tensor, Tensor | float]:
-        """Return the logits among the discriminator's outputs, and a further loss of both players."""
+    def split(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | float]:
+        """Return the logits among the discriminator's outputs, and a further loss of both players.
+
+        The outputs are those of images with labels `[B]`, all real or all generated.
+        """
         return outputs, 0.0
 
 
@@ -101,10 +109,53 @@ class AuxiliaryClassifier(_LabelBehindLatent):
         """Return the architecture's body with two heads: outputs `[..., 2]`, logits and labels' log-probabilities."""
         return architecture.finish(LabelClassifier(architecture.discriminator(shape), num_classes * self.clusters))
 
-    def split(self, outputs: Tensor) -> tuple[Tensor, Tensor | float]:
+    def split(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | float]:
         """Return the logits, and the weighted cross-entropy of the labels, a scalar."""
         logits, log_probabilities = outputs.unbind(-1)
         return logits, -self.weight * log_probabilities.mean()
+
+
+@dataclass(frozen=True)
+class ReACGAN(_LabelBehindLatent):
+    """As `AuxiliaryClassifier`, with unit vectors and `data_to_data_cross_entropy` (Kang et al. 2021).
+
+    Features and weights of labels of any length let an AC-GAN's gradients explode; unit vectors do not. Comparing
+    images with each other keeps the images of a class from being alike. The discriminator learns from real ones alone.
+
+    Attributes:
+        weight: Weight of the cross-entropy of the labels.
+        sphere_dim: Length of the unit vectors.
+        margin: Similarity to its label from which on an image is close enough.
+        temperature: Of the similarities.
+
+    Raises:
+        ValueError: If a setting is out of range.
+    """
+
+    tells_generated = False
+
+    weight: float = 0.5
+    sphere_dim: int = 512
+    margin: float = 0.98
+    temperature: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("conditioning.weight", self.weight, 0, 1000, open_low=True)
+        check_integer("conditioning.sphere_dim", self.sphere_dim, low=2)
+        check_number("conditioning.margin", self.margin, 0.5, 1)
+        check_number("conditioning.temperature", self.temperature, 0, 100, open_low=True)
+
+    def discriminator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
+        """Return the architecture's body with two heads: outputs `[..., 1 + 2 x sphere_dim]` of `LabelSphere`."""
+        num_labels = num_classes * self.clusters
+        return architecture.finish(LabelSphere(architecture.discriminator(shape), num_labels, self.sphere_dim))
+
+    def split(self, outputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | float]:
+        """Return the logits, and the weighted cross-entropy of the labels, a scalar."""
+        logits, features, proxies = outputs.split([1, self.sphere_dim, self.sphere_dim], dim=-1)
+        loss = data_to_data_cross_entropy(features, proxies, labels, self.margin, self.temperature)
+        return logits.squeeze(-1), self.weight * loss
 
 
 class Unconditional(Conditioning):
@@ -245,6 +296,24 @@ class LabelClassifier(nn.Module):
         of_labels = self.classifier(features).log_softmax(dim=-1)
         of_label = of_labels[torch.arange(len(labels), device=labels.device), ..., labels]
         return torch.stack([self.linear(features).squeeze(-1), of_label], dim=-1)
+
+
+class LabelSphere(nn.Module):
+    """Two heads on a body: whether an image is real, and a unit vector to compare with that of its label."""
+
+    def __init__(self, body: FeatureExtractor, num_labels: int, dim: int) -> None:
+        super().__init__()
+        self.body = body
+        self.linear = nn.Linear(body.num_features, 1)
+        self.projection = nn.Linear(body.num_features, dim)
+        self.proxies = nn.Embedding(num_labels, dim)
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Map images `[B, C, H, W]` to `[B, ..., 1 + 2 x dim]`: logit, unit vector, unit vector of the label `[B]`."""
+        features = self.body(images)
+        vectors, proxies = normalize(self.projection(features), dim=-1), normalize(self.proxies(labels), dim=-1)
+        proxies = proxies.view(len(labels), *[1] * (features.dim() - 2), -1).expand_as(vectors)
+        return torch.cat([self.linear(features), vectors, proxies], dim=-1)
 
 
 class LabelRouted(nn.Module):

@@ -173,10 +173,11 @@ def backbone_origin(node: str) -> str | None:
     return backbone.origin
 
 
-def small_discriminator(channels: int, side: int, width: int) -> nn.Module:
+def small_discriminator(channels: int, side: int, width: int) -> FeatureExtractor:
     """Return feature maps `[B, channels, side, side]` -> features `[B, width]`; the side is at least 4."""
     layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1), nn.LeakyReLU(0.2)] if side == 4 else []
     while side > 4:
         layers += [nn.Conv2d(width if layers else channels, width, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
         side //= 2
-    return nn.Sequential(*layers, nn.Conv2d(width, width, side), nn.LeakyReLU(0.2), nn.Flatten())
+    layers += [nn.Conv2d(width, width, side), nn.LeakyReLU(0.2), nn.Flatten()]
+    return FeatureExtractor(*layers, num_features=width, batch_std=False)

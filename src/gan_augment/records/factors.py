@@ -28,11 +28,14 @@ NOT_A_FACTOR = (
     *("data.skip_broken", "data.follow_links", "data.allow_synthetic", "synthetic.cache"),
     *("trainer.accelerator", "trainer.num_threads", "trainer.checkpoint_every"),
 )
-# Settings that came after records of schema 1.7, which lack them: where they are null, they are left out.
-LATER = ("folds", "data.num_images", "data.background", "data.fit", "synthetic.root")
-CLASSICAL = "data.classical"  # belongs to the node `data`, but is read only where images are transformed
-
 NULL = "null"  # the value of a factor that has an effect and is set to null
+# Settings that came after records of schema 1.7, which lack them, with the values at which they are left out.
+LATER: dict[str, Any] = {
+    **dict.fromkeys(("folds", "data.num_images", "data.background", "data.fit", "synthetic.root"), NULL),
+    **{"generator.start": NULL, "generator.freeze": 0},
+}
+OF_EVERY_TRIAL = ("data", "labels", "folds", "imbalance", "validation_per_class", "seeds.split", "trainer")  # nodes
+CLASSICAL = "data.classical"  # belongs to the node `data`, but is read only where images are transformed
 
 
 def trial_factors(settings: Mapping[str, Any], reads: Collection[str]) -> dict[str, Any]:
@@ -51,12 +54,13 @@ def trial_factors(settings: Mapping[str, Any], reads: Collection[str]) -> dict[s
     factors: dict[str, Any] = {}
     of_the_trial = {name: value for name, value in settings.items() if name not in OF_THE_LAUNCH}
     for name, value in chain(leaves(settings["choices"]), leaves(of_the_trial)):
-        if is_no_factor(name) or name.endswith(("_target_", "_partial_")) or (name in LATER and value is None):
+        if is_no_factor(name) or name.endswith(("_target_", "_partial_")):
+            continue
+        value = NULL if value is None or value == [] else value
+        if LATER.get(name) == value:
             continue
         if not has_effect(name, reads):
             factors[name] = None
-        elif value is None or value == []:
-            factors[name] = NULL
         else:
             factors[name] = shlex.join(map(str, value)) if isinstance(value, list) else value
     return factors

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gan_augment.records.aliases import reads_of, renewed
-from gan_augment.records.factors import LATER, NULL
+from gan_augment.records.factors import LATER, NULL, OF_EVERY_TRIAL, has_effect
 from gan_augment.records.received import printable
 from gan_augment.records.record import flatten
 from gan_augment.records.usability import NOT_USABLE
@@ -105,13 +105,16 @@ def collect(sources: Sequence[Path | str]) -> Study:
         for launch in launched:
             requested = launch.get("requested")
             wanted |= {outcome.trial for outcome in outcomes} if requested is None else set(requested)
-            launch["against"] = renewed(launch.get("against") or {})
+            against = renewed(launch.get("against") or {})
+            launch["against"] = {name: NULL if value is None else value for name, value in against.items()}
             looks.update(launch.pop("looks", []))
             unasked.update(launch.pop("left_out", []))
             if launch not in launches:
                 launches.append(launch)
         for outcome in outcomes:
-            factors = dict.fromkeys(LATER, NULL) | renewed(outcome.record["factors"])
+            reads = {*OF_EVERY_TRIAL, *chain.from_iterable(reads_of(outcome.record).values())}
+            later = {name: value if has_effect(name, reads) else None for name, value in LATER.items()}
+            factors = later | renewed(outcome.record["factors"])
             one = replace(outcome, record=outcome.record | {"factors": factors})
             if one.trial not in found or _rank(one) < _rank(found[one.trial]):
                 found[one.trial] = one
