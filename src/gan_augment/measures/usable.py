@@ -11,6 +11,7 @@ from gan_augment.data.image_set import ImageSet
 from gan_augment.measures.base import Finished, GeneratorMeasure
 from gan_augment.measures.judging import features_of, share_right
 from gan_augment.metrics.diversity import class_diversity
+from gan_augment.metrics.sharpness import laplacian_variance
 from gan_augment.metrics.two_sample import told_apart
 from gan_augment.randomness import Stream
 from gan_augment.records.findings import Findings
@@ -33,6 +34,7 @@ class Usable(GeneratorMeasure):
       than that on the validation images.
     - `variety`: the mean over the classes of the synthetic images' diversity, relative to the validation images'; and
       `variety_of_noise`, that of the validation images after shuffling each pixel between the images of a class.
+    - `sharpness`: the mean variance of the Laplacian of the synthetic images, relative to the validation images'.
     """
 
     def find(self, finished: Finished) -> Findings:
@@ -64,6 +66,8 @@ class Usable(GeneratorMeasure):
         for name, one in {"variety": class_diversity(made), "variety_of_noise": noise}.items():
             ratio = float((one / there)[there > 0].nanmean())
             metrics[name] = ratio if ratio == ratio else None
+        sharp, sharpness = (float(laplacian_variance(one.images[:]).mean()) for one in pair)
+        metrics["sharpness"] = sharpness / sharp if sharp else None
         why = reasons(metrics)
         warnings = (in_words("The generator's images", why, "gan" in finished.stages),) if why else ()
         return Findings({"gan": metrics | {"usable": float(not why)}}, warnings)
