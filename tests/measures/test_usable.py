@@ -168,21 +168,35 @@ def test_images_in_a_file_give_the_same(parts, mapped):
     assert found(mapped(validation), others) == found(validation, others)
 
 
-@pytest.mark.parametrize("with_judge", [True, False])
-def test_too_few_images_are_refused(parts, judge, with_judge):
+@pytest.mark.parametrize(("with_judge", "each"), [(True, 3), (False, 6)])
+def test_too_few_validation_images_are_refused(parts, judge, with_judge, each):
     _, validation, others = parts
     fewest = FEWEST if with_judge else FEWEST_BY_PIXELS
-    assert found(validation.subset(torch.arange(fewest - 1)), others, judge if with_judge else None) == Findings(
-        {"gan": {"usable": None}},
-        (
-            f"usable is refused: it needs {fewest} images of each kind, there are {fewest - 1} validation images and "
-            f"{len(others)} synthetic ones, {fewest - 1} of each in the same classes; raise validation_per_class",
-        ),
+    few = validation.subset(torch.arange(fewest - 1))
+    refusal = (
+        f"usable is refused: it needs {fewest} validation images, and there are {fewest - 1}; set validation_per_class="
+        f"{each} or more, or add to those that you set apart"
+    )
+    assert found(few, others, judge if with_judge else None) == Findings({"gan": {"usable": None}}, (refusal,))
+    stages = {"synthesis": None} | ({"judge": None} if with_judge else {})
+    assert Usable().notes(SimpleNamespace(validation=few), stages) == (refusal,)  # before anything trains
+    enough = validation.subset(torch.arange(fewest))
+    assert Usable().notes(SimpleNamespace(validation=enough), stages) == ()
+    assert Usable().notes(SimpleNamespace(validation=few), {}) == ()
+
+
+def test_too_few_synthetic_images_are_refused(parts, judge):
+    _, validation, others = parts
+    assert found(validation, others.subset(torch.arange(20)), judge).warnings == (
+        "usable is refused: it needs 29 synthetic images of the validation images' classes, and has 20; make more of "
+        "each class",
     )
 
 
 def test_points_are_not_measured():
-    assert found(ring(100).images, ring(100).images) == Findings()
+    points = ring(100).images
+    assert found(points, points) == Findings()
+    assert Usable().notes(SimpleNamespace(validation=points.subset(torch.arange(0))), {"synthesis": None}) == ()
 
 
 def test_the_fewest_images_are_those_with_which_it_can_say_no():
