@@ -207,7 +207,11 @@ def test_one_class_trains_a_generator_and_no_classifier(trial, tmp_path):
     assert record["factors"]["augmentation"] is None
     assert "test" not in record["metrics"]
     assert set(record["provenance"]["stages"]) == {"gan", "synthesis"}
-    assert record["notes"] == ["The generator has no judge: its images are of one class, 'ant'"]
+    assert record["notes"] == [
+        "The generator has no judge: its images are of one class, 'ant'",
+        "usable is refused: it needs 59 validation images, and there are 1; set validation_per_class=59 or more, or "
+        "add to those that you set apart",
+    ]
 
 
 def test_a_thousand_classes(trial, tmp_path):

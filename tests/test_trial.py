@@ -378,6 +378,7 @@ def test_without_a_judge_nothing_is_measured_by_features(plain_settings, tmp_pat
     assert list(planned.stages) == ["gan", "synthesis", "classifier"]
     found = run(planned, tmp_path / "trial", shared_store)["metrics"]["gan"]
     of_usable = {"usable", "told_apart", "told_apart_pixels", "told_apart_of", "variety", "variety_of_noise"}
+    of_usable.add("sharpness")
     assert set(found) == {"diversity", "diversity_per_class", "training", *of_usable}
 
 

@@ -15,7 +15,7 @@ from gan_augment.measures.judging import JudgeStage
 from gan_augment.measures.usable import Usable, shuffled_pixels
 from gan_augment.metrics.diversity import class_diversity
 from gan_augment.records.findings import Findings
-from gan_augment.records.usability import FEWEST, FEWEST_BY_PIXELS, reasons
+from gan_augment.records.usability import FEWEST, FEWEST_BY_PIXELS, LEAST_SHARPNESS, reasons
 from gan_augment.settings import build
 
 
@@ -86,6 +86,7 @@ def test_fresh_real_images_are_usable(parts, judge, with_judge):
     assert (metrics["usable"], findings.warnings) == (1, ())
     assert metrics["told_apart_pixels"] == pytest.approx(0.5, abs=0.1)
     assert metrics["variety"] == pytest.approx(1, abs=0.05)
+    assert metrics["sharpness"] == pytest.approx(1, abs=0.05)
     if with_judge:
         assert metrics["told_apart"] == metrics["told_apart_features"] == pytest.approx(0.5, abs=0.1)
         assert metrics["agreement"] > 0.6
@@ -113,6 +114,20 @@ def test_the_sentence_says_why(parts, judge):
     assert "and the largest class alone has 11 %): train longer (generator.images_seen), and look at" in warning
     (warning,) = found(validation, replace(others, images=collapsed(others)), judge).warnings
     assert "the images of a class are alike: variety 0.00, of real ones 1" in warning
+
+
+def test_blur_is_a_reason_of_its_own(parts):
+    _, validation, others = parts
+    (warning,) = found(validation, replace(others, images=blurred(others))).warnings
+    assert "; they are blurred: sharpness 0.01" in warning
+    assert reasons({"sharpness": LEAST_SHARPNESS - 0.001}) == ["they are blurred: sharpness 0.029, of real ones 1"]
+    assert not reasons({"sharpness": LEAST_SHARPNESS})
+
+
+def test_nothing_is_sharper_than_even_images(parts):
+    _, validation, others = parts
+    even = replace(validation, images=torch.zeros_like(validation.images))
+    assert found(even, others).metrics["gan"]["sharpness"] is None
 
 
 def test_wrong_labels_are_not_usable(parts, judge):
@@ -153,21 +168,35 @@ def test_images_in_a_file_give_the_same(parts, mapped):
     assert found(mapped(validation), others) == found(validation, others)
 
 
-@pytest.mark.parametrize("with_judge", [True, False])
-def test_too_few_images_are_refused(parts, judge, with_judge):
+@pytest.mark.parametrize(("with_judge", "each"), [(True, 3), (False, 6)])
+def test_too_few_validation_images_are_refused(parts, judge, with_judge, each):
     _, validation, others = parts
     fewest = FEWEST if with_judge else FEWEST_BY_PIXELS
-    assert found(validation.subset(torch.arange(fewest - 1)), others, judge if with_judge else None) == Findings(
-        {"gan": {"usable": None}},
-        (
-            f"usable is refused: it needs {fewest} images of each kind, there are {fewest - 1} validation images and "
-            f"{len(others)} synthetic ones, {fewest - 1} of each in the same classes; raise validation_per_class",
-        ),
+    few = validation.subset(torch.arange(fewest - 1))
+    refusal = (
+        f"usable is refused: it needs {fewest} validation images, and there are {fewest - 1}; set validation_per_class="
+        f"{each} or more, or add to those that you set apart"
+    )
+    assert found(few, others, judge if with_judge else None) == Findings({"gan": {"usable": None}}, (refusal,))
+    stages = {"synthesis": None} | ({"judge": None} if with_judge else {})
+    assert Usable().notes(SimpleNamespace(validation=few), stages) == (refusal,)  # before anything trains
+    enough = validation.subset(torch.arange(fewest))
+    assert Usable().notes(SimpleNamespace(validation=enough), stages) == ()
+    assert Usable().notes(SimpleNamespace(validation=few), {}) == ()
+
+
+def test_too_few_synthetic_images_are_refused(parts, judge):
+    _, validation, others = parts
+    assert found(validation, others.subset(torch.arange(20)), judge).warnings == (
+        "usable is refused: it needs 29 synthetic images of the validation images' classes, and has 20; make more of "
+        "each class",
     )
 
 
 def test_points_are_not_measured():
-    assert found(ring(100).images, ring(100).images) == Findings()
+    points = ring(100).images
+    assert found(points, points) == Findings()
+    assert Usable().notes(SimpleNamespace(validation=points.subset(torch.arange(0))), {"synthesis": None}) == ()
 
 
 def test_the_fewest_images_are_those_with_which_it_can_say_no():

@@ -1,6 +1,6 @@
 """The measure `usable`: whether generated images are good enough for a comparison to say something about GANs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -8,13 +8,16 @@ from torch import Tensor
 
 from gan_augment.artefacts.classifier import TrainedClassifier
 from gan_augment.data.image_set import ImageSet
+from gan_augment.data.split import Split
 from gan_augment.measures.base import Finished, GeneratorMeasure
 from gan_augment.measures.judging import features_of, share_right
 from gan_augment.metrics.diversity import class_diversity
+from gan_augment.metrics.sharpness import laplacian_variance
 from gan_augment.metrics.two_sample import told_apart
 from gan_augment.randomness import Stream
 from gan_augment.records.findings import Findings
 from gan_augment.records.usability import FEWEST, FEWEST_BY_PIXELS, in_words, lowest, reasons
+from gan_augment.stages import Stage
 
 MOST = 1000  # images of each kind: 4 million distances take a tenth of a second on one core
 
@@ -33,7 +36,13 @@ class Usable(GeneratorMeasure):
       than that on the validation images.
     - `variety`: the mean over the classes of the synthetic images' diversity, relative to the validation images'; and
       `variety_of_noise`, that of the validation images after shuffling each pixel between the images of a class.
+    - `sharpness`: the mean variance of the Laplacian of the synthetic images, relative to the validation images'.
     """
+
+    def notes(self, split: Split, stages: Mapping[str, Stage]) -> tuple[str, ...]:
+        """Say before anything trains that there are too few validation images."""
+        applies = "synthesis" in stages and not split.validation.shape.is_point
+        return _too_few(split.validation, "judge" in stages) if applies else ()
 
     def find(self, finished: Finished) -> Findings:
         """Measure pictures; for points there is the measure of modes."""
@@ -45,11 +54,11 @@ class Usable(GeneratorMeasure):
         number = min(int(counts.sum()), MOST)
         fewest = FEWEST if finished.has("judge") else FEWEST_BY_PIXELS
         if number < fewest:
-            refusal = (
-                f"usable is refused: it needs {fewest} images of each kind, there are {len(real)} validation images "
-                f"and {len(made)} synthetic ones, {number} of each in the same classes; raise validation_per_class"
+            of_synthetic = (
+                f"usable is refused: it needs {fewest} synthetic images of the validation images' classes, and has "
+                f"{number}; make more of each class"
             )
-            return Findings({"gan": {"usable": None}}, (refusal,))
+            return Findings({"gan": {"usable": None}}, _too_few(seen, finished.has("judge")) or (of_synthetic,))
         metrics: dict[str, float | None] = {}
         pair = _drawn(real, counts, number), _drawn(made, counts, number)
         for name, there, here in self.spaces(finished, *pair):
@@ -64,6 +73,8 @@ class Usable(GeneratorMeasure):
         for name, one in {"variety": class_diversity(made), "variety_of_noise": noise}.items():
             ratio = float((one / there)[there > 0].nanmean())
             metrics[name] = ratio if ratio == ratio else None
+        sharp, sharpness = (float(laplacian_variance(one.images[:]).mean()) for one in pair)
+        metrics["sharpness"] = sharpness / sharp if sharp else None
         why = reasons(metrics)
         warnings = (in_words("The generator's images", why, "gan" in finished.stages),) if why else ()
         return Findings({"gan": metrics | {"usable": float(not why)}}, warnings)
@@ -89,6 +100,17 @@ def shuffled_pixels(images: ImageSet) -> ImageSet:
         order = torch.rand(len(own), pixels.shape[1], generator=random).argsort(dim=0)
         pixels[own] = pixels[own].gather(0, order)
     return ImageSet(pixels.view(len(images), *images.images.shape[1:]), images.labels, images.class_names)
+
+
+def _too_few(validation: ImageSet, has_judge: bool) -> tuple[str, ...]:
+    """Return, in a sentence, what to do about too few validation images; nothing if there are enough."""
+    fewest = FEWEST if has_judge else FEWEST_BY_PIXELS
+    if len(validation) >= fewest:
+        return ()
+    return (
+        f"usable is refused: it needs {fewest} validation images, and there are {len(validation)}; set "
+        f"validation_per_class={-(-fewest // validation.num_classes)} or more, or add to those that you set apart",
+    )
 
 
 def _agreement(judge: TrainedClassifier, images: ImageSet) -> tuple[float, int, float]:

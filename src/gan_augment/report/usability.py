@@ -9,7 +9,10 @@ from gan_augment.report.comparison import Configuration, generators
 from gan_augment.report.trials import GAN_METRICS
 
 USABLE = f"{GAN_METRICS}usable"
-REASONS = ("told_apart", "told_apart_features", "told_apart_of", "agreement", "agreement_of", "majority", "variety")
+REASONS = (
+    *("told_apart", "told_apart_features", "told_apart_of", "agreement", "agreement_of", "majority"),
+    *("variety", "sharpness"),
+)
 
 
 def is_not_usable(configuration: Configuration) -> bool:
