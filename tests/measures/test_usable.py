@@ -15,7 +15,7 @@ from gan_augment.measures.judging import JudgeStage
 from gan_augment.measures.usable import Usable, shuffled_pixels
 from gan_augment.metrics.diversity import class_diversity
 from gan_augment.records.findings import Findings
-from gan_augment.records.usability import FEWEST, FEWEST_BY_PIXELS, LEAST_SHARPNESS, reasons
+from gan_augment.records.usability import FEWEST, FEWEST_BY_PIXELS, LEAST_SHARPNESS, MOST_SHARPNESS, reasons
 from gan_augment.settings import build
 
 
@@ -111,7 +111,8 @@ def test_the_sentence_says_why(parts, judge):
     _, validation, others = parts
     (warning,) = found(validation, replace(others, images=noise(others)), judge).warnings
     assert "% are told from real ones; the judge sees the class that they should show in " in warning
-    assert "and the largest class alone has 11 %): train longer (generator.images_seen), and look at" in warning
+    assert "and the largest class alone has 11 %; they are noisy: sharpness 4" in warning
+    assert "of real ones 1): train longer (generator.images_seen), and look at" in warning
     (warning,) = found(validation, replace(others, images=collapsed(others)), judge).warnings
     assert "the images of a class are alike: variety 0.00, of real ones 1" in warning
 
@@ -122,6 +123,8 @@ def test_blur_is_a_reason_of_its_own(parts):
     assert "; they are blurred: sharpness 0.01" in warning
     assert reasons({"sharpness": LEAST_SHARPNESS - 0.001}) == ["they are blurred: sharpness 0.029, of real ones 1"]
     assert not reasons({"sharpness": LEAST_SHARPNESS})
+    assert reasons({"sharpness": 22.61}) == ["they are noisy: sharpness 22.6, of real ones 1"]
+    assert not reasons({"sharpness": MOST_SHARPNESS})
 
 
 def test_nothing_is_sharper_than_even_images(parts):

@@ -9,6 +9,8 @@ LEAST_VARIETY = 0.6  # below are one or two different images of a class, in any 
 # Variance of the Laplacian. Real images under a Gaussian of 2 pixels have at most .010, under one of 1.5 pixels .008 to
 # .025, and enlarged twofold .02 to .05 (six data sets, 8 to 64 pixels); the GANs of the recipes have .8 and more.
 LEAST_SHARPNESS = 0.03
+# Photographs with their pixels in another order have 22 and more, photographs under noise of 20 grey levels 4.
+MOST_SHARPNESS = 8.0
 # Of each kind. With fewer, even all images told apart would not exclude such a share: .05 ** (1 / 29) = .902. Of 800
 # draws of 30 against 30 fresh real images (digits, MNIST) none had more than .8 told apart; of those of 200 against 200
 # none had more than .61. The standard deviation is 1.2 to 1.3 times that of a binomial count.
@@ -44,6 +46,8 @@ def reasons(found: Mapping[str, float | None]) -> list[str]:
         said.append(f"the images of a class are alike: variety {variety:.2f}, of real ones 1")
     if sharpness is not None and sharpness < LEAST_SHARPNESS:
         said.append(f"they are blurred: sharpness {sharpness:.3f}, of real ones 1")
+    if sharpness is not None and sharpness > MOST_SHARPNESS:
+        said.append(f"they are noisy: sharpness {sharpness:.1f}, of real ones 1")
     return said
 
 
