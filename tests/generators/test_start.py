@@ -113,6 +113,15 @@ def test_with_another_number_of_classes_the_layers_of_labels_are_drawn_anew(begi
             assert torch.equal(own[key], weight) is not is_of_labels
 
 
+def test_without_layers_of_labels_the_first_classes_are_kept(begin):
+    before, after, start = begin("per_class", num_classes=2)
+    assert start.notes[1:] == (
+        "each class started from the one at its place: class0 from class0, class1 from class1",
+    )
+    for key, weight in after.discriminator.state_dict().items():
+        assert torch.equal(weight, before.discriminator.state_dict()[key])
+
+
 def test_what_nobody_can_check_is_said(begin, image_set, tmp_path):
     before, _, start = begin()
     known = f"(checkpoint {start.start}, 32 images seen)"

@@ -77,7 +77,7 @@ class Start(Bundle):
             counts = f"the generator started from one of {len(before)} classes instead of {len(names)}"
             notes.append(f"{counts}, so these layers were drawn anew: {abridged(anew)}")
         elif [*before] != [*names]:
-            pairs = [f"{name} from {other}" for name, other in zip(names, before, strict=True)]
+            pairs = [f"{name} from {other}" for name, other in zip(names, before, strict=False)]
             notes.append(f"each class started from the one at its place: {abridged(pairs)}")
         return cls(trained.hash, freeze, path, about, tuple(notes))
 
@@ -113,11 +113,10 @@ class Start(Bundle):
             taken = {key: weights[key] for key in own if _layer(key) not in others}
             network.load_state_dict(own | taken, assign=True)
             anew += [f"{name.replace('ema', 'generator')}.{layer}" for layer in sorted(others)]
-        for body in (part.layers for part in discriminator.modules() if isinstance(part, FeatureExtractor)):
-            if self.freeze > len(body):
-                raise ValueError(
-                    f"generator.freeze={self.freeze}: the discriminator has {len(body)} layers: use at most {len(body)}"
-                )
+        bodies = [part.layers for part in discriminator.modules() if isinstance(part, FeatureExtractor)]
+        if self.freeze > (most := min(map(len, bodies), default=0)):
+            raise ValueError(f"generator.freeze={self.freeze}: the discriminator has {most} layers: use at most {most}")
+        for body in bodies:
             for layer in body[: self.freeze]:
                 layer.requires_grad_(False)
         return anew
