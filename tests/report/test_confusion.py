@@ -87,7 +87,7 @@ def test_a_class_without_test_images_has_no_shares_and_many_classes_no_table(tmp
     assert "Predicted classes of the test images" not in page
 
 
-@pytest.mark.parametrize("problem", ["missing", "damaged", "another class", "an old file"])
+@pytest.mark.parametrize("problem", ["missing", "damaged", "another class", "a class below 0", "an old file"])
 def test_without_the_predicted_classes_there_is_none(tmp_path, problem):
     folder = tmp_path / "pets"
     predicted(folder, [record("none", seed, 0.5) for seed in range(2)])
@@ -98,6 +98,8 @@ def test_without_the_predicted_classes_there_is_none(tmp_path, problem):
         file.write_bytes(b"PK")
     elif problem == "another class":
         np.savez(file, ids=np.arange(60), labels=LABELS, predicted=np.full(60, 3))
+    elif problem == "a class below 0":
+        np.savez(file, ids=np.arange(60), labels=LABELS, predicted=np.full(60, -1))
     else:
         source = tmp_path / "pets.jsonl"
         main([str(folder), "--keep", str(source), "--output", str(tmp_path / "out")])
@@ -109,12 +111,16 @@ def test_without_the_predicted_classes_there_is_none(tmp_path, problem):
     assert confusions(covered, configurations(covered)) == {}
 
 
-def test_a_kept_study_with_too_few_classes_is_damaged(tmp_path):
+def test_a_kept_study_with_other_classes_than_it_needs_is_damaged(tmp_path):
     predicted(tmp_path / "pets", [record("none", seed, 0.5) for seed in range(2)])
     kept = tmp_path / "pets.jsonl"
     main([str(tmp_path / "pets"), "--keep", str(kept), "--output", str(tmp_path / "out")])
     head, first, second = map(json.loads, kept.read_text().splitlines())
     number = len(first["wrong"])
-    first["wrong"] = [1]
-    kept.write_text("".join(json.dumps(line) + "\n" for line in (head, first, second)))
-    assert f"{number} test images are not right, found the classes of 1" in collect([kept]).damaged[0]
+    for wrong, message in (
+        ([1], f"{number} test images are not right, found the classes of 1"),
+        ([1.5] * number, "a predicted class is not a whole number of at least 0"),
+        ([-1] * number, "a predicted class is not a whole number of at least 0"),
+    ):
+        kept.write_text("".join(json.dumps(line) + "\n" for line in (head, first | {"wrong": wrong}, second)))
+        assert message in collect([kept]).damaged[0]

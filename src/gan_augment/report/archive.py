@@ -238,6 +238,8 @@ def _predicted(labels: np.ndarray, right: np.ndarray, wrong: Sequence[int]) -> n
     """Return the predicted class of each test image, from those of the images that are not right."""
     if len(wrong) != (due := int((~right).sum())):
         raise ValueError(f"{due} test images are not right, found the classes of {len(wrong)}")
+    if not all(type(one) is int and one >= 0 for one in wrong):
+        raise ValueError("a predicted class is not a whole number of at least 0")
     predicted = labels.copy()
     predicted[~right] = wrong
     return predicted

@@ -47,6 +47,8 @@ class Answers(NamedTuple):
         for name, one in found.items():
             if one.shape != (len(self.ids),) or (len(one) and one.dtype.kind not in ("b" if name == "right" else "iu")):
                 raise ValueError(f"{name} is {one.dtype} of {list(one.shape)} for {len(self.ids)} test images")
+            if name in ("labels", "predicted") and len(one) and one.min() < 0:
+                raise ValueError(f"{name} has a class below 0")
         if len(np.unique(self.ids)) < len(self.ids):
             raise ValueError("an image has several answers")
         return self
