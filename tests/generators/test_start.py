@@ -147,6 +147,8 @@ def test_what_does_not_fit_is_refused(begin, image_set, tmp_path):
         with pytest.raises(ValueError, match=message):
             Start.read(str(folder), freeze, design, images, False)
 
+    (tmp_path / "picture.png").write_bytes(b"PNG")
+    refused("^generator.start: .*picture.png cannot be read as a checkpoint", folder=tmp_path / "picture.png")
     refused("^generator.start=.*none: not found: name the folder of a trial or gan stage", folder=tmp_path / "none")
     refused(
         where + "makes images of 8x8 pixels with 1 channel, but the data are 8x8 pixels with 3 channels",

@@ -771,13 +771,13 @@ def test_notes_are_shown_once_with_the_trials_they_concern(tmp_path):
 @pytest.mark.parametrize(
     ("pretrained", "said"),
     [
-        (("none", "gan"), "; both with pretrained features"),
-        (("gan",), "; only the first with pretrained features"),
-        (("none",), "; only the second with pretrained features"),
+        (("none", "gan"), "; both with pretrained weights"),
+        (("gan",), "; only the first with pretrained weights"),
+        (("none",), "; only the second with pretrained weights"),
         ((), ""),
     ],
 )
-def test_a_verdict_names_the_arms_with_pretrained_features(tmp_path, pretrained, said):
+def test_a_verdict_names_the_arms_with_pretrained_weights(tmp_path, pretrained, said):
     records = planted({"none": 0, "gan": 3})
     for one in records:
         if pretrained:  # else as in a record of an earlier version

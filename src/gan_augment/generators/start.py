@@ -21,7 +21,7 @@ from gan_augment.networks.architecture import Architecture, FeatureExtractor
 from gan_augment.networks.conditioning import Conditioning
 from gan_augment.randomness import initialised
 from gan_augment.records.record import leaves
-from gan_augment.settings import class_from
+from gan_augment.settings import class_from, errors_of
 from gan_augment.stages import Bundle, implied
 
 OPTION = "generator.start"
@@ -59,7 +59,8 @@ class Start(Bundle):
             ValueError: If there is none, it is damaged, or it does not fit the design or the images.
         """
         path = find_checkpoint(OPTION, named)
-        trained, about = Generator.load(path, torch.device("cpu")), read_about(path, "gan", ["seed"])
+        with errors_of(OPTION):
+            trained, about = Generator.load(path, torch.device("cpu")), read_about(path, "gan", ["seed"])
         _check_fit(f"{OPTION}={named}", trained, design, labelled.shape)
         checkpoint = f"checkpoint {trained.hash}, {about['images_seen']:,} images seen"
         if about["trained_on"] == labelled.fingerprint and not (about.get("pool_images") or about.get("start")):

@@ -146,7 +146,7 @@ class Contrast:
         said = verdict(self.estimate.interval(), self.unit, resolution, self.scope, *correction)
         if self.one.is_pretrained or self.base.is_pretrained:
             which = {(True, True): "both", (True, False): "only the first", (False, True): "only the second"}
-            said += f"; {which[self.one.is_pretrained, self.base.is_pretrained]} with pretrained features"
+            said += f"; {which[self.one.is_pretrained, self.base.is_pretrained]} with pretrained weights"
         lost = {status: self.one.count(status) + self.base.count(status) for status in ("diverged", "failed")}
         if any(lost.values()):
             said += f"; left out: {', '.join(f'{number} {status}' for status, number in lost.items() if number)}"

@@ -23,7 +23,7 @@ Row = dict[str, str]
 
 LAST_STAGES = ("classifier", "measures", "total")
 MAY_BE_EMPTY = ("95 %, new images", "95 %, at every look")  # columns of contrasts
-PRETRAINED_FEATURES = "pretrained features"  # a column of what arms saw
+PRETRAINED_WEIGHTS = "pretrained weights"  # a column of what arms saw
 MAX_CLASSES = 100  # classes in a table; results.csv has all
 MAX_IMAGES = 8  # images named
 MAX_CONFUSED, LEAST_CONFUSED = 3, 1  # classes named at most, and the share of images, in per cent, that each needs
@@ -197,16 +197,16 @@ def image_rows(compared: list[Contrast]) -> Iterator[Row]:
 
 
 def saw_rows(found: list[Configuration]) -> list[Row]:
-    """Return one row per arm on the images, labels and pretrained features that its training saw."""
-    return _without_empty([_saw_row(c) for c in found], [PRETRAINED_FEATURES])
+    """Return one row per arm on the images, labels and pretrained weights that its training saw."""
+    return _without_empty([_saw_row(c) for c in found], [PRETRAINED_WEIGHTS])
 
 
 def _saw_row(configuration: Configuration) -> Row:
     part, note = ("semi_supervised", " (not step-matched)") if configuration.has_other_method else ("classifier", "")
     columns = {**SAW, f"factors.{part}.num_steps": "steps"}
     cells = {what: ", ".join(values_of(configuration.ended, c)) or "-" for c, what in columns.items()}
-    features = {PRETRAINED_FEATURES: "yes" if configuration.is_pretrained else "-"}
-    return {"arm": configuration.label(), **cells, "steps": cells["steps"] + note, **features}
+    weights = {PRETRAINED_WEIGHTS: "yes" if configuration.is_pretrained else "-"}
+    return {"arm": configuration.label(), **cells, "steps": cells["steps"] + note, **weights}
 
 
 def teacher_rows(study: Study, found: list[Configuration]) -> Iterator[Row]:
