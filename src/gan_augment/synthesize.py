@@ -199,7 +199,7 @@ def data_card(
         "images without labels": about.get("pool_images", 0),
     }
     if "start" in about:
-        trained_on["it started from a generator that had learned from other images"] = dict(about["start"])
+        trained_on["a generator from which it started"] = dict(about["start"])
     if record is None:
         trained_on |= {"data": "unknown", "split": "unknown: the generator was named without its trial"}
         metrics = {"known": "no: the generator was named without its trial"}
