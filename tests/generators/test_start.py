@@ -198,6 +198,11 @@ def test_the_first_layers_of_each_body_keep_their_weights_and_all_others_learn(b
     assert not any(torch.equal(*pair) for pair in moved)
 
 
+def test_no_more_layers_are_frozen_than_the_smallest_body_has(begin):
+    with pytest.raises(ValueError, match=r"^generator.freeze=4: the discriminator has 2 layers: use at most 2$"):
+        begin("projected", freeze=4)  # bodies of 3 and of 2 layers
+
+
 def test_clipping_leaves_frozen_layers_alone(image_set, cpu, tmp_path):
     nodes = GAN_NODES | {
         "architecture": {**GAN_NODES["architecture"], "spectral_norm": False},
