@@ -52,7 +52,8 @@ class Extra(Bundle):
     def images(self, labelled: ImageSet, made: Mapping[str, Path], seed: int) -> ImageSet | None:
         """Return the images when the training, with this seed, starts; None for none, which makes the batch smaller.
 
-        `made` has the folders of the stages, by the names of the fields that hold them.
+        `made` has the folders of the stages, by the names of the fields that hold them. The seed may decide the labels
+        of the images, but not which images there are and in which order: trials share their features.
         """
         return None
 
