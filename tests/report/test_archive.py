@@ -2,6 +2,7 @@ import base64
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -305,3 +306,10 @@ def test_a_study_is_kept_in_a_jsonl_file_alone(tmp_path, capsys):
 def test_the_report_on_a_file_goes_to_a_folder_with_its_name(tmp_path):
     keep([study(tmp_path / "digits", planted({"none": 0, "gan": 3}))], tmp_path / "kept.jsonl", tmp_path / "out")
     assert write_report([tmp_path / "kept.jsonl"]) == tmp_path / "kept" / "report" / "report.html"
+
+
+@pytest.mark.parametrize("study", ["probe_sn", "probe_weak"])
+def test_a_kept_study_without_baselines_is_read(study):
+    found = read_archive(Path(__file__).parents[2] / "results" / f"{study}.jsonl")
+    assert found[0][0]["against"] is None
+    assert len(found[1]) == {"probe_sn": 4, "probe_weak": 2}[study]
