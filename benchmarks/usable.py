@@ -1,4 +1,4 @@
-"""What `usable` says of images that are known to be good or bad: fresh real ones, noise, copies, blurred ones.
+"""Test the measure `usable` on known images: fresh real ones are good, and noise, copies and blurred ones are bad.
 
     python benchmarks/usable.py data=digits "data=mnist paths.data_dir=FOLDER" [--images 200] [--draws 10]
 
@@ -118,7 +118,10 @@ def answers(overrides: str, most: int, draws: int) -> tuple[int, dict[str, list[
 def line(kind: str, found: list[Mapping[str, Any]]) -> str:
     """Return one line of the table: how often the answer is no, and the medians."""
     no = sum(one["usable"] == 0 for one in found)
-    middle = [statistics.median(known) if (known := [one[m] for one in found if m in one]) else None for m in SHOWN]
+    middle = [
+        statistics.median(known) if (known := [one[m] for one in found if one.get(m) is not None]) else None
+        for m in SHOWN
+    ]
     cells = [f"{number:.2f}" if number is not None else "" for number in middle]
     return " | ".join([f"| {kind}", *cells, f"no in {no} of {len(found)} |"])
 

@@ -713,16 +713,21 @@ def test_a_collapsed_generator_pays_for_it(image_set, cpu, tmp_path, tiny_backbo
     assert system.last_points["loss/generator"] == pytest.approx(weight)
 
 
-def test_both_players_of_an_ac_gan_want_the_labels_to_be_told_right(image_set, cpu, tmp_path):
-    """With losses that do not care for real and generated, the cross-entropy is all that is minimised."""
-    images = image_set(per_class=20)
-    parts = design(NonSaturating(), conditioning=AuxiliaryClassifier(weight=2), images_seen=16 * 100)
+def trained_on_labels_alone(conditioning, images, cpu, folder):
+    """Train a GAN whose losses do not care for real and generated."""
+    parts = design(NonSaturating(), conditioning=conditioning, images_seen=16 * 100)
     parts.loss.discriminator = lambda real, fake: 0 * real.sum() + 0 * fake.sum()
     parts.loss.generator = lambda fake, real: 0 * fake.sum()
     networks = [
         initialised(lambda make=make: make(images.shape, 3), 0) for make in (parts.generator, parts.discriminator)
     ]
-    system = fit(GAN(*networks, parts, images.class_counts, 0), images, cpu, tmp_path, num_steps=100)
+    return fit(GAN(*networks, parts, images.class_counts, 0), images, cpu, folder, num_steps=100)
+
+
+def test_both_players_of_an_ac_gan_want_the_labels_to_be_told_right(image_set, cpu, tmp_path):
+    """With losses that do not care for real and generated, the cross-entropy is all that is minimised."""
+    images = image_set(per_class=20)
+    system = trained_on_labels_alone(AuxiliaryClassifier(weight=2), images, cpu, tmp_path)
     assert system.last_points["loss/generator"] < 0.2 * 2 * math.log(3)  # of a guess
     real, labels = to_float(images.images), images.labels
     told = system.discriminator(real, labels)[:, 1].exp()
@@ -734,13 +739,7 @@ def test_both_players_of_an_ac_gan_want_the_labels_to_be_told_right(image_set, c
 def test_both_players_of_a_reacgan_draw_images_to_their_labels(image_set, cpu, tmp_path):
     """With losses that do not care for real and generated, D2D-CE is all that is minimised."""
     images = image_set(per_class=20)
-    parts = design(NonSaturating(), conditioning=ReACGAN(sphere_dim=8), images_seen=16 * 100)
-    parts.loss.discriminator = lambda real, fake: 0 * real.sum() + 0 * fake.sum()
-    parts.loss.generator = lambda fake, real: 0 * fake.sum()
-    networks = [
-        initialised(lambda make=make: make(images.shape, 3), 0) for make in (parts.generator, parts.discriminator)
-    ]
-    system = fit(GAN(*networks, parts, images.class_counts, 0), images, cpu, tmp_path, num_steps=100)
+    system = trained_on_labels_alone(ReACGAN(sphere_dim=8), images, cpu, tmp_path)
     real, labels = to_float(images.images), images.labels
     for shown in (real, system.generator(torch.randn(60, 5), labels)):
         vectors = system.discriminator(shown, labels)[:, 1:9]

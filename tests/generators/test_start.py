@@ -139,9 +139,9 @@ def test_what_nobody_can_check_is_said(begin, image_set, tmp_path):
 
 def test_what_does_not_fit_is_refused(begin, image_set, tmp_path):
     before, _, start = begin()
-    where = f"^generator.start={tmp_path}/before "
+    where, same = f"^generator.start={tmp_path}/before ", image_set()
 
-    def refused(message, design=before.design, images=image_set(), folder=tmp_path / "before", freeze=0):  # noqa: B008
+    def refused(message, design=before.design, images=same, folder=tmp_path / "before", freeze=0):
         with pytest.raises(ValueError, match=message):
             Start.read(str(folder), freeze, design, images, False)
 

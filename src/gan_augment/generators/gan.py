@@ -399,7 +399,7 @@ class TrainGAN(Stage):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is known, and what nobody here can check, of the GAN that it starts from."""
+        """Sentences on the GAN that it starts from: what is known of it, and what cannot be checked."""
         return () if self.start is None else self.start.notes
 
     @property
