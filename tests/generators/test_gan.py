@@ -11,7 +11,8 @@ from gan_augment.augmentation.discriminator import Adaptive, DiffAugment, Groupe
 from gan_augment.data.batches import ImageBatches, Part
 from gan_augment.data.image_set import to_float
 from gan_augment.generators.design import GANDesign, GANSettings
-from gan_augment.generators.gan import GAN, GANGenerator, TrainGAN, gradient_norm, labels_in_turns
+from gan_augment.generators.gan import GANGenerator, TrainGAN
+from gan_augment.generators.gan_training import GAN, gradient_norm, labels_in_turns
 from gan_augment.losses.adversarial import Hinge, LeastSquares, Minimax, NonSaturating, Relativistic, Wasserstein
 from gan_augment.losses.diversity import Diversity
 from gan_augment.losses.penalties import Penalties

@@ -3,7 +3,7 @@ import torch
 
 from conftest import GAN_NODES, gan_stage
 from gan_augment.artefacts.weights import FILE, load_weights
-from gan_augment.generators.gan import GAN
+from gan_augment.generators.gan_training import GAN
 from gan_augment.training.hardware import DEFAULT_THREADS, Hardware
 
 CPU = {"accelerator": "cpu", "precision": "32-true", "num_threads": None}
