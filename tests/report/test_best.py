@@ -1,4 +1,4 @@
-"""Studies of several classifiers: the best arm with generated images against the best one without."""
+"""The best arm with generated images against the best one without: with several classifiers, or arms of no pair."""
 
 import numpy as np
 import pytest
@@ -81,6 +81,16 @@ def test_the_best_two_may_be_of_different_classifiers(tmp_path):
         "gan (classifier=cnn, augmentation.share=0.1) against none",
         "gan (classifier=cnn, augmentation.share=0.5) against none",
     ]
+
+
+def test_an_arm_that_is_the_base_of_no_other_meets_the_best_with_generated_images(tmp_path):
+    compared = found(trials(CNN | {("cutmix", None): (3, 4)}, "cnn"), folder=tmp_path / "best")
+    (pair,) = best(compared)
+    assert pair.title == "gan (augmentation.share=0.1) against cutmix"
+    assert pair.interval.mean == pytest.approx(-2, abs=0.3)
+    assert pair.comparisons == len(compared) == 5
+    compared = found(trials(CNN | {("cutmix", None): (-1, 4)}, "cnn"), folder=tmp_path / "not_best")
+    assert [pair.title for pair in best(compared)] == ["gan (augmentation.share=0.1) against classical"]
 
 
 def test_page_and_terminal_say_it_first(tmp_path):

@@ -250,17 +250,23 @@ def pairs(found: list[Configuration], against: Sequence[tuple[str, Any]] = ()) -
 
 
 def contests(found: list[Configuration]) -> list[tuple[list[Configuration], list[Configuration]]]:
-    """Return the configurations with generated images and those without, for each task that several classifiers learn.
+    """Return configurations with generated images and those without, for each task whose best pair may be unplanned.
 
-    Both have results. Those that saw labels of the pool, which are hidden from all others, are left out.
+    That is where several classifiers learn it, or an arm without generated images is the base of no other arm, such as
+    `cutmix`. All have results. Those that saw labels of the pool, which are hidden from all others, are left out.
     """
     tasks: dict[frozenset[tuple[str, Any]], list[Configuration]] = {}
     for one in found:
         if len(one.with_results) and not one.saw("saw.pool_labels"):
             tasks.setdefault(one.task, []).append(one)
-    several = [some for some in tasks.values() if len({c.setting.get("classifier") for c in some} - {None}) > 1]
-    sides = [([c for c in some if c.uses_generated], [c for c in some if not c.uses_generated]) for some in several]
-    return [both for both in sides if all(both)]
+    sides = []
+    for some in tasks.values():
+        generated, others = [c for c in some if c.uses_generated], [c for c in some if not c.uses_generated]
+        classifiers = {c.setting.get("classifier") for c in some} - {None}
+        is_open = len(classifiers) > 1 or {c.arm for c in others} - {base for _, base in CONTRASTS}
+        if is_open and generated and others:
+            sides.append((generated, others))
+    return sides
 
 
 def warnings(study: Study) -> list[str]:

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gan_augment.report import statistics
+from gan_augment.report.choosing import best_of, best_pairs, counting_diverged
 from gan_augment.report.comparison import (
     Configuration,
-    Pair,
     configurations,
-    contests,
     metrics_to_compare,
     pair_unit,
     pairs,
@@ -26,8 +25,6 @@ from gan_augment.report.verdict import in_words, verdict
 
 if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `--help` answers at once
     import pandas as pd
-
-VALIDATION_ACCURACY = "metrics.validation.accuracy"
 
 
 @dataclass(frozen=True)
@@ -202,26 +199,10 @@ def choices(compared: Sequence[Contrast]) -> list[Choice]:
     """
     made = []
     for group in rivals(compared):
-        if (found := _best([(contrast.one, contrast.base) for contrast in group])) is not None:
+        if (found := best_of([(contrast.one, contrast.base) for contrast in group])) is not None:
             chosen, gain = found
             others = [contrast.one for contrast in group if contrast is not group[chosen]]
             made.append(Choice(group[chosen].one, group[chosen].base, others, gain))
-    return made
-
-
-def best_pairs(found: list[Configuration]) -> list[Pair]:
-    """Choose the best configuration with generated images and the best one without, by the validation images.
-
-    There is a pair for each task that several classifiers learn, if all have validation images of every class. The best
-    is the one with the largest mean gain over a common base: without generated images the first configuration, and with
-    them the best one without. A diverged trial counts as no gain.
-    """
-    made = []
-    for generated, others in contests(found):
-        if (first := _best([(one, others[0]) for one in others])) is not None:
-            base = others[first[0]]
-            if (second := _best([(one, base) for one in generated])) is not None:
-                made.append((generated[second[0]], base))
     return made
 
 
@@ -262,8 +243,8 @@ def _compare(study: Study, one: Configuration, base: Configuration, metrics: Map
         if count_diverged:
             zeros = None
             if rows is not None and equal is not None:
-                zeros = _counting_diverged(rows, equal.loc[before.index], one, by)
-            counted = _counting_diverged(values.to_frame(), 0 * before, one, by)[metric]
+                zeros = counting_diverged(rows, equal.loc[before.index], one, by)
+            counted = counting_diverged(values.to_frame(), 0 * before, one, by)[metric]
             of_noise = noise * min(1.0, values.var() / counted.var()) if counted.var() else noise
             with_diverged = _estimate(metric, counted, zeros, overlap, unit, looks, of_noise)
         made.append(
@@ -324,15 +305,6 @@ def _groups(images: pd.DataFrame) -> np.ndarray | None:
     return columns.get_level_values("group").to_numpy() if "group" in columns.names else None
 
 
-def _counting_diverged(differences: pd.DataFrame, equal: pd.DataFrame, one: Configuration, by: str) -> pd.DataFrame:
-    """Return one row per split or training seed of the base, with diverged trials counted as equal to the base.
-
-    `equal` is a difference of 0 wherever the base has a result.
-    """
-    shares = one.share_ended(by).filter(equal.index)
-    return differences.reindex(index=shares.index, columns=equal.columns).fillna(equal).mul(shares, axis=0)
-
-
 def _per_class(differences: pd.DataFrame, unit: str) -> dict[str, Interval]:
     values = {str(name): column.dropna().to_numpy() for name, column in differences.items()}
     found = {c.removeprefix(PER_CLASS): statistics.paired_interval(some) for c, some in values.items() if len(some)}
@@ -382,20 +354,3 @@ def _why_not_on_new_images(metric: str, num_pairs: int, images: pd.DataFrame | N
 
 def _is_of_generator(one: Configuration, name: str) -> bool:
     return name.startswith(("augmentation.", "measures.")) or one.is_read_by(name, "gan", "synthesis")
-
-
-def _best(some: Sequence[Pair]) -> tuple[int, float] | None:
-    """Return which has the largest validation gain, and the gain; None unless all have validation images."""
-    gains = [_validation_gain(*pair) for pair in some]
-    if np.isnan(gains).any() or any(one.lacks_validation for one, _ in some):
-        return None
-    return int(np.argmax(gains)), max(gains)
-
-
-def _validation_gain(one: Configuration, base: Configuration) -> float:
-    """Return the mean gain in validation accuracy, in points; nan if no split has it on both sides."""
-    by, _ = pair_unit([one, base])
-    before = base.points([VALIDATION_ACCURACY], by).dropna()
-    gains = (one.points([VALIDATION_ACCURACY], by) - before).dropna()
-    counted = _counting_diverged(gains, 0 * before, one, by)
-    return float(counted[VALIDATION_ACCURACY].mean()) if len(gains) else math.nan

@@ -35,8 +35,8 @@ BEST = "The best with generated images against the best without, both chosen on 
 def verdicts(study: Study, compared: list[Contrast]) -> list[str]:
     """Return the verdict of each comparison, one sentence each, or the reason why there are none.
 
-    If an arm ran with several GANs, the verdict is on the best one by the validation images. With several classifiers,
-    the verdict on the best configuration with generated images comes first.
+    If an arm ran with several GANs, the verdict is on the best one by the validation images. That on the best
+    configuration with generated images against the best without comes first, if there is one.
     """
     reason = "no two configurations that differ only in the arm have results"
     if study.trials[ARM].isna().all():
@@ -191,15 +191,15 @@ def remarks(study: Study, metrics: Mapping[str, str], compared: list[Contrast]) 
     num_best = sum(c.of_best and c.metric == ACCURACY for c in compared)
     if num_best:
         said.append(
-            "The best arms and classifiers with and without generated images are those with the largest mean accuracy "
-            "on the validation images; do not pick others by their test results."
+            "The best with and without generated images are those with the largest mean accuracy on the validation "
+            "images; do not pick others by their test results."
         )
     if num_best < len(contests(configurations(study))):
         why = "a class has none, or an arm has no validation results: set validation_per_class to 1 or more"
         why = "no trial opened the test images, which would compare them" if study.part == "validation" else why
         said.append(
-            "The best with generated images is not compared with the best without, of all classifiers. Validation "
-            f"images choose them, but {why}."
+            "The best with generated images is not compared with the best without. Validation images choose them, "
+            f"but {why}."
         )
     if others := list(dict.fromkeys(one.arm for c in compared for one in (c.one, c.base) if one.has_other_method)):
         said.append(
