@@ -74,6 +74,16 @@ def test_the_labels_of_stylegan_are_read(plan, images, tmp_path):
         labels.append([f"00000/img{number:08}.png", int(label)])
     (root / "dataset.json").write_text(json.dumps({"labels": labels}))
     assert given(plan(root)).class_counts.tolist() == images[1].bincount().tolist()
+    broken = root.rename(tmp_path / "broken")  # a source that was read is not read again
+    (broken / "dataset.json").write_text("{")
+    with pytest.raises(ValueError, match=r"^synthetic.root=.*broken/dataset.json"):
+        plan(broken)
+
+
+def test_what_a_reader_must_know_of_the_files_is_said(plan, images, tmp_path):
+    twice = [torch.cat([one, one[:1]]) for one in images]
+    notes = plan(write_folder(tmp_path / "folder", twice)).notes
+    assert any(note.startswith("of the given images: identical images ") for note in notes)
 
 
 def test_numbers_stand_for_classes_with_names_in_their_order(plan, images, tmp_path):

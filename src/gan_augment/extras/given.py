@@ -1,6 +1,7 @@
 """The extra `given`: labelled images of any other generator, read from files and used in training only."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from gan_augment.stages import implied
 FOLDER, ARRAYS = "gan_augment.data.image_folder.image_folder", "gan_augment.data.arrays.arrays"
 AS_THE_DATA = ("fit", "white", "background", "skip_broken", "follow_links", "cache")  # how files of a folder are read
 STYLEGAN = "dataset.json"
+NAMED_BY = re.compile(r"data\.(root|images|table)=")  # options that name the files of a source
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,7 @@ class GivenSettings:
         try:
             given = load_source(self.node(source, like))
         except ValueError as error:
-            named = str(error).replace("data.root=", "synthetic.root=").replace("data.images=", "synthetic.root=")
-            raise ValueError(named) from error
+            raise ValueError(NAMED_BY.sub("synthetic.root=", str(error))) from error
         if given.test is not None or given.validation is not None:
             raise ValueError(
                 f"{where} has parts of a split, such as test: name the folder of the training images alone"
@@ -143,7 +144,7 @@ class Given(Synthetic):
 
 def _with_classes(where: str, given: Source, class_names: Sequence[str]) -> tuple[ImageSet, list[str]]:
     """Give images the classes of the data, class after class: by name, or by their numbers if these are no names."""
-    names, remarks = given.images.class_names, list[str]()
+    names, remarks = given.images.class_names, [f"of the given images: {note}" for note in given.notes]
     of = {name: find_class(name, class_names) for name in names}
     if not any(of.values()) and all(name.isdecimal() and int(name) < len(class_names) for name in names):
         of = {name: class_names[int(name)] for name in names}
