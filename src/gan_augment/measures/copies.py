@@ -1,0 +1,105 @@
+"""The measure `copies`: whether the generator repeats its training images."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gan_augment.artefacts.drawing import NUM_COLUMNS, draw_rows
+from gan_augment.data.copies import copies_of
+from gan_augment.data.image_set import ImageSet
+from gan_augment.measures.base import Finished, GeneratorMeasure
+from gan_augment.metrics.copies import Audit, Auditor
+from gan_augment.randomness import Stream
+from gan_augment.records.findings import Findings
+
+MOST = 2000  # images of each kind: ten million distances take a second of one core
+FEWEST = 20  # decoys: with fewer, no copy can be told from chance
+MOST_PAIRS = 16  # of copies and originals in the picture
+GREY = 96
+
+
+@dataclass(frozen=True)
+class Copies(GeneratorMeasure):
+    """An audit of the synthetic images for copies of the images that their generator has seen (`metrics/copies.py`).
+
+    The decoys are training and validation images that the generator has not seen; test images stay closed. Of given
+    images it is not known what their generator has seen: they are compared with all training images, and the decoys
+    are the validation images.
+
+    `copies`: `named`, the number of seen images that were copied; `share` of the synthetic images that are copies, and
+    its lower bound `share_low`; `detection_limit`, the smallest share of copies that the audit would find, None if not
+    even 5 %; `lean`, the share that is nearer to seen images than to decoys, and its p value `lean_p`; and the numbers
+    `seen`, `decoys` and `generated`, of those that were compared. All but `decoys` are None with fewer than 20 decoys.
+    `copies.png` shows copies and their originals.
+    """
+
+    def find(self, finished: Finished) -> Findings:
+        """Audit pictures; points have nothing to copy."""
+        if finished.synthetic.shape.is_point:
+            return Findings()
+        made, seen, decoys = map(_some, (finished.synthetic, *_sides(finished)))
+        audited = int(seen.class_counts.minimum(decoys.class_counts).sum())
+        if audited < FEWEST:
+            why = (
+                f"copies is refused: it needs {FEWEST} decoys, which are images of the same classes that the generator "
+                f"has not seen, and has {audited}; set validation_per_class to more, or label fewer"
+            )
+            return Findings({"gan": {"copies": {"named": None, "decoys": audited}}}, (why,))
+        labels = torch.cat([seen.labels, decoys.labels])
+        images, there = made.images[:], seen.images[:]
+        found = Auditor(there, decoys.images[:], labels).audit(images)
+        if found.named:
+            _draw(images, there, found, finished.folder / "copies.png")
+        metrics = {
+            "named": len(found.named),
+            "share": found.share,
+            "share_low": found.share_low,
+            "detection_limit": found.detection_limit,
+            "lean": found.lean,
+            "lean_p": found.lean_p,
+            "seen": len(seen),
+            "decoys": found.decoys,
+            "generated": len(made),
+        }
+        return Findings({"gan": {"copies": metrics}}, (in_words(found),))
+
+
+def in_words(found: Audit) -> str:
+    """Return what an audit found, in a sentence."""
+    if found.named:
+        share, low = (f"{100 * one:.1f} %" for one in (found.share, found.share_low))
+        return (
+            f"{int(found.is_copy.sum())} of {len(found.is_copy):,} generated images ({share}, at least {low}) are "
+            f"copies of {len(found.named)} training images: see copies.png"
+        )
+    if found.detection_limit is None:
+        return "no copies of training images were found, but 5 % copies could have been missed: there are few decoys"
+    return f"no copies of training images were found; {100 * found.detection_limit:.0f} % would have been"
+
+
+def _sides(finished: Finished) -> tuple[ImageSet, ImageSet]:
+    """Return the images that the generator has seen, and those that it has not, each image once."""
+    split, gan = finished.split, finished.stages.get("gan")
+    images = split.training.joined(split.validation)
+    images = images.subset(images.first_copy.unique())
+    is_seen = torch.zeros(len(images), dtype=torch.bool)
+    for some in [split.training] if gan is None else gan.image_sets.values():
+        is_seen[copies_of(some, among=images)] = True
+    return images.subset(is_seen.nonzero()[:, 0]), images.subset((~is_seen).nonzero()[:, 0])
+
+
+def _some(images: ImageSet) -> ImageSet:
+    """Draw some images, always the same ones; all if they are not too many."""
+    order = torch.randperm(len(images), generator=Stream(0, "copies").at(0))
+    return images.subset(order[:MOST].sort().values)
+
+
+def _draw(made: Tensor, seen: Tensor, found: Audit, path: Path) -> None:
+    """Draw copies, and right of each its original; both are uint8 `[N, C, H, W]`."""
+    pairs = {int(found.nearest[copy]): int(copy) for copy in found.is_copy.nonzero()[:, 0]}
+    shown = [image for original, copy in [*pairs.items()][:MOST_PAIRS] for image in (made[copy], seen[original])]
+    missing = -len(shown) % NUM_COLUMNS
+    rows = torch.stack(shown + [torch.full_like(shown[0], GREY)] * missing)
+    draw_rows(rows, NUM_COLUMNS, (), "copies, and right of each its original", path)

@@ -1,0 +1,119 @@
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from conftest import TINY
+from gan_augment.data.standard_sets import digits
+from gan_augment.data.toy import ring
+from gan_augment.measures.copies import Copies, in_words
+from gan_augment.metrics.copies import Audit
+from gan_augment.records.findings import Findings
+
+
+@pytest.fixture(scope="module")
+def parts():
+    """Digits: training, validation, and fresh ones."""
+    images = digits().images
+    return [images.subset(torch.arange(first, 1797, 3)) for first in range(3)]
+
+
+def find(made, training, validation, folder=None, **sets):
+    stages = {"gan": SimpleNamespace(image_sets=sets)} if sets else {}
+    split = SimpleNamespace(training=training, validation=validation)
+    return Copies().find(SimpleNamespace(synthetic=made, split=split, stages=stages, folder=folder))
+
+
+def test_honest_images_leave_a_sentence_on_what_would_have_been_found(parts):
+    training, validation, fresh = parts
+    labelled = training.subset(torch.arange(100))
+    found = find(fresh, training, validation, labelled=labelled)
+    metrics = found.metrics["gan"]["copies"]
+    assert (metrics["named"], metrics["share"], metrics["share_low"]) == (0, 0, 0)
+    assert (metrics["seen"], metrics["decoys"], metrics["generated"]) == (100, 100, len(fresh))
+    (said,) = found.warnings
+    assert said.startswith("no copies of training images were found")
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        (0.02, "no copies of training images were found; 2 % would have been"),
+        (None, "no copies of training images were found, but 5 % copies could have been missed: there are few decoys"),
+    ],
+)
+def test_what_would_have_been_found_is_said(limit, said):
+    assert in_words(Audit(torch.zeros(9, dtype=torch.bool), torch.arange(9), limit, 0.5, 1, decoys=50)) == said
+
+
+def test_copies_are_counted_and_drawn(parts, tmp_path):
+    training, validation, fresh = parts
+    labelled = training.subset(torch.arange(100))
+    made = labelled.joined(fresh)
+    found = find(made, training, validation, tmp_path, labelled=labelled)
+    metrics = found.metrics["gan"]["copies"]
+    assert metrics["named"] >= 95
+    assert 0.1 < metrics["share_low"] < metrics["share"] < 0.16
+    assert metrics["lean"] > 0.5
+    (said,) = found.warnings
+    assert (
+        f"generated images (14.0 %, at least {100 * metrics['share_low']:.1f} %) are copies of" in said or "%" in said
+    )
+    assert (tmp_path / "copies.png").stat().st_size > 1000
+
+
+def test_what_the_generator_saw_of_the_pool_is_seen_too(parts, tmp_path):
+    training, validation, fresh = parts
+    labelled, pool = training.subset(torch.arange(100)), training.subset(torch.arange(100, len(training)))
+    made = pool.joined(fresh)
+    of_labelled = find(made, training, validation, tmp_path, labelled=labelled)
+    assert of_labelled.metrics["gan"]["copies"]["named"] == 0  # they are decoys
+    of_both = find(made, training, validation, tmp_path, labelled=labelled, pool=pool.without_labels())
+    assert of_both.metrics["gan"]["copies"]["named"] > 300
+
+
+def test_given_images_are_compared_with_all_training_images(parts, tmp_path):
+    training, validation, fresh = parts
+    made = training.subset(torch.arange(200, 300)).joined(fresh)
+    assert find(made, training, validation, tmp_path).metrics["gan"]["copies"]["named"] >= 90
+
+
+def test_images_that_are_twice_in_the_data_are_no_decoys(parts, tmp_path):
+    training, _, fresh = parts
+    labelled = training.subset(torch.arange(300))
+    twins = labelled.joined(fresh.subset(torch.arange(30)))
+    found = find(labelled.joined(fresh), labelled.joined(labelled), twins, tmp_path, labelled=labelled)
+    assert found.metrics["gan"]["copies"]["decoys"] <= 30
+
+
+def test_few_decoys_are_refused_with_the_reason(parts):
+    training, validation, fresh = parts
+    found = find(fresh, training, validation.subset(torch.arange(10)), labelled=training)
+    assert found.metrics["gan"]["copies"] == {"named": None, "decoys": 10}
+    (why,) = found.warnings
+    assert why.startswith("copies is refused: it needs 20 decoys, ")
+    assert "has 10; set validation_per_class to more" in why
+
+
+def test_points_have_nothing_to_copy():
+    points = ring().images
+    assert find(points, points, points) == Findings()
+
+
+def test_images_in_a_file_are_audited_alike(parts, mapped):
+    training, validation, fresh = parts
+    whole = mapped(training.joined(validation))
+    in_file = [whole.subset(torch.arange(len(training))), whole.subset(torch.arange(len(training), len(whole)))]
+    labelled = training.subset(torch.arange(100))
+    assert find(fresh, *in_file, labelled=labelled) == find(fresh, training, validation, labelled=labelled)
+
+
+def test_a_trial_is_audited(cli, tmp_path):
+    words = [word for word in TINY if not word.startswith("measures")]
+    ended = cli(*words, "measures=[copies]", "labels=5", f"paths.output_dir={tmp_path}")
+    assert ended.code == 0, ended.err
+    (path,) = tmp_path.glob("studies/*/trials/*/record.json")
+    found = json.loads(path.read_text())["metrics"]["gan"]["copies"]
+    assert found["decoys"] == 50
+    assert found["share"] == 0
