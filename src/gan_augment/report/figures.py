@@ -188,7 +188,7 @@ def _largest(classes: Mapping[str, Interval]) -> dict[str, Interval]:
 
 
 def _cap(what: str, panels: Mapping[str, object]) -> str:
-    return f" (first {MAX_PANELS} of {len(panels)} {what})" if len(panels) > MAX_PANELS else ""
+    return f"\n(first {MAX_PANELS} of {len(panels)} {what})" if len(panels) > MAX_PANELS else ""
 
 
 def _finish(axes: Axes, title: str, fontsize: int = 10) -> None:
