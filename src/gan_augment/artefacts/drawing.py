@@ -76,7 +76,7 @@ def draw_rows(images: Tensor, num_columns: int, names: Sequence[str], title: str
     """Draw images, uint8 `[rows x columns, C, H, W]`, in rows into a PNG; `names` are those of the rows, or empty."""
     figure = Figure(figsize=(1 + 0.36 * num_columns, 0.6 + 0.36 * (len(images) // num_columns)), layout="constrained")
     axes = figure.subplots()
-    axes.set_title(title, fontsize=9, parse_math=False)
+    figure.suptitle(title, fontsize=9, parse_math=False)  # the axes are narrower than some titles
     _show(axes, make_grid(images, nrow=num_columns, padding=1, pad_value=96), images.shape[2], names)
     figure.savefig(path, dpi=150, metadata={"Software": None})
 
