@@ -73,9 +73,9 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="a new folder to keep the trials in")
     arguments = parser.parse_args()
     output = (arguments.output or Path(tempfile.mkdtemp())).resolve()
-    common = ["experiment=photographs", f"seed={arguments.seed}", *arguments.overrides]
+    common = ["experiment=photographs", MEASURES, f"seed={arguments.seed}", *arguments.overrides]
     scratch = ["classifier=finetuned", "classifier.network.backbone.weights=null", "classifier.backbone_rate=1"]
-    scratch += [f"classifier.num_steps={arguments.steps}", "augmentation=classical", "measures=[]"]
+    scratch += [f"classifier.num_steps={arguments.steps}", "augmentation=classical"]
     learned = run(output / "classifier", *common, *scratch)
     accuracy = json.loads((learned / "record.json").read_text())["metrics"]["validation"]["accuracy"]
     of_classifier = f"{NODE}={{_target_:{Path(__file__).stem}.OfClassifier,classifier:{learned}/classifier.pt}}"
@@ -87,7 +87,7 @@ def main() -> None:
     print(" | ".join(["| frozen features of", *SHOWN, "|"]))
     for number, (kind, overrides) in enumerate(kinds.items()):
         budget = f"generator.images_seen={arguments.images}"
-        trial = run(output / str(number), *common, budget, MEASURES, *overrides)
+        trial = run(output / str(number), *common, budget, *overrides)
         found = json.loads((trial / "record.json").read_text())["metrics"]["gan"]
         cells = ["" if found.get(name) is None else f"{found[name]:.2f}" for name in SHOWN]
         print(" | ".join([f"| {kind}", *cells, "|"]), flush=True)
