@@ -66,3 +66,25 @@ def test_each_of_several_generators_is_named(tmp_path):
     (verdict,) = [line for line in lines if " against none" in line]  # on the best by the validation images: the first
     assert verdict.startswith("gan (loss=hinge) against none, the best of 2 settings")
     assert ", with this generator: " in verdict
+
+
+def test_a_generator_that_several_configurations_share_is_examined_if_any_of_them_was(tmp_path):
+    records = []
+    for classifier, metrics in (("cnn", {}), ("probe", TOLD)):
+        records += [examined("none", seed, {}, classifier=classifier) for seed in range(6)]
+        for seed in range(6):
+            one = examined("gan", seed, metrics, classifier=classifier)
+            one["provenance"]["stages"] = {"gan": f"trained{seed}"}
+            records.append(one)
+    assert printed(tmp_path / "digits", records)[0].strip() == LINE
+
+
+def test_given_images_are_one_set_whatever_their_share(tmp_path):
+    records = [examined("none", seed, {}) for seed in range(6)]
+    for share in (0.1, 0.5):
+        for seed in range(6):
+            one = examined("given", seed, TOLD, **{"augmentation.share": share})
+            one["provenance"]["stages"] = {"synthesis": "files"}
+            records.append(one)
+    lines = printed(tmp_path / "digits", records)
+    assert sum("not usable yet" in line for line in lines) == 1

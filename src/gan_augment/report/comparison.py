@@ -70,6 +70,7 @@ POOL_IMAGES = "provenance.pool_images"
 VALIDATION = ["provenance.validation_images", "provenance.validation_imbalance_ratio"]
 SEEN_POOL = ["saw.pool_images", "saw.pool_labels"]
 GENERATORS = "provenance.stages.gan"
+GIVEN = "provenance.stages.synthesis"  # of images that no stage of the study made
 AMOUNTS = ("synthesis.per_class", "synthesis.quotas")  # settings of how many images are drawn, not how
 PENALTY = "factors.penalty"
 REPEATED = [f"{SEEDS}gan", f"{SEEDS}synthesis", TRAINING_SEED]  # seeds of training, from the first stage to the last
@@ -364,7 +365,7 @@ def generators(found: list[Configuration]) -> dict[str, Configuration]:
     same: dict[Any, list[Configuration]] = {}
     for c in found:
         drawn = {(k, v) for k, v in c.setting.items() if k.startswith("synthesis") and k not in AMOUNTS}
-        made_by = frozenset(values_of(c.trials, GENERATORS)) or c.label()
+        made_by = frozenset(values_of(c.trials, GENERATORS) or values_of(c.trials, GIVEN)) or c.label()
         same.setdefault((made_by, frozenset(drawn)), []).append(c)
     made: dict[str, Configuration] = {}
     for sharing in same.values():

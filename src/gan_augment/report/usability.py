@@ -22,8 +22,7 @@ def is_not_usable(configuration: Configuration) -> bool:
 
 def usability(found: Sequence[Configuration]) -> list[str]:
     """Return a sentence on each generator whose images are not usable, with the means of its bad trials."""
-    examined = {name: one for name, one in generators([*found]).items() if one.trials.get(USABLE) is not None}
-    examined = {name: one for name, one in examined.items() if one.trials[USABLE].notna().any()}
+    examined = generators([one for one in found if one.trials.reindex(columns=[USABLE]).notna().any(axis=None)])
     said = []
     for name, one in examined.items():
         bad = one.trials[one.trials[USABLE] == 0]
