@@ -7,7 +7,7 @@ any result is seen, and every verdict is corrected for their number.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -357,10 +357,13 @@ def pair_unit(compared: list[Configuration]) -> tuple[str, str]:
     return SPLIT, unit
 
 
-def generators(found: list[Configuration]) -> dict[str, Configuration]:
+def generators(
+    found: list[Configuration], is_wanted: Callable[[Configuration], bool] = lambda one: True
+) -> dict[str, Configuration]:
     """Choose one configuration for each set of generators sampled in the same way, which arms and doses may share.
 
-    The keys name the arms that share a set, with their common settings.
+    It is the first that is wanted; sets without such a one are left out. The keys name the arms that share a set, with
+    their common settings.
     """
     same: dict[Any, list[Configuration]] = {}
     for c in found:
@@ -369,7 +372,9 @@ def generators(found: list[Configuration]) -> dict[str, Configuration]:
         same.setdefault((made_by, frozenset(drawn)), []).append(c)
     made: dict[str, Configuration] = {}
     for sharing in same.values():
-        first, arms = sharing[0], " and ".join(dict.fromkeys(c.arm for c in sharing))
+        first, arms = next(filter(is_wanted, sharing), None), " and ".join(dict.fromkeys(c.arm for c in sharing))
+        if first is None:
+            continue
         common = dict(item for item in first.setting.items() if all(item in c.setting.items() for c in sharing))
         name = named(arms, common)
         made[named(arms, first.setting) if name in made else name] = first

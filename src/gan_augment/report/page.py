@@ -229,7 +229,7 @@ def _panels(with_results: list[Configuration], compared: list[str]) -> tuple[dic
 def _samples(study: Study, found: list[Configuration]) -> list[tuple[str, str, bytes]]:
     """Return the samples of each generator's first trial that has them: the arms that share it, the trial, the PNG."""
     paths = {name: path for name, one in study.outcomes.items() if (path := one.samples) and path.exists()}
-    shown = comparison.generators([one for one in found if one.trials["trial"].isin(paths).any()])
+    shown = comparison.generators(found, lambda one: bool(one.trials["trial"].isin(paths).any()))
     firsts = {arms: next(trial for trial in one.trials["trial"] if trial in paths) for arms, one in shown.items()}
     samples = [*firsts.items()][:MAX_SAMPLES]
     return [(arms, trial, read_regular(paths[trial], MOST_PICTURE_BYTES)) for arms, trial in samples]

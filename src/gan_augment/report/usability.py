@@ -22,7 +22,7 @@ def is_not_usable(configuration: Configuration) -> bool:
 
 def usability(found: Sequence[Configuration]) -> list[str]:
     """Return a sentence on each generator whose images are not usable, with the means of its bad trials."""
-    examined = generators([one for one in found if one.trials.reindex(columns=[USABLE]).notna().any(axis=None)])
+    examined = generators([*found], lambda one: bool(one.trials.reindex(columns=[USABLE]).notna().any(axis=None)))
     said = []
     for name, one in examined.items():
         bad = one.trials[one.trials[USABLE] == 0]
