@@ -1,6 +1,7 @@
 """The record of a trial, and its line in TensorBoard's HPARAMS tab."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ def make_record(
         "factors": trial.factors,
         "metrics": found.metrics,
         "compared": dict(found.compared),
+        "sections": {title: asdict(section) for title, section in found.sections.items()},
         "costs": {
             "seconds": seconds,
             "memory": memory,

@@ -1,4 +1,4 @@
-from gan_augment.records.findings import Findings
+from gan_augment.records.findings import Findings, Section
 
 
 def test_metrics_of_one_name_are_put_together_and_warnings_follow_each_other():
@@ -24,10 +24,12 @@ def test_the_later_value_of_a_metric_counts():
 
 
 def test_findings_are_put_together_in_every_part():
-    one = Findings({"gan": {"recall": 0.5}, "test": {}}, ("first",), {"a.b": "b in words"})
-    other = Findings({"gan": {"precision": 0.7}, "a": {"b": 0.1}}, ("second",), {"a.c": "c in words"})
+    first, second = (Section(name, {f"a.{name}": name}) for name in "bc")
+    one = Findings({"gan": {"recall": 0.5}, "test": {}}, ("first",), {"a.b": "b in words"}, {"B": first})
+    other = Findings({"gan": {"precision": 0.7}, "a": {"b": 0.1}}, ("second",), {"a.c": "c in words"}, {"C": second})
     both = one | other
     assert both.metrics == {"gan": {"recall": 0.5, "precision": 0.7}, "test": {}, "a": {"b": 0.1}}
     assert both.warnings == ("first", "second")
     assert both.compared == {"a.b": "b in words", "a.c": "c in words"}
+    assert both.sections == {"B": first, "C": second}
     assert Findings() | one == one

@@ -986,3 +986,30 @@ def test_the_page_shows_the_images_as_they_were_read_and_no_other_file(tmp_path)
         harm(folder / "images" / "f.png")
         assert "as they were read" not in write_report([folder]).read_text()
         (folder / "images" / "f.png").unlink()
+
+
+def test_a_measure_has_a_section_with_its_means(tmp_path):
+    section = {"explained": "How hot it is.", "columns": {"oven.temperature": "temperature", "oven.colour": "colour"}}
+    records = planted({"none": 0, "gan": 0})
+    for one in records:
+        if one["factors"]["augmentation"] == "gan":
+            one["sections"] = {"Oven": section}
+            one["metrics"]["oven"] = {"temperature": 200 + one["factors"]["seeds.split"], "colour": None}
+    page = write_report([study(tmp_path, records)]).read_text()
+    part = page.split("<h2>What did the other measures find?</h2>")[1]
+    assert "<h3>Oven</h3>\n<p>How hot it is.</p>" in part
+    assert table(part, "Means over the trials") == [["arm", "temperature", "colour"], ["gan", "204", "-"]]
+    assert "sections." not in (tmp_path / "report" / "results.csv").read_text()
+
+
+def test_generators_that_arms_share_have_one_row_in_a_section(tmp_path):
+    section = {"explained": "Their copies.", "columns": {"gan.copies.named": "copied"}}
+    records = planted({"none": 0, "gan": 0, "gan_classical": 0})
+    for one in records:
+        if one["factors"]["augmentation"] != "none":
+            one["sections"] = {"Copies": section}
+            one["metrics"]["gan"]["copies"] = {"named": 3}
+            one["provenance"]["stages"] = {"gan": f"generator of seed {one['factors']['seeds.split']}"}
+    page = write_report([study(tmp_path, records)]).read_text()
+    rows = table(page.split("<h3>Copies</h3>")[1], "Means over the trials")
+    assert rows == [["generator", "copied"], ["gan and gan_classical", "3"]]

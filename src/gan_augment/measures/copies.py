@@ -12,12 +12,27 @@ from gan_augment.data.image_set import ImageSet
 from gan_augment.measures.base import Finished, GeneratorMeasure
 from gan_augment.metrics.copies import Audit, Auditor
 from gan_augment.randomness import Stream
-from gan_augment.records.findings import Findings
+from gan_augment.records.findings import Findings, Section
 
 MOST = 2000  # images of each kind: ten million distances take a second of one core
 FEWEST = 20  # decoys: with fewer, no copy can be told from chance
 MOST_PAIRS = 16  # of copies and originals in the picture
 GREY = 96
+SECTION = Section(
+    "Does the generator repeat its training images? An image is called a copy if it is much nearer to an image that "
+    "the generator has seen than to any other one, and more so than happens with decoys, real images that it has not "
+    "seen. Copies are planted to find the smallest share that the audit would notice; without a number, even 5 % could "
+    "be missed. The lean is the share of generated images that are nearer to a seen image than to a decoy: .5 by "
+    "chance.",
+    {
+        "gan.copies.named": "copied training images",
+        "gan.copies.share": "share of copies",
+        "gan.copies.share_low": "at least",
+        "gan.copies.detection_limit": "share that would be found",
+        "gan.copies.lean": "lean",
+        "gan.copies.decoys": "decoys",
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -63,7 +78,7 @@ class Copies(GeneratorMeasure):
             "decoys": found.decoys,
             "generated": len(made),
         }
-        return Findings({"gan": {"copies": metrics}}, (in_words(found),))
+        return Findings({"gan": {"copies": metrics}}, (in_words(found),), sections={"Copies": SECTION})
 
 
 def in_words(found: Audit) -> str:

@@ -6,6 +6,20 @@ from typing import Any
 
 
 @dataclass(frozen=True)
+class Section:
+    """What a report says of a measure: a table with the means of some metrics for each configuration.
+
+    Attributes:
+        explained: What the metrics mean, in a few sentences.
+        columns: The dotted name of a metric -> the heading of its column, such as `calibration.temperature` ->
+            `temperature`.
+    """
+
+    explained: str
+    columns: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Findings:
     """Metrics, which of them a report compares, and warnings of what went wrong.
 
@@ -14,16 +28,22 @@ class Findings:
         warnings: A sentence each.
         compared: Results that a report compares like accuracy: the dotted name of a metric -> its words, such as
             `robustness.corruption` -> `accuracy under corruption`. Each is a fraction in [0, 1], and higher is better.
+        sections: Sections of a report, by their titles.
     """
 
     metrics: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     compared: Mapping[str, str] = field(default_factory=dict)
+    sections: Mapping[str, Section] = field(default_factory=dict)
 
     def __or__(self, other: "Findings") -> "Findings":
         """Return these findings and then others; metrics of one name are put together."""
-        metrics, compared = _joined(self.metrics, other.metrics), {**self.compared, **other.compared}
-        return Findings(metrics, (*self.warnings, *other.warnings), compared)
+        return Findings(
+            _joined(self.metrics, other.metrics),
+            (*self.warnings, *other.warnings),
+            {**self.compared, **other.compared},
+            {**self.sections, **other.sections},
+        )
 
 
 def _joined(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

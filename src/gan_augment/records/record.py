@@ -1,8 +1,8 @@
 """The record: the JSON file with a trial's results, and its flat form.
 
 A record is a plain nested dictionary, so that fields written by a newer minor version survive reading and
-writing. Its parts: `trial`, `status`, `error`, `factors`, `metrics`, `compared`, `costs`, `saw`, `notes`,
-`warnings`, `provenance`.
+writing. Its parts: `trial`, `status`, `error`, `factors`, `metrics`, `compared`, `sections`, `costs`, `saw`,
+`notes`, `warnings`, `provenance`.
 """
 
 import hashlib
@@ -15,13 +15,13 @@ from typing import Any
 from gan_augment.records.received import read_regular, read_values
 from gan_augment.records.shape import check_shape
 
-SCHEMA = "1.8"
+SCHEMA = "1.9"
 MOST_VALUES = 100_000  # in one record
 NEEDED = ("status", "factors", "metrics", "provenance")  # in every record
 
 # Words for a report, and what depends on when and how a trial was run: two runs of one study differ in it. With a dot
 # at the end, so that compared_x would not match.
-NOT_IN_RESULTS = ("compared.", "provenance.command.", "provenance.test_opened.")
+NOT_IN_RESULTS = ("compared.", "sections.", "provenance.command.", "provenance.test_opened.")
 
 
 def write_whole(content: bytes | memoryview, path: Path) -> None:

@@ -182,6 +182,11 @@ def _write(
         confusions=confusion_rows(confused),
         num_confused=len(confused),
         calibration=[tables.calibration_row(c) for c in with_results],
+        sections={
+            title: {"explained": one.explained, "rows": rows}
+            for title, one in study.sections.items()
+            if (rows := tables.section_rows(one, found))
+        },
         spreads=tables.spread_rows(independent),
         disagreements=list(tables.image_rows(compared)),
         generators=list(tables.generator_rows(study, found)),

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from gan_augment.records.findings import Section
 from gan_augment.records.metric_meanings import GENERATOR_METRICS
 from gan_augment.report.comparison import Configuration, generators, pair_unit
 from gan_augment.report.contrasts import Contrast, are_folds
@@ -152,6 +153,20 @@ def calibration_row(configuration: Configuration) -> Row:
     means = configuration.points([RESULT + name for name in CALIBRATION], by).mean() / 100
     cells = {heading: in_digits(means[RESULT + name], ".3f") for name, heading in CALIBRATION.items()}
     return {"arm": configuration.label(), **cells}
+
+
+def section_rows(section: Section, found: list[Configuration]) -> list[Row]:
+    """Return the means of a section's metrics, one row per configuration that has some, or per set of generators."""
+    columns = {f"metrics.{name}": heading for name, heading in section.columns.items()}
+    of_generators = all(column.startswith(GAN_METRICS) for column in columns)
+    measured = [c for c in found if c.trials.reindex(columns=[*columns]).notna().any(axis=None)]
+    named = generators(measured) if of_generators else {one.label(): one for one in measured}
+    means = {name: one.trials.reindex(columns=[*columns]).astype(float).mean() for name, one in named.items()}
+    return [
+        {"generator" if of_generators else "arm": name}
+        | {heading: in_digits(mean[column], ".3g") for column, heading in columns.items()}
+        for name, mean in means.items()
+    ]
 
 
 def spread_rows(found: list[Configuration]) -> list[Row]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from gan_augment.records.aliases import reads_of, renewed
 from gan_augment.records.factors import LATER, NULL, OF_EVERY_TRIAL, has_effect
+from gan_augment.records.findings import Section
 from gan_augment.records.received import printable
 from gan_augment.records.record import flatten
 from gan_augment.records.usability import NOT_USABLE
@@ -68,6 +69,7 @@ class Study:
     notes: dict[str, int]  # note about images or classifier -> number of trials with it
     reads: dict[str, frozenset[str]]  # role of a stage -> the configuration nodes that it depends on
     compared: dict[str, str]  # column of a metric that its measure wants compared like accuracy -> its words
+    sections: dict[str, Section]  # by their titles: what measures want said of their metrics
     damaged: list[str]  # a sentence for each file, or part of one, that is left out because it is damaged
     looks: frozenset[int]  # numbers of seeds with which a report was, or is to be, written
 
@@ -144,6 +146,7 @@ def collect(sources: Sequence[Path | str]) -> Study:
         reads=_reads(records),
         damaged=damaged,
         compared={f"metrics.{name}": words for one in records for name, words in one.get("compared", {}).items()},
+        sections={title: Section(**one) for record in records for title, one in record.get("sections", {}).items()},
         looks=frozenset(looks),
     )
 
