@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import nll_loss, one_hot
 from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_confusion_matrix
 
+LEAST = 1e-12  # probability that has a logarithm
 NUM_BINS = 15  # of the calibration error (Guo et al. 2017)
 
 
@@ -34,12 +35,17 @@ def classification_metrics(
         "balanced_accuracy": float(recall[present].mean()),
         "rare_recall": float(recall[is_rare].mean()) if is_rare.any() else None,
         "macro_f1": float(f1[present].mean()),
-        # A probability of 0, after rounding to float32, would make the mean infinite.
-        "nll": float(nll_loss(probabilities.clamp_min(1e-12).log(), labels)),
+        "nll": nll(probabilities, labels),
         "brier": float((probabilities - one_hot(labels, num_classes)).square().sum(dim=1).mean()),
         "ece": float(multiclass_calibration_error(probabilities, labels, num_classes, n_bins=NUM_BINS)),
         "per_class": {name: float(value) if there else None for name, value, there in by_class},
     }
+
+
+def nll(probabilities: Tensor, labels: Tensor) -> float:
+    """Return the mean negative log-likelihood of labels, int64 `[N]`, in nats; probabilities are float `[N, K]`."""
+    # A probability of 0, after rounding to float32, would make the mean infinite.
+    return float(nll_loss(probabilities.double().clamp_min(LEAST).log(), labels))
 
 
 def confusion_matrix(probabilities: Tensor, labels: Tensor) -> Tensor:
