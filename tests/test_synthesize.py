@@ -138,6 +138,7 @@ def test_a_card_says_what_the_images_are(said, folder, tmp_path):
     assert front["license"] == "cc-by-4.0"
     assert card["synthetic"] is True
     assert card["trained on"]["split"] == record["provenance"]["split"]
+    assert card["trained on"]["licence of the data"] == record["provenance"]["licence"] == "CC BY 4.0"
     assert card["trained on"]["labelled images"] == record["saw"]["labelled"] == 57
     assert card["metrics"]["label_agreement"] == record["metrics"]["gan"]["label_agreement"]
     assert card["generator"]["checkpoint"] == manifest(out)[0]["checkpoint"]

@@ -70,6 +70,7 @@ def make_record(
         "provenance": {
             "split": split.hash,
             "fingerprint": trial.source.images.fingerprint,
+            "licence": trial.source.licence,
             "overlap": split.overlap,
             "pool_images": len(split.pool),
             "validation_images": len(split.validation),

@@ -204,7 +204,9 @@ def data_card(
         trained_on |= {"data": "unknown", "split": "unknown: the generator was named without its trial"}
         metrics = {"known": "no: the generator was named without its trial"}
     else:
-        trained_on |= {"data": record["factors"]["data"], "split": record["provenance"]["split"]}
+        provenance = record["provenance"]
+        trained_on |= {"data": record["factors"]["data"], "licence of the data": provenance.get("licence", "unknown")}
+        trained_on |= {"split": provenance["split"]}
         if "pseudo_labels" in record["metrics"]:
             factors = record["factors"]
             teacher, threshold = factors["augmentation.teacher"], factors["pseudo_labels.threshold"]

@@ -1,6 +1,7 @@
 import csv
 import json
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from gan_augment.data.arrays import arrays
 from gan_augment.data.image_files import decode
 from gan_augment.data.image_folder import image_folder
 from gan_augment.data.image_set import ImageSet
-from gan_augment.data.marks import MAKER, read_mark
+from gan_augment.data.marks import MAKER, TRAINED, read_mark
 
 CARD = {
     "licence": "cc-by-4.0",
@@ -149,7 +150,7 @@ def test_an_npz_holds_images_labels_and_the_card(tmp_path, channels):
     assert [row["index"] for row in manifest] == [str(number) for number in range(11)]
     assert [row["label"] for row in manifest] == ["dog", "cat"] * 5 + ["dog"]
     assert [row["latent_number"] for row in manifest] == [str(row["latent_number"]) for row in rows]
-    assert len(list((tmp_path / "deep").iterdir())) == 3
+    assert len(list((tmp_path / "deep").iterdir())) == 4
 
 
 def test_the_npz_is_refused_as_real_images(tmp_path):
@@ -176,12 +177,50 @@ def test_the_card_is_read_by_programs_and_people(tmp_path, write, out, page, car
     front, in_lines = yaml.safe_load(front), json.loads(json.dumps(card).replace("\\n", " "))
     assert front["license"] == licence
     assert "synthetic" in front["tags"]
+    assert front["size_categories"] == ["n<1K"]
     assert front["gan_augment"] == {"num_images": 11, "images_per_class": {"dog": 6, "cat": 5}, "card": in_lines}
     assert f"The 11 images of this set are synthetic: {MAKER} made them" in body
     assert {"| size in pixels | 4x5 |", "| dog | 6 |", "| cat | 5 |"} <= set(body.split("\n"))
     if card == CARD:
         rows = ["| fid | 12.345678 |", "| images.cat | 31 |", "| data | a \\| b c |", "| seeds | 3, 4 |"]
         assert set(rows) <= set(body.split("\n"))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of rdflib, which mlcroissant uses
+@pytest.mark.parametrize(
+    ("write", "out", "about"),
+    [(write_folder, "set", "set/croissant.json"), (write_npz, "set.npz", "set.croissant.json")],
+)
+def test_croissant_is_valid_and_gives_the_manifest(tmp_path, write, out, about):
+    import mlcroissant
+
+    images = made()
+    rows = [row | {"share": 0.5, "teacher_probability": None} for row in rows_of(images)]
+    write(images, rows, CARD, tmp_path / out)
+    found = mlcroissant.Dataset(jsonld=tmp_path / about)
+    assert not found.metadata.ctx.issues.errors
+    assert found.metadata.license == ["cc-by-4.0"]
+    records = list(found.records("records"))
+    assert [one["records/latent_number"] for one in records] == list(range(0, 22, 2))
+    assert [one["records/label"] for one in records[:2]] == [b"dog", b"cat"]
+    assert {
+        field["name"]: field["dataType"]
+        for field in json.loads((tmp_path / about).read_text())["recordSet"][0]["field"]
+    } == {
+        ("file" if out == "set" else "index"): "sc:Text" if out == "set" else "sc:Integer",
+        **{"label": "sc:Text", "latent_seed": "sc:Integer", "latent_number": "sc:Integer", "checkpoint": "sc:Text"},
+        **{"share": "sc:Float", "teacher_probability": "sc:Text"},
+    }
+
+
+def test_exiftool_reads_the_digital_source_type(tmp_path):
+    images = made()
+    write_folder(images, rows_of(images), CARD, tmp_path / "set")
+    if (exiftool := shutil.which("exiftool")) is None:
+        pytest.skip("exiftool is not installed (Debian: libimage-exiftool-perl)")
+    command = [exiftool, "-j", "-DigitalSourceType", str(tmp_path / "set" / "cat" / "cat-00000.png")]
+    (found,) = json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
+    assert found["DigitalSourceType"] in ("Trained Algorithmic Media", TRAINED)
 
 
 # ----------------------------------------------------------------------------------------------------- refusals
@@ -222,7 +261,7 @@ def test_what_is_there_stays_untouched(tmp_path):
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
-@pytest.mark.parametrize("name", ["set.npz", "set.manifest.csv", "set.data_card.md"])
+@pytest.mark.parametrize("name", ["set.npz", "set.manifest.csv", "set.data_card.md", "set.croissant.json"])
 def test_no_file_beside_an_npz_is_overwritten(tmp_path, name):
     images = made()
     (tmp_path / name).write_text("mine")

@@ -305,7 +305,7 @@ def test_a_file_that_says_that_it_is_synthetic_is_refused_unless_allowed(save, l
     )
     source = arrays(path, allow_synthetic=True)
     assert source.images.fingerprint == real.images.fingerprint
-    assert source.notes == ["20 of 20 images are marked as synthetic, made by gan-augment", *real.notes]
+    assert source.notes == ["20 of 20 images are marked as synthetic", *real.notes]
 
 
 def test_files_that_are_not_there_or_damaged_are_named(save, tmp_path):

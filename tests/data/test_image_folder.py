@@ -252,7 +252,7 @@ def test_synthetic_images_are_refused_at_every_start(put, read, write, mark, tab
     for _ in range(2):
         source = read(**others, allow_synthetic=True)
         assert seen(source) == seen(real)
-        assert list(source.notes) == ["2 of 4 images are marked as synthetic, made by gan-augment"]
+        assert list(source.notes) == ["2 of 4 images are marked as synthetic"]
     assert list(real.notes) == []
 
 

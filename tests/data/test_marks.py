@@ -2,8 +2,9 @@ import json
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
-from gan_augment.data.marks import KEY, MAKER, check_marked, png_mark, read_mark
+from gan_augment.data.marks import KEY, MAKER, PACKET, TRAINED, check_marked, png_mark, read_mark
 
 
 @pytest.mark.parametrize("label", ["cat", "größe 猫", 'a "b"\n/c'])
@@ -21,6 +22,20 @@ def test_a_mark_is_read_back(tmp_path, label):
         assert read_mark(again) is None
 
 
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])
+def test_the_digital_source_type_of_other_programs_is_a_mark(tmp_path, format):
+    texts = PngInfo()
+    texts.add_itxt("XML:com.adobe.xmp", PACKET)
+    Image.new("L", (2, 2)).save(
+        tmp_path / "image", format, **{"pnginfo": texts} if format == "PNG" else {"xmp": PACKET.encode()}
+    )
+    Image.new("L", (2, 2)).save(tmp_path / "plain", format)
+    for name, mark in {"image": TRAINED, "plain": None}.items():
+        with Image.open(tmp_path / name) as image:
+            image.load()
+            assert read_mark(image) == mark
+
+
 def test_the_key_stays_as_it_is():
     assert KEY == "gan-augment-synthetic"  # else sets that were written before would be taken for real ones
 
@@ -33,4 +48,4 @@ def test_marked_images_are_refused_or_noted(number, marked):
     ):
         check_marked("data.root=x", number, 1000, "a.png", allow_synthetic=False)
     (note,) = check_marked("data.root=x", number, 1000, "a.png", allow_synthetic=True)
-    assert note == f"{marked} marked as synthetic, made by gan-augment"
+    assert note == f"{marked} marked as synthetic"

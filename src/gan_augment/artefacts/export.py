@@ -1,10 +1,10 @@
 """Synthetic sets for other programs, marked so that they cannot pass for real data.
 
-    images, rows, card -> out/<class>/<class>-00000.png, out/manifest.csv, out/data_card.md
-                       -> x.npz, x.manifest.csv, x.data_card.md
+    images, rows, card -> out/<class>/<class>-00000.png, out/manifest.csv, out/data_card.md, out/croissant.json
+                       -> x.npz, x.manifest.csv, x.data_card.md, x.croissant.json
 
-The manifest has a row on the origin of each image; the card describes the generator and its training data. A set is
-written completely or not at all.
+The manifest has a row on the origin of each image; the card describes the generator and its training data, and
+`croissant.json` says so to programs. A set is written completely or not at all.
 """
 
 import csv
@@ -32,6 +32,7 @@ from filelock import FileLock, Timeout
 from PIL import Image
 from torchvision.transforms.functional import pil_to_tensor
 
+from gan_augment.artefacts.croissant import croissant
 from gan_augment.data.image_set import ImageSet
 from gan_augment.data.marks import KEY, MAKER, MEMBER, png_mark
 from gan_augment.progress import Meter
@@ -48,7 +49,8 @@ from gan_augment.records.received import (
 from gan_augment.records.record import leaves
 
 MOST_BYTES = 2**30  # of a manifest
-MANIFEST, CARD = "manifest.csv", "data_card.md"
+MANIFEST, CARD, CROISSANT = "manifest.csv", "data_card.md", "croissant.json"
+PICTURES = "*/*.png"  # of a folder
 LOCK = "gan-augment.lock"  # in the temporary folder of a set that is being written
 SYNCING = 16  # files
 LONGEST_NAME = 50  # characters of a class folder: with a file number that stays below 255 bytes in any script
@@ -104,6 +106,8 @@ def write_folder(images: ImageSet, rows: Rows, card: Card, out: Path) -> None:
             meter.advance()
         _write_manifest(folder / MANIFEST, "file", files, images, rows)
         (folder / CARD).write_text(page, encoding="utf-8")
+        about = _croissant(out, "file", images, rows, card, folder / MANIFEST, PICTURES)
+        (folder / CROISSANT).write_text(about, encoding="utf-8")
         with ThreadPoolExecutor(SYNCING) as pool:  # a disk takes several at a time
             list(pool.map(sync, folder.rglob("*.*")))
         with _still_free(out):
@@ -113,7 +117,7 @@ def write_folder(images: ImageSet, rows: Rows, card: Card, out: Path) -> None:
 
 
 def write_npz(images: ImageSet, rows: Rows, card: Card, out: Path) -> None:
-    """Write a synthetic set as `x.npz`, with `x.manifest.csv` and `x.data_card.md` next to it.
+    """Write a synthetic set as `x.npz`, with `x.manifest.csv`, `x.data_card.md` and `x.croissant.json` next to it.
 
     The file holds `images`, uint8 `[N, C, H, W]`, `labels`, names `[N]`, and `synthetic`, the card as JSON. The
     arguments are those of `write_folder`; the manifest adds the image's `index` in the file.
@@ -125,7 +129,7 @@ def write_npz(images: ImageSet, rows: Rows, card: Card, out: Path) -> None:
     if out.suffix != ".npz":
         raise ValueError(f"{out}: use a name that ends in .npz")
     _check(images, rows, "index", out)
-    manifest, page = _companions(out)
+    manifest, page, about = _companions(out)
     marked = f"The member `{MEMBER}` of `{out.name}` says so; `{manifest.name}` says where each comes from."
     text = _card_page(images, card, marked)
     with _unfinished(out) as folder:
@@ -137,10 +141,12 @@ def write_npz(images: ImageSet, rows: Rows, card: Card, out: Path) -> None:
             MEMBER: np.array(json.dumps(card)),
         }
         np.savez(folder / out.name, **members)
+        described = _croissant(out, "index", images, rows, card, folder / manifest.name, folder / out.name)
+        (folder / about.name).write_text(described, encoding="utf-8")
         sync(folder)
         with _still_free(out):
             manifest.touch(exist_ok=False)  # which of several processes succeeds?
-        for path in (manifest, page, out):  # the images last, so that they are never without the others
+        for path in (manifest, page, about, out):  # the images last, so that they are never without the others
             (folder / path.name).replace(path)
 
 
@@ -179,9 +185,9 @@ def read_manifest(out: Path) -> tuple[list[dict[str, str]], list[torch.Tensor]]:
         raise ValueError(f"{out} is not a synthetic set written by this program: {error}") from error
 
 
-def _companions(out: Path) -> tuple[Path, Path]:
-    """Return the paths of the manifest and the card of an `.npz` file."""
-    return out.with_name(f"{out.stem}.{MANIFEST}"), out.with_name(f"{out.stem}.{CARD}")
+def _companions(out: Path) -> list[Path]:
+    """Return the paths of the manifest, the card and the description in Croissant of an `.npz` file."""
+    return [out.with_name(f"{out.stem}.{name}") for name in (MANIFEST, CARD, CROISSANT)]
 
 
 def folder_names(class_names: Sequence[str]) -> list[str]:
@@ -194,7 +200,7 @@ def folder_names(class_names: Sequence[str]) -> list[str]:
         ['cat', 'a_b-2', 'Cat-2', 'a_b']
     """
     safe = [_safe_name(name) for name in class_names]
-    taken = {MANIFEST, CARD}
+    taken = {MANIFEST, CARD, CROISSANT}
     for index in sorted(range(len(safe)), key=lambda index: safe[index] != class_names[index]):  # good names stay
         candidates = chain([safe[index]], (f"{safe[index]}-{number}" for number in count(2)))
         safe[index] = next(name for name in candidates if name.casefold() not in taken)
@@ -264,6 +270,17 @@ def _write_manifest(path: Path, key: str, values: Iterable[str | int], images: I
             table.writerow({name: cell(one) for name, one in cells.items()})
 
 
+def _croissant(out: Path, key: str, images: ImageSet, rows: Rows, card: Card, table: Path, pixels: Path | str) -> str:
+    """Describe a set whose manifest, and file of images if it has one, are written."""
+    columns: dict[str, Sequence[Any]] = {key: [0] if key == "index" else [""], "label": [""]}
+    columns |= {column: [row[column] for row in rows] for column in (rows[0] if rows else ())}
+    description = (
+        f"{len(images):,} synthetic images of {images.num_classes} classes, made by a generator ({MAKER}), for "
+        "training only."
+    )
+    return croissant(out.stem, description, str(card.get("licence") or "unknown"), table, columns, pixels)
+
+
 def _card_page(images: ImageSet, card: Card, marked: str) -> str:
     """Write the card as Markdown, with its machine-readable part in front, in the format of Hugging Face."""
     card = plain_values(card)
@@ -272,6 +289,8 @@ def _card_page(images: ImageSet, card: Card, marked: str) -> str:
         "license": card.get("licence") or "unknown",
         "tags": ["synthetic", "gan-augment"],
         "task_categories": ["image-classification"],
+        "annotations_creators": ["machine-generated"],
+        "size_categories": [_size_category(len(images))],
         "gan_augment": {"num_images": len(images), "images_per_class": counts, "card": card},
     }
     channels, height, width = images.images.shape[1:]
@@ -288,3 +307,19 @@ def _card_page(images: ImageSet, card: Card, marked: str) -> str:
         lines += ["", f"## {markdown(title)}", "", "| what | value |", "| --- | --- |"]
         lines += [f"| {markdown(name)} | {markdown(value)} |" for name, value in leaves(values)]
     return "\n".join(lines) + "\n"
+
+
+def _size_category(number: int) -> str:
+    """Return the category of a number of images, as Hugging Face names them.
+
+    Example:
+        >>> _size_category(999), _size_category(20_000)
+        ('n<1K', '10K<n<100K')
+    """
+    bounds = {1_000: "1K", 10_000: "10K", 100_000: "100K", 1_000_000: "1M", 10_000_000: "10M"}
+    low = ""
+    for bound, name in bounds.items():
+        if number < bound:
+            return f"{low}n<{name}"
+        low = f"{name}<"
+    return "n>10M"

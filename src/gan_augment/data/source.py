@@ -48,6 +48,7 @@ class Source:
         facts: Facts of the images' files by their name, such as `size`, each a word per image; empty without files.
         copies: Names of identical images, one group each; found when the source is loaded.
         groups: The group of each image, such as its patient, empty for an image that is alone; None without groups.
+        licence: The licence of the images, such as `MIT`, if their makers gave one.
         is_own: Whether these are the user's own images, whose labels are all used by default.
     """
 
@@ -60,6 +61,7 @@ class Source:
     copies: Sequence[Sequence[str]] = ()
     facts: Mapping[str, Sequence[str]] = field(default_factory=dict)
     groups: Sequence[str] | None = None
+    licence: str = "unknown"
     is_own: bool = False
 
     @cached_property

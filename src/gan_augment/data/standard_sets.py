@@ -22,6 +22,7 @@ LENGTHS = {
     "USPS": (7_291, 2_007),
     "CIFAR10": (50_000, 10_000),
 }
+LICENCES = {"MNIST": "CC BY-SA 3.0", "FashionMNIST": "MIT"}  # the makers of USPS and CIFAR-10 name none
 
 
 def digits(image_size: int | None = None, num_images: int | None = None) -> Source:
@@ -35,7 +36,8 @@ def digits(image_size: int | None = None, num_images: int | None = None) -> Sour
     pixels = torch.from_numpy(data.images).mul(255 / 16).round().to(torch.uint8)[:, None]
     if num_images is not None:
         check_integer("data.num_images", num_images, low=1, high=len(pixels))
-    return Source(ImageSet(resize(pixels[:num_images], image_size), torch.from_numpy(data.target)[:num_images], DIGITS))
+    images = ImageSet(resize(pixels[:num_images], image_size), torch.from_numpy(data.target)[:num_images], DIGITS)
+    return Source(images, licence="CC BY 4.0")
 
 
 def mnist(root: str, image_size: int | None = None) -> Source:
@@ -85,4 +87,4 @@ def _published(
     pixels = pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2).contiguous()
     labels = torch.cat([torch.as_tensor(part.targets) for part in parts])
     images = ImageSet(resize(pixels, image_size), labels, class_names or parts[0].classes)
-    return Source(images, test=torch.arange(found[0], sum(found)))
+    return Source(images, test=torch.arange(found[0], sum(found)), licence=LICENCES.get(name, "unknown"))
