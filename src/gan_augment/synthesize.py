@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gan_augment.command import command
 from gan_augment.options import CONF, read_options
-from gan_augment.records.record import read_record
+from gan_augment.records.record import leaves, read_record
 from gan_augment.targets import add_plugins
 
 if TYPE_CHECKING:  # the heavy imports wait until there is something to compute, so that `--help` answers at once
@@ -24,6 +24,7 @@ OPTIONS = CONF / "synthesize.yaml"
 SAMPLING = {"quotas": "quotas", "per_class": "images a class", "latent_scale": "scale of the latents"}
 SAMPLING |= {name: name for name in ("truncation", "selection", "threshold")}
 TRIALS_NAMES = (*(f"synthesis.{name}" for name in SAMPLING), "trainer.num_threads", "trainer.accelerator")
+AUDITS = ("copies", "membership")  # measures whose findings stand in the data card
 TEXTS = ("generator", "out", "check", "teacher", "licence")  # not parsed
 TO_REGENERATE = ("checkpoint", "generator_label", "seed", "number", "truncation")  # columns of a manifest
 FOR_CHECK = ("generator", "check", "accelerator", "plugins", "num_threads")
@@ -212,7 +213,10 @@ def data_card(
             teacher, threshold = factors["augmentation.teacher"], factors["pseudo_labels.threshold"]
             trained_on["their labels are those of"] = f"{teacher}, where its probability is at least {threshold:g}"
         metrics = {"of": "images of the generator, unselected; see docs/judging-and-synthesis.md of gan-augment"}
-        metrics |= {name: v for name, v in record["metrics"].get("gan", {}).items() if isinstance(v, int | float)}
+        found = record["metrics"].get("gan", {})
+        metrics |= {name: value for name, value in found.items() if isinstance(value, int | float)}
+        audits = {name: found.get(name, "not done") for name in AUDITS}
+        metrics |= {name: "none" if value is None else value for name, value in leaves(audits)}
     return {
         "synthetic": True,
         "licence": options["licence"],

@@ -77,6 +77,17 @@ def test_it_starts_from_the_averaged_generator_and_from_the_discriminator_with_i
     assert len(start.notes) == 1
 
 
+@pytest.mark.parametrize("name", NODES)
+def test_the_discriminator_is_read_back_with_its_frozen_features(image_set, cpu, tmp_path, tiny_backbone, name):
+    design, images = parts(name, images_seen=32), image_set(seed=2)
+    system = trained(image_set(), design, tmp_path / "gan", cpu)
+    system.discriminator.eval()
+    outputs = system.judge(to_float(images.images), images.labels)[0]
+    expected = design.conditioning.split(outputs, images.labels)[0].reshape(len(images), -1).mean(dim=1)
+    critic = TrainGAN(labelled=image_set(), design=design, seed=0, hardware=cpu).critic(tmp_path / "gan")
+    assert torch.equal(critic(to_float(images.images), images.labels), expected)
+
+
 def test_frozen_features_are_those_of_the_first_start(begin, image_set, cpu, tmp_path):
     first, second, start = begin("projected")
     of_second = Start.read(str(tmp_path / "after"), 0, second.design, image_set(seed=1), False)

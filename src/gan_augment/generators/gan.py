@@ -1,16 +1,17 @@
 """A GAN as a generator: its settings, and the stage that trains it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from gan_augment.artefacts.generator import Generator, chosen_checkpoint
-from gan_augment.artefacts.weights import FILE
+from gan_augment.artefacts.weights import FILE, load_weights, read_about
 from gan_augment.augmentation.discriminator import DiffAugment
 from gan_augment.config import Config
 from gan_augment.contracts import GeneratorSettings, Plan, Watch
@@ -173,9 +174,7 @@ class TrainGAN(Stage):
         discriminator = initialised(lambda: design.discriminator(shape, num_classes), seed, "init/discriminator")
         some = to_float(seen.images[torch.randperm(len(seen), generator=Stream(seed, "scale").at(0))[:SCALED_ON]])
         frozen = {"seed": seed} if self.start is None else self.start.frozen
-        features = initialised(lambda: design.architecture.features(some), frozen["seed"], "init/features")
-        if frozen.get("scale"):
-            features.get_buffer("scale").copy_(torch.tensor(frozen["scale"]))
+        features = frozen_features(design, frozen, some)
         if design.architecture.num_maps:
             about["frozen"] = {"seed": frozen["seed"], "scale": features.get_buffer("scale").tolist()}
         if self.start is not None:
@@ -198,6 +197,26 @@ class TrainGAN(Stage):
         """Return the file of the weights that make the images."""
         return chosen_checkpoint(folder)
 
+    def critic(self, folder: Path) -> Callable[[Tensor, Tensor], Tensor]:
+        """Read the discriminator, as (images `[B, C, H, W]` in [-1, 1], labels `[B]`) -> logits `[B]`.
+
+        Where it judges an image several times, the logit is the mean.
+        """
+        path, design, device = self.checkpoint(folder), self.design, self.hardware.device
+        about, images = read_about(path, "gan", ["seed"]), self.labelled
+        network = initialised(lambda: design.discriminator(images.shape, images.num_classes), seed=0)
+        discriminator = load_weights(path, "discriminator", network).to(device)
+        frozen = {"seed": about["seed"], **about.get("frozen", {})}
+        features = frozen_features(design, frozen, to_float(images.images[:1])).to(device).eval()
+
+        @torch.no_grad()
+        def logits(some: Tensor, labels: Tensor) -> Tensor:
+            labels = labels.to(device)
+            outputs = discriminator(features(some.to(device)), labels).float()
+            return design.conditioning.split(outputs, labels)[0].reshape(len(some), -1).mean(dim=1).cpu()
+
+        return logits
+
     @property
     def chosen_by(self) -> str | None:
         """The metric that chose the best generator."""
@@ -208,3 +227,11 @@ class TrainGAN(Stage):
         ended = json.loads((folder / CURVES_END).read_text(encoding="utf-8"))
         warning = f"The generator is the best of its looks by {self.chosen_by}: results on validation images flatter it"
         return Findings({"gan": {"training": ended}}, (warning,) if self.chosen_by else ())
+
+
+def frozen_features(design: GANDesign, frozen: Mapping[str, Any], some: Tensor) -> nn.Module:
+    """Return the frozen network of a discriminator from its seed and its scale, which images set if it is not known."""
+    features = initialised(lambda: design.architecture.features(some), frozen["seed"], "init/features")
+    if frozen.get("scale"):
+        features.get_buffer("scale").copy_(torch.tensor(frozen["scale"]))
+    return features

@@ -54,13 +54,10 @@ class Copies(GeneratorMeasure):
         """Audit pictures; points have nothing to copy."""
         if finished.synthetic.shape.is_point:
             return Findings()
-        made, seen, decoys = map(_some, (finished.synthetic, *_sides(finished)))
-        audited = int(seen.class_counts.minimum(decoys.class_counts).sum())
+        made, seen, decoys = map(some_of, (finished.synthetic, *seen_and_decoys(finished)))
+        audited = number_of_decoys(seen, decoys)
         if audited < FEWEST:
-            why = (
-                f"copies is refused: it needs {FEWEST} decoys, which are images of the same classes that the generator "
-                f"has not seen, and has {audited}; set validation_per_class to more, or label fewer"
-            )
+            why = too_few_decoys("copies", audited)
             return Findings({"gan": {"copies": {"named": None, "decoys": audited}}}, (why,))
         labels = torch.cat([seen.labels, decoys.labels])
         images, there = made.images[:], seen.images[:]
@@ -94,7 +91,20 @@ def in_words(found: Audit) -> str:
     return f"no copies of training images were found; {100 * found.detection_limit:.0f} % would have been"
 
 
-def _sides(finished: Finished) -> tuple[ImageSet, ImageSet]:
+def number_of_decoys(seen: ImageSet, decoys: ImageSet) -> int:
+    """Return how many decoys there are for as many seen images of the same classes."""
+    return int(seen.class_counts.minimum(decoys.class_counts).sum())
+
+
+def too_few_decoys(measure: str, number: int) -> str:
+    """Return, in a sentence, why a measure is refused."""
+    return (
+        f"{measure} is refused: it needs {FEWEST} decoys, which are images of the same classes that the generator has "
+        f"not seen, and has {number}; set validation_per_class to more, or label fewer"
+    )
+
+
+def seen_and_decoys(finished: Finished) -> tuple[ImageSet, ImageSet]:
     """Return the images that the generator has seen, and those that it has not, each image once."""
     split, gan = finished.split, finished.stages.get("gan")
     images = split.training.joined(split.validation)
@@ -105,7 +115,7 @@ def _sides(finished: Finished) -> tuple[ImageSet, ImageSet]:
     return images.subset(is_seen.nonzero()[:, 0]), images.subset((~is_seen).nonzero()[:, 0])
 
 
-def _some(images: ImageSet) -> ImageSet:
+def some_of(images: ImageSet) -> ImageSet:
     """Draw some images, always the same ones; all if they are not too many."""
     order = torch.randperm(len(images), generator=Stream(0, "copies").at(0))
     return images.subset(order[:MOST].sort().values)

@@ -23,6 +23,7 @@ FLAT = 0.1  # length of an image around its mean, in [0, 1], below which it has 
 CHANCE = 0.1  # largest expected share of the named images that are named by chance
 DRAWS = 10  # of seen images and decoys, if there are more of one kind
 PLANTED = (0.01, 0.02, 0.05)  # shares of the generated images
+AT_ONCE = 111  # permutations
 PLANTINGS = 20  # of each share
 NOISE, GAIN = 0.1, 0.2  # of planted copies: standard deviation, and largest change of the contrast
 
@@ -106,10 +107,14 @@ class Auditor:
 
     def attach(self, generated: Tensor) -> Attached:
         """Find the nearest real images of generated ones, uint8 `[M, C, H, W]`."""
-        far = distances(_views(generated, 1), self._real)
+        far = self.distances(generated)
         pairs = [attachments(far[:, drawn]) for drawn in self.draws]
         chosen, ratio = (torch.stack(one) for one in zip(*pairs, strict=True))
         return Attached(far[:, self.is_seen].argmin(dim=1), chosen, ratio)
+
+    def distances(self, generated: Tensor) -> Tensor:
+        """Return the distances of generated images, uint8 `[M, C, H, W]`, to all real ones, float32 `[M, S + D]`."""
+        return distances(_views(generated, 1), self._real)
 
     def copies(self, attached: Attached) -> Tensor:
         """Return which images are copies, bool `[M]`: most of the draws with their nearest seen image call them so."""
@@ -214,14 +219,21 @@ def lean_to(chosen: Tensor, is_seen: Tensor, labels: Tensor, seed: int, permutat
     Seen images and decoys, `[R]`, are permuted within each class, int64 `[R]`.
     """
     weights = chosen.bincount(minlength=len(is_seen)).double()
-    random, by_class = Stream(seed, "copies/lean").at(0), labels.argsort(stable=True)
-    lean, as_large = float(weights[is_seen].sum()), 0
-    for _ in range(permutations):
-        order = torch.rand(len(labels), generator=random, dtype=torch.float64).add(labels).argsort()
-        shuffled = torch.zeros_like(is_seen)
-        shuffled[order] = is_seen[by_class]
-        as_large += float(weights[shuffled].sum()) >= lean
-    return lean / len(chosen), (1 + as_large) / (1 + permutations)
+    p_value = permutation_p(weights, is_seen, labels, Stream(seed, "copies/lean").at(0), permutations)
+    return float(weights[is_seen].sum()) / len(chosen), p_value
+
+
+def permutation_p(
+    weights: Tensor, is_seen: Tensor, labels: Tensor, random: torch.Generator, permutations: int = 999
+) -> float:
+    """Return the p value of the sum of the seen images' weights, float64 `[R]`, against equal chances in each class."""
+    as_large, in_classes = 0, is_seen[labels.argsort(stable=True)]
+    for chunk in torch.arange(permutations).split(AT_ONCE):
+        draws = torch.rand(len(chunk), len(labels), generator=random, dtype=torch.float64)
+        shuffled = torch.zeros(draws.shape, dtype=torch.bool)
+        shuffled.scatter_(1, (draws + labels).argsort(dim=1), in_classes.expand(draws.shape))
+        as_large += int((shuffled.double() @ weights >= weights[is_seen].sum()).sum())
+    return (1 + as_large) / (1 + permutations)
 
 
 def disturbed(
