@@ -50,7 +50,9 @@ def make_record(
         "factors": trial.factors,
         "metrics": found.metrics,
         "compared": dict(found.compared),
-        "sections": {title: asdict(section) for title, section in found.sections.items()},
+        "sections": {
+            title: asdict(section) | {"sentences": list(section.sentences)} for title, section in found.sections.items()
+        },
         "costs": {
             "seconds": seconds,
             "memory": memory,

@@ -1013,3 +1013,21 @@ def test_generators_that_arms_share_have_one_row_in_a_section(tmp_path):
     page = write_report([study(tmp_path, records)]).read_text()
     rows = table(page.split("<h3>Copies</h3>")[1], "Means over the trials")
     assert rows == [["generator", "copied"], ["gan and gan_classical", "3"]]
+
+
+def test_a_section_shows_what_the_first_trial_found_with_its_picture(tmp_path):
+    columns = {"oven.temperature": "temperature"}
+    records = planted({"none": 0})
+    for one in records:
+        said = [f"It is {one['trial']}."] if one["factors"]["seeds.split"] in (2, 3) else []
+        picture = "oven.png" if said else None
+        one["sections"] = {"Oven": {"explained": "Hot.", "columns": columns, "sentences": said, "picture": picture}}
+        one["metrics"]["oven"] = {"temperature": 200}
+    folder = study(tmp_path, records)
+    (folder / "trials" / "none-seed2" / "oven.png").write_bytes(png("of the oven"))
+    part = write_report([folder]).read_text().split("<h3>Oven</h3>")[1]
+    assert "<p>In trial none-seed2:</p>\n<ul>\n<li>It is none-seed2.</li>\n</ul>" in part
+    assert base64.b64encode(png("of the oven")).decode() in part
+    assert "none-seed3." not in part
+    (folder / "trials" / "none-seed2" / "oven.png").unlink()
+    assert "<img" not in write_report([folder]).read_text().split("<h3>Oven</h3>")[1].split("<h2>")[0]

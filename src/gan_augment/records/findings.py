@@ -13,10 +13,14 @@ class Section:
         explained: What the metrics mean, in a few sentences.
         columns: The dotted name of a metric -> the heading of its column, such as `calibration.temperature` ->
             `temperature`.
+        sentences: What was found in this trial. The report shows those of the first trial that has some.
+        picture: The name of a PNG in the trial's folder, which is shown with them; None for none.
     """
 
     explained: str
     columns: Mapping[str, str]
+    sentences: tuple[str, ...] = ()
+    picture: str | None = None
 
 
 @dataclass(frozen=True)

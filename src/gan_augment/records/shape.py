@@ -76,7 +76,7 @@ SHAPE: dict[Any, Any] = {
         ...: {...: NUMBERS},
     },
     "compared": {...: WORD},
-    "sections": {...: {"explained": WORD, "columns": {...: WORD}}},
+    "sections": {...: {"explained": WORD, "columns": {...: WORD}, "sentences": WORDS, "picture": TEXT}},
     "costs": {"device": TEXT, "seconds": {...: {...: AMOUNT}}, ...: NUMBERS},
     "saw": {"rare_classes": WORDS, "pretrained": SWITCH, ...: AMOUNT},
     "notes": WORDS,

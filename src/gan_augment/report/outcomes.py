@@ -6,7 +6,7 @@ import io
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -63,6 +63,7 @@ class Outcome:
     answers: Callable[[], Answers] | None = None  # reads its answers to the test images; None if it stored none
     samples: Path | None = None  # its picture of samples
     sheet: Path | None = None  # the contact sheet of its images, named by their fingerprint
+    pictures: Mapping[str, Path] = field(default_factory=dict)  # of the sections of its measures, by their titles
 
     @property
     def trial(self) -> str:
@@ -130,13 +131,17 @@ def read_folder(folder: Path) -> Found:
             damaged.append(f"{path.parent.name} is left out: {error}")
             continue
         answers = partial(_stored_answers, predictions, folder) if predictions.exists() else None
-        picture = None
-        try:
-            picture = samples if check_picture(samples, folder) else None
-        except ValueError as error:
-            damaged.append(f"{error}: it is not shown")
+        named = {title: section.get("picture") for title, section in record.get("sections", {}).items()}
+        wanted = {"": samples} | {title: path.with_name(Path(name).name) for title, name in named.items() if name}
+        pictures = {}
+        for title, picture in wanted.items():
+            try:
+                if check_picture(picture, folder):
+                    pictures[title] = picture
+            except ValueError as error:
+                damaged.append(f"{error}: it is not shown")
         sheet = contact_sheet(str(record["provenance"].get("fingerprint")))
-        outcomes.append(Outcome(name, record, answers, picture, sheet))
+        outcomes.append(Outcome(name, record, answers, pictures.pop("", None), sheet, pictures))
     return launches, outcomes, damaged
 
 

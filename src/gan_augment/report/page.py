@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import base64
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -182,11 +182,7 @@ def _write(
         confusions=confusion_rows(confused),
         num_confused=len(confused),
         calibration=[tables.calibration_row(c) for c in with_results],
-        sections={
-            title: {"explained": one.explained, "rows": rows}
-            for title, one in study.sections.items()
-            if (rows := tables.section_rows(one, found))
-        },
+        sections=list(_sections(study, found)),
         spreads=tables.spread_rows(independent),
         disagreements=list(tables.image_rows(compared)),
         generators=list(tables.generator_rows(study, found)),
@@ -238,6 +234,23 @@ def _samples(study: Study, found: list[Configuration]) -> list[tuple[str, str, b
     firsts = {arms: next(trial for trial in one.trials["trial"] if trial in paths) for arms, one in shown.items()}
     samples = [*firsts.items()][:MAX_SAMPLES]
     return [(arms, trial, read_regular(paths[trial], MOST_PICTURE_BYTES)) for arms, trial in samples]
+
+
+def _sections(study: Study, found: list[Configuration]) -> Iterator[dict[str, Any]]:
+    """Yield what measures found: a table of means each, and sentences and a picture of the first trial with some."""
+    for title, section in study.sections.items():
+        said = {name: one.record.get("sections", {}).get(title, {}) for name, one in study.outcomes.items()}
+        trial = next((name for name, one in said.items() if one.get("sentences")), None)
+        picture = None if trial is None else study.outcomes[trial].pictures.get(title)
+        if rows := tables.section_rows(section, found):
+            yield {
+                "title": title,
+                "explained": section.explained,
+                "rows": rows,
+                "trial": trial,
+                "sentences": said[trial]["sentences"] if trial else [],
+                "picture": picture and _embedded(read_regular(picture, MOST_PICTURE_BYTES)),
+            }
 
 
 def _contact_sheets(study: Study) -> dict[str, bytes]:

@@ -146,9 +146,17 @@ def collect(sources: Sequence[Path | str]) -> Study:
         reads=_reads(records),
         damaged=damaged,
         compared={f"metrics.{name}": words for one in records for name, words in one.get("compared", {}).items()},
-        sections={title: Section(**one) for record in records for title, one in record.get("sections", {}).items()},
+        sections=_sections(records),
         looks=frozenset(looks),
     )
+
+
+def _sections(records: Sequence[dict[str, Any]]) -> dict[str, Section]:
+    """Unite the sections of several trials, by title: what a later trial says counts."""
+    found: dict[str, Section] = {}
+    for title, one in chain.from_iterable(record.get("sections", {}).items() for record in records):
+        found[title] = Section(one["explained"], one["columns"])
+    return found
 
 
 def _notes(records: Sequence[dict[str, Any]]) -> dict[str, int]:
