@@ -987,3 +987,9 @@ def test_a_study_of_more_trials_than_meant_is_refused(cli, tmp_path, monkeypatch
     said = cli("-m", *sweep, f"max_trials={most}", f"paths.output_dir={tmp_path}").err
     assert (f"more than {most} trials: sweep fewer values, or set max_trials" in said) == refused
     assert ("10 jobs" in said) == (not refused)
+
+
+def test_nothing_is_printed_after_the_end_of_a_command():
+    code = "import atexit, torchvision, gan_augment.app, sys; atexit.register(print, 'last', file=sys.stderr)"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stderr == "last\n"  # and not what Triton's objects say when Python deletes them

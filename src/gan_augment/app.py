@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import threading
+from contextlib import suppress
 from datetime import datetime
 
 import hydra
@@ -54,9 +55,18 @@ OmegaConf.register_resolver(
 # What `--help` prints; in Hydra's template a dollar sign is written twice.
 OmegaConf.register_resolver("options", lambda: help_text(CONF).replace("$", "$$"), replace=True)
 
-# At the end of a process, launch or worker, Python searches all objects for cycles: with PyTorch's modules that takes
-# more than a second.
-atexit.register(gc.freeze)
+
+@atexit.register
+def end_at_once() -> None:
+    """Keep Python from searching all objects for cycles at the end of a process, launch or worker.
+
+    With PyTorch's modules that takes seconds. Triton, which PyTorch imports, would then print each object that was not
+    deleted, thirty lines after the last line of a command: so nothing is printed after this.
+    """
+    gc.freeze()
+    with suppress(OSError, ValueError):  # standard error may be closed
+        sys.stderr.flush()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 @hydra.main(config_path=str(CONF), config_name="config", execution_whitelist=["gan_augment.launch.Launch"])
