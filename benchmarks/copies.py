@@ -11,8 +11,12 @@ detect was found, planted anew.
 """
 
 import argparse
+import os
 import statistics
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 
 import torch
 from scipy.stats import mannwhitneyu
@@ -45,25 +49,42 @@ def honest(fresh: ImageSet, means: Tensor, random: torch.Generator) -> Iterator[
     yield disturbed(pixels[torch.randint(20, (len(pixels),), generator=random)], random)
 
 
-def scores(made: Tensor, seen: Tensor, decoys: Tensor) -> tuple[float, float]:
-    """Return AuthPct and C_T, in pixels."""
-    made, seen, decoys = (one.flatten(1).float() for one in (made, seen, decoys))
-    far, among = torch.cdist(made, seen), torch.cdist(seen, seen).fill_diagonal_(torch.inf).amin(dim=1)
-    near = far.min(dim=1)
-    authentic = 100 * float((among[near.indices] < near.values).double().mean())
-    of_decoys = torch.cdist(decoys, seen).amin(dim=1)
-    m, n = len(near.values), len(of_decoys)
-    u = mannwhitneyu(near.values, of_decoys, alternative="less").statistic
-    return authentic, float((u - (m * n / 2 - 0.5)) / (m * n * (m + n + 1) / 12) ** 0.5)
+class Scores:
+    """AuthPct and C_T of generated images, in pixels; seen images and decoys are uint8 `[N, C, H, W]`."""
+
+    def __init__(self, seen: Tensor, decoys: Tensor) -> None:
+        self.seen = seen.flatten(1).float()
+        self.among = torch.cdist(self.seen, self.seen).fill_diagonal_(torch.inf).amin(dim=1)
+        self.of_decoys = torch.cdist(decoys.flatten(1).float(), self.seen).amin(dim=1)
+
+    def of(self, made: Tensor) -> tuple[float, float]:
+        """Return both of generated images, uint8 `[M, C, H, W]`."""
+        near = torch.cdist(made.flatten(1).float(), self.seen).min(dim=1)
+        authentic = 100 * float((self.among[near.indices] < near.values).double().mean())
+        m, n = len(near.values), len(self.of_decoys)
+        u = mannwhitneyu(near.values, self.of_decoys, alternative="less").statistic
+        return authentic, float((u - (m * n / 2 - 0.5)) / (m * n * (m + n + 1) / 12) ** 0.5)
 
 
-def repeat(images: ImageSet, num_seen: int, number: int) -> tuple[dict[str, tuple[float, float, float]], bool | None]:
-    """Audit each generator once.
+IMAGES: list[ImageSet] = []  # of a worker process
+
+
+def prepare(overrides: str) -> None:
+    """Load the images of a worker process."""
+    torch.set_num_threads(1)
+    config = read([*overrides.split(), "labels=all", "validation_per_class=0"])
+    source = load_source(config.source)
+    IMAGES.append(draw_split(source, config.settled(source).split).training)
+
+
+def repeat(num_seen: int, number: int) -> tuple[dict[str, tuple[float, float, float]], bool | None]:
+    """Audit each generator once, on the images of this process.
 
     Returns:
         By generator, the share of images that are called copies, AuthPct and C_T; and whether the smallest share that
         the audit claims to detect was detected; None if it claims none.
     """
+    (images,) = IMAGES
     random, per_class = torch.Generator().manual_seed(number), num_seen // images.num_classes
     parts: list[list[Tensor]] = [[], [], []]
     for label in range(images.num_classes):
@@ -77,11 +98,11 @@ def repeat(images: ImageSet, num_seen: int, number: int) -> tuple[dict[str, tupl
         [images.images[images.members(label)].float().mean(dim=0) for label in range(images.num_classes)]
     )
     there, away = seen.images[:], decoys.images[:]
-    auditor = Auditor(there, away, torch.cat([seen.labels, decoys.labels]), number)
+    auditor, scores = Auditor(there, away, torch.cat([seen.labels, decoys.labels]), number), Scores(there, away)
     found = {}
 
     def note(name: str, share: float, made: Tensor) -> None:
-        found[name] = share, *scores(made, there, away)
+        found[name] = share, *scores.of(made)
 
     made = dict(zip(HONEST, honest(fresh, means, random), strict=True))
     real = made[HONEST[0]]
@@ -113,11 +134,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=200)
     arguments = parser.parse_args()
     for overrides in arguments.data:
-        config = read([*overrides.split(), "labels=all", "validation_per_class=0"])
-        source = load_source(config.source)
-        images = draw_split(source, config.settled(source).split).training
-        for num_seen in arguments.seen:
-            repeats = [repeat(images, num_seen, 100 + number) for number in range(arguments.repeats)]
+        with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), prepare, (overrides,)) as workers:
+            numbers = range(100, 100 + arguments.repeats)
+            found = {seen: list(workers.map(partial(repeat, seen), numbers)) for seen in arguments.seen}
+        for num_seen, repeats in found.items():
             print(f"\n{overrides}, {num_seen} seen images and as many decoys, {arguments.repeats} repeats")
             print("| generator | called a copier | images called copies | AuthPct | C_T |")
             for name in repeats[0][0]:

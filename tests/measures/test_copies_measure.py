@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from conftest import TINY
+from gan_augment.data.image_set import ImageSet
 from gan_augment.data.standard_sets import digits
 from gan_augment.data.toy import ring
 from gan_augment.measures.copies import Copies, in_words
@@ -107,6 +108,35 @@ def test_images_in_a_file_are_audited_alike(parts, mapped):
     in_file = [whole.subset(torch.arange(len(training))), whole.subset(torch.arange(len(training), len(whole)))]
     labelled = training.subset(torch.arange(100))
     assert find(fresh, *in_file, labelled=labelled) == find(fresh, training, validation, labelled=labelled)
+
+
+def in_colour(images):
+    """Show digits in colour, at 40 pixels."""
+    large = images.images.repeat_interleave(5, dim=2).repeat_interleave(5, dim=3).expand(-1, 3, -1, -1).contiguous()
+    return ImageSet(large, images.labels, images.class_names)
+
+
+def test_large_colour_images_are_compared_in_the_features_of_the_judge_too(parts, tmp_path, monkeypatch):
+    training, validation, fresh = map(in_colour, parts)
+    labelled, mirrored = training.subset(torch.arange(100)), training.subset(torch.arange(50))
+    made = ImageSet(mirrored.images.flip(-1), mirrored.labels, mirrored.class_names).joined(fresh)
+    monkeypatch.setattr(
+        "gan_augment.measures.copies.features_of",
+        lambda judge, images: SimpleNamespace(features=images.images[:, 0, ::5, ::5].flatten(1).float().sort().values),
+    )
+    split = SimpleNamespace(training=training, validation=validation)
+    stages = {"gan": SimpleNamespace(image_sets={"labelled": labelled})}
+    judge = SimpleNamespace(class_names=training.class_names)
+    finished = SimpleNamespace(
+        synthetic=made, split=split, stages=stages, folder=tmp_path, has=lambda role: True, load=lambda role: judge
+    )
+    found = Copies().find(finished)
+    metrics = found.metrics["gan"]["copies"]
+    assert metrics["named"] <= 10
+    assert metrics["features"]["named"] >= 40
+    assert metrics["features"]["decoys"] == 100
+    assert found.warnings[1].startswith("in the judge's features: ")
+    assert (tmp_path / "copies.png").exists()
 
 
 def test_a_trial_is_audited(cli, tmp_path):

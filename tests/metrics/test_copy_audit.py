@@ -146,3 +146,16 @@ def test_attachments():
     assert chosen.tolist() == [1, 0]
     assert ratio[0] == 2
     assert ratio[1] > 1e6
+
+
+def test_mirrored_copies_are_found_in_features_that_bear_mirroring(parts):
+    seen, decoys, _ = parts
+    labels = torch.cat([seen.labels, decoys.labels])
+    made = torch.cat([seen.images[:25].flip(-1), some_fresh(parts, 475)])
+    by_pixels = Auditor(seen.images, decoys.images, labels).audit(made)
+    by_features = Auditor(
+        seen.images, decoys.images, labels, embed=lambda some: some.flatten(1).float().sort(dim=1).values
+    ).audit(made)
+    assert len(by_pixels.named) < 5
+    assert len(by_features.named) >= 20
+    assert by_features.is_copy[:25].sum() >= 20

@@ -1,15 +1,19 @@
 """The measure `copies`: whether the generator repeats its training images."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from gan_augment.artefacts.classifier import TrainedClassifier
 from gan_augment.artefacts.drawing import NUM_COLUMNS, draw_rows
 from gan_augment.data.copies import copies_of
 from gan_augment.data.image_set import ImageSet
 from gan_augment.measures.base import Finished, GeneratorMeasure
+from gan_augment.measures.judging import features_of
 from gan_augment.metrics.copies import Audit, Auditor
 from gan_augment.randomness import Stream
 from gan_augment.records.findings import Findings, Section
@@ -18,6 +22,7 @@ MOST = 2000  # images of each kind: ten million distances take a second of one c
 FEWEST = 20  # decoys: with fewer, no copy can be told from chance
 MOST_PAIRS = 16  # of copies and originals in the picture
 GREY = 96
+SMALL = 32  # pixels: up to this size, a copy is near to its original in pixels
 SECTION = Section(
     "Does the generator repeat its training images? An image is called a copy if it is much nearer to an image that "
     "the generator has seen than to any other one, and more so than happens with decoys, real images that it has not "
@@ -39,6 +44,10 @@ SECTION = Section(
 class Copies(GeneratorMeasure):
     """An audit of the synthetic images for copies of the images that their generator has seen (`metrics/copies.py`).
 
+    Images are compared by their pixels. Colour images of more than 32 pixels are also compared in the features of the
+    judge, which the generator never meets; the decoys are then training images, because the judge knows these as it
+    knows the seen ones.
+
     The decoys are training and validation images that the generator has not seen; test images stay closed. Of given
     images it is not known what their generator has seen: they are compared with all training images, and the decoys
     are the validation images.
@@ -47,6 +56,7 @@ class Copies(GeneratorMeasure):
     its lower bound `share_low`; `detection_limit`, the smallest share of copies that the audit would find, None if not
     even 5 %; `lean`, the share that is nearer to seen images than to decoys, and its p value `lean_p`; and the numbers
     `seen`, `decoys` and `generated`, of those that were compared. All but `decoys` are None with fewer than 20 decoys.
+    `features` has the same of the comparison in features, where it applies.
     `copies.png` shows copies and their originals.
     """
 
@@ -59,23 +69,41 @@ class Copies(GeneratorMeasure):
         if audited < FEWEST:
             why = too_few_decoys("copies", audited)
             return Findings({"gan": {"copies": {"named": None, "decoys": audited}}}, (why,))
-        labels = torch.cat([seen.labels, decoys.labels])
-        images, there = made.images[:], seen.images[:]
-        found = Auditor(there, decoys.images[:], labels).audit(images)
-        if found.named:
-            _draw(images, there, found, finished.folder / "copies.png")
-        metrics = {
-            "named": len(found.named),
-            "share": found.share,
-            "share_low": found.share_low,
-            "detection_limit": found.detection_limit,
-            "lean": found.lean,
-            "lean_p": found.lean_p,
-            "seen": len(seen),
-            "decoys": found.decoys,
-            "generated": len(made),
-        }
-        return Findings({"gan": {"copies": metrics}}, (in_words(found),), sections={"Copies": SECTION})
+        found = _audit(made, seen, decoys)
+        metrics = _numbers(found) | {"lean": found.lean, "lean_p": found.lean_p, "seen": len(seen)}
+        metrics |= {"decoys": found.decoys, "generated": len(made)}
+        said, best = [in_words(found)], found
+        if made.shape.channels == 3 and made.shape.size > SMALL and finished.has("judge"):
+            known = decoys.subset(copies_of(finished.split.training, among=decoys))
+            if number_of_decoys(seen, known) >= FEWEST:
+                judge = finished.load("judge")
+                audit = _audit(made, seen, known, lambda some: _features(judge, some))
+                metrics["features"] = _numbers(audit) | {"decoys": audit.decoys}
+                said.append(f"in the judge's features: {in_words(audit)}")
+                best = found if found.named else audit
+        if best.named:
+            _draw(made.images[:], seen.images[:], best, finished.folder / "copies.png")
+        return Findings({"gan": {"copies": metrics}}, tuple(said), sections={"Copies": SECTION})
+
+
+def _audit(made: ImageSet, seen: ImageSet, decoys: ImageSet, embed: Callable[[Tensor], Tensor] | None = None) -> Audit:
+    labels = torch.cat([seen.labels, decoys.labels])
+    return Auditor(seen.images[:], decoys.images[:], labels, embed=embed).audit(made.images[:])
+
+
+def _features(judge: TrainedClassifier, images: Tensor) -> Tensor:
+    """Return the judge's features of images, uint8 `[N, C, H, W]`, float32 `[N, F]`."""
+    nothing = torch.zeros(len(images), dtype=torch.int64)
+    return features_of(judge, ImageSet(images, nothing, judge.class_names)).features
+
+
+def _numbers(found: Audit) -> dict[str, Any]:
+    return {
+        "named": len(found.named),
+        "share": found.share,
+        "share_low": found.share_low,
+        "detection_limit": found.detection_limit,
+    }
 
 
 def in_words(found: Audit) -> str:

@@ -6,14 +6,14 @@ a threshold estimates how many seen images are above it by chance: the target-de
 2007), and of knockoffs (Barber and Candès 2015). Blurred or collapsed images are near to both kinds, and no copies.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
 import torch
 from scipy.stats import beta
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d, pad
+from torch.nn.functional import adaptive_avg_pool2d, normalize, pad
 
 from gan_augment.randomness import Stream
 
@@ -97,13 +97,21 @@ class Auditor:
         decoys: Images that it has never seen, uint8 `[D, C, H, W]`, none of them identical to a seen one.
         labels: Classes of the seen images and then of the decoys, int64 `[S + D]`.
         seed: Of the draws and of the planted copies.
+        embed: Images, uint8 `[N, C, H, W]` -> features `[N, F]` in which they are compared; None for their pixels.
     """
 
-    def __init__(self, seen: Tensor, decoys: Tensor, labels: Tensor, seed: int = 0) -> None:
-        self.seen, self.labels, self.seed = seen, labels, seed
+    def __init__(
+        self,
+        seen: Tensor,
+        decoys: Tensor,
+        labels: Tensor,
+        seed: int = 0,
+        embed: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        self.seen, self.labels, self.seed, self.embed = seen, labels, seed, embed
         self.is_seen = torch.arange(len(labels)) < len(seen)
         self.draws = draw_pairs(labels, self.is_seen, seed)
-        self._real = _views(torch.cat([seen, decoys]), -1)
+        self._real = self._views(torch.cat([seen, decoys]), -1)
 
     def attach(self, generated: Tensor) -> Attached:
         """Find the nearest real images of generated ones, uint8 `[M, C, H, W]`."""
@@ -114,7 +122,11 @@ class Auditor:
 
     def distances(self, generated: Tensor) -> Tensor:
         """Return the distances of generated images, uint8 `[M, C, H, W]`, to all real ones, float32 `[M, S + D]`."""
-        return distances(_views(generated, 1), self._real)
+        return distances(self._views(generated, 1), self._real)
+
+    def _views(self, images: Tensor, sign: int) -> list[Tensor]:
+        """Return images as vectors of length 1: one view for each shift, or one in features, which bear shifts."""
+        return _views(images, sign) if self.embed is None else [normalize(self.embed(images).flatten(1))]
 
     def copies(self, attached: Attached) -> Tensor:
         """Return which images are copies, bool `[M]`: most of the draws with their nearest seen image call them so."""
