@@ -258,8 +258,14 @@ class LabelBehind(nn.Module):
 
     def forward(self, inputs: Tensor, labels: Tensor) -> Tensor:
         """Map inputs `[B, F]` or `[B, C, H, W]` and labels `[B]` to the network's outputs."""
-        embedded = self.embedding(labels).view(len(labels), -1, *inputs.shape[2:])
-        return self.network(torch.cat([inputs, embedded], dim=1))
+        return self._behind(inputs, self.embedding(labels))
+
+    def between(self, inputs: Tensor, labels: Tensor, others: Tensor, share: float) -> Tensor:
+        """Do so with an embedding that is a share of the way, in [0, 1], from those of labels to those of others."""
+        return self._behind(inputs, torch.lerp(self.embedding(labels), self.embedding(others), share))
+
+    def _behind(self, inputs: Tensor, embedded: Tensor) -> Tensor:
+        return self.network(torch.cat([inputs, embedded.view(len(inputs), -1, *inputs.shape[2:])], dim=1))
 
 
 class LabelProjection(nn.Module):
