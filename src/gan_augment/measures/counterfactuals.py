@@ -23,7 +23,7 @@ FITS = 0.9  # correlation of an image with its inversion, below which it is refu
 SHARES = 20  # steps from one class to the other
 PGD_STEPS = 20
 SHOWN = 8  # rows of the picture
-COLUMNS_IN_WORDS = "image, inverted, first flip, whole change, attack"
+COLUMNS_IN_WORDS = "image, inverted, first flip,\nwhole change, attack"
 KINDS = {"wrong": "a wrong answer becomes the right one", "right": "a right answer becomes the usual wrong one"}
 COLUMNS = {
     "gan.counterfactuals.tried": "images",
