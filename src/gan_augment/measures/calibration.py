@@ -79,7 +79,9 @@ def _draw(probabilities: Tensor, labels: Tensor, found: Calibration, path: Path)
     figure = Figure(figsize=(4.2, 4.2), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="#999", linewidth=1)
-    axes.scatter(confidence, accuracy, [600 * one / sum(number) + 6 for one in number], color="#0072b2", alpha=0.8, clip_on=False)
+    axes.scatter(
+        confidence, accuracy, [600 * one / sum(number) + 6 for one in number], color="#0072b2", alpha=0.8, clip_on=False
+    )
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="accuracy", aspect="equal")
     axes.set_title(f"calibration error {found.ece:.3f}, by chance {found.ece_by_chance:.3f}", fontsize=9)
     figure.savefig(path, dpi=150, metadata={"Software": None})
