@@ -52,7 +52,7 @@ def fit(made: Tensor, images: Tensor) -> Tensor:
     """Return how well images are met: the correlation of their pixels, `[N]`, 1 if they are equal.
 
     Example:
-        >>> fit(torch.tensor([[0.0, 1.0]]), torch.tensor([[-1.0, 1.0]]))
+        >>> fit(torch.tensor([[0.0, 1.0]]), torch.tensor([[-1.0, 1.0]])).round()
         tensor([1.])
     """
     one, other = (some.flatten(1) - some.flatten(1).mean(dim=1, keepdim=True) for some in (made, images))
