@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import json
 import logging
 import os
 import signal
@@ -195,6 +196,20 @@ def cli(monkeypatch, capsys):
         return Ended(end.value.code or 0, said.out, said.err)
 
     return launch
+
+
+@pytest.fixture
+def measured(cli, tmp_path):
+    """Run a tiny trial of a GAN with some measures; return its record and its folder."""
+
+    def run(measures, *overrides):
+        words = [word for word in TINY if not word.startswith("measures")]
+        ended = cli(*words, f"measures=[{measures}]", "labels=5", *overrides, f"paths.output_dir={tmp_path}")
+        assert ended.code == 0, ended.err
+        (path,) = tmp_path.glob("studies/*/trials/*/record.json")
+        return json.loads(path.read_text()), path.parent
+
+    return run
 
 
 @pytest.fixture

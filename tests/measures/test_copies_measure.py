@@ -1,10 +1,8 @@
-import json
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from conftest import TINY
 from gan_augment.data.image_set import ImageSet
 from gan_augment.data.standard_sets import digits
 from gan_augment.data.toy import ring
@@ -97,6 +95,12 @@ def test_few_decoys_are_refused_with_the_reason(parts):
     assert "has 10; set validation_per_class to more" in why
 
 
+def test_few_seen_images_are_refused_with_that_reason(parts):
+    training, validation, fresh = parts
+    found = find(fresh, training, validation, labelled=training.subset(torch.arange(10)))
+    assert found.warnings == ("copies is refused: it needs 20 images that the generator has seen, and there are 10",)
+
+
 def test_points_have_nothing_to_copy():
     points = ring().images
     assert find(points, points, points) == Findings()
@@ -139,11 +143,7 @@ def test_large_colour_images_are_compared_in_the_features_of_the_judge_too(parts
     assert (tmp_path / "copies.png").exists()
 
 
-def test_a_trial_is_audited(cli, tmp_path):
-    words = [word for word in TINY if not word.startswith("measures")]
-    ended = cli(*words, "measures=[copies]", "labels=5", f"paths.output_dir={tmp_path}")
-    assert ended.code == 0, ended.err
-    (path,) = tmp_path.glob("studies/*/trials/*/record.json")
-    found = json.loads(path.read_text())["metrics"]["gan"]["copies"]
+def test_a_trial_is_audited(measured):
+    found = measured("copies")[0]["metrics"]["gan"]["copies"]
     assert found["decoys"] == 50
     assert found["share"] == 0

@@ -1,11 +1,9 @@
-import json
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
-from conftest import TINY
 from gan_augment.artefacts.generator import Generator
 from gan_augment.data.image_set import ImageSet, ImageShape
 from gan_augment.measures.counterfactuals import Counterfactuals, attack, choose, distance_to_class
@@ -147,9 +145,5 @@ def test_where_it_does_not_apply(generator, classifier):
     assert found.warnings[0].startswith("counterfactuals are refused: the generator has no embedding")
 
 
-def test_a_trial_has_them(cli, tmp_path):
-    words = [word for word in TINY if not word.startswith("measures")]
-    ended = cli(*words, "measures=[counterfactuals]", "labels=5", f"paths.output_dir={tmp_path}")
-    assert ended.code == 0, ended.err
-    (path,) = tmp_path.glob("studies/*/trials/*/record.json")
-    assert json.loads(path.read_text())["metrics"]["gan"]["counterfactuals"]["tried"] > 0
+def test_a_trial_has_them(measured):
+    assert measured("counterfactuals")[0]["metrics"]["gan"]["counterfactuals"]["tried"] > 0

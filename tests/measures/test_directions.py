@@ -1,12 +1,11 @@
 import csv
-import json
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
-from conftest import TINY
 from gan_augment.artefacts.generator import Generator
 from gan_augment.data.image_set import ImageShape
 from gan_augment.data.toy import ring
@@ -114,13 +113,26 @@ def test_points_and_given_images_have_none():
     assert Directions().find(SimpleNamespace(stages={})) == Findings()
 
 
-def test_the_directions_of_a_trained_gan(cli, tmp_path):
-    words = [word for word in TINY if not word.startswith("measures")]
-    ended = cli(*words, "measures=[directions]", "labels=5", f"paths.output_dir={tmp_path}")
-    assert ended.code == 0, ended.err
-    (path,) = tmp_path.glob("studies/*/trials/*/record.json")
-    record = json.loads(path.read_text())
+def test_an_embedding_of_clusters_is_not_taken_for_the_first_layer(bars):
+    class Clustered(Bars):
+        """As `Bars`, after a layer that sees only the label."""
+
+        def __init__(self):
+            super().__init__()
+            self.of_centre = nn.Linear(1, 1)
+
+        def forward(self, latents, labels):
+            self.of_centre(labels[:, None].float())
+            return super().forward(latents, labels)
+
+    found = first_layer(dataclasses.replace(bars, network=Clustered()))
+    assert torch.allclose(found.abs(), first_layer(bars).abs(), atol=1e-5)
+
+
+@pytest.mark.parametrize("conditioning", ["concat", "per_class"])
+def test_the_directions_of_a_trained_gan(measured, conditioning):
+    record, folder = measured("directions", f"conditioning={conditioning}")
     assert record["warnings"] == []
     assert record["metrics"]["gan"]["directions"]["tried"] >= 8
     assert record["sections"]["Directions"]["explained"].startswith("What does the generator vary")
-    assert (path.parent / "directions.csv").exists()
+    assert (folder / "directions.csv").exists()

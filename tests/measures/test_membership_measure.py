@@ -1,11 +1,9 @@
-import json
 from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
 
-from conftest import TINY
 from gan_augment.data.standard_sets import digits
 from gan_augment.measures.membership import MembershipAttacks
 from gan_augment.records.findings import Findings
@@ -88,19 +86,15 @@ def test_few_decoys_and_points_and_given_images_are_left(attack, parts):
     assert MembershipAttacks().find(SimpleNamespace(synthetic=parts[2], stages={})) == Findings()
 
 
-def test_a_gan_is_attacked_and_the_card_says_what_was_found(cli, tmp_path):
+def test_a_gan_is_attacked_and_the_card_says_what_was_found(measured, tmp_path):
     from gan_augment.synthesize import main as synthesize
 
-    words = [word for word in TINY if not word.startswith("measures")]
-    ended = cli(*words, "measures=[copies,membership]", "labels=5", f"paths.output_dir={tmp_path}")
-    assert ended.code == 0, ended.err
-    (path,) = tmp_path.glob("studies/*/trials/*/record.json")
-    record = json.loads(path.read_text())
+    record, folder = measured("copies,membership")
     found = record["metrics"]["gan"]["membership"]
     assert found["decoys"] == 50
     assert 0 <= found["logit_auc_low"] <= found["logit_auc"] <= found["logit_auc_high"] <= 1
     assert {"Copies", "Membership"} <= set(record["sections"])
-    synthesize([f"generator={path.parent}", "per_class=2", f"out={tmp_path / 'set'}"])
+    synthesize([f"generator={folder}", "per_class=2", f"out={tmp_path / 'set'}"])
     card = (tmp_path / "set" / "data_card.md").read_text()
     assert (
         f"| copies.detection_limit | {record['metrics']['gan']['copies']['detection_limit']} |" in card

@@ -36,6 +36,8 @@ SECTION = Section(
         "gan.copies.detection_limit": "share that would be found",
         "gan.copies.lean": "lean",
         "gan.copies.decoys": "decoys",
+        "gan.copies.features.named": "copied, in the judge's features",
+        "gan.copies.features.detection_limit": "share that would be found there",
     },
 )
 
@@ -67,7 +69,7 @@ class Copies(GeneratorMeasure):
         made, seen, decoys = map(some_of, (finished.synthetic, *seen_and_decoys(finished)))
         audited = number_of_decoys(seen, decoys)
         if audited < FEWEST:
-            why = too_few_decoys("copies", audited)
+            why = too_few_decoys("copies", audited, seen)
             return Findings({"gan": {"copies": {"named": None, "decoys": audited}}}, (why,))
         found = _audit(made, seen, decoys)
         metrics = _numbers(found) | {"lean": found.lean, "lean_p": found.lean_p, "seen": len(seen)}
@@ -124,8 +126,10 @@ def number_of_decoys(seen: ImageSet, decoys: ImageSet) -> int:
     return int(seen.class_counts.minimum(decoys.class_counts).sum())
 
 
-def too_few_decoys(measure: str, number: int) -> str:
+def too_few_decoys(measure: str, number: int, seen: ImageSet) -> str:
     """Return, in a sentence, why a measure is refused."""
+    if len(seen) < FEWEST:
+        return f"{measure} is refused: it needs {FEWEST} images that the generator has seen, and there are {len(seen)}"
     return (
         f"{measure} is refused: it needs {FEWEST} decoys, which are images of the same classes that the generator has "
         f"not seen, and has {number}; set validation_per_class to more, or label fewer"

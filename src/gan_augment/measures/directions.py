@@ -118,8 +118,9 @@ def first_layer(generator: Generator) -> Tensor:
             shown = generator.draw(label, 0, SEED)[1].expand(len(latents))
             with torch.no_grad():
                 network(latents.to(device), shown.to(device))
-            first = outputs[0].flatten(1).double().cpu()
-            weights = first[1:] - first[:1]
+            flat = [output.flatten(1).double().cpu() for output in outputs]
+            # An embedding of clusters has a layer too, which does not see the latent vector.
+            weights = next(moved for one in flat if (moved := one[1:] - one[:1]).any())
             gram += weights @ weights.T
     finally:
         for hook in hooks:

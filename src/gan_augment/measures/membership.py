@@ -48,7 +48,7 @@ class MembershipAttacks(GeneratorMeasure):
             return Findings()
         made, seen, decoys = map(some_of, (finished.synthetic, *seen_and_decoys(finished)))
         if (number := number_of_decoys(seen, decoys)) < FEWEST:
-            return Findings({"gan": {"membership": {"decoys": number}}}, (too_few_decoys("membership", number),))
+            return Findings({"gan": {"membership": {"decoys": number}}}, (too_few_decoys("membership", number, seen),))
         labels = torch.cat([seen.labels, decoys.labels])
         auditor = Auditor(seen.images[:], decoys.images[:], labels)
         drawn = auditor.draws[0]
