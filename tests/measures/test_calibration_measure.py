@@ -37,3 +37,14 @@ def test_few_validation_images_give_no_temperature(image_set, tmp_path):
     assert found.metrics["calibration"]["temperature"] is None
     assert found.metrics["calibration"]["overconfidence"] == 0
     assert found.warnings == ("calibration has no temperature: it needs 20 validation images, of 8",)
+
+
+def test_while_test_stays_closed_a_temperature_is_not_judged_on_the_images_that_fitted_it(image_set, tmp_path):
+    images = image_set(per_class=20, num_classes=2)
+    split = SimpleNamespace(validation=images, test_groups=None)
+    classifier = SimpleNamespace(probabilities=lambda some: torch.tensor([[0.6, 0.4]]).expand(len(some), 2))
+    finished = SimpleNamespace(classifier=classifier, measured=images, split=split, part="validation", folder=tmp_path)
+    metrics = ClassifierCalibration().find(finished).metrics["calibration"]
+    assert metrics["temperature"] > 1
+    assert metrics["ece_cooled"] is None
+    assert metrics["nll_cooled"] is None

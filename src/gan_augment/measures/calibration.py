@@ -36,7 +36,8 @@ class ClassifierCalibration(Measure):
     `calibration`: `ece`, `ece_by_chance` and `overconfidence` as in `metrics/calibration.py`, with the bounds
     `ece_low`, `ece_high`, `overconfidence_low` and `overconfidence_high`; `calibrated`, which is 1 less `ece`, so that
     higher is better; `temperature`, fitted on `temperature_of` validation images, and with it `ece_cooled` and
-    `nll_cooled`, None with fewer than 20 validation images. `reliability.png` is the reliability diagram.
+    `nll_cooled`, None with fewer than 20 validation images, or while test stays closed. `reliability.png` is the
+    reliability diagram.
     """
 
     needs = "classifier"
@@ -64,9 +65,11 @@ class ClassifierCalibration(Measure):
         warnings: tuple[str, ...] = ()
         if len(validation) >= FEWEST:
             temperature = fit_temperature(finished.classifier.probabilities(validation), validation.labels)
-            after = cooled(probabilities, temperature)
-            error = multiclass_calibration_error(after, images.labels, after.shape[1], n_bins=NUM_BINS)
-            metrics |= {"temperature": temperature, "ece_cooled": float(error), "nll_cooled": nll(after, images.labels)}
+            metrics["temperature"] = temperature
+            if finished.part == "test":  # on the images that fitted it, a temperature looks too good
+                after = cooled(probabilities, temperature)
+                error = multiclass_calibration_error(after, images.labels, after.shape[1], n_bins=NUM_BINS)
+                metrics |= {"ece_cooled": float(error), "nll_cooled": nll(after, images.labels)}
         else:
             warnings = (f"calibration has no temperature: it needs {FEWEST} validation images, of {len(validation)}",)
         compared = {"calibration.calibrated": "calibration (1 less the calibration error)"}
