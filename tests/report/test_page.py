@@ -998,7 +998,7 @@ def test_a_measure_has_a_section_with_its_means(tmp_path):
     page = write_report([study(tmp_path, records)]).read_text()
     part = page.split("<h2>What did the other measures find?</h2>")[1]
     assert "<h3>Oven</h3>\n<p>How hot it is.</p>" in part
-    assert table(part, "Means over the trials") == [["arm", "temperature", "colour"], ["gan", "204", "-"]]
+    assert table(part, "Means over the trials") == [["arm", "temperature"], ["gan", "204"]]  # no colour is known
     assert "sections." not in (tmp_path / "report" / "results.csv").read_text()
 
 
@@ -1031,3 +1031,14 @@ def test_a_section_shows_what_the_first_trial_found_with_its_picture(tmp_path):
     assert "none-seed3." not in part
     (folder / "trials" / "none-seed2" / "oven.png").unlink()
     assert "<img" not in write_report([folder]).read_text().split("<h3>Oven</h3>")[1].split("<h2>")[0]
+
+
+@pytest.mark.parametrize("picture", ["/", "..", "../../secret.png", "missing.png"])
+def test_a_section_that_is_damaged_or_names_another_file_shows_nothing(tmp_path, picture):
+    (tmp_path / "secret.png").write_bytes(png("secret"))
+    records = planted({"none": 0})
+    for one in records:
+        one["sections"] = {"Oven": {"sentences": ["Hot."], "picture": picture}, "Stove": {}}
+    page = write_report([study(tmp_path, records)]).read_text()
+    assert "Oven" not in page
+    assert base64.b64encode(png("secret")).decode() not in page

@@ -41,7 +41,7 @@ def croissant(
         description: A few sentences.
         licence: The set's licence, such as `cc-by-4.0`.
         table: The manifest, whose columns become the fields of its records; the images lie next to it.
-        columns: The values of each column.
+        columns: Values of each column, from which its data type follows.
         images: The `.npz` file with the images, or a pattern for their PNG files, relative to the manifest.
     """
     pictures: dict[str, Any] = {"@type": "cr:FileSet", "includes": images, "encodingFormat": "image/png"}

@@ -24,7 +24,7 @@ def invert(
     Args:
         generate: (latents, labels) -> images in [-1, 1], differentiable.
         images: What to find.
-        labels: What the generator is told to show, int64 `[N]`.
+        labels: The class that each image is to show, int64 `[N]`.
         latent_dim: Length of a latent vector.
         random: Draws the starts, on the CPU.
     """

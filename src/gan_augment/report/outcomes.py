@@ -132,7 +132,7 @@ def read_folder(folder: Path) -> Found:
             continue
         answers = partial(_stored_answers, predictions, folder) if predictions.exists() else None
         named = {title: section.get("picture") for title, section in record.get("sections", {}).items()}
-        wanted = {"": samples} | {title: path.with_name(Path(name).name) for title, name in named.items() if name}
+        wanted = {"": samples} | {title: path.parent / Path(name).name for title, name in named.items() if name}
         pictures = {}
         for title, picture in wanted.items():
             try:

@@ -162,11 +162,12 @@ def section_rows(section: Section, found: list[Configuration]) -> list[Row]:
     measured = [c for c in found if c.trials.reindex(columns=[*columns]).notna().any(axis=None)]
     named = generators(measured) if of_generators else {one.label(): one for one in measured}
     means = {name: one.trials.reindex(columns=[*columns]).astype(float).mean() for name, one in named.items()}
-    return [
+    rows = [
         {"generator" if of_generators else "arm": name}
         | {heading: in_digits(mean[column], ".3g") for column, heading in columns.items()}
         for name, mean in means.items()
     ]
+    return _without_empty(rows, columns.values())
 
 
 def spread_rows(found: list[Configuration]) -> list[Row]:

@@ -155,7 +155,7 @@ def _sections(records: Sequence[dict[str, Any]]) -> dict[str, Section]:
     """Unite the sections of several trials, by title: what a later trial says counts."""
     found: dict[str, Section] = {}
     for title, one in chain.from_iterable(record.get("sections", {}).items() for record in records):
-        found[title] = Section(one["explained"], one["columns"])
+        found[title] = Section(one.get("explained", ""), one.get("columns", {}))
     return found
 
 
