@@ -1,6 +1,5 @@
 """The measure `copies`: whether the generator repeats its training images."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,11 @@ from gan_augment.data.copies import copies_of
 from gan_augment.data.image_set import ImageSet
 from gan_augment.measures.base import Finished, GeneratorMeasure
 from gan_augment.measures.judging import features_of
-from gan_augment.metrics.copies import Audit, Auditor
+from gan_augment.metrics.copies import FEWEST, Audit, Auditor, number_of_decoys, too_few_decoys
 from gan_augment.randomness import Stream
 from gan_augment.records.findings import Findings, Section
 
 MOST = 2000  # images of each kind: ten million distances take a second of one core
-FEWEST = 20  # decoys: with fewer, no copy can be told from chance
 MOST_PAIRS = 16  # of copies and originals in the picture
 GREY = 96
 SMALL = 32  # pixels: up to this size, a copy is near to its original in pixels
@@ -71,7 +69,7 @@ class Copies(GeneratorMeasure):
         if audited < FEWEST:
             why = too_few_decoys("copies", audited, seen)
             return Findings({"gan": {"copies": {"named": None, "decoys": audited}}}, (why,))
-        found = _audit(made, seen, decoys)
+        found = Auditor.of(seen, decoys).audit(made.images[:])
         metrics = _numbers(found) | {"lean": found.lean, "lean_p": found.lean_p, "seen": len(seen)}
         metrics |= {"decoys": found.decoys, "generated": len(made)}
         said, best = [in_words(found)], found
@@ -79,18 +77,13 @@ class Copies(GeneratorMeasure):
             known = decoys.subset(copies_of(finished.split.training, among=decoys))
             if number_of_decoys(seen, known) >= FEWEST:
                 judge = finished.load("judge")
-                audit = _audit(made, seen, known, lambda some: _features(judge, some))
+                audit = Auditor.of(seen, known, lambda some: _features(judge, some)).audit(made.images[:])
                 metrics["features"] = _numbers(audit) | {"decoys": audit.decoys}
                 said.append(f"in the judge's features: {in_words(audit)}")
                 best = found if found.named else audit
         if best.named:
             _draw(made.images[:], seen.images[:], best, finished.folder / "copies.png")
         return Findings({"gan": {"copies": metrics}}, tuple(said), sections={"Copies": SECTION})
-
-
-def _audit(made: ImageSet, seen: ImageSet, decoys: ImageSet, embed: Callable[[Tensor], Tensor] | None = None) -> Audit:
-    labels = torch.cat([seen.labels, decoys.labels])
-    return Auditor(seen.images[:], decoys.images[:], labels, embed=embed).audit(made.images[:])
 
 
 def _features(judge: TrainedClassifier, images: Tensor) -> Tensor:
@@ -119,21 +112,6 @@ def in_words(found: Audit) -> str:
     if found.detection_limit is None:
         return "no copies of training images were found, but 5 % copies could have been missed: there are few decoys"
     return f"no copies of training images were found; {100 * found.detection_limit:.0f} % would have been"
-
-
-def number_of_decoys(seen: ImageSet, decoys: ImageSet) -> int:
-    """Return how many decoys there are for as many seen images of the same classes."""
-    return int(seen.class_counts.minimum(decoys.class_counts).sum())
-
-
-def too_few_decoys(measure: str, number: int, seen: ImageSet) -> str:
-    """Return, in a sentence, why a measure is refused."""
-    if len(seen) < FEWEST:
-        return f"{measure} is refused: it needs {FEWEST} images that the generator has seen, and there are {len(seen)}"
-    return (
-        f"{measure} is refused: it needs {FEWEST} decoys, which are images of the same classes that the generator has "
-        f"not seen, and has {number}; set validation_per_class to more, or label fewer"
-    )
 
 
 def seen_and_decoys(finished: Finished) -> tuple[ImageSet, ImageSet]:

@@ -8,8 +8,8 @@ from torch import Tensor
 from gan_augment.data.image_set import ImageSet, to_float
 from gan_augment.generators.gan import TrainGAN
 from gan_augment.measures.base import Finished, GeneratorMeasure
-from gan_augment.measures.copies import FEWEST, number_of_decoys, seen_and_decoys, some_of, too_few_decoys
-from gan_augment.metrics.copies import Auditor
+from gan_augment.measures.copies import seen_and_decoys, some_of
+from gan_augment.metrics.copies import FEWEST, Auditor, number_of_decoys, too_few_decoys
 from gan_augment.metrics.membership import Membership, membership
 from gan_augment.randomness import Stream
 from gan_augment.records.findings import Findings, Section

@@ -9,21 +9,26 @@ a threshold estimates how many seen images are above it by chance: the target-de
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Self
 
 import torch
 from scipy.stats import beta
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, normalize, pad
 
+from gan_augment.data.image_set import ImageSet
 from gan_augment.randomness import Stream
+
+FEWEST = 20  # decoys: with fewer, no copy can be told from chance
 
 SIDE, LARGE = 14, 24  # images from 24 pixels a side on are compared at 14x14
 SHIFTS = [*product((-1, 0, 1), repeat=2)]  # in pixels, down and to the right
 FLAT = 0.1  # length of an image around its mean, in [0, 1], below which it has no contrast to compare
 CHANCE = 0.1  # largest expected share of the named images that are named by chance
-DRAWS = 10  # of seen images and decoys, if there are more of one kind
+DRAWS = 10  # of seen images and decoys, at least, if there are more of one kind
 PLANTED = (0.01, 0.02, 0.05)  # shares of the generated images
 AT_ONCE = 111  # permutations
+COMPARED = 1000  # generated images at a time: a gigabyte, with 60,000 real ones
 PLANTINGS = 20  # of each share
 NOISE, GAIN = 0.1, 0.2  # of planted copies: standard deviation, and largest change of the contrast
 
@@ -113,8 +118,17 @@ class Auditor:
         self.draws = draw_pairs(labels, self.is_seen, seed)
         self._real = self._views(torch.cat([seen, decoys]), -1)
 
+    @classmethod
+    def of(cls, seen: ImageSet, decoys: ImageSet, embed: Callable[[Tensor], Tensor] | None = None) -> Self:
+        """Return an auditor for the images of two sets, by their labels."""
+        return cls(seen.images[:], decoys.images[:], torch.cat([seen.labels, decoys.labels]), embed=embed)
+
     def attach(self, generated: Tensor) -> Attached:
         """Find the nearest real images of generated ones, uint8 `[M, C, H, W]`."""
+        parts = [vars(self._attach(some)).values() for some in generated.split(COMPARED)]
+        return Attached(*(torch.cat(one, dim=-1) for one in zip(*parts, strict=True)))
+
+    def _attach(self, generated: Tensor) -> Attached:
         far = self.distances(generated)
         pairs = [attachments(far[:, drawn]) for drawn in self.draws]
         chosen, ratio = (torch.stack(one) for one in zip(*pairs, strict=True))
@@ -208,21 +222,38 @@ def copied(chosen: Tensor, ratio: Tensor, is_seen: Tensor) -> Tensor:
 
 
 def draw_pairs(labels: Tensor, is_seen: Tensor, seed: int) -> list[Tensor]:
-    """Draw equally many seen images and decoys of each class, as indices; several times, if there are more of one kind.
+    """Draw equally many seen images and decoys of each class, as indices.
 
-    The classes are int64 `[R]`.
+    If there are more of one kind, draw several times, each time those that were drawn least often, until all were. The
+    classes are int64 `[R]`.
     """
-    kinds = [[(labels == label) & which for which in (is_seen, ~is_seen)] for label in labels.unique().tolist()]
-    sizes = [min(int(kind.sum()) for kind in pair) for pair in kinds]
-    is_whole = all(int(kind.sum()) == size for pair, size in zip(kinds, sizes, strict=True) for kind in pair)
-    draws = []
-    for number in range(1 if is_whole else DRAWS):
-        random, taken = Stream(seed, "copies/draws").at(number), []
-        for pair, size in zip(kinds, sizes, strict=True):
-            for members in (kind.nonzero()[:, 0] for kind in pair):
-                taken.append(members[torch.randperm(len(members), generator=random)[:size]])
-        draws.append(torch.cat(taken))
+    kinds = [
+        [((labels == label) & which).nonzero()[:, 0] for which in (is_seen, ~is_seen)] for label in labels.unique()
+    ]
+    pairs = [(kind, size) for pair in kinds if (size := min(map(len, pair))) for kind in pair]
+    least = 1 if all(len(kind) == size for kind, size in pairs) else DRAWS
+    times, draws = torch.zeros(len(labels)), list[Tensor]()
+    while len(draws) < least or any(not times[kind].all() for kind, _ in pairs):
+        random = Stream(seed, "copies/draws").at(len(draws))
+        drawn = [kind[(times[kind] + torch.rand(len(kind), generator=random)).argsort()[:size]] for kind, size in pairs]
+        draws.append(torch.cat(drawn))
+        times[draws[-1]] += 1
     return draws
+
+
+def number_of_decoys(seen: ImageSet, decoys: ImageSet) -> int:
+    """Return how many decoys there are for as many seen images of the same classes."""
+    return int(seen.class_counts.minimum(decoys.class_counts).sum())
+
+
+def too_few_decoys(what: str, number: int, seen: ImageSet) -> str:
+    """Return, in a sentence, why an audit, or something else that needs decoys, is refused."""
+    if len(seen) < FEWEST:
+        return f"{what} is refused: it needs {FEWEST} images that the generator has seen, and there are {len(seen)}"
+    return (
+        f"{what} is refused: it needs {FEWEST} decoys, which are images of the same classes that the generator has "
+        f"not seen, and has {number}; set validation_per_class to more, or label fewer"
+    )
 
 
 def lean_to(chosen: Tensor, is_seen: Tensor, labels: Tensor, seed: int, permutations: int = 999) -> tuple[float, float]:
