@@ -28,7 +28,7 @@ def folder(tmp_path_factory):
     from conftest import TINY
     from gan_augment.app import CONF
     from gan_augment.job import plain
-    from gan_augment.records.record import write_json
+    from gan_augment.records.record import write_json, write_settings
 
     root = tmp_path_factory.mktemp("outputs")
     with initialize_config_dir(str(CONF)):
@@ -39,6 +39,7 @@ def folder(tmp_path_factory):
     trial.mkdir()
     record = run_trial(plan_trial(plain(config)), trial, StageStore(root / "store"), "trial")
     write_json(record, trial / "record.json")
+    write_settings(plain(config), trial)
     return trial
 
 
@@ -317,3 +318,52 @@ def test_an_unconditional_generator_and_its_teacher(said, plain_settings, tmp_pa
     alone = tmp_path / "alone"
     assert said(f"generator={trial}", "per_class=3", f"out={alone}")[0] == 0
     assert ImageFolder(str(alone)).classes == ["any"]
+
+
+def copy_everything_but(number, monkeypatch):
+    """Let each audit find that all images are copies but this one of each ten."""
+    from gan_augment.metrics.copies import Auditor
+
+    monkeypatch.setattr(Auditor, "copies", lambda self, attached: torch.arange(len(attached.nearest)) % 10 != number)
+
+
+def test_copies_are_refused_and_counted(said, folder, tmp_path, monkeypatch):
+    out, plain_out = tmp_path / "made", tmp_path / "plain"
+    assert said(f"generator={folder}", "per_class=30", f"out={plain_out}")[0] == 0
+    assert said(f"generator={folder}", "per_class=30", f"out={out}", "refuse_copies=true")[0] == 0
+    assert {row["copies_refused"] for row in manifest(plain_out)} == {"0"}
+    assert "refused as copies of training images: not checked" in (plain_out / "data_card.md").read_text()
+    copy_everything_but(3, monkeypatch)
+    out = tmp_path / "few"
+    assert said(f"generator={folder}", "per_class=4", f"out={out}", "refuse_copies=true")[0] == 0
+    rows = manifest(out)
+    assert {int(row["number"]) % 10 for row in rows} == {3}
+    assert len(rows) == 40
+    (refused,) = {int(row["copies_refused"]) for row in rows}
+    assert refused == 9 * 40
+    assert f"refused as copies of training images: {refused}" in (out / "data_card.md").read_text()
+    assert said(f"generator={folder}", f"check={out}") == (0, f"40 images of {out} are reproduced bit for bit\n")
+
+
+def test_copies_are_refused_only_if_it_is_known_what_was_seen(said, folder, tmp_path):
+    def refused(generator):
+        code, text = said(f"generator={generator}", f"out={tmp_path / 'made'}", "refuse_copies=true")
+        assert not (tmp_path / "made").exists()
+        return code, text
+
+    alone = tmp_path / "alone.pt"
+    shutil.copy(folder / "gan.pt", alone)
+    code, text = refused(alone)
+    assert (code, "name the folder of a trial" in text) == (1, True)
+    other = shutil.copytree(folder, tmp_path / "other")
+    record = json.loads((other / "record.json").read_text())
+    record["provenance"]["split"] = "0" * 32
+    (other / "record.json").write_text(json.dumps(record))
+    code, text = refused(other)
+    assert (code, "the images of the trial have changed since" in text) == (1, True)
+    (other / "settings.json").write_text("{}")
+    code, text = refused(other)
+    assert (code, "settings.json is not a readable record" in text) == (1, True)
+    (other / "settings.json").unlink()
+    code, text = refused(other)
+    assert (code, "trials of earlier versions lack it" in text) == (1, True)

@@ -17,7 +17,7 @@ from omegaconf.errors import MissingMandatoryValue
 from gan_augment.estimate import Estimate, duration, in_words
 from gan_augment.records.manifest import sync
 from gan_augment.records.received import printable
-from gan_augment.records.record import read_record, read_study, write_json
+from gan_augment.records.record import read_record, read_study, write_json, write_settings
 from gan_augment.records.request import read_or_set_aside
 from gan_augment.targets import add_plugins
 from gan_augment.workers import end_with_parent
@@ -41,7 +41,8 @@ def run_job(config: DictConfig) -> float:
     from gan_augment.trial import run_trial
 
     add_plugins(config.plugins)  # this may be another process than the one that was told
-    trial, store = plan_trial(plain(config)), StageStore(store_folder(config))
+    settings = plain(config)
+    trial, store = plan_trial(settings), StageStore(store_folder(config))
     folder = study_folder(config) / "trials" / trial.name
     path = request_file(config)
     request = read_study(path) if path.exists() else {}
@@ -70,6 +71,7 @@ def run_job(config: DictConfig) -> float:
                 with suppress(OSError):  # a full disk takes no record either: the trial then counts as missing
                     write_json(failed, folder / "record.json")
                 raise
+            write_settings(settings, folder)
             sync(folder)
             write_json(record, folder / "record.json")
             seconds = record["costs"]["seconds"]["total"]["spent"]

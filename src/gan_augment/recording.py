@@ -99,6 +99,7 @@ def saw_further(trial: Trial) -> dict[str, int]:
 
     Training sees the pool, or also its labels, if the arm does. A metric that chooses the generator uses the validation
     images; any metric but the classification accuracy score also uses the judge, which knows the labels of the pool.
+    Refusing copies uses the validation images too, as decoys.
     """
     stages, split = trial.needed.values(), trial.split
     pools = [stage.image_sets["pool"] for stage in stages if "pool" in stage.image_sets]
@@ -112,7 +113,7 @@ def saw_further(trial: Trial) -> dict[str, int]:
     return {
         "pool_images": seen,
         "pool_labels": labels,
-        "validation": len(split.validation) if chosen_by else 0,
+        "validation": len(split.validation) if chosen_by or any("decoys" in one.image_sets for one in stages) else 0,
         "given": 0 if given is None else len(given),
     }
 

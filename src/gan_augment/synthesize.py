@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gan_augment.command import command
 from gan_augment.options import CONF, read_options
-from gan_augment.records.record import leaves, read_record
+from gan_augment.records.record import SETTINGS, leaves, read_record, read_settings
 from gan_augment.targets import add_plugins
 
 if TYPE_CHECKING:  # the heavy imports wait until there is something to compute, so that `--help` answers at once
@@ -18,12 +18,17 @@ if TYPE_CHECKING:  # the heavy imports wait until there is something to compute,
 
     from gan_augment.artefacts.generator import Generator
     from gan_augment.artefacts.synthetic_set import SyntheticSet
+    from gan_augment.metrics.copies import Auditor
 
 OPTIONS = CONF / "synthesize.yaml"
 # The options of the sampling, as the data card calls them.
 SAMPLING = {"quotas": "quotas", "per_class": "images a class", "latent_scale": "scale of the latents"}
 SAMPLING |= {name: name for name in ("truncation", "selection", "threshold")}
-TRIALS_NAMES = (*(f"synthesis.{name}" for name in SAMPLING), "trainer.num_threads", "trainer.accelerator")
+TRIALS_NAMES = (
+    *(f"synthesis.{name}" for name in (*SAMPLING, "refuse_copies")),
+    "trainer.num_threads",
+    "trainer.accelerator",
+)
 AUDITS = ("copies", "membership")  # measures whose findings the data card repeats
 TEXTS = ("generator", "out", "check", "teacher", "licence")  # not parsed
 TO_REGENERATE = ("checkpoint", "generator_label", "seed", "number", "truncation")  # columns of a manifest
@@ -78,7 +83,7 @@ def export(options: Mapping[str, Any], given: Sequence[str]) -> str:
     from gan_augment.generators.sampling import SynthesisSettings, synthesize
     from gan_augment.settings import check_integer
 
-    settings = SynthesisSettings(**{name: options[name] for name in SAMPLING})
+    settings = SynthesisSettings(**{name: options[name] for name in (*SAMPLING, "refuse_copies")})
     check_integer("seed", options["seed"], low=0)
     out = Path(options["out"]).expanduser()
     check_free(out)
@@ -102,13 +107,34 @@ def export(options: Mapping[str, Any], given: Sequence[str]) -> str:
         teacher, teacher_hash = TrainedClassifier.load(path, device), file_hash(path)
     elif options["teacher"] is not None:
         raise ValueError(f"teacher={options['teacher']}, but selection=all takes every image: set selection=confident")
+    auditor = auditor_of(checkpoint.parent, record) if settings.refuse_copies else None
     counts = generator.about["class_counts"] if generator.knows_classes or teacher is None else teacher.class_counts
-    made = synthesize(generator, settings, torch.tensor(counts), options["seed"], teacher)
+    made = synthesize(generator, settings, torch.tensor(counts), options["seed"], teacher, auditor)
     made_with = {"command": shlex.join(["gan-augment-synthesize", *given]), "teacher": teacher_hash}
     card = data_card(generator, record, made, options, made_with)
     write = write_npz if out.suffix == ".npz" else write_folder
     write(made.images, manifest_rows(generator, made, options), card, out)
     return f"{len(made.images)} images: {out}"
+
+
+def auditor_of(folder: Path, record: Mapping[str, Any] | None) -> Auditor:
+    """Return what finds copies of the images that the generator of a trial's folder has seen, which are read again.
+
+    Raises:
+        ValueError: If the folder does not say which they are, or they are not there, have changed or are too few.
+    """
+    from gan_augment.generators.refusing import AuditedAgainst
+    from gan_augment.plan import plan_trial
+
+    if record is None or not (folder / SETTINGS).exists():
+        raise ValueError(
+            f"refuse_copies=true, but there is no {SETTINGS} next to the generator to say which images it has seen: "
+            "name the folder of a trial; trials of earlier versions lack it"
+        )
+    trial, provenance = plan_trial(read_settings(folder)), record["provenance"]
+    if (trial.split.hash, trial.source.images.fingerprint) != (provenance["split"], provenance["fingerprint"]):
+        raise ValueError("refuse_copies=true, but the images of the trial have changed since: bring back the old ones")
+    return AuditedAgainst.of(trial.stages["gan"], trial.split.validation).auditor()
 
 
 def check(options: Mapping[str, Any]) -> str:
@@ -157,6 +183,7 @@ def manifest_rows(generator: Generator, made: SyntheticSet, options: Mapping[str
                 "latent_seed": latent_seed(options["seed"], given, number),
                 **{name: options[name] for name in ("latent_scale", "truncation", "selection")},
                 "teacher_probability": None if confidence != confidence else round(confidence, 6),
+                "copies_refused": made.refused,  # of the whole set
             }
         )
     return rows
@@ -225,6 +252,7 @@ def data_card(
             "seed": options["seed"],
             **{words: options[name] for name, words in SAMPLING.items()},
             "images looked at": made.candidates,
+            "refused as copies of training images": made.refused if options["refuse_copies"] else "not checked",
         },
         "generator": {
             "checkpoint": generator.hash,

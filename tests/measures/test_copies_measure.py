@@ -8,7 +8,9 @@ from gan_augment.data.standard_sets import digits
 from gan_augment.data.toy import ring
 from gan_augment.measures.copies import Copies, in_words
 from gan_augment.metrics.copies import Audit
+from gan_augment.plan import plan_trial
 from gan_augment.records.findings import Findings
+from gan_augment.records.record import read_settings
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +146,10 @@ def test_large_colour_images_are_compared_in_the_features_of_the_judge_too(parts
 
 
 def test_a_trial_is_audited(measured):
-    found = measured("copies")[0]["metrics"]["gan"]["copies"]
-    assert found["decoys"] == 50
-    assert found["share"] == 0
+    found, folder = measured("copies", "synthesis.refuse_copies=true")
+    audited = found["metrics"]["gan"]["copies"]
+    assert audited["decoys"] == 50
+    assert audited["share"] == 0
+    assert found["metrics"]["gan"]["refused_copies"] == 0
+    assert found["saw"]["validation"] > 0
+    assert plan_trial(read_settings(folder)).name == found["trial"]

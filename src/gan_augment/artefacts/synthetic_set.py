@@ -23,12 +23,19 @@ class SyntheticSet:
         numbers: The number of each image among the generator's images of its label, int64 `[N]`.
         confidence: The teacher's probability of the label, float32 `[N]`; NaN without a teacher.
         candidates: How many images were made to select these.
+        refused: How many of them were refused as copies of training images.
     """
 
     images: ImageSet
     numbers: Tensor
     confidence: Tensor
     candidates: int
+    refused: int = 0
+
+    def subset(self, places: Tensor) -> "SyntheticSet":
+        """Return the images at some places, int64 `[M]`, as a set of as many candidates."""
+        found = self.images.subset(places), self.numbers[places], self.confidence[places]
+        return SyntheticSet(*found, self.candidates, self.refused)
 
     def write(self, folder: Path) -> None:
         """Write the set into a folder."""
@@ -38,6 +45,7 @@ class SyntheticSet:
             "numbers": self.numbers,
             "sureness": self.confidence,
             "candidates": self.candidates,
+            "refused": self.refused,
         }
         np.savez(folder / FILE, images=images, labels=labels, **selection)
 
@@ -47,4 +55,5 @@ class SyntheticSet:
         with np.load(folder / FILE, allow_pickle=False) as stored:
             names = ("images", "labels", "numbers", "sureness")
             images, labels, numbers, confidence = (torch.from_numpy(stored[name]) for name in names)
-            return cls(ImageSet(images, labels, class_names), numbers, confidence, int(stored["candidates"]))
+            refused = int(stored["refused"]) if "refused" in stored else 0  # sets of earlier versions lack it
+            return cls(ImageSet(images, labels, class_names), numbers, confidence, int(stored["candidates"]), refused)

@@ -34,7 +34,7 @@ class Views:
 
     @property
     def validation(self) -> ImageSet:
-        """The validation images, to report on while training: they change no weight."""
+        """The validation images, to report on while training, and as decoys of an audit: they change no weight."""
         return self.split.validation
 
     @cached_property

@@ -10,6 +10,7 @@ import torch
 from gan_augment.contracts import Extra, GeneratorSettings, Plan
 from gan_augment.data.image_set import ImageSet
 from gan_augment.extras.pseudo_labelling import plan_pseudo_labels
+from gan_augment.generators.refusing import AuditedAgainst
 from gan_augment.generators.sampling import Synthesis, SynthesisSettings, SyntheticStage
 from gan_augment.randomness import Stream
 
@@ -28,7 +29,7 @@ class Synthetic(Extra):
         """Plan the generator and its images.
 
         Raises:
-            ValueError: If the classifier would get no labels, or the selection no teacher.
+            ValueError: If the classifier would get no labels, the selection no teacher, or the audit too few images.
         """
         config, labelled = plan.config, plan.views.labelled
         settings = config.part("synthesis", SynthesisSettings)
@@ -47,13 +48,15 @@ class Synthetic(Extra):
         seen = labelled if knows_classes else labelled.as_one_class()
         labels = plan_pseudo_labels(plan) if plan.pool is not None and knows_classes else None
         like = labelled if settings.asks_teacher else seen
+        gan = generator.stage(plan, seen, labels)
         return cls(
             Synthesis(
-                gan=generator.stage(plan, seen, labels),
+                gan=gan,
                 teacher=plan.teacher() if settings.asks_teacher else None,
                 settings=settings,
                 images=settings.count(like.class_counts).tolist(),
                 like=like,
+                audited=AuditedAgainst.of(gan, plan.views.validation) if settings.refuse_copies else None,
                 seed=config.seeds.synthesis,
                 hardware=config.hardware,
             )

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +14,10 @@ from gan_augment.artefacts.generator import AS_IN_TRAINING, BLOCK, Generator, La
 from gan_augment.artefacts.synthetic_set import SyntheticSet
 from gan_augment.data.image_set import ImageSet
 from gan_augment.data.source import abridged
-from gan_augment.settings import check_choice, check_integer, check_number
+from gan_augment.generators.refusing import AuditedAgainst, without_copies
+from gan_augment.metrics.copies import Auditor
+from gan_augment.records.findings import Findings
+from gan_augment.settings import check_boolean, check_choice, check_integer, check_number
 from gan_augment.stages import Stage, implied, made_from, merged
 
 QUOTAS = ("balanced", "proportional", "top_up")
@@ -34,6 +38,7 @@ class SynthesisSettings:
         truncation: Largest absolute value of a latent's numbers, above 0; None for no bound.
         selection: `all`; or `confident`, only images whose label the teacher is confident of.
         threshold: Smallest probability of the label for a confident teacher, in [0, 1); None without a teacher.
+        refuse_copies: Whether to draw other images in place of copies of training images.
 
     Raises:
         ValueError: If a value is out of range, or there is a threshold without a teacher, or the reverse.
@@ -45,8 +50,10 @@ class SynthesisSettings:
     truncation: float | None
     selection: str
     threshold: float | None
+    refuse_copies: bool = False
 
     def __post_init__(self) -> None:
+        check_boolean("synthesis.refuse_copies", self.refuse_copies)
         check_integer("synthesis.per_class", self.per_class, low=1)
         check_choice("synthesis.quotas", self.quotas, QUOTAS)
         check_number("synthesis.latent_scale", self.latent_scale, 0, 10, open_low=True)
@@ -64,6 +71,11 @@ class SynthesisSettings:
                 f"synthesis.threshold={self.threshold}, but synthesis.selection=all takes every image: leave it null, "
                 "or set synthesis.selection=confident"
             )
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The settings for a stage's key, which has the images of the audit in place of `refuse_copies`."""
+        return {name: value for name, value in vars(self).items() if name != "refuse_copies"}
 
     @property
     def latents(self) -> Latents:
@@ -109,25 +121,38 @@ def synthesize(
     class_counts: Tensor,
     seed: int,
     teacher: TrainedClassifier | None = None,
+    auditor: Auditor | None = None,
 ) -> SyntheticSet:
     """Make a synthetic set; `class_counts` are the labelled images per class, int64 `[K]`.
 
     A teacher, if the settings need one, also labels the images of a generator that knows no classes (Lee 2013,
-    pseudo-labels).
+    pseudo-labels). With an auditor the set is without copies of training images.
 
     Raises:
-        ValueError: If the teacher knows other classes, or a class still lacks images after 50 times as many candidates.
+        ValueError: If the teacher knows other classes, a class still lacks images after 50 times as many candidates, or
+            too many are copies.
     """
-    wanted, class_names = settings.count(class_counts), generator.class_names
-    if teacher is None:
-        images = first_images(generator, wanted, seed, settings.latents)
-        numbers = torch.cat([torch.arange(count) for count in wanted.tolist()])
-        return SyntheticSet(images, numbers, torch.full((len(images),), math.nan), len(images))
-    if generator.knows_classes and [*teacher.class_names] != [*class_names]:
+    if teacher is not None and generator.knows_classes and [*teacher.class_names] != [*generator.class_names]:
         raise ValueError(
             f"the teacher knows the classes {', '.join(teacher.class_names[:MOST_NAMED])}, the generator "
-            f"{', '.join(class_names[:MOST_NAMED])}: use one trained on the same classes"
+            f"{', '.join(generator.class_names[:MOST_NAMED])}: use one trained on the same classes"
         )
+
+    def make(wanted: Tensor) -> SyntheticSet:
+        if teacher is None:
+            images = first_images(generator, wanted, seed, settings.latents)
+            numbers = torch.cat([torch.arange(count) for count in wanted.tolist()])
+            return SyntheticSet(images, numbers, torch.full((len(images),), math.nan), len(images))
+        return selected_images(generator, wanted, settings, seed, teacher)
+
+    wanted = settings.count(class_counts)
+    return make(wanted) if auditor is None else without_copies(make, wanted, auditor)
+
+
+def selected_images(
+    generator: Generator, wanted: Tensor, settings: SynthesisSettings, seed: int, teacher: TrainedClassifier
+) -> SyntheticSet:
+    """Select the first `wanted` images of each class, int64 `[K]`, that the teacher is confident of."""
     rows = wanted.diag() if generator.knows_classes else wanted[None]  # for each label of the generator
     parts = [_select(generator, label, row, settings, seed, teacher) for label, row in enumerate(rows) if row.any()]
     pixels, labels, found, confidence = (torch.cat([part[column] for part, _ in parts]) for column in range(4))
@@ -193,6 +218,7 @@ class Synthesis(SyntheticStage):
     Attributes:
         images: Images to make of each class.
         teacher: The stage that trains the selecting classifier; None for no selection.
+        audited: The images by which copies are found and refused; None to keep them.
     """
 
     name, version = "synthesis", 2
@@ -202,13 +228,23 @@ class Synthesis(SyntheticStage):
     settings: SynthesisSettings = merged()
     images: list[int]
     teacher: Stage | None = made_from()
+    audited: AuditedAgainst | None = made_from()
 
     def run(self, folder: Path, made: Mapping[str, Path]) -> None:
         """Sample the generator and write the set."""
         generator = self.gan.load(made["gan"])
         teacher = None if self.teacher is None else self.teacher.load(made["teacher"])
-        synthesize(generator, self.settings, self.like.class_counts, self.seed, teacher).write(folder)
+        auditor = None if self.audited is None else self.audited.auditor()
+        synthesize(generator, self.settings, self.like.class_counts, self.seed, teacher, auditor).write(folder)
 
     def load(self, folder: Path) -> SyntheticSet:
         """Read the set."""
         return SyntheticSet.read(folder, self.like.class_names)
+
+    def findings(self, folder: Path) -> Findings:
+        """Return how many images were refused as copies."""
+        if self.audited is None:
+            return Findings()
+        refused = self.load(folder).refused
+        said = f"{refused} generated images were refused as copies of training images"
+        return Findings({"gan": {"refused_copies": refused}}, (said,) if refused else ())

@@ -16,6 +16,7 @@ from gan_augment.records.received import read_regular, read_values
 from gan_augment.records.shape import check_shape
 
 SCHEMA = "1.9"
+SETTINGS = "settings.json"  # in a trial's folder: its plain configuration, from which it can be planned again
 MOST_VALUES = 100_000  # in one record
 NEEDED = ("status", "factors", "metrics", "provenance")  # in every record
 
@@ -69,6 +70,16 @@ def read_record(path: Path, within: Path | None = None) -> dict[str, Any]:
 def read_study(path: Path, within: Path | None = None) -> dict[str, Any]:
     """Read the request of a launch, or a `study.json`, as `read_record` does."""
     return _read(path, within, ())
+
+
+def write_settings(settings: Mapping[str, Any], folder: Path) -> None:
+    """Write the plain configuration of a trial into its folder."""
+    write_json({"schema": SCHEMA, "settings": settings}, folder / SETTINGS)
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """Read the plain configuration of a trial from its folder, with the errors of `read_record`."""
+    return dict(_read(folder / SETTINGS, None, ("settings",))["settings"])
 
 
 def _read(path: Path, within: Path | None, needed: Collection[str]) -> dict[str, Any]:
