@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 
-from gan_augment.report.comparison import configurations, pair_unit
+from gan_augment.report.configuration import configurations, pair_unit
 from gan_augment.report.outcomes import read_answers
 from gan_augment.report.statistics import Interval, estimate, image_variance
 from gan_augment.report.trials import Study, collect

@@ -6,7 +6,7 @@ from sklearn.metrics import confusion_matrix
 from test_best import trials
 from test_page import in_one_line, record, study, table
 
-from gan_augment.report.comparison import configurations
+from gan_augment.report.configuration import configurations
 from gan_augment.report.confusion import MAX_CLASSES, confusion, confusion_rows, confusions
 from gan_augment.report.page import main, write_report
 from gan_augment.report.trials import collect

@@ -7,7 +7,7 @@ import pytest
 from test_contrasts import store
 from test_page import compare, facts, in_one_line, printed, record, study, table, unequal
 
-from gan_augment.report.comparison import configurations
+from gan_augment.report.configuration import configurations
 from gan_augment.report.page import main, write_report
 from gan_augment.report.statistics import estimate, fold_estimate
 from gan_augment.report.trials import collect

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from test_page import record, study
 
-from gan_augment.report.comparison import configurations
+from gan_augment.report.configuration import configurations
 from gan_augment.report.curves import Curve, budget_curves, worth_in_labels, worths
 from gan_augment.report.trials import collect
 

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from test_page import BASE, in_one_line, planted, record, study, table
 
-from gan_augment.report.comparison import configurations
+from gan_augment.report.configuration import configurations
 from gan_augment.report.figures import prediction_figure
 from gan_augment.report.page import write_report
 from gan_augment.report.prediction import MIN_SPLITS, PREDICTORS, Point, predictions

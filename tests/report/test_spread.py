@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gan_augment.report.comparison import Configuration
+from gan_augment.report.configuration import Configuration
 from gan_augment.report.spread import spread
 from gan_augment.report.trials import ACCURACY, SEEDS, SPLIT, TRAINING_SEED
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gan_augment.report.comparison import Configuration, Pair, contests, pair_unit
+from gan_augment.report.comparison import Pair, contests
+from gan_augment.report.configuration import Configuration, pair_unit
 
 if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `--help` answers at once
     import pandas as pd

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gan_augment.report.comparison import Configuration, pair_unit
+from gan_augment.report.configuration import Configuration, pair_unit
 from gan_augment.report.outcomes import NoPredictionsError
 from gan_augment.report.trials import Study
 

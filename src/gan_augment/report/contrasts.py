@@ -11,13 +11,8 @@ import numpy as np
 
 from gan_augment.report import statistics
 from gan_augment.report.choosing import best_of, best_pairs, counting_diverged
-from gan_augment.report.comparison import (
-    Configuration,
-    configurations,
-    metrics_to_compare,
-    pair_unit,
-    pairs,
-)
+from gan_augment.report.comparison import metrics_to_compare, pairs
+from gan_augment.report.configuration import Configuration, configurations, pair_unit
 from gan_augment.report.outcomes import NoPredictionsError, read_answers
 from gan_augment.report.statistics import Estimate, Interval
 from gan_augment.report.trials import ACCURACY, BALANCED, NUM_GROUPS, NUM_IMAGES, PER_CLASS, Study, columns_of

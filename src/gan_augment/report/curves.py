@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gan_augment.report.comparison import Configuration, named, pairs
+from gan_augment.report.comparison import pairs
+from gan_augment.report.configuration import Configuration, named
 from gan_augment.report.contrasts import Contrast
 from gan_augment.report.statistics import MIN_PAIRS, Interval, paired_interval
 from gan_augment.report.trials import ACCURACY, SPLIT_SEED

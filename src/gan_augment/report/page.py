@@ -14,7 +14,7 @@ from gan_augment.records.received import cell, read_regular
 from gan_augment.records.record import write_whole
 from gan_augment.report import comparison, tables, wording
 from gan_augment.report.archive import SUFFIX, write_archive
-from gan_augment.report.comparison import Configuration
+from gan_augment.report.configuration import Configuration, configurations, generators, named, pair_unit
 from gan_augment.report.confusion import confusion_rows, confusions
 from gan_augment.report.contrasts import are_folds, contrasts
 from gan_augment.report.curves import budget_curves, dose_curves, worths
@@ -103,11 +103,9 @@ def _write(
 
     from gan_augment.report import figures
 
-    found, metrics = comparison.configurations(study), comparison.metrics_to_compare(study)
+    found, metrics = configurations(study), comparison.metrics_to_compare(study)
     compared = contrasts(study)
-    independent = [
-        one for one in found if comparison.pair_unit([one])[1] != "fold"
-    ]  # Student's t applies to their splits
+    independent = [one for one in found if pair_unit([one])[1] != "fold"]  # Student's t applies to their splits
     output.mkdir(parents=True, exist_ok=True)
 
     images: dict[str, bytes] = {}
@@ -218,10 +216,10 @@ def _panels(with_results: list[Configuration], compared: list[str]) -> tuple[dic
     shared = [name for name in first if name not in compared and all(name in c.setting for c in with_results)]
     groups: dict[str, list[Configuration]] = {}
     for c in with_results:
-        groups.setdefault(comparison.named("", {name: c.setting[name] for name in shared}), []).append(c)
+        groups.setdefault(named("", {name: c.setting[name] for name in shared}), []).append(c)
     panels, units = {}, set()
     for title, group in groups.items():
-        by, unit = comparison.pair_unit(group)
+        by, unit = pair_unit(group)
         units.add(unit)
         panels[title] = {c.label(known=shared): c.points([ACCURACY], by)[ACCURACY] for c in group}
     return panels, " or ".join(sorted(units))
@@ -230,7 +228,7 @@ def _panels(with_results: list[Configuration], compared: list[str]) -> tuple[dic
 def _samples(study: Study, found: list[Configuration]) -> list[tuple[str, str, bytes]]:
     """Return the samples of each generator's first trial that has them: the arms that share it, the trial, the PNG."""
     paths = {name: path for name, one in study.outcomes.items() if (path := one.samples) and path.exists()}
-    shown = comparison.generators(found, lambda one: bool(one.trials["trial"].isin(paths).any()))
+    shown = generators(found, lambda one: bool(one.trials["trial"].isin(paths).any()))
     firsts = {arms: next(trial for trial in one.trials["trial"] if trial in paths) for arms, one in shown.items()}
     samples = [*firsts.items()][:MAX_SAMPLES]
     return [(arms, trial, read_regular(paths[trial], MOST_PICTURE_BYTES)) for arms, trial in samples]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from gan_augment.records.metric_meanings import GENERATOR_METRICS
-from gan_augment.report.comparison import Configuration, named, pair_unit, pairs
+from gan_augment.report.comparison import pairs
+from gan_augment.report.configuration import Configuration, named, pair_unit
 from gan_augment.report.statistics import Interval, paired_interval
 from gan_augment.report.trials import ACCURACY, GAN_METRICS
 

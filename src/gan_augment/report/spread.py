@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from gan_augment.report.comparison import Configuration
+from gan_augment.report.configuration import Configuration
 from gan_augment.report.trials import ACCURACY, SEEDS, SPLIT, TRAINING_SEED
 
 # From the outermost to the innermost: each is drawn anew within the one before it.

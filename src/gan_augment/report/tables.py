@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gan_augment.records.findings import Section
 from gan_augment.records.metric_meanings import GENERATOR_METRICS
-from gan_augment.report.comparison import Configuration, generators, pair_unit
+from gan_augment.report.configuration import Configuration, generators, pair_unit
 from gan_augment.report.contrasts import Contrast, are_folds
 from gan_augment.report.prediction import Prediction
 from gan_augment.report.spread import spread

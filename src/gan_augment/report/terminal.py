@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gan_augment.command import output
-from gan_augment.report.comparison import configurations, metrics_to_compare, warnings
+from gan_augment.report.comparison import metrics_to_compare, warnings
+from gan_augment.report.configuration import configurations
 from gan_augment.report.contrasts import contrasts
 from gan_augment.report.trials import Study
 from gan_augment.report.usability import usability

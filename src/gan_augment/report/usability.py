@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gan_augment.records.usability import in_words, reasons
-from gan_augment.report.comparison import Configuration, generators
+from gan_augment.report.configuration import Configuration, generators
 from gan_augment.report.trials import GAN_METRICS
 
 USABLE = f"{GAN_METRICS}usable"

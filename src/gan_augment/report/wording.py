@@ -7,14 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from gan_augment.records.factors import NULL
-from gan_augment.report.comparison import (
-    GENERATORS,
-    Configuration,
-    configurations,
-    contests,
-    has_unequal_classes,
-    pair_unit,
-)
+from gan_augment.report.comparison import contests, has_unequal_classes
+from gan_augment.report.configuration import GENERATORS, Configuration, configurations, pair_unit
 from gan_augment.report.contrasts import Contrast, choices, rivals
 from gan_augment.report.statistics import MAX_PAIRS
 from gan_augment.report.trials import ACCURACY, ARM, BALANCED, FOLDS, PRETRAINED, SPLIT, Study
