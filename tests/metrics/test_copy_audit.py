@@ -174,3 +174,12 @@ def test_every_image_has_its_turn_in_some_draw(seen, decoys):
     assert len(draws) >= 10
     assert (times >= 1).all()
     assert times[is_seen].max() - times[is_seen].min() <= 1
+
+
+def test_the_cautious_rule_names_all_that_the_other_names(parts):
+    seen, decoys, fresh = parts
+    auditor = Auditor.of(seen, decoys.joined(fresh.subset(torch.arange(300))))  # of these, some in each draw
+    made = auditor.attach(torch.cat([disturbed(seen.images[:30], random_at(0)), fresh.images[300:]]))
+    by_most, by_any = auditor.copies(made), auditor.copies(made, by_any=True)
+    assert by_any[by_most].all()
+    assert by_any.sum() >= by_most.sum() > 0

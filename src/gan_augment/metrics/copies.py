@@ -142,14 +142,17 @@ class Auditor:
         """Return images as vectors of length 1: one view for each shift, or one in features, which bear shifts."""
         return _views(images, sign) if self.embed is None else [normalize(self.embed(images).flatten(1))]
 
-    def copies(self, attached: Attached) -> Tensor:
-        """Return which images are copies, bool `[M]`: most of the draws with their nearest seen image call them so."""
+    def copies(self, attached: Attached, by_any: bool = False) -> Tensor:
+        """Return which images are copies, bool `[M]`: most of the draws with their nearest seen image call them so.
+
+        Or, to be cautious, any of all draws.
+        """
         votes, possible = torch.zeros_like(attached.nearest), torch.zeros_like(attached.nearest)
         for number, drawn in enumerate(self.draws):
-            has_nearest = torch.isin(attached.nearest, drawn)
+            has_nearest = torch.isin(attached.nearest, drawn) | by_any
             votes += has_nearest & copied(attached.chosen[number], attached.ratio[number], self.is_seen[drawn])
             possible += has_nearest
-        return 2 * votes > possible
+        return votes > 0 if by_any else 2 * votes > possible
 
     def audit(self, generated: Tensor) -> Audit:
         """Audit generated images, uint8 `[M, C, H, W]`, and find out by planted copies what the audit can detect."""
