@@ -246,5 +246,5 @@ class Synthesis(SyntheticStage):
         if self.audited is None:
             return Findings()
         refused = self.load(folder).refused
-        said = f"{refused} generated images were refused as copies of training images"
+        said = f"{refused:,} generated images were refused as copies of training images"
         return Findings({"gan": {"refused_copies": refused}}, (said,) if refused else ())
