@@ -2,6 +2,7 @@ import csv
 import json
 import shutil
 import signal
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -13,6 +14,7 @@ from torchvision.datasets import ImageFolder
 
 from gan_augment.artefacts.classifier import TrainedClassifier
 from gan_augment.artefacts.generator import latent_seed
+from gan_augment.artefacts.split_file import write_split
 from gan_augment.plan import plan_trial
 from gan_augment.stages import StageStore
 from gan_augment.synthesize import main
@@ -28,7 +30,7 @@ def folder(tmp_path_factory):
     from conftest import TINY
     from gan_augment.app import CONF
     from gan_augment.job import plain
-    from gan_augment.records.record import write_json, write_settings
+    from gan_augment.records.record import write_json
 
     root = tmp_path_factory.mktemp("outputs")
     with initialize_config_dir(str(CONF)):
@@ -37,9 +39,10 @@ def folder(tmp_path_factory):
     HydraConfig.instance().set_config(config)
     trial = root / "trial"
     trial.mkdir()
-    record = run_trial(plan_trial(plain(config)), trial, StageStore(root / "store"), "trial")
+    planned = plan_trial(plain(config))
+    record = run_trial(planned, trial, StageStore(root / "store"), "trial")
     write_json(record, trial / "record.json")
-    write_settings(plain(config), trial)
+    write_split(planned.config, trial)
     return trial
 
 
@@ -321,17 +324,19 @@ def test_an_unconditional_generator_and_its_teacher(said, plain_settings, tmp_pa
 
 
 def test_copies_are_refused_and_counted(said, folder, tmp_path, monkeypatch):
-    from gan_augment.metrics.copies import Auditor
+    from gan_augment.metrics.copies import Audit, Auditor
 
     def is_even(image):
         return image.sum(axis=(-2, -1)) % 2 == 0
 
     usual, out = tmp_path / "usual", tmp_path / "made"
     assert said(f"generator={folder}", "per_class=4", f"out={usual}")[0] == 0
-    assert {row["copies_refused"] for row in manifest(usual)} == {"0"}
-    assert "refused as copies of training images: not checked" in (usual / "data_card.md").read_text()
+    assert {row["copies_refused"] for row in manifest(usual)} == {""}
+    assert "refused as copies of training images: not looked for" in (usual / "data_card.md").read_text()
     monkeypatch.setattr(Auditor, "attach", lambda self, images: images)
     monkeypatch.setattr(Auditor, "copies", lambda self, images, by_any: is_even(images)[:, 0])
+    monkeypatch.setattr(Auditor, "audit", lambda self, images: Audit(None, None, 0.02, 0.5, 1, 50))
+    monkeypatch.setattr(torch.Tensor, "at", torch.Tensor.__getitem__, raising=False)
     assert said(f"generator={folder}", "per_class=4", f"out={out}", "refuse_copies=true")[0] == 0
     rows = manifest(out)
     assert len(rows) == 40
@@ -341,29 +346,70 @@ def test_copies_are_refused_and_counted(said, folder, tmp_path, monkeypatch):
         assert numbers == sorted(numbers)
     (refused,) = {int(row["copies_refused"]) for row in rows}
     assert refused > 0
-    assert f"refused as copies of training images: {refused}" in (out / "data_card.md").read_text()
+    card = (out / "data_card.md").read_text()
+    assert f"refused as copies of training images: {refused}" in card
+    assert "share of copies that would have been found: 2 %" in card
     assert said(f"generator={folder}", f"check={out}") == (0, f"40 images of {out} are reproduced bit for bit\n")
 
 
-def test_copies_are_refused_only_if_it_is_known_what_was_seen(said, folder, tmp_path):
-    def refused(generator):
-        code, text = said(f"generator={generator}", f"out={tmp_path / 'made'}", "refuse_copies=true")
-        assert not (tmp_path / "made").exists()
-        return code, text
+def test_an_audit_of_a_set_without_copies_says_nothing_of_other_images(said, folder, tmp_path):
+    refusing = shutil.copytree(folder, tmp_path / "refusing")
+    record = json.loads((refusing / "record.json").read_text())
+    record["factors"]["synthesis.refuse_copies"] = True
+    record["metrics"]["gan"] |= {"copies": {"named": 0, "share": 0.0}, "refused": {"copies": 123}}
+    (refusing / "record.json").write_text(json.dumps(record))
+    assert said(f"generator={refusing}", "per_class=2", f"out={tmp_path / 'made'}")[0] == 0
+    card = (tmp_path / "made" / "data_card.md").read_text()
+    assert "copies: of a set without copies" in card
+    assert "named" not in card
+    assert "123" not in card
 
-    alone = tmp_path / "alone.pt"
-    shutil.copy(folder / "gan.pt", alone)
-    code, text = refused(alone)
-    assert (code, "name the folder of a trial" in text) == (1, True)
+
+def test_copies_are_refused_only_if_it_is_known_what_was_seen(said, folder, tmp_path):
     other = shutil.copytree(folder, tmp_path / "other")
-    record = json.loads((other / "record.json").read_text())
-    record["provenance"]["split"] = "0" * 32
-    (other / "record.json").write_text(json.dumps(record))
-    code, text = refused(other)
-    assert (code, "the images of the trial have changed since" in text) == (1, True)
-    (other / "settings.json").write_text("{}")
-    code, text = refused(other)
-    assert (code, "settings.json is not a readable record" in text) == (1, True)
-    (other / "settings.json").unlink()
-    code, text = refused(other)
-    assert (code, "trials of earlier versions lack it" in text) == (1, True)
+    record, split = (json.loads((other / f"{name}.json").read_text()) for name in ("record", "split"))
+
+    def refused(*options, generator=other):
+        code, text = said(f"generator={generator}", f"out={tmp_path / 'made'}", "refuse_copies=true", *options)
+        assert code == 1
+        assert text.count("\n") == 1
+        assert not (tmp_path / "made").exists()
+        return text
+
+    def change(name, content):
+        (other / f"{name}.json").write_text(json.dumps(content))
+
+    alone = shutil.copy(folder / "gan.pt", tmp_path / "alone.pt")
+    assert "name its folder" in refused(generator=alone)
+    assert "images=photos, but the data of this trial are without" in refused("images=photos")
+    code, text = said(f"generator={folder}", f"out={tmp_path / 'made'}", "images=photos")
+    assert (code, "images=photos is only for refuse_copies=true" in text) == (1, True)
+    change("record", record | {"provenance": record["provenance"] | {"split": "0" * 32}})
+    assert "these are not the images of the trial" in refused()
+    change("record", record)
+    for source in (None, 5, "abc", {}, {"_target_": "os.system"}):
+        change("split", split | {"source": source})
+        refused()
+    for settings in (None, 5, {}, {"seed": "x", "labels": 3}, {"seed": 0, "labels": 3, "more": 1}):
+        change("split", split | {"split": settings})
+        refused()
+    change("split", split | {"files": ["root"]})
+    assert "images=None: name the file or folder that data.root named" in refused()
+    change("split", split | {"split": split["split"] | {"labels": 5}})
+    assert "these are not the images" in refused()
+    (other / "split.json").unlink()
+    assert "split.json is missing: run the trial's command again" in refused()
+
+
+def test_a_generator_of_other_images_is_not_audited(said, folder, tmp_path, monkeypatch):
+    from gan_augment.artefacts.generator import Generator
+
+    load = Generator.load
+
+    def of_others(path, device):
+        generator = load(path, device)
+        return replace(generator, about={**generator.about, "trained_on": "0"})
+
+    monkeypatch.setattr(Generator, "load", of_others)
+    code, text = said(f"generator={folder}", f"out={tmp_path / 'made'}", "refuse_copies=true")
+    assert (code, "did not learn from the images of this trial" in text) == (1, True)

@@ -17,7 +17,7 @@ from omegaconf.errors import MissingMandatoryValue
 from gan_augment.estimate import Estimate, duration, in_words
 from gan_augment.records.manifest import sync
 from gan_augment.records.received import printable
-from gan_augment.records.record import read_record, read_study, write_json, write_settings
+from gan_augment.records.record import read_record, read_study, write_json
 from gan_augment.records.request import read_or_set_aside
 from gan_augment.targets import add_plugins
 from gan_augment.workers import end_with_parent
@@ -35,14 +35,14 @@ def run_job(config: DictConfig) -> float:
     """
     end_with_parent()
     from gan_augment.artefacts.drawing import keep_contact_sheet
+    from gan_augment.artefacts.split_file import write_split
     from gan_augment.plan import plan_trial
     from gan_augment.recording import make_record
     from gan_augment.stages import StageStore
     from gan_augment.trial import run_trial
 
     add_plugins(config.plugins)  # this may be another process than the one that was told
-    settings = plain(config)
-    trial, store = plan_trial(settings), StageStore(store_folder(config))
+    trial, store = plan_trial(plain(config)), StageStore(store_folder(config))
     folder = study_folder(config) / "trials" / trial.name
     path = request_file(config)
     request = read_study(path) if path.exists() else {}
@@ -50,6 +50,7 @@ def run_job(config: DictConfig) -> float:
     is_single = HydraConfig.get().mode == RunMode.RUN
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
+        write_split(trial.config, folder)
         record = reuse(folder, trial.notes, trial.source.copies, title, log.info)
         if record is None:
             if is_single:  # a study says this once, before it starts
@@ -71,7 +72,6 @@ def run_job(config: DictConfig) -> float:
                 with suppress(OSError):  # a full disk takes no record either: the trial then counts as missing
                     write_json(failed, folder / "record.json")
                 raise
-            write_settings(settings, folder)
             sync(folder)
             write_json(record, folder / "record.json")
             seconds = record["costs"]["seconds"]["total"]["spent"]

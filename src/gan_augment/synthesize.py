@@ -6,11 +6,12 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from gan_augment.command import command
 from gan_augment.options import CONF, read_options
-from gan_augment.records.record import SETTINGS, leaves, read_record, read_settings
+from gan_augment.records.record import leaves, read_record
 from gan_augment.targets import add_plugins
 
 if TYPE_CHECKING:  # the heavy imports wait until there is something to compute, so that `--help` answers at once
@@ -30,7 +31,7 @@ TRIALS_NAMES = (
     "trainer.accelerator",
 )
 AUDITS = ("copies", "membership")  # measures whose findings the data card repeats
-TEXTS = ("generator", "out", "check", "teacher", "licence")  # not parsed
+TEXTS = ("generator", "out", "check", "teacher", "images", "labels", "licence")  # not parsed
 TO_REGENERATE = ("checkpoint", "generator_label", "seed", "number", "truncation")  # columns of a manifest
 FOR_CHECK = ("generator", "check", "accelerator", "plugins", "num_threads")
 USAGE = """gan-augment-synthesize generator=TRIAL per_class=500 out=FOLDER
@@ -107,7 +108,15 @@ def export(options: Mapping[str, Any], given: Sequence[str]) -> str:
         teacher, teacher_hash = TrainedClassifier.load(path, device), file_hash(path)
     elif options["teacher"] is not None:
         raise ValueError(f"teacher={options['teacher']}, but selection=all takes every image: set selection=confident")
-    auditor = auditor_of(checkpoint.parent, record) if settings.refuse_copies else None
+    auditor = None
+    if settings.refuse_copies:
+        if record is None:
+            raise ValueError(
+                "refuse_copies=true needs a trial, which says what its generator has seen: name its folder"
+            )
+        auditor = auditor_of(generator, checkpoint.parent, record, options)
+    elif given_files := [name for name in ("images", "labels") if options[name] is not None]:
+        raise ValueError(f"{given_files[0]}={options[given_files[0]]} is only for refuse_copies=true")
     counts = generator.about["class_counts"] if generator.knows_classes or teacher is None else teacher.class_counts
     made = synthesize(generator, settings, torch.tensor(counts), options["seed"], teacher, auditor)
     made_with = {"command": shlex.join(["gan-augment-synthesize", *given]), "teacher": teacher_hash}
@@ -117,24 +126,22 @@ def export(options: Mapping[str, Any], given: Sequence[str]) -> str:
     return f"{len(made.images)} images: {out}"
 
 
-def auditor_of(folder: Path, record: Mapping[str, Any] | None) -> Auditor:
-    """Return what finds copies of the images that the generator of a trial's folder has seen, which are read again.
+def auditor_of(generator: Generator, folder: Path, record: Mapping[str, Any], options: Mapping[str, Any]) -> Auditor:
+    """Return what finds copies of the images that the generator of a trial has seen, which are read again.
 
     Raises:
-        ValueError: If the folder does not say which they are, or they are not there, have changed or are too few.
+        ValueError: If the images cannot be read, are not those that it has seen, or are too few.
     """
+    from gan_augment.artefacts.split_file import read_split
     from gan_augment.generators.refusing import AuditedAgainst
-    from gan_augment.plan import plan_trial
 
-    if record is None or not (folder / SETTINGS).exists():
-        raise ValueError(
-            f"refuse_copies=true, but there is no {SETTINGS} next to the generator to say which images it has seen: "
-            "name the folder of a trial; trials of earlier versions lack it"
-        )
-    trial, provenance = plan_trial(read_settings(folder)), record["provenance"]
-    if (trial.split.hash, trial.source.images.fingerprint) != (provenance["split"], provenance["fingerprint"]):
-        raise ValueError("refuse_copies=true, but the images of the trial have changed since: bring back the old ones")
-    return AuditedAgainst.of(trial.stages["gan"], trial.split.validation).auditor()
+    with TemporaryDirectory(prefix="gan-augment-") as cache:
+        split = read_split(folder, record["provenance"], options["images"], options["labels"], Path(cache))
+        labelled = split.labelled if generator.knows_classes else split.labelled.as_one_class()
+        if generator.about["trained_on"] != labelled.fingerprint:
+            raise ValueError("refuse_copies=true, but the generator did not learn from the images of this trial")
+        parts = [labelled, *([split.pool.without_labels()] if generator.about.get("pool_images") else [])]
+        return AuditedAgainst.of(parts, split.validation).auditor()
 
 
 def check(options: Mapping[str, Any]) -> str:
@@ -183,7 +190,7 @@ def manifest_rows(generator: Generator, made: SyntheticSet, options: Mapping[str
                 "latent_seed": latent_seed(options["seed"], given, number),
                 **{name: options[name] for name in ("latent_scale", "truncation", "selection")},
                 "teacher_probability": None if confidence != confidence else round(confidence, 6),
-                "copies_refused": made.refused,  # of the whole set
+                "copies_refused": None if made.refused is None else made.refused.copies,  # of the whole set
             }
         )
     return rows
@@ -243,6 +250,8 @@ def data_card(
         found = record["metrics"].get("gan", {})
         metrics |= {name: value for name, value in found.items() if isinstance(value, int | float)}
         audits = {name: found.get(name, "not done") for name in AUDITS}
+        if record["factors"].get("synthesis.refuse_copies"):
+            audits = dict.fromkeys(AUDITS, "of a set without copies, not of these images")
         metrics |= {name: "none" if value is None else value for name, value in leaves(audits)}
     return {
         "synthetic": True,
@@ -252,7 +261,7 @@ def data_card(
             "seed": options["seed"],
             **{words: options[name] for name, words in SAMPLING.items()},
             "images looked at": made.candidates,
-            "refused as copies of training images": made.refused if options["refuse_copies"] else "not checked",
+            **refusal(made),
         },
         "generator": {
             "checkpoint": generator.hash,
@@ -264,6 +273,16 @@ def data_card(
         "metrics": metrics,
         "same bits": "with the same versions, number of threads and kind of device",
     }
+
+
+def refusal(made: SyntheticSet) -> dict[str, Any]:
+    """Say, for a data card, whether copies were refused."""
+    refused = "refused as copies of training images"
+    if made.refused is None:
+        return {refused: "not looked for"}
+    limit = made.refused.detection_limit
+    found = "unknown: 5 % could have been missed" if limit is None else f"{100 * limit:.0f} %"
+    return {refused: made.refused.copies, "share of copies that would have been found": found}
 
 
 def _device(options: Mapping[str, Any]) -> torch.device:

@@ -3,14 +3,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from gan_augment.artefacts.split_file import read_split
 from gan_augment.data.image_set import ImageSet
 from gan_augment.data.standard_sets import digits
 from gan_augment.data.toy import ring
 from gan_augment.measures.copies import Copies, in_words
 from gan_augment.metrics.copies import Audit
-from gan_augment.plan import plan_trial
 from gan_augment.records.findings import Findings
-from gan_augment.records.record import read_settings
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +149,7 @@ def test_a_trial_is_audited(measured):
     audited = found["metrics"]["gan"]["copies"]
     assert audited["decoys"] == 50
     assert audited["share"] == 0
-    assert found["metrics"]["gan"]["refused_copies"] == 0
+    assert found["metrics"]["gan"]["refused"] == {"copies": 0, "detection_limit": None}
     assert found["saw"]["validation"] > 0
-    assert plan_trial(read_settings(folder)).name == found["trial"]
+    split = read_split(folder, found["provenance"], None, None, folder)
+    assert split.hash == found["provenance"]["split"]

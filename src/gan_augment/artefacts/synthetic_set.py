@@ -14,6 +14,19 @@ from gan_augment.data.image_set import ImageSet
 FILE = "images.npz"
 
 
+@dataclass(frozen=True)
+class Refused:
+    """What was refused of a set without copies.
+
+    Attributes:
+        copies: How many images, as copies of training images.
+        detection_limit: The smallest share of copies that would have been found, as of `Audit`; None if not even 5 %.
+    """
+
+    copies: int
+    detection_limit: float | None
+
+
 @dataclass(frozen=True, eq=False)
 class SyntheticSet:
     """Generated images, class after class.
@@ -23,14 +36,14 @@ class SyntheticSet:
         numbers: The number of each image among the generator's images of its label, int64 `[N]`.
         confidence: The teacher's probability of the label, float32 `[N]`; NaN without a teacher.
         candidates: How many images were made to select these.
-        refused: How many of them were refused as copies of training images.
+        refused: What was refused, if copies were; None if they were not looked for.
     """
 
     images: ImageSet
     numbers: Tensor
     confidence: Tensor
     candidates: int
-    refused: int = 0
+    refused: Refused | None = None
 
     def subset(self, places: Tensor) -> "SyntheticSet":
         """Return the images at some places, int64 `[M]`, as a set of as many candidates."""
@@ -45,8 +58,10 @@ class SyntheticSet:
             "numbers": self.numbers,
             "sureness": self.confidence,
             "candidates": self.candidates,
-            "refused": self.refused,
         }
+        if self.refused is not None:
+            limit = self.refused.detection_limit
+            selection |= {"refused": self.refused.copies, "detection_limit": np.nan if limit is None else limit}
         np.savez(folder / FILE, images=images, labels=labels, **selection)
 
     @classmethod
@@ -55,5 +70,8 @@ class SyntheticSet:
         with np.load(folder / FILE, allow_pickle=False) as stored:
             names = ("images", "labels", "numbers", "sureness")
             images, labels, numbers, confidence = (torch.from_numpy(stored[name]) for name in names)
-            refused = int(stored["refused"]) if "refused" in stored else 0  # sets of earlier versions lack it
+            refused = None
+            if "refused" in stored:
+                limit = float(stored["detection_limit"])
+                refused = Refused(int(stored["refused"]), None if limit != limit else limit)
             return cls(ImageSet(images, labels, class_names), numbers, confidence, int(stored["candidates"]), refused)

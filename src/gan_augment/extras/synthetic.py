@@ -56,7 +56,9 @@ class Synthetic(Extra):
                 settings=settings,
                 images=settings.count(like.class_counts).tolist(),
                 like=like,
-                audited=AuditedAgainst.of(gan, plan.views.validation) if settings.refuse_copies else None,
+                audited=AuditedAgainst.of([*gan.image_sets.values()], plan.views.validation)
+                if settings.refuse_copies
+                else None,
                 seed=config.seeds.synthesis,
                 hardware=config.hardware,
             )

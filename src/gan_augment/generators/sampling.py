@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -242,9 +242,12 @@ class Synthesis(SyntheticStage):
         return SyntheticSet.read(folder, self.like.class_names)
 
     def findings(self, folder: Path) -> Findings:
-        """Return how many images were refused as copies."""
-        if self.audited is None:
+        """Return how many images were refused as copies, and which share of them would have been found."""
+        if (refused := self.load(folder).refused) is None:
             return Findings()
-        refused = self.load(folder).refused
-        said = f"{refused:,} generated images were refused as copies of training images"
-        return Findings({"gan": {"refused_copies": refused}}, (said,) if refused else ())
+        said = (
+            [f"{refused.copies:,} generated images were refused as copies of training images"] if refused.copies else []
+        )
+        if refused.detection_limit is None:
+            said.append("copies were refused, but if 5 % were left they could have been missed: there are few decoys")
+        return Findings({"gan": {"refused": asdict(refused)}}, tuple(said))

@@ -28,7 +28,7 @@ CHANCE = 0.1  # largest expected share of the named images that are named by cha
 DRAWS = 10  # of seen images and decoys, at least, if there are more of one kind
 PLANTED = (0.01, 0.02, 0.05)  # shares of the generated images
 AT_ONCE = 111  # permutations
-COMPARED = 1000  # generated images at a time: a gigabyte, with 60,000 real ones
+COMPARED = 1000  # images at a time
 PLANTINGS = 20  # of each share
 NOISE, GAIN = 0.1, 0.2  # of planted copies: standard deviation, and largest change of the contrast
 
@@ -116,7 +116,8 @@ class Auditor:
         self.seen, self.labels, self.seed, self.embed = seen, labels, seed, embed
         self.is_seen = torch.arange(len(labels)) < len(seen)
         self.draws = draw_pairs(labels, self.is_seen, seed)
-        self._real = self._views(torch.cat([seen, decoys]), -1)
+        parts = [self._views(some, -1) for some in torch.cat([seen, decoys]).split(COMPARED)]
+        self._real = [torch.cat(view) for view in zip(*parts, strict=True)]
 
     @classmethod
     def of(cls, seen: ImageSet, decoys: ImageSet, embed: Callable[[Tensor], Tensor] | None = None) -> Self:
@@ -227,8 +228,8 @@ def copied(chosen: Tensor, ratio: Tensor, is_seen: Tensor) -> Tensor:
 def draw_pairs(labels: Tensor, is_seen: Tensor, seed: int) -> list[Tensor]:
     """Draw equally many seen images and decoys of each class, as indices.
 
-    If there are more of one kind, draw several times, each time those that were drawn least often, until all were. The
-    classes are int64 `[R]`.
+    If there are more of one kind, draw several times, each time those that were drawn least often, until each seen
+    image had its turn. The classes are int64 `[R]`.
     """
     kinds = [
         [((labels == label) & which).nonzero()[:, 0] for which in (is_seen, ~is_seen)] for label in labels.unique()
@@ -236,7 +237,7 @@ def draw_pairs(labels: Tensor, is_seen: Tensor, seed: int) -> list[Tensor]:
     pairs = [(kind, size) for pair in kinds if (size := min(map(len, pair))) for kind in pair]
     least = 1 if all(len(kind) == size for kind, size in pairs) else DRAWS
     times, draws = torch.zeros(len(labels)), list[Tensor]()
-    while len(draws) < least or any(not times[kind].all() for kind, _ in pairs):
+    while len(draws) < least or any(not times[seen].all() for seen, _ in pairs[::2]):
         random = Stream(seed, "copies/draws").at(len(draws))
         drawn = [kind[(times[kind] + torch.rand(len(kind), generator=random)).argsort()[:size]] for kind, size in pairs]
         draws.append(torch.cat(drawn))

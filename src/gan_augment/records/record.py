@@ -16,7 +16,6 @@ from gan_augment.records.received import read_regular, read_values
 from gan_augment.records.shape import check_shape
 
 SCHEMA = "1.9"
-SETTINGS = "settings.json"  # in a trial's folder: its plain configuration, from which it can be planned again
 MOST_VALUES = 100_000  # in one record
 NEEDED = ("status", "factors", "metrics", "provenance")  # in every record
 
@@ -64,25 +63,16 @@ def read_record(path: Path, within: Path | None = None) -> dict[str, Any]:
         DamagedError: If the file is not a record, for example empty.
         ValueError: If it cannot be opened, or has a newer major schema.
     """
-    return _read(path, within, NEEDED)
+    return read_content(path, NEEDED, within)
 
 
 def read_study(path: Path, within: Path | None = None) -> dict[str, Any]:
     """Read the request of a launch, or a `study.json`, as `read_record` does."""
-    return _read(path, within, ())
+    return read_content(path, (), within)
 
 
-def write_settings(settings: Mapping[str, Any], folder: Path) -> None:
-    """Write the plain configuration of a trial into its folder."""
-    write_json({"schema": SCHEMA, "settings": settings}, folder / SETTINGS)
-
-
-def read_settings(folder: Path) -> dict[str, Any]:
-    """Read the plain configuration of a trial from its folder, with the errors of `read_record`."""
-    return dict(_read(folder / SETTINGS, None, ("settings",))["settings"])
-
-
-def _read(path: Path, within: Path | None, needed: Collection[str]) -> dict[str, Any]:
+def read_content(path: Path, needed: Collection[str], within: Path | None = None) -> dict[str, Any]:
+    """Read a JSON file with a schema that needs some parts, with the errors of `read_record`."""
     try:
         content = dict(read_values(read_regular(path, within=within)))
     except (OSError, ValueError, TypeError) as error:
