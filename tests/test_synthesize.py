@@ -394,7 +394,7 @@ def test_copies_are_refused_only_if_it_is_known_what_was_seen(said, folder, tmp_
         change("split", split | {"split": settings})
         refused()
     change("split", split | {"files": ["root"]})
-    assert "images=None: name the file or folder that data.root named" in refused()
+    assert "refuse_copies=true needs images=...: the file or folder that was data.root of the trial" in refused()
     change("split", split | {"split": split["split"] | {"labels": 5}})
     assert "these are not the images" in refused()
     (other / "split.json").unlink()

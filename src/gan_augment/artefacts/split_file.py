@@ -48,15 +48,22 @@ def read_split(
         needed = [name for name in names if name in files]
         if (given is None) == bool(needed):
             raise ValueError(
-                f"{option}={given}: name the file or folder that data.{needed[0]} named"
+                f"refuse_copies=true needs {option}=...: the file or folder that was data.{needed[0]} of the trial"
                 if needed
                 else f"{option}={given}, but the data of this trial are without: leave {option} null"
             )
         node |= dict.fromkeys(needed, given)
     if CACHE in files:
         node[CACHE] = str(cache)
-    source = load_source(node)
-    split = draw_split(source, settings)
+    try:
+        source = load_source(node)
+        split = draw_split(source, settings)
+    except ValueError as error:
+        message = str(error)
+        for option, names in (("images", IMAGES), ("labels", LABELS)):
+            for name in names:
+                message = message.replace(f"data.{name}=", f"{option}=")
+        raise ValueError(message) from error
     if (split.hash, source.images.fingerprint) != (provenance.get("split"), provenance.get("fingerprint")):
         raise ValueError(f"images={images}: these are not the images of the trial, or they have changed since")
     return split
