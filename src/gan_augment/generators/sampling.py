@@ -242,12 +242,12 @@ class Synthesis(SyntheticStage):
         return SyntheticSet.read(folder, self.like.class_names)
 
     def findings(self, folder: Path) -> Findings:
-        """Return how many images were refused as copies, and which share of them would have been found."""
+        """Return how many images were refused as copies, and the smallest share of copies that would have been found."""
         if (refused := self.load(folder).refused) is None:
             return Findings()
         said = (
             [f"{refused.copies:,} generated images were refused as copies of training images"] if refused.copies else []
         )
         if refused.detection_limit is None:
-            said.append("copies were refused, but if 5 % were left they could have been missed: there are few decoys")
+            said.append("5 % of the synthetic images could still be copies: there are too few decoys to find them")
         return Findings({"gan": {"refused": asdict(refused)}}, tuple(said))
