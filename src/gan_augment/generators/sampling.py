@@ -242,7 +242,7 @@ class Synthesis(SyntheticStage):
         return SyntheticSet.read(folder, self.like.class_names)
 
     def findings(self, folder: Path) -> Findings:
-        """Return how many images were refused as copies, and the smallest share of copies that would have been found."""
+        """Return how many images were refused as copies, and the smallest share that would have been found."""
         if (refused := self.load(folder).refused) is None:
             return Findings()
         said = (
