@@ -15,7 +15,9 @@ import os
 import statistics
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from functools import cache
+from itertools import product
+from itertools import repeat as again
 from multiprocessing import get_context
 
 import torch
@@ -27,7 +29,7 @@ from trainings import read
 from gan_augment.data.image_set import ImageSet
 from gan_augment.data.loading import load_source
 from gan_augment.data.split import draw_split
-from gan_augment.metrics.copies import GAIN, NOISE, Auditor, disturbed
+from gan_augment.metrics.copies import GAIN, NOISE, PLANTED, Auditor, disturbed
 
 GENERATED = 1000
 HONEST = ("fresh real images", "half-way to the class mean", "blurred", "collapsed to 20 images, noisy")
@@ -36,7 +38,7 @@ CHANGES = {  # of copies
     ", shifted": {"shift": 1, "gain": 0, "noise": 0},
     ", other contrast": {"shift": 0, "gain": GAIN, "noise": 0},
     ", noisy": {"shift": 0, "gain": 0, "noise": NOISE},
-    ", shifted, other contrast and noisy": {},
+    (ALL_CHANGES := ", shifted, other contrast and noisy"): {},
 }
 
 
@@ -55,74 +57,70 @@ class Scores:
     def __init__(self, seen: Tensor, decoys: Tensor) -> None:
         self.seen = seen.flatten(1).float()
         self.among = torch.cdist(self.seen, self.seen).fill_diagonal_(torch.inf).amin(dim=1)
-        self.of_decoys = torch.cdist(decoys.flatten(1).float(), self.seen).amin(dim=1)
+        self.of_decoys, _ = self.near(decoys)
 
-    def of(self, made: Tensor) -> tuple[float, float]:
-        """Return both of generated images, uint8 `[M, C, H, W]`."""
+    def near(self, made: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the distance of generated images, uint8 `[M, C, H, W]`, to the nearest seen image, and which it is."""
         near = torch.cdist(made.flatten(1).float(), self.seen).min(dim=1)
-        authentic = 100 * float((self.among[near.indices] < near.values).double().mean())
-        m, n = len(near.values), len(self.of_decoys)
-        u = mannwhitneyu(near.values, self.of_decoys, alternative="less").statistic
+        return near.values, near.indices
+
+    def of(self, distances: Tensor, nearest: Tensor) -> tuple[float, float]:
+        """Return both scores of images that are so near to seen ones."""
+        authentic = 100 * float((self.among[nearest] < distances).double().mean())
+        m, n = len(distances), len(self.of_decoys)
+        u = mannwhitneyu(distances, self.of_decoys, alternative="less").statistic
         return authentic, float((u - (m * n / 2 - 0.5)) / (m * n * (m + n + 1) / 12) ** 0.5)
 
 
-IMAGES: list[ImageSet] = []  # of a worker process
-
-
-def prepare(overrides: str) -> None:
-    """Load the images of a worker process."""
+@cache
+def load(overrides: str) -> tuple[ImageSet, Tensor]:
+    """Load the training images of a set, and the mean of each class, once in each process."""
     torch.set_num_threads(1)
     config = read([*overrides.split(), "labels=all", "validation_per_class=0"])
     source = load_source(config.source)
-    IMAGES.append(draw_split(source, config.settled(source).split).training)
+    images = draw_split(source, config.settled(source).split).training
+    members = map(images.members, range(images.num_classes))
+    return images, torch.stack([images.images[some].float().mean(dim=0) for some in members])
 
 
-def repeat(num_seen: int, number: int) -> tuple[dict[str, tuple[float, float, float]], bool | None]:
-    """Audit each generator once, on the images of this process.
+def audit_all(overrides: str, num_seen: int, seed: int) -> tuple[dict[str, tuple[float, float, float]], bool | None]:
+    """Audit each generator once, on images of a set.
 
     Returns:
         By generator, the share of images that are called copies, AuthPct and C_T; and whether the smallest share that
         the audit claims to detect was detected; None if it claims none.
     """
-    (images,) = IMAGES
-    random, per_class = torch.Generator().manual_seed(number), num_seen // images.num_classes
+    images, means = load(overrides)
+    random, per_class = torch.Generator().manual_seed(seed), num_seen // images.num_classes
     parts: list[list[Tensor]] = [[], [], []]
     for label in range(images.num_classes):
         members = images.members(label)
         members = members[torch.randperm(len(members), generator=random)]
         for part, some in zip(parts, members.tensor_split([per_class, 2 * per_class]), strict=True):
             part.append(some)
-    seen, decoys, fresh = (images.subset(torch.cat(part)) for part in parts)
-    fresh = fresh.subset(torch.randint(len(fresh), (GENERATED,), generator=random))
-    means = torch.stack(
-        [images.images[images.members(label)].float().mean(dim=0) for label in range(images.num_classes)]
-    )
-    there, away = seen.images[:], decoys.images[:]
-    auditor, scores = Auditor(there, away, torch.cat([seen.labels, decoys.labels]), number), Scores(there, away)
-    found = {}
-
-    def note(name: str, share: float, made: Tensor) -> None:
-        found[name] = share, *scores.of(made)
-
-    made = dict(zip(HONEST, honest(fresh, means, random), strict=True))
-    real = made[HONEST[0]]
-    attached = auditor.attach(real)
-    for name, pixels in made.items():
-        of_these = attached if pixels is real else auditor.attach(pixels)
-        note(name, float(auditor.copies(of_these).double().mean()), pixels)
+    seen_at, decoys_at, rest = map(torch.cat, parts)
+    seen, decoys = images.subset(seen_at), images.subset(decoys_at)
+    fresh = images.subset(rest[torch.randint(len(rest), (GENERATED,), generator=random)])
+    auditor, there = Auditor.of(seen, decoys, seed), seen.images[:]
+    scores = Scores(there, decoys.images[:])
+    made = [*honest(fresh, means, random)]
+    (real, *_), (of_real, *_) = attached, near = [*map(auditor.attach, made)], [*map(scores.near, made)]
+    found = {
+        name: (float(auditor.copies(some).double().mean()), *scores.of(*near_some))
+        for name, some, near_some in zip(HONEST, attached, near, strict=True)
+    }
 
     def planted(share: float, **change: float) -> tuple[Tensor, Tensor]:
         count = round(share * GENERATED)
         copies = disturbed(there[torch.randint(len(there), (count,), generator=random)], random, **change)
-        places = torch.arange(count)
-        return auditor.copies(attached.replaced(places, auditor.attach(copies))), torch.cat([copies, real[count:]])
+        return auditor.copies(real.replaced(torch.arange(count), auditor.attach(copies))), copies
 
-    for share in (0.01, 0.02, 0.05, 1):
-        for words, change in CHANGES.items():
-            if share == 0.02 or words in ("", [*CHANGES][-1]):
-                is_copy, pixels = planted(share, **change)
-                note(f"{100 * share:.0f} % copies{words}", float(is_copy.double().mean()), pixels)
-    limit = auditor.audit(real).detection_limit
+    for share, words in [*product(PLANTED, CHANGES), (1, ALL_CHANGES)]:
+        is_copy, copies = planted(share, **CHANGES[words])
+        of_copies = zip(scores.near(copies), of_real, strict=True)
+        mixed = (torch.cat([new, old[len(copies) :]]) for new, old in of_copies)
+        found[f"{100 * share:.0f} % copies{words}"] = float(is_copy.double().mean()), *scores.of(*mixed)
+    limit = auditor.detection_limit(real)
     return found, None if limit is None else bool(planted(limit)[0].any())
 
 
@@ -133,11 +131,11 @@ def main() -> None:
     parser.add_argument("--seen", type=int, nargs="+", default=[50, 500], help="images that the generator has seen")
     parser.add_argument("--repeats", type=int, default=200)
     arguments = parser.parse_args()
-    for overrides in arguments.data:
-        with ProcessPoolExecutor(os.cpu_count(), get_context("spawn"), prepare, (overrides,)) as workers:
-            numbers = range(100, 100 + arguments.repeats)
-            found = {seen: list(workers.map(partial(repeat, seen), numbers)) for seen in arguments.seen}
-        for num_seen, repeats in found.items():
+    seeds = range(100, 100 + arguments.repeats)
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as workers:
+        asked = [*product(arguments.data, arguments.seen)]
+        audits = [workers.map(audit_all, again(data), again(seen), seeds) for data, seen in asked]
+        for (overrides, num_seen), repeats in zip(asked, map(list, audits), strict=True):
             print(f"\n{overrides}, {num_seen} seen images and as many decoys, {arguments.repeats} repeats")
             print("| generator | called a copier | images called copies | AuthPct | C_T |")
             for name in repeats[0][0]:

@@ -77,7 +77,7 @@ class Copies(GeneratorMeasure):
             known = decoys.subset(copies_of(finished.split.training, among=decoys))
             if number_of_decoys(seen, known) >= FEWEST:
                 judge = finished.load("judge")
-                audit = Auditor.of(seen, known, lambda some: _features(judge, some)).audit(made.images[:])
+                audit = Auditor.of(seen, known, embed=lambda some: _features(judge, some)).audit(made.images[:])
                 metrics["features"] = _numbers(audit) | {"decoys": audit.decoys}
                 said.append(f"in the judge's features: {in_words(audit)}")
                 best = found if found.named else audit

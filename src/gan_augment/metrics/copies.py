@@ -14,7 +14,7 @@ from typing import Self
 import torch
 from scipy.stats import beta
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d, normalize, pad
+from torch.nn.functional import adaptive_avg_pool1d, normalize, pad
 
 from gan_augment.data.image_set import ImageSet
 from gan_augment.randomness import Stream
@@ -22,7 +22,7 @@ from gan_augment.randomness import Stream
 FEWEST = 20  # decoys: with fewer, no copy can be told from chance
 
 SIDE, LARGE = 14, 24  # images from 24 pixels a side on are compared at 14x14
-SHIFTS = [*product((-1, 0, 1), repeat=2)]  # in pixels, down and to the right
+SHIFTS = (-1, 0, 1)  # in pixels, down and to the right
 FLAT = 0.1  # length of an image around its mean, in [0, 1], below which it has no contrast to compare
 CHANCE = 0.1  # largest expected share of the named images that are named by chance
 DRAWS = 10  # of seen images and decoys, at least, if there are more of one kind
@@ -120,9 +120,11 @@ class Auditor:
         self._real = [torch.cat(view) for view in zip(*parts, strict=True)]
 
     @classmethod
-    def of(cls, seen: ImageSet, decoys: ImageSet, embed: Callable[[Tensor], Tensor] | None = None) -> Self:
+    def of(
+        cls, seen: ImageSet, decoys: ImageSet, seed: int = 0, embed: Callable[[Tensor], Tensor] | None = None
+    ) -> Self:
         """Return an auditor for the images of two sets, by their labels."""
-        return cls(seen.images[:], decoys.images[:], torch.cat([seen.labels, decoys.labels]), embed=embed)
+        return cls(seen.images[:], decoys.images[:], torch.cat([seen.labels, decoys.labels]), seed, embed)
 
     def attach(self, generated: Tensor) -> Attached:
         """Find the nearest real images of generated ones, uint8 `[M, C, H, W]`."""
@@ -161,10 +163,10 @@ class Auditor:
         is_copy = self.copies(attached)
         drawn = self.draws[0]
         lean = lean_to(attached.chosen[0], self.is_seen[drawn], self.labels[drawn], self.seed)
-        limit = self._detection_limit(attached.at((~is_copy).nonzero()[:, 0]))
+        limit = self.detection_limit(attached.at((~is_copy).nonzero()[:, 0]))
         return Audit(is_copy, attached.nearest, limit, *lean, decoys=len(drawn) // 2)
 
-    def _detection_limit(self, attached: Attached) -> float | None:
+    def detection_limit(self, attached: Attached) -> float | None:
         """Return the smallest share of copies that is found each time, planted among images that are no copies."""
         number = attached.nearest.shape[0]
         sizes = {share: size for share in PLANTED if (size := round(share * number))}
@@ -299,11 +301,17 @@ def disturbed(
 def _views(images: Tensor, sign: int) -> list[Tensor]:
     """Return images as vectors `[N, F]` around a mean of 0, of length 1, without the edge that each shift moves out."""
     height, width = images.shape[2:]
+    is_large, pixels = min(height, width) >= LARGE, images.float() / 255
+    rows, columns = ([_pooling(side, sign * by, is_large) for by in SHIFTS] for side in (height, width))
     found = []
-    for down, right in ((sign * down, sign * right) for down, right in SHIFTS):
-        rows, columns = (slice(max(by, 0), side + min(by, 0)) for by, side in ((down, height), (right, width)))
-        kept = images[:, :, rows, columns].float() / 255
-        flat = (adaptive_avg_pool2d(kept, SIDE) if min(height, width) >= LARGE else kept).flatten(1)
+    for lower, across in product((some @ pixels for some in rows), columns):
+        flat = (lower @ across.T).flatten(1)
         flat = flat - flat.mean(dim=1, keepdim=True)
         found.append(flat / flat.norm(dim=1, keepdim=True).clamp_min(FLAT))
     return found
+
+
+def _pooling(side: int, shift: int, is_large: bool) -> Tensor:
+    """Return the matrix, `[K, side]`, that leaves out the edge that a shift moves out, and shrinks a large image."""
+    kept = torch.eye(side)[max(shift, 0) : side + min(shift, 0)]
+    return adaptive_avg_pool1d(kept.T, SIDE).T if is_large else kept
