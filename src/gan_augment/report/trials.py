@@ -241,7 +241,7 @@ def facts(study: Study) -> dict[str, str]:
         "commit": [value[:12] for value in values_of(trials, "provenance.commit")],
         "device": values_of(trials, "costs.device"),
         "threads": values_of(trials, "costs.threads"),
-        "command": study.commands,
+        "command": ["\n".join(study.commands)] if study.commands else [],
     }
     return {name: ", ".join(values) for name, values in facts.items() if values}
 
