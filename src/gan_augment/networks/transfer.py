@@ -14,6 +14,7 @@ from gan_augment.data.image_set import ImageShape
 from gan_augment.networks.backbone import Backbone, freeze, without_downloads
 from gan_augment.settings import build, check_boolean, check_integer, errors_of
 
+AT_ONCE = 8  # images, without gradients: more feature maps than theirs leave the cache of a CPU
 LEAST_SIDE = 192  # pixels: smaller images are enlarged, because backbones learned from larger ones
 
 
@@ -69,9 +70,13 @@ class Transfer(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Return the backbone's features `[B, F]`."""
-        if images.shape[2:] != self.size:
-            images = interpolate(images, self.size, mode="bilinear", antialias=True)
-        return self.backbone(images)
+        at_once = AT_ONCE if images.device.type == "cpu" and not torch.is_grad_enabled() else max(len(images), 1)
+        return torch.cat([self.backbone(self._enlarged(some)) for some in images.split(at_once)])
+
+    def _enlarged(self, images: Tensor) -> Tensor:
+        if images.shape[2:] == self.size:
+            return images
+        return interpolate(images, self.size, mode="bilinear", antialias=True)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return one logit per class."""
