@@ -67,18 +67,39 @@ def test_a_study_says_what_it_will_cost_and_runs_seed_by_seed(cli, tmp_path):
     assert "this will take under a minute" in cli(*STUDY, f"paths.output_dir={tmp_path}").out
 
 
-def test_what_is_left_of_a_study(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("workers", "done", "elapsed", "said"),
+    [
+        (1, "a", 200, "2 to go, about 9 minutes"),  # 205 seconds for 15 of 50, so 40 take 547
+        (1, "ab", 200, "1 to go, about 4 minutes"),  # 205 seconds for 25
+        (2, "ab", 20, "1 to go, under a minute"),
+        (2, "a", 20000, "2 to go, about 15 hours"),
+    ],
+)
+def test_what_is_left_of_a_study(tmp_path, monkeypatch, workers, done, elapsed, said):
     monkeypatch.setattr(time, "time", lambda: 1000.0)
     launch, trials = tmp_path / "launches" / "now", tmp_path / "trials"
-    (trials / "a").mkdir(parents=True)
     launch.mkdir(parents=True)
     seconds = {"a": 10.0, "b": 10.0, "c": 30.0, "later": 5.0}
-    (launch / "estimate.json").write_text(json.dumps({"started": 800.0, "seconds": seconds}))
-    request = {"requested": ["a", "b", "c"]}
-    assert left(launch, request) == ""  # nothing to tell from
-    (trials / "a" / "record.json").touch()
-    assert left(launch, request) == "; 2 to go, about 13 minutes"  # 200 seconds for a fifth
+    estimate = {"started": 1000.0 - elapsed, "workers": workers, "seconds": seconds}
+    (launch / "estimate.json").write_text(json.dumps(estimate))
+    for name in done:
+        (trials / name).mkdir(parents=True)
+        (trials / name / "record.json").touch()
+    assert left(launch, {"requested": ["a", "b", "c"]}) == f"; {said}"
+    assert left(launch, {"requested": [*done]}) == ""
     assert left(launch, {"requested": None}) == ""
+
+
+def test_a_first_trial_that_others_left_behind_says_little_about_the_rest(tmp_path, monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: 30.0)  # for the start of the workers
+    launch, first = tmp_path / "launches" / "now", tmp_path / "trials" / "0"
+    for folder in (launch, first):
+        folder.mkdir(parents=True)
+    (first / "record.json").touch()
+    seconds = {str(number): 1.0 if number < 20 else 400.0 for number in range(40)}
+    (launch / "estimate.json").write_text(json.dumps({"started": 0.0, "workers": 2, "seconds": seconds}))
+    assert left(launch, {"requested": [*seconds]}) == "; 39 to go, about 72 minutes"  # estimated: 67
 
 
 def test_a_single_trial_ends_with_its_folder_and_its_warnings(cli, tmp_path, caplog):

@@ -24,7 +24,9 @@ from gan_augment.workers import end_with_parent
 
 log = logging.getLogger(__name__)
 
-ESTIMATE = "estimate.json"  # in the folder of a launch: when it started, and the seconds that each trial will take
+# In the folder of a launch: when it started, the number of workers, and the seconds of a worker that each trial takes.
+ESTIMATE = "estimate.json"
+BELIEVED = 0.1  # share of the work for which the estimate counts as if it had come true
 
 
 def run_job(config: DictConfig) -> float:
@@ -85,17 +87,21 @@ def run_job(config: DictConfig) -> float:
 
 
 def left(launch: Path, request: Mapping[str, Any]) -> str:
-    """Say how many trials of a launch are left, and how long they will take if all goes on as it has; "" at its end."""
+    """Say how many trials of a launch are left, and how long they will take at its pace so far; "" at its end.
+
+    The pace is less certain the less is done, so a share of the work counts as if it had taken as long as estimated.
+    """
     if not request.get("requested") or not (launch / ESTIMATE).exists():
         return ""
     estimate = json.loads((launch / ESTIMATE).read_text(encoding="utf-8"))
     seconds = {name: one for name, one in estimate["seconds"].items() if name in request["requested"]}
     trials = launch.parent.parent / "trials"
     to_go = [one for name, one in seconds.items() if not (trials / name / "record.json").exists()]
-    done = sum(seconds.values()) - sum(to_go)
-    if not to_go or not done:
+    if not to_go:
         return ""
-    return f"; {len(to_go)} to go, {duration((time.time() - estimate['started']) * sum(to_go) / done)}"
+    done, believed = sum(seconds.values()) - sum(to_go), BELIEVED * sum(seconds.values())
+    pace = (time.time() - estimate["started"] + believed / estimate["workers"]) / (done + believed)
+    return f"; {len(to_go)} to go, {duration(sum(to_go) * pace)}"
 
 
 def plain(config: DictConfig) -> dict[str, Any]:

@@ -68,7 +68,9 @@ class Launch(Callback):
         trials, against, costs = planned_trials(config)
         request, others = write_request(config, folder, trials, against)
         seconds = {name: round(cost.seconds, 1) for name, cost in costs.items()}
-        write_json({"started": time.time(), "seconds": seconds}, request_file(config).with_name(ESTIMATE))
+        workers = max(1, min(num_workers(config.hydra.launcher), len(seconds)))
+        estimate = {"started": time.time(), "workers": workers, "seconds": seconds}
+        write_json(estimate, request_file(config).with_name(ESTIMATE))
         now = "trials as the sweeper goes" if trials is None else f"{len(set(request['requested']))} trials"
         more = sum(map(len, request.get("further", [])))
         until = f", and up to {more} more until every verdict is reached" if more else ""
