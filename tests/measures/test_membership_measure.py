@@ -3,6 +3,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from gan_augment.data.standard_sets import digits
 from gan_augment.measures.membership import MembershipAttacks
@@ -17,7 +18,7 @@ def parts():
 
 
 @pytest.fixture
-def attack(parts, monkeypatch):
+def attack(parts, monkeypatch, tmp_path):
     """Attack a GAN that has seen 100 images, whose discriminator is given, and that made some images."""
     training, validation, _ = parts
     labelled = training.subset(torch.arange(100))
@@ -38,14 +39,18 @@ def attack(parts, monkeypatch):
         }
         split = SimpleNamespace(training=labelled, validation=decoys)
         finished = SimpleNamespace(
-            synthetic=made, split=split, stages=stages, outputs={"gan": SimpleNamespace(folder=None)}
+            synthetic=made,
+            split=split,
+            stages=stages,
+            outputs={"gan": SimpleNamespace(folder=None)},
+            folder=tmp_path,
         )
         return MembershipAttacks().find(finished), labelled
 
     return attacked
 
 
-def test_an_honest_gan_gives_nothing_away(attack, parts):
+def test_an_honest_gan_gives_nothing_away(attack, parts, tmp_path):
     found, _ = attack(parts[2], lambda images, labels: images.mean(dim=(1, 2, 3)))
     metrics = found.metrics["gan"]["membership"]
     assert metrics["decoys"] == 100
@@ -53,7 +58,10 @@ def test_an_honest_gan_gives_nothing_away(attack, parts):
         assert metrics[f"{name}_auc_low"] < 0.5 < metrics[f"{name}_auc_high"]
         assert metrics[f"{name}_p"] > 0.05
     assert found.warnings == ()
-    assert set(found.sections["Membership"].columns) <= {f"gan.membership.{name}" for name in metrics}
+    section = found.sections["Membership"]
+    assert set(section.columns) <= {f"gan.membership.{name}" for name in metrics}
+    with Image.open(tmp_path / section.picture) as picture:
+        assert picture.size == (630, 720)
 
 
 def test_copies_and_a_discriminator_that_remembers_give_them_away(attack, parts):
