@@ -1033,6 +1033,20 @@ def test_a_section_shows_what_the_first_trial_found_with_its_picture(tmp_path):
     assert "<img" not in write_report([folder]).read_text().split("<h3>Oven</h3>")[1].split("<h2>")[0]
 
 
+def test_a_section_may_have_a_picture_without_words(tmp_path):
+    records = planted({"none": 0})
+    for one in records:
+        columns = {"oven.temperature": "temperature"}
+        one["sections"] = {"Oven": {"explained": "Hot.", "columns": columns, "sentences": [], "picture": "oven.png"}}
+        one["metrics"]["oven"] = {"temperature": 200}
+    folder = study(tmp_path, records)
+    (folder / "trials" / "none-seed0" / "oven.png").write_bytes(png("of the oven"))
+    part = write_report([folder]).read_text().split("<h3>Oven</h3>")[1].split("<h2>")[0]
+    assert base64.b64encode(png("of the oven")).decode() in part
+    assert "<figcaption>Trial none-seed0.</figcaption>" in part
+    assert "In trial" not in part
+
+
 @pytest.mark.parametrize("picture", ["/", "..", "../../secret.png", "missing.png"])
 def test_a_section_that_is_damaged_or_names_another_file_shows_nothing(tmp_path, picture):
     (tmp_path / "secret.png").write_bytes(png("secret"))

@@ -13,6 +13,7 @@ from gan_augment.metrics.classification import NUM_BINS, nll
 from gan_augment.records.findings import Findings, Section
 
 FEWEST = 20  # validation images: with fewer, the temperature is mostly chance
+PICTURE = "reliability.png"
 SECTION = Section(
     "Is a classifier right as often as it says? Its confidence is the probability of the class that it names. The "
     "calibration error is the mean distance between confidence and accuracy, over images of similar confidence; next "
@@ -26,6 +27,7 @@ SECTION = Section(
         "calibration.temperature": "temperature",
         "calibration.ece_cooled": "calibration error with temperature",
     },
+    picture=PICTURE,
 )
 
 
@@ -49,7 +51,7 @@ class ClassifierCalibration(Measure):
         probabilities = finished.classifier.probabilities(images)
         groups = finished.split.test_groups if finished.part == "test" else None
         found = calibration(probabilities, images.labels, groups)
-        _draw(probabilities, images.labels, found, finished.folder / "reliability.png")
+        _draw(probabilities, images.labels, found, finished.folder / PICTURE)
         metrics: dict[str, float | None] = {
             "ece": found.ece,
             "ece_by_chance": found.ece_by_chance,

@@ -235,10 +235,13 @@ def _samples(study: Study, found: list[Configuration]) -> list[tuple[str, str, b
 
 
 def _sections(study: Study, found: list[Configuration]) -> Iterator[dict[str, Any]]:
-    """Yield what measures found: a table of means each, and sentences and a picture of the first trial with some."""
+    """Yield what measures found: a table of means each, and sentences and a picture of the first trial with some.
+
+    A trial with sentences comes before one with a picture alone.
+    """
     for title, section in study.sections.items():
         said = {name: one.record.get("sections", {}).get(title, {}) for name, one in study.outcomes.items()}
-        trial = next((name for name, one in said.items() if one.get("sentences")), None)
+        trial = next((name for key in ("sentences", "picture") for name, one in said.items() if one.get(key)), None)
         picture = None if trial is None else study.outcomes[trial].pictures.get(title)
         if rows := tables.section_rows(section, found):
             yield {
