@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from gan_augment.data.image_set import ImageShape
-from gan_augment.networks.transfer import Transfer
+from gan_augment.networks.transfer import AT_ONCE, Transfer
 
 RANDOM = {"_target_": "gan_augment.networks.efficientnet_lite.EfficientNetLite0", "weights": None}
 GREY = ImageShape(1, 16, 16)
@@ -19,6 +19,14 @@ def test_only_the_linear_layer_of_a_frozen_network_is_trained_and_stored(frozen)
     images = torch.rand(2, 1, 16, 16)
     torch.testing.assert_close(frozen(images), frozen.head(frozen.features(images)))
     assert frozen.features(images).shape == (2, 1280)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2 * AT_ONCE + 1])
+def test_features_of_a_few_images_at_a_time_are_those_of_all(frozen, number):
+    images = torch.rand(number, 1, 16, 16)
+    at_once = frozen.backbone(images)
+    with torch.no_grad():
+        torch.testing.assert_close(frozen.features(images), at_once)
 
 
 def test_all_weights_of_another_are_trained_and_stored():
