@@ -53,6 +53,13 @@ class Trial:
         counts = (images.labels == label for label in range(images.num_classes))
         named = [f"{printable(name)} {int(of.sum())}" for name, of in zip(images.class_names, counts, strict=True)]
         training, labelled = len(split.training), len(split.labelled)
+        if self.source.domains is not None:
+            first, second = map(printable, self.source.domains)
+            return (
+                f"{len(images)} in {images.num_classes} classes: {labelled} labelled ones of {first} to train on, "
+                f"{len(split.validation)} for validation; {len(split.pool)} of {second} in the pool, {len(split.test)} "
+                "for the test"
+            )
         taken = "" if labelled == training else f", of which labels={labels} takes {labelled} (labels=all: {training})"
         return (
             f"{len(images)} in {images.num_classes} classes ({abridged(named)}): {training} to train on{taken}; "
@@ -112,6 +119,10 @@ def plan_trial(settings: Mapping[str, Any]) -> Trial:
     stages = in_order(**lasts)
     for stage in stages.values():
         stage.check()
+    if config.open_test and "classifier" in lasts and not len(split.test):
+        raise ValueError(
+            "no image of data.to has a label, so nothing can be tested: set open_test=false, or label some"
+        )
     if not config.open_test and "classifier" in lasts:
         check_validation("open_test=false", split.validation)
     return Trial(config, source, split, measures, needed, stages)

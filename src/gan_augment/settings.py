@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from functools import partial
 from inspect import signature
+from keyword import iskeyword
 from typing import Any, TypeVar
 
 from gan_augment.records.record import leaves
@@ -86,8 +87,10 @@ def _call(node: Mapping[str, Any], name: str, kind: type[Built], needed: bool) -
     known = dict(signature(found).parameters)
     if is_dataclass(found):  # what else it is called with is no setting
         known = {one.name: known[one.name] for one in fields(found) if one.init}
+    # A setting with a name that Python keeps for itself, such as `from`, is the parameter `from_` (PEP 8).
+    known = {key.removesuffix("_") if iskeyword(key.removesuffix("_")) else key: one for key, one in known.items()}
     check_names(name, settings, known, [key for key, one in known.items() if needed and one.default is one.empty])
-    return partial(found, **settings)
+    return partial(found, **{f"{key}_" if iskeyword(key) else key: value for key, value in settings.items()})
 
 
 def build_chosen(name: str, node: Mapping[str, Any]) -> Any:

@@ -36,6 +36,7 @@ def image_folder(
     cache: str,
     columns: Mapping[str, Any] | None = None,
     background: str | None = None,
+    unlabelled: bool = False,
 ) -> Source:
     """Read a folder of labelled images; `conf/data/image_folder.yaml` describes the settings.
 
@@ -43,7 +44,8 @@ def image_folder(
     `validation` (or `val`) and `test`, with the classes as sub-folders. In both cases a folder `unlabelled` may hold
     images without labels, at any depth; a part without class folders, other than `train`, counts as such. In a table
     the column `split` has the same words, and the label of an unlabelled image may be empty and is not used; the column
-    `group` names the images that belong together. Names that differ only in case are the same.
+    `group` names the images that belong together. Names that differ only in case are the same. `unlabelled=True` takes
+    all images of the folder, at any depth, as images without labels.
 
     Returns:
         The images in the order of their file names, classes in the order of their names; an unlabelled image has the
@@ -76,6 +78,8 @@ def image_folder(
         expected = set(places.values())
     elif columns is not None:
         raise ValueError(f"data.columns={columns} names the columns of a table: set data.table, or data.columns=null")
+    elif unlabelled:
+        places, expected = dict.fromkeys(filter(is_image, list_files(folder, follow_links)[0]), (UNLABELLED, "")), set()
     else:
         places, expected, notes = _read_folders(folder, follow_links, has_groups=group_by is not None)
     spelling, several = one_spelling(name for _, name in (*places.values(), *expected))

@@ -42,6 +42,11 @@ class Source:
     Attributes:
         test: Indices of the source's own test images, int64 `[M]`; None if it has none.
         validation: Indices of its own validation images, int64 `[M]`; None if it has none.
+        pool: Indices of the images that are its own pool, with labels or without, int64 `[M]`; None for a pool that the
+            labelled images leave. Test images that it has not set apart are then drawn from the pool.
+        sizes: How many images each seed draws for `labelled` and for `pool`; without an entry, all.
+        domains: The names of two domains: the labelled and validation images are of the first, pool and test of the
+            second; None for images of one domain.
         names: The user's name of each image, such as its file; None if they have no names.
         notes: Notes for the reader of a result on these images, one sentence each.
         modes: The density that they were drawn from, if it is known.
@@ -55,6 +60,9 @@ class Source:
     images: ImageSet
     test: Tensor | None = None
     validation: Tensor | None = None
+    pool: Tensor | None = None
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    domains: tuple[str, str] | None = None
     names: Sequence[str] | None = None
     notes: Sequence[str] = ()
     modes: Modes | None = None
@@ -81,9 +89,9 @@ class Source:
 
     @property
     def given_part(self) -> Tensor:
-        """The part that each image was set apart for, int64 `[N]`: 1 validation, 2 test, 0 neither."""
+        """The part that each image was set apart for, int64 `[N]`: 1 validation, 2 test, 3 pool, 0 none."""
         part = torch.zeros(len(self.images), dtype=torch.int64)
-        for number, given in enumerate((self.validation, self.test), start=1):
+        for number, given in enumerate((self.validation, self.test, self.pool), start=1):
             if given is not None:
                 part[given] = number
         return part

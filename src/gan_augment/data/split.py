@@ -13,6 +13,9 @@ Parts that the source sets apart are used as they are, and copies across them ar
 If the source has groups, test, validation and labelled images are drawn in whole groups, in one order of all groups:
 each class takes the first groups that have images of it, until it has as many images as it needs. So it may get more,
 but fewer labels still lie within more. Images without a label join the pool, unless their group is held out.
+
+A source may have a pool of its own, such as the images of another domain. Test images that it has not set apart are
+drawn from there, labelled and validation images from the others, and images that nobody labels are in no part.
 """
 
 import hashlib
@@ -106,10 +109,12 @@ class SplitSettings:
             to_divide = source.images.labels >= 0
             if source.validation is not None:
                 to_divide[source.validation] = False
+            if source.pool is not None:
+                to_divide &= source.given_part == 3
             is_enough = min(_units(to_divide.nonzero()[:, 0], source.images, source.together)) >= DEFAULT_FOLDS
             folds = DEFAULT_FOLDS if is_few and is_free and is_enough else None
         if labels == AUTO:
-            labels = DEFAULT_LABELS if folds is None and not source.is_own else "all"
+            labels = DEFAULT_LABELS if folds is None and not source.is_own and source.pool is None else "all"
         return replace(self, folds=folds, labels=labels)
 
     @property
@@ -240,26 +245,34 @@ def draw_split(source: Source, settings: SplitSettings) -> Split:
                 raise ValueError(f"{setting}={value}, but these images have a {part} set of their own: leave it null")
             given[part], free[own] = own, False
     has_label = labels >= 0
+    if source.pool is not None:
+        free[source.pool] = False
     # The part of an image and all its copies, at the index of the first of them.
     part_of = torch.full((len(images),), -1)
 
     def assign(part: str, members: Tensor) -> None:
         part_of[first[members]] = PARTS.index(part)
 
-    train = (free & has_label).nonzero()[:, 0]
-    with_copies = len(train)
-    _, positions = np.unique(first[train].numpy(), return_index=True)
-    train = train[torch.from_numpy(np.sort(positions))]  # one of each group of copies
-    remark = " (identical ones count once)" if len(train) < with_copies else ""
+    def one_of_each(members: Tensor) -> Tensor:
+        _, positions = np.unique(first[members].numpy(), return_index=True)
+        return members[torch.from_numpy(np.sort(positions))]
+
+    with_copies = (free & has_label).nonzero()[:, 0]
+    train = one_of_each(with_copies)
+    remark = " (identical ones count once)" if len(train) < len(with_copies) else ""
     in_class = torch.bincount(labels[train], minlength=images.num_classes).tolist()
     if source.test is None:
-        if settings.folds is not None:
-            assert isinstance(settings.folds, int), "settled"
-            train, test = _fold(train, images, group, settings.folds, settings.seed)
+        of_pool = None if source.pool is None else one_of_each(source.pool[has_label[source.pool]])
+        rest, test = _held_out(train if of_pool is None else of_pool, images, group, settings)
+        if source.pool is None:
+            train = rest
+            assign("test", test)
         else:
-            hold_out = _hold_out_test if group is None else partial(_hold_out_groups, group=group)
-            train, test = hold_out(train, images, DEFAULT_TEST_SHARE if test_share is None else test_share)
-        assign("test", test)
+            given["test"], given["pool"] = _apart(source.pool, test, images, group)
+    elif source.pool is not None:
+        given["pool"] = source.pool
+    if "pool" in given and "pool" in source.sizes:
+        given["pool"] = _some(given["pool"], source, Stream(settings.seed, "pool/images"))
     by_class = [train[labels[train] == label] for label in range(images.num_classes)]
     for name, members in zip(images.class_names, by_class, strict=True):
         if not len(members):
@@ -272,6 +285,8 @@ def draw_split(source: Source, settings: SplitSettings) -> Split:
         assign("validation", torch.cat([some for some, _ in drawn]))
         by_class = [rest.sort().values for _, rest in drawn]
     wanted = [settings.num_labelled(*one, remark) for one in _sizes(images, by_class)]
+    if "labelled" in source.sizes:
+        wanted = _in_proportion(wanted, source)
 
     def divide(stream: Stream) -> list[tuple[Tensor, Tensor]]:
         drawn = _draw(by_class, wanted, group, stream)
@@ -281,10 +296,11 @@ def draw_split(source: Source, settings: SplitSettings) -> Split:
     divided = divide(Stream(settings.seed, "split"))
     for labelled, pool in divided:
         assign("labelled", labelled)
-        assign("pool", pool)
+        if source.pool is None:
+            assign("pool", pool)
     if group is None:
         # Another seed labels each labelled image with the same probability; one that has other folds, among all images.
-        among = in_class if settings.folds else [len(members) for members in by_class]
+        among = in_class if settings.folds and source.pool is None else [len(members) for members in by_class]
         pairs = [(len(labelled), of) for (labelled, _), of in zip(divided, among, strict=True)]
         overlap = sum(number**2 / of for number, of in pairs) / sum(number for number, _ in pairs)
     else:
@@ -295,13 +311,17 @@ def draw_split(source: Source, settings: SplitSettings) -> Split:
     if group is not None:
         held_out = ~free | torch.isin(part_of, torch.tensor([PARTS.index(part) for part in ("validation", "test")]))
         without_label = without_label[~torch.isin(group[without_label], group[held_out])]
-    assign("pool", without_label)
+    if source.pool is None:
+        assign("pool", without_label)
 
     found = {part: free & (part_of[first] == number) for number, part in enumerate(PARTS)}
-    training = free & has_label & ~found["validation"] & ~found["test"]
     # A copy without a label can only be in the pool: the other parts need labels.
     fitting = {part: members if part == "pool" else members & has_label for part, members in found.items()}
     parts = {part: members.nonzero()[:, 0] for part, members in fitting.items()} | given
+    if source.pool is None:
+        training = (free & has_label & ~found["validation"] & ~found["test"]).nonzero()[:, 0]
+    else:
+        training = torch.cat([parts["labelled"], parts["pool"][has_label[parts["pool"]]]])
     digest = hashlib.blake2b(digest_size=16)
     for part in sorted(parts):
         digest.update(part.encode() + parts[part].numpy().tobytes())
@@ -310,12 +330,48 @@ def draw_split(source: Source, settings: SplitSettings) -> Split:
         digest.update(b"groups" + test_groups.numpy().tobytes())
     return Split(
         **{part: images.subset(indices) for part, indices in parts.items()},
-        training=images.subset(training.nonzero()[:, 0]),
+        training=images.subset(training),
         test_indices=parts["test"],
         test_groups=test_groups,
         hash=digest.hexdigest(),
         overlap=overlap,
     )
+
+
+def _held_out(
+    members: Tensor, images: ImageSet, group: Tensor | None, settings: SplitSettings
+) -> tuple[Tensor, Tensor]:
+    """Return images to train on and those of the test: a fold, or the same share for every seed."""
+    if settings.folds is not None:
+        assert isinstance(settings.folds, int), "settled"
+        return _fold(members, images, group, settings.folds, settings.seed)
+    hold_out = _hold_out_test if group is None else partial(_hold_out_groups, group=group)
+    return hold_out(members, images, DEFAULT_TEST_SHARE if settings.test_share is None else settings.test_share)
+
+
+def _apart(pool: Tensor, test: Tensor, images: ImageSet, group: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return all images of a pool that the test has, with copies, and those that have nothing to do with it."""
+    first = images.first_copy
+    is_test = torch.isin(first[pool], first[test])
+    related = is_test if group is None else is_test | torch.isin(group[pool], group[test])
+    return pool[is_test & (images.labels[pool] >= 0)], pool[~related]
+
+
+def _some(pool: Tensor, source: Source, stream: Stream) -> Tensor:
+    """Return as many images of a pool as its source says, drawn at random."""
+    number = source.sizes["pool"]
+    if number > len(pool):
+        raise ValueError(f"data.to_images={number}, but the pool has {len(pool)} images: use at most so many")
+    return pool[torch.randperm(len(pool), generator=stream.at(0))[:number]].sort().values
+
+
+def _in_proportion(wanted: Sequence[int], source: Source) -> list[int]:
+    """Return how many images of each class are labelled if all together are as many as the source says."""
+    number, total = source.sizes["labelled"], sum(wanted)
+    if number > total:
+        raise ValueError(f"data.from_images={number}, but {total} images may be labelled: use at most so many")
+    ends = np.rint(np.cumsum(wanted) * number / total)  # so that they add up
+    return [max(1, int(one)) for one in np.diff(ends, prepend=0)]
 
 
 def _sizes(images: ImageSet, by_class: Sequence[Tensor]) -> list[tuple[str, int]]:

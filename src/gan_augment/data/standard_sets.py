@@ -6,13 +6,15 @@ cannot be downloaded, or cannot be read.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch.nn.functional import pad
 
 from gan_augment.data.image_set import ImageSet
 from gan_augment.data.source import Source, resize
-from gan_augment.settings import check_integer
+from gan_augment.settings import check_choice, check_integer
 
 DIGITS = [str(name) for name in range(10)]
 # Numbers of training and test images of torchvision's data sets, by class name.
@@ -50,9 +52,20 @@ def fashion_mnist(root: str, image_size: int | None = None) -> Source:
     return _published("FashionMNIST", root, "FashionMNIST/raw", "four", image_size)
 
 
-def usps(root: str, image_size: int | None = None) -> Source:
-    """Load USPS (Hull 1994): 7,291 training and 2,007 test images of 16x16 pixels, digits from envelopes."""
-    return _published("USPS", root, "USPS", "two", image_size, DIGITS)
+def usps(root: str, image_size: int | None = None, layout: str | None = None) -> Source:
+    """Load USPS (Hull 1994): 7,291 training and 2,007 test images of 16x16 pixels, digits from envelopes.
+
+    Digits of USPS fill the image. `layout="mnist"` lays them out as those of MNIST: within a black border of a seventh
+    of the image on each side.
+    """
+    if layout is None:
+        return _published("USPS", root, "USPS", "two", image_size, DIGITS)
+    check_choice("data.layout", layout, ("mnist",))
+    size = 28 if image_size is None else image_size
+    check_integer("data.image_size", size, low=7)
+    source = _published("USPS", root, "USPS", "two", size - 2 * round(size / 7), DIGITS)
+    framed = pad(source.images.images[:], [round(size / 7)] * 4)
+    return replace(source, images=replace(source.images, images=framed))
 
 
 def cifar10(root: str, image_size: int | None = None) -> Source:

@@ -1,5 +1,6 @@
 """Factors: every choice that a study can sweep, null if it has no effect on the arm."""
 
+import re
 import shlex
 from collections.abc import Collection, Mapping
 from itertools import chain
@@ -27,11 +28,13 @@ NOT_A_FACTOR = (
     *("data.root", "data.table", "data.columns", "data.group_by", "data.images", "data.labels", "data.cache"),
     *("data.skip_broken", "data.follow_links", "data.allow_synthetic", "synthetic.cache"),
     *("trainer.accelerator", "trainer.num_threads", "trainer.checkpoint_every"),
+    *("data.from.classical", "data.from.test_share", "data.to.classical", "data.to.test_share"),  # `data` has its own
 )
+OF_A_DOMAIN = re.compile(r"^data\.(from|to)\.")  # a data node within that of two domains
 NULL = "null"  # the value of a factor that has an effect and is set to null
 # Settings that came after records of schema 1.7, which lack them, with the values at which they are left out.
 LATER: dict[str, Any] = {
-    **dict.fromkeys(("folds", "data.num_images", "data.background", "data.fit", "synthetic.root"), NULL),
+    **dict.fromkeys(("folds", "data.num_images", "data.background", "data.fit", "data.layout", "synthetic.root"), NULL),
     **{"generator.start": NULL, "generator.freeze": 0, "synthesis.refuse_copies": False},
 }
 OF_EVERY_TRIAL = ("data", "labels", "folds", "imbalance", "validation_per_class", "seeds.split", "trainer")  # nodes
@@ -67,8 +70,14 @@ def trial_factors(settings: Mapping[str, Any], reads: Collection[str]) -> dict[s
 
 
 def is_no_factor(name: str) -> bool:
-    """Whether a setting, or a node around it, is no factor of a result."""
-    return f"{name}.".startswith(tuple(f"{one}." for one in NOT_A_FACTOR))
+    """Whether a setting, or a node around it, is no factor of a result.
+
+    Example:
+        >>> is_no_factor("data.to.root"), is_no_factor("data.to.image_size")
+        (True, False)
+    """
+    names, nodes = (f"{name}.", OF_A_DOMAIN.sub("data.", f"{name}.")), tuple(f"{one}." for one in NOT_A_FACTOR)
+    return any(one.startswith(nodes) for one in names)
 
 
 def has_effect(name: str, reads: Collection[str]) -> bool:

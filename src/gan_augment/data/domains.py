@@ -1,0 +1,162 @@
+"""Two domains: labelled images come from one place, the images to be classified from another."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gan_augment.data.image_set import ImageSet
+from gan_augment.data.names import part_of, same_name
+from gan_augment.data.source import UNLABELLED, Source, abridged
+from gan_augment.settings import build, check_integer, check_node, errors_of
+
+TEST = 2  # in `Source.given_part`
+IMAGE_FOLDER = "gan_augment.data.image_folder.image_folder"
+OF_A_SPLIT = ("test_share", "classical")  # settings of a data node that its source does not know
+
+
+def domains(
+    from_: Mapping[str, Any],
+    to: Mapping[str, Any],
+    from_images: int | None = None,
+    to_images: int | None = None,
+) -> Source:
+    """Join two sources: labelled and validation images of the first, pool and test of the second.
+
+    Test images that the first has set apart are left out. Those of the second are the test; if it has none, they are
+    drawn from its labelled images. The classes of the second must be some of the first. Greyscale images get three
+    equal channels where the others are in colour.
+
+    Args:
+        from_: A data node, such as that of `conf/data/mnist.yaml`.
+        to: Another one, of images of the same size, with labels or without.
+        from_images: How many images each seed labels, in the proportions of their classes; None for all.
+        to_images: How many images are in the pool of each seed; None for all.
+
+    Raises:
+        ValueError: If a setting is out of range, or the images cannot be joined.
+    """
+    for name, number in (("from_images", from_images), ("to_images", to_images)):
+        if number is not None:
+            check_integer(f"data.{name}", number, low=1)
+    first, second = _load(from_, "data.from"), _load(to, "data.to")
+    first = _subset(first, (first.given_part != TEST).nonzero()[:, 0])
+    names = [_called(node) for node in (from_, to)]
+    if names[0] == names[1]:
+        names = ["from", "to"]
+    both = [*zip(names, (first, second), strict=True)]
+    labels = _joint_labels(first.images, second.images)
+    pixels = _joint_pixels(first.images, second.images)
+    number, second_part = len(first.images), second.given_part
+    test = second.test if (second.images.labels >= 0).any() else torch.empty(0, dtype=torch.int64)
+    groups = None
+    if any(one.groups is not None for _, one in both):
+        groups = [
+            f"{name}/{group}" if group else "" for name, one in both for group in one.groups or [""] * len(one.images)
+        ]
+    return Source(
+        ImageSet(pixels, labels, first.images.class_names),
+        test=None if test is None else number + test,
+        validation=first.validation,
+        pool=number + (second_part == 0).nonzero()[:, 0],
+        sizes={part: size for part, size in (("labelled", from_images), ("pool", to_images)) if size is not None},
+        domains=(names[0], names[1]),
+        names=[f"{name}/{one.name(index)}" for name, one in both for index in range(len(one.images))],
+        notes=[f"{name}: {note}" for name, one in both for note in one.notes],
+        groups=groups,
+        licence=" and ".join(dict.fromkeys(one.licence for _, one in both)),
+        is_own=any(one.is_own for _, one in both),
+    )
+
+
+def domain_folders(
+    root: str,
+    group_by: str | None,
+    image_size: int,
+    fit: str,
+    channels: int,
+    white: int | None,
+    skip_broken: bool,
+    follow_links: bool,
+    allow_synthetic: bool,
+    cache: str,
+    background: str | None = None,
+    from_images: int | None = None,
+    to_images: int | None = None,
+) -> Source:
+    """Join the user's own images of two domains, in `source/` and `target/` of one folder.
+
+    Each is a folder as `data=image_folder` reads it. `target/` may have its images without folders of classes; then
+    none has a label.
+
+    Raises:
+        ValueError: As `domains` and `image_folder`.
+    """
+    settings = {name: value for name, value in locals().items() if name not in ("root", "from_images", "to_images")}
+    folders = [Path(str(root)).expanduser() / name for name in ("source", "target")]
+    if missing := [folder.name for folder in folders if not folder.is_dir()]:
+        raise ValueError(
+            f"data.root={root}: no folder {' and no folder '.join(missing)} in it: it needs source and target"
+        )
+    in_folders = [one.name for one in folders[1].iterdir() if one.is_dir() and part_of(one.name) != UNLABELLED]
+    nodes = [
+        {"_target_": IMAGE_FOLDER, "root": str(folder), "table": None, **settings, "unlabelled": unlabelled}
+        for folder, unlabelled in zip(folders, (False, not in_folders), strict=True)
+    ]
+    return domains(*nodes, from_images=from_images, to_images=to_images)
+
+
+def _load(node: Mapping[str, Any], name: str) -> Source:
+    check_node(name, node)
+    with errors_of(name):
+        return build({key: value for key, value in node.items() if key not in OF_A_SPLIT}, name, Source)
+
+
+def _called(node: Mapping[str, Any]) -> str:
+    """Return the name of a domain: that of the user's folder or file, or of the function that loads a known data set."""
+    where = next((str(node[key]) for key in ("root", "images") if key in node), "")
+    target = str(node.get("_target_")).rpartition(".")[2]
+    return Path(where).stem if target in ("image_folder", "arrays") else target
+
+
+def _subset(source: Source, kept: Tensor) -> Source:
+    """Return a source without test images, of the images at some indices."""
+    place = torch.full((len(source.images),), -1)
+    place[kept] = torch.arange(len(kept))
+    chosen = kept.tolist()
+    return replace(
+        source,
+        images=source.images.subset(kept),
+        test=None,
+        validation=None if source.validation is None else place[source.validation],
+        names=None if source.names is None else [source.names[index] for index in chosen],
+        groups=None if source.groups is None else [source.groups[index] for index in chosen],
+    )
+
+
+def _joint_labels(first: ImageSet, second: ImageSet) -> Tensor:
+    """Return the labels of both, int64 `[N + M]`, as indices of the first's classes."""
+    of_name = {same_name(name): label for label, name in enumerate(first.class_names)}
+    shown = [name for name, count in zip(second.class_names, second.class_counts.tolist(), strict=True) if count]
+    if unknown := [repr(name) for name in shown if same_name(name) not in of_name]:
+        raise ValueError(
+            f"data.to has classes that data.from does not have ({abridged(unknown)}): a classifier that learns from "
+            f"{abridged([repr(name) for name in first.class_names])} can never name them; rename them, or leave them out"
+        )
+    new = torch.tensor([*(of_name.get(same_name(name), -1) for name in second.class_names), -1])
+    return torch.cat([first.labels, new[second.labels]])
+
+
+def _joint_pixels(first: ImageSet, second: ImageSet) -> Tensor:
+    """Return the images of both, `[N + M, C, H, W]`, in memory, grey ones in colour if the others are."""
+    channels = max(first.shape.channels, second.shape.channels)
+    wide = [replace(one.shape, channels=channels) if one.shape.channels == 1 else one.shape for one in (first, second)]
+    if wide[0] != wide[1] or first.dtype != second.dtype:
+        raise ValueError(
+            f"data.from has images of {first.shape.words}, data.to of {second.shape.words}: set the image_size of one "
+            "or both, such as data.to.image_size"
+        )
+    return torch.cat([one.images[:].expand(-1, channels, -1, -1) for one in (first, second)])

@@ -1,0 +1,172 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gan_augment.data.domains import domain_folders, domains
+from gan_augment.data.image_set import ImageSet
+from gan_augment.data.loading import load_source
+from gan_augment.data.source import Source
+from gan_augment.data.split import SplitSettings, draw_split
+from gan_augment.settings import build
+
+DIGITS = {"_target_": "gan_augment.data.standard_sets.digits", "test_share": 0.2, "classical": None}
+FOLDER = {
+    **dict.fromkeys(("group_by", "white")),
+    **{"image_size": 8, "fit": "stretch", "channels": 3},
+    **dict.fromkeys(("skip_broken", "follow_links", "allow_synthetic"), False),
+}
+
+
+def arrays(tmp_path: Path, name: str, labels: list[int], channels: int = 1, **further: np.ndarray) -> dict[str, object]:
+    """Save random images with labels; return their data node."""
+    random = np.random.default_rng(len(name))
+    shape = (len(labels), 8, 8) if channels == 1 else (len(labels), channels, 8, 8)
+    pixels = random.integers(0, 256, shape).astype(np.uint8)
+    np.savez(tmp_path / f"{name}.npz", images=pixels, labels=np.array(labels), **further)
+    rest = {"labels": None, "layout": None, "value_range": None, "image_size": None, "allow_synthetic": False}
+    target = "gan_augment.data.arrays.arrays"
+    return {"_target_": target, "images": str(tmp_path / f"{name}.npz"), **rest, "test_share": None, "classical": None}
+
+
+def make_folder(root: Path, *places: str, number: int = 6) -> None:
+    """Write random images into each of several folders."""
+    random = np.random.default_rng(0)
+    for place in places:
+        (root / place).mkdir(parents=True)
+        for image in range(number):
+            pixels = random.integers(0, 256, (8, 8, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(root / place / f"{image}.png")
+
+
+def draw(source: Source, seed: int = 0, **settings: object) -> tuple[list[set[int]], ImageSet]:
+    """Return the indices of labelled, pool, validation and test images, found by their pixels, and the pool."""
+    split = draw_split(source, SplitSettings(seed, "all", **settings).settled(source))
+    place = {row.tobytes(): index for index, row in enumerate(source.images.hashes)}
+    parts = (split.labelled, split.pool, split.validation, split.test)
+    return [{place[row.tobytes()] for row in part.hashes} for part in parts], split.pool
+
+
+def test_labels_come_from_the_first_domain_and_pool_and_test_from_the_second(tmp_path):
+    source = domains(arrays(tmp_path, "here", [0, 1] * 20), arrays(tmp_path, "there", [0, 1] * 15))
+    assert source.domains == ("here", "there")
+    assert (source.name(0), source.name(40)) == ("here/image 0", "there/image 0")
+    (labelled, pool, validation, test), images = draw(source)
+    assert labelled | validation == set(range(40)) and not labelled & validation
+    assert pool | test == set(range(40, 70)) and not pool & test
+    assert len(test) == 6  # a fifth, the same for every seed
+    assert draw(source, seed=3)[0][3] == test
+    assert (images.labels >= 0).all()  # for the arm more_real alone
+
+
+def test_each_seed_draws_as_many_images_as_the_protocol_says(tmp_path):
+    here, there = arrays(tmp_path, "here", [0] * 60 + [1] * 20), arrays(tmp_path, "there", [0, 1] * 15)
+    source = domains(here, there, from_images=20, to_images=10)
+    split = draw_split(source, SplitSettings(0, "all"))
+    assert split.labelled.class_counts.tolist() == [15, 5]  # in proportion
+    assert len(split.pool) == 10
+    other = draw_split(source, SplitSettings(1, "all"))
+    assert split.hash != other.hash and split.test_indices.equal(other.test_indices)
+    for name in ("from_images", "to_images"):
+        with pytest.raises(ValueError, match=f"data.{name}=1000, but"):
+            draw_split(domains(here, there, **{name: 1000}), SplitSettings(0, "all"))
+        with pytest.raises(ValueError, match=f"data.{name}=0: use a whole number of at least 1"):
+            domains(here, there, **{name: 0})
+
+
+def test_the_second_domains_own_test_images_are_the_test_and_those_of_the_first_are_left_out(tmp_path):
+    parts = np.array(["train"] * 30 + ["test"] * 10)
+    here, there = (arrays(tmp_path, name, [0, 1] * 20, split=parts) for name in ("here", "there"))
+    source = domains(here, there)
+    assert len(source.images) == 70
+    (labelled, pool, validation, test), _ = draw(source)
+    assert test == set(range(60, 70)) and pool == set(range(30, 60)) and labelled | validation == set(range(30))
+    with pytest.raises(ValueError, match=r"data.test_share=0.3, but these images have a test set of their own"):
+        draw(source, test_share=0.3)
+
+
+def test_folds_divide_the_second_domain(tmp_path):
+    source = domains(arrays(tmp_path, "here", [0, 1] * 20), arrays(tmp_path, "there", [0, 1] * 15))
+    tested = [draw(source, seed=seed, folds=3)[0][3] for seed in range(3)]
+    assert set.union(*tested) == set(range(40, 70)) and [len(some) for some in tested] == [10, 10, 10]
+
+
+def test_groups_of_the_second_domain_stay_on_one_side(tmp_path):
+    groups = np.repeat(np.arange(10), 3)
+    source = domains(
+        arrays(tmp_path, "here", [0, 1] * 20), arrays(tmp_path, "there", [0] * 15 + [1] * 15, groups=groups)
+    )
+    (_, pool, _, test), _ = draw(source)
+    of = {index: (index - 40) // 3 for index in pool | test}
+    assert not {of[index] for index in pool} & {of[index] for index in test}
+
+
+def test_copies_of_test_images_are_not_in_the_pool(tmp_path):
+    there = arrays(tmp_path, "there", [0, 1] * 15)
+    with np.load(str(there["images"])) as found:
+        pixels, labels = np.concatenate([found["images"]] * 2), np.concatenate([found["labels"], [-1] * 30])
+    np.savez(str(there["images"]), images=pixels, labels=labels)
+    source = domains(arrays(tmp_path, "here", [0, 1] * 20), there)
+    split = draw_split(source, SplitSettings(0, "all"))
+    of_test = {row.tobytes() for row in split.test.hashes}
+    assert len(split.test) == 6 and len(split.pool) == 48 and (split.test.labels >= 0).all()
+    assert not of_test & {row.tobytes() for row in split.pool.hashes}
+
+
+def test_grey_images_join_those_in_colour(tmp_path):
+    source = domains(arrays(tmp_path, "here", [0, 1] * 5), arrays(tmp_path, "there", [0, 1] * 5, channels=3))
+    assert source.images.shape.channels == 3
+    assert source.images.images[0, 0].equal(source.images.images[0, 2])
+
+
+def test_domains_that_do_not_fit_are_refused(tmp_path):
+    here = arrays(tmp_path, "here", [0, 1] * 5)
+    with pytest.raises(ValueError, match=r"data.to has classes that data.from does not have \('2'\)"):
+        domains(here, arrays(tmp_path, "there", [0, 1, 2, 2, 2]))
+    small = {
+        "_target_": "gan_augment.data.standard_sets.digits",
+        "image_size": 16,
+        "test_share": 0.2,
+        "classical": None,
+    }
+    with pytest.raises(ValueError, match="set the image_size of one or both"):
+        domains(DIGITS, small)
+    with pytest.raises(ValueError, match="data.from"):
+        build({"_target_": "gan_augment.data.domains.domains", "from": {}, "to": {}}, "data", Source)
+    with pytest.raises(ValueError, match=r"data has no setting from_: use from, to"):
+        build({"_target_": "gan_augment.data.domains.domains", "from_": {}, "to": {}}, "data", Source)
+
+
+def test_classes_are_joined_by_their_names(tmp_path):
+    make_folder(tmp_path / "source", "ants", "bees", "wasps")
+    make_folder(tmp_path / "target", "Bees", "ants")
+    source = domain_folders(root=str(tmp_path), cache=str(tmp_path / "store"), **FOLDER)
+    assert source.domains == ("source", "target") and [*source.images.class_names] == ["ants", "bees", "wasps"]
+    assert torch.bincount(source.images.labels[source.pool]).tolist() == [6, 6]
+    assert source.name(18) == "target/Bees/0.png" and source.images.labels[18] == 1
+
+
+def test_the_target_may_have_no_labels(tmp_path):
+    make_folder(tmp_path / "source", "ants", "bees")
+    make_folder(tmp_path, "target")
+    source = domain_folders(root=str(tmp_path), cache=str(tmp_path / "store"), **FOLDER)
+    split = draw_split(source, SplitSettings(0, "all").settled(source))
+    assert len(split.pool) == 6 and not len(split.test) and not (split.pool.labels >= 0).any()
+
+
+def test_a_folder_without_domains_is_refused(tmp_path):
+    make_folder(tmp_path, "source/ants", "source/bees")
+    with pytest.raises(ValueError, match="no folder target in it: it needs source and target"):
+        domain_folders(root=str(tmp_path), cache=str(tmp_path / "store"), **FOLDER)
+
+
+def test_notes_name_the_images_of_both_domains(tmp_path):
+    here = arrays(tmp_path, "here", [0, 1] * 20)
+    with np.load(str(here["images"])) as found:
+        pixels = found["images"]
+    np.savez(tmp_path / "there.npz", images=pixels[:10], labels=np.array([0, 1] * 5))
+    there = {**here, "images": str(tmp_path / "there.npz")}
+    source = load_source({"_target_": "gan_augment.data.domains.domains", "from": here, "to": there})
+    assert any("here/image 0 = there/image 0" in note for note in source.notes)
