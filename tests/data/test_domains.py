@@ -54,8 +54,10 @@ def test_labels_come_from_the_first_domain_and_pool_and_test_from_the_second(tmp
     assert source.domains == ("here", "there")
     assert (source.name(0), source.name(40)) == ("here/image 0", "there/image 0")
     (labelled, pool, validation, test), images = draw(source)
-    assert labelled | validation == set(range(40)) and not labelled & validation
-    assert pool | test == set(range(40, 70)) and not pool & test
+    assert labelled | validation == set(range(40))
+    assert not labelled & validation
+    assert pool | test == set(range(40, 70))
+    assert not pool & test
     assert len(test) == 6  # a fifth, the same for every seed
     assert draw(source, seed=3)[0][3] == test
     assert (images.labels >= 0).all()  # for the arm more_real alone
@@ -68,7 +70,8 @@ def test_each_seed_draws_as_many_images_as_the_protocol_says(tmp_path):
     assert split.labelled.class_counts.tolist() == [15, 5]  # in proportion
     assert len(split.pool) == 10
     other = draw_split(source, SplitSettings(1, "all"))
-    assert split.hash != other.hash and split.test_indices.equal(other.test_indices)
+    assert split.hash != other.hash
+    assert split.test_indices.equal(other.test_indices)
     for name in ("from_images", "to_images"):
         with pytest.raises(ValueError, match=f"data.{name}=1000, but"):
             draw_split(domains(here, there, **{name: 1000}), SplitSettings(0, "all"))
@@ -82,7 +85,9 @@ def test_the_second_domains_own_test_images_are_the_test_and_those_of_the_first_
     source = domains(here, there)
     assert len(source.images) == 70
     (labelled, pool, validation, test), _ = draw(source)
-    assert test == set(range(60, 70)) and pool == set(range(30, 60)) and labelled | validation == set(range(30))
+    assert test == set(range(60, 70))
+    assert pool == set(range(30, 60))
+    assert labelled | validation == set(range(30))
     with pytest.raises(ValueError, match=r"data.test_share=0.3, but these images have a test set of their own"):
         draw(source, test_share=0.3)
 
@@ -90,7 +95,8 @@ def test_the_second_domains_own_test_images_are_the_test_and_those_of_the_first_
 def test_folds_divide_the_second_domain(tmp_path):
     source = domains(arrays(tmp_path, "here", [0, 1] * 20), arrays(tmp_path, "there", [0, 1] * 15))
     tested = [draw(source, seed=seed, folds=3)[0][3] for seed in range(3)]
-    assert set.union(*tested) == set(range(40, 70)) and [len(some) for some in tested] == [10, 10, 10]
+    assert set.union(*tested) == set(range(40, 70))
+    assert [len(some) for some in tested] == [10, 10, 10]
 
 
 def test_groups_of_the_second_domain_stay_on_one_side(tmp_path):
@@ -111,7 +117,9 @@ def test_copies_of_test_images_are_not_in_the_pool(tmp_path):
     source = domains(arrays(tmp_path, "here", [0, 1] * 20), there)
     split = draw_split(source, SplitSettings(0, "all"))
     of_test = {row.tobytes() for row in split.test.hashes}
-    assert len(split.test) == 6 and len(split.pool) == 48 and (split.test.labels >= 0).all()
+    assert len(split.test) == 6
+    assert len(split.pool) == 48
+    assert (split.test.labels >= 0).all()
     assert not of_test & {row.tobytes() for row in split.pool.hashes}
 
 
@@ -131,9 +139,9 @@ def test_domains_that_do_not_fit_are_refused(tmp_path):
         "test_share": 0.2,
         "classical": None,
     }
-    with pytest.raises(ValueError, match="set the image_size of one or both"):
+    with pytest.raises(ValueError, match=r"set the image_size of one or both"):
         domains(DIGITS, small)
-    with pytest.raises(ValueError, match="data.from"):
+    with pytest.raises(ValueError, match=r"data\.from"):
         build({"_target_": "gan_augment.data.domains.domains", "from": {}, "to": {}}, "data", Source)
     with pytest.raises(ValueError, match=r"data has no setting from_: use from, to"):
         build({"_target_": "gan_augment.data.domains.domains", "from_": {}, "to": {}}, "data", Source)
@@ -143,9 +151,11 @@ def test_classes_are_joined_by_their_names(tmp_path):
     make_folder(tmp_path / "source", "ants", "bees", "wasps")
     make_folder(tmp_path / "target", "Bees", "ants")
     source = domain_folders(root=str(tmp_path), cache=str(tmp_path / "store"), **FOLDER)
-    assert source.domains == ("source", "target") and [*source.images.class_names] == ["ants", "bees", "wasps"]
+    assert source.domains == ("source", "target")
+    assert [*source.images.class_names] == ["ants", "bees", "wasps"]
     assert torch.bincount(source.images.labels[source.pool]).tolist() == [6, 6]
-    assert source.name(18) == "target/Bees/0.png" and source.images.labels[18] == 1
+    assert source.name(18) == "target/Bees/0.png"
+    assert source.images.labels[18] == 1
 
 
 def test_the_target_may_have_no_labels(tmp_path):
@@ -153,7 +163,9 @@ def test_the_target_may_have_no_labels(tmp_path):
     make_folder(tmp_path, "target")
     source = domain_folders(root=str(tmp_path), cache=str(tmp_path / "store"), **FOLDER)
     split = draw_split(source, SplitSettings(0, "all").settled(source))
-    assert len(split.pool) == 6 and not len(split.test) and not (split.pool.labels >= 0).any()
+    assert len(split.pool) == 6
+    assert not len(split.test)
+    assert not (split.pool.labels >= 0).any()
 
 
 def test_a_folder_without_domains_is_refused(tmp_path):

@@ -106,7 +106,7 @@ def domain_folders(
         {"_target_": IMAGE_FOLDER, "root": str(folder), "table": None, **settings, "unlabelled": unlabelled}
         for folder, unlabelled in zip(folders, (False, not in_folders), strict=True)
     ]
-    return domains(*nodes, from_images=from_images, to_images=to_images)
+    return domains(nodes[0], nodes[1], from_images, to_images)
 
 
 def _load(node: Mapping[str, Any], name: str) -> Source:
@@ -116,7 +116,7 @@ def _load(node: Mapping[str, Any], name: str) -> Source:
 
 
 def _called(node: Mapping[str, Any]) -> str:
-    """Return the name of a domain: that of the user's folder or file, or of the function that loads a known data set."""
+    """Return the name of a domain: that of the user's folder or file, or of a published data set."""
     where = next((str(node[key]) for key in ("root", "images") if key in node), "")
     target = str(node.get("_target_")).rpartition(".")[2]
     return Path(where).stem if target in ("image_folder", "arrays") else target
@@ -144,7 +144,7 @@ def _joint_labels(first: ImageSet, second: ImageSet) -> Tensor:
     if unknown := [repr(name) for name in shown if same_name(name) not in of_name]:
         raise ValueError(
             f"data.to has classes that data.from does not have ({abridged(unknown)}): a classifier that learns from "
-            f"{abridged([repr(name) for name in first.class_names])} can never name them; rename them, or leave them out"
+            f"{abridged([repr(name) for name in first.class_names])} can never name them; rename or leave them out"
         )
     new = torch.tensor([*(of_name.get(same_name(name), -1) for name in second.class_names), -1])
     return torch.cat([first.labels, new[second.labels]])
