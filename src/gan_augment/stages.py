@@ -41,6 +41,11 @@ def made_from() -> Any:
     return field(default=None, metadata={"made_from": True})
 
 
+def later() -> Any:
+    """Declare a setting that earlier outputs do not have: None is no part of the key."""
+    return field(default=None, metadata={"later": True})
+
+
 def implied(**default: Any) -> Any:
     """Declare a field that follows from the others: it is no part of the key."""
     return field(metadata={"implied": True}, **default)
@@ -141,6 +146,8 @@ class Stage(ABC):
                 inputs[one.name] = value.fingerprint
             elif "merged" in one.metadata:
                 settings |= plain(value)
+            elif "later" in one.metadata and value is None:
+                continue
             elif "made_from" in one.metadata:
                 assert value is None, f"{one.name} is an input: an image set, a stage or a bundle"
             else:

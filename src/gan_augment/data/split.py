@@ -186,6 +186,7 @@ class Split:
         test_groups: The number in the source of each test image's group, int64 `[N]`; None without groups.
         hash: Identifies the four index sets, and the groups of the test images.
         overlap: Expected share of the labelled images that a split with another seed labels too, in (0, 1].
+        domains: The names of the domains of labelled and validation images, and of pool and test; None for one domain.
     """
 
     labelled: ImageSet
@@ -197,6 +198,7 @@ class Split:
     test_groups: Tensor | None
     hash: str
     overlap: float
+    domains: tuple[str, str] | None = None
 
     @property
     def notes(self) -> list[str]:
@@ -335,6 +337,7 @@ def draw_split(source: Source, settings: SplitSettings) -> Split:
         test_groups=test_groups,
         hash=digest.hexdigest(),
         overlap=overlap,
+        domains=source.domains,
     )
 
 

@@ -37,6 +37,11 @@ class Views:
         """The validation images, to report on while training, and as decoys of an audit: they change no weight."""
         return self.split.validation
 
+    @property
+    def domains(self) -> tuple[str, str] | None:
+        """The names of the two domains; None for images of one."""
+        return self.split.domains
+
     @cached_property
     def pool(self) -> ImageSet:
         """The images of the pool, without their labels; raises a ValueError if the pool is empty."""

@@ -1,27 +1,39 @@
 """The bases of stages that train a classifier."""
 
+import math
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import lightning as L
-from torch import Tensor
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torchmetrics.functional.classification import multiclass_accuracy
 
 from gan_augment.artefacts.classifier import TrainedClassifier
-from gan_augment.artefacts.weights import FILE
+from gan_augment.artefacts.weights import FILE, save_weights
 from gan_augment.augmentation.classical import ClassicalTransform
 from gan_augment.contracts import Plan
 from gan_augment.data.batches import ImageBatches, Part
 from gan_augment.data.image_set import ImageSet
 from gan_augment.settings import build
-from gan_augment.stages import Stage, implied
+from gan_augment.stages import Stage, implied, later
 from gan_augment.training.base import Training
 
 DECODING = ("fit", "white", "background")  # settings of data: size and colours are those of the images
 NUM_VALIDATIONS = 10  # over the whole training
+LOOKS = "looks"  # in a stage's folder: the classifier at some steps of its training, as <step>.pt
+
+
+class ClassifierTraining(Training):
+    """A training of a classifier."""
+
+    @abstractmethod
+    def classifier(self) -> nn.Module:
+        """Return the classifier as it is now: images `[B, C, H, W]` in [-1, 1] -> logits `[B, K]`."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -32,22 +44,37 @@ class ClassifierStage(Stage):
         validation: Images to evaluate during training; they change no weight.
         classical: The node of its transforms; None for none.
         decoding: How the files of its images were read, for later ones; None if it reads no more.
+        looks: At how many steps of its training the classifier is kept, the last one included; None for the last alone.
     """
 
     validation: ImageSet
     classical: Mapping[str, Any] | None
     decoding: Mapping[str, Any] | None = implied(default=None)
+    looks: int | None = later()
 
     @property
     def transform(self) -> ClassicalTransform | None:
         """The transform of every training image; None for none."""
         return None if self.classical is None else build(self.classical, "data.classical", ClassicalTransform)
 
-    def fit(self, system: Training, parts: Sequence[Part], num_steps: int, batch_size: int, folder: Path) -> None:
-        """Train a system on batches of these parts; `batch_size` is that of the validation images."""
-        data = ImageBatches(parts, num_steps, self.seed, self.validation, batch_size)
+    def fit(
+        self,
+        system: ClassifierTraining,
+        parts: Sequence[Part],
+        num_steps: int,
+        about: Mapping[str, Any],
+        folder: Path,
+        **further: nn.Module,
+    ) -> None:
+        """Train a system on batches of these parts, and write its classifier, with further networks of the system.
+
+        `about` is what `about_classifier` returns.
+        """
+        data = ImageBatches(parts, num_steps, self.seed, self.validation, about["classifier"]["batch_size"])
         every = max(1, num_steps // NUM_VALIDATIONS) if len(self.validation) else None
-        self.hardware.fit(system, data, folder, validate_every=every)
+        looks = () if self.looks is None else (Looks(folder / LOOKS, num_steps, self.looks, about),)
+        self.hardware.fit(system, data, folder, validate_every=every, callbacks=looks)
+        save_weights(folder / FILE, about, classifier=system.classifier(), **further)
 
     def load(self, folder: Path) -> TrainedClassifier:
         """Read the classifier."""
@@ -74,6 +101,7 @@ class MethodStage(ClassifierStage):
             validation=plan.views.validation,
             classical=plan.config.classical if transform == "classical" else None,
             decoding={name: plan.config.source.get(name) for name in DECODING},
+            looks=None if plan.views.domains is None else NUM_VALIDATIONS,
             seed=plan.config.seeds.classifier,
             hardware=plan.config.hardware,
             **fields,
@@ -89,6 +117,24 @@ class MethodStage(ClassifierStage):
     def all_reads(self) -> tuple[str, ...]:
         """The configuration nodes that decide its fields, with that of the transforms only if it has some."""
         return (*super().all_reads, *(("data.classical",) if self.classical is not None else ()))
+
+
+class Looks(Callback):
+    """Keeps the classifier at equal distances of its training, as a checkpoint that `about` describes."""
+
+    def __init__(self, folder: Path, num_steps: int, number: int, about: Mapping[str, Any]) -> None:
+        self._folder, self._about = folder, about
+        self._steps = {math.ceil(num_steps * one / number) for one in range(1, number + 1)}
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Make the folder."""
+        self._folder.mkdir(exist_ok=True)
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Write the classifier when it is time."""
+        if batch_idx + 1 in self._steps:
+            path = self._folder / f"{batch_idx + 1}.pt"
+            save_weights(path, {**self._about, "step": batch_idx + 1}, classifier=pl_module.classifier())
 
 
 def about_classifier(

@@ -11,17 +11,15 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from gan_augment.arm import Arm
-from gan_augment.artefacts.weights import FILE, save_weights
 from gan_augment.augmentation.classical import ClassicalTransform
 from gan_augment.contracts import Extra, Method, NoExtra, Plan
 from gan_augment.data.batches import Batch, Part, ShuffledIndices
 from gan_augment.data.image_set import ImageSet, ImageShape, to_float
 from gan_augment.losses.semi_supervised import conditional_entropy, virtual_adversarial
-from gan_augment.methods.base import MethodStage, about_classifier, log_validation
+from gan_augment.methods.base import ClassifierTraining, MethodStage, about_classifier, log_validation
 from gan_augment.networks.classifying import ClassifyingDiscriminator, initialise_from_data
 from gan_augment.randomness import initialised, seed_global, stream_seed
 from gan_augment.settings import build_later, check_betas, check_integer, check_number
-from gan_augment.training.base import Training
 
 FOR_START = 500  # pool images over which the layers' outputs are normalised at the start
 
@@ -89,7 +87,7 @@ class ConsistencyMethod(Method):
         return ConsistencyStage.plan_arm(plan, arm, extra, settings)
 
 
-class Consistency(Training):
+class Consistency(ClassifierTraining):
     """A classifier that learns from labelled images and the pool, under manual optimisation.
 
     The loss is the cross-entropy of labelled images, plus two terms for the pool: the conditional entropy, and the
@@ -115,6 +113,10 @@ class Consistency(Training):
         self.network = network
         self.ema = copy.deepcopy(network).requires_grad_(False).eval()
         self.settings, self.transform = settings, transform
+
+    def classifier(self) -> nn.Module:
+        """Return the averaged network."""
+        return self.ema
 
     @property
     def players(self) -> list[nn.Module]:
@@ -203,9 +205,9 @@ class ConsistencyStage(MethodStage):
         assert not (self.pool.labels >= 0).any(), "views provide the pool without its labels"
 
     def run(self, folder: Path, made: Mapping[str, Path]) -> None:
-        """Train, and write the averaged network as a classifier."""
+        """Train the classifier and write it."""
         system = Consistency(self.start(), self.semi_supervised, self.transform, self.seed)
-        save_weights(folder / FILE, self.train(system, folder), classifier=system.ema)
+        self.train(system, folder)
 
     def start(self) -> ClassifyingDiscriminator:
         """Return the network with its first weights."""
@@ -215,12 +217,12 @@ class ConsistencyStage(MethodStage):
         initialise_from_data(network, to_float(pool.images[first]))
         return network
 
-    def train(self, system: Consistency, folder: Path) -> dict[str, Any]:
-        """Train, and return the metadata of the classifier's checkpoint."""
+    def train(
+        self, system: Consistency, folder: Path, about: Mapping[str, Any] | None = None, **further: nn.Module
+    ) -> None:
+        """Train, and write the averaged network as a classifier, with further metadata and networks."""
         settings, labelled, pool = self.semi_supervised, self.labelled, self.pool
         parts = [Part(labelled, settings.labelled_batch_size, "order"), Part(pool, settings.batch_size, "order/pool")]
-        self.fit(system, parts, settings.num_steps, settings.batch_size, folder)
-        about = about_classifier(
-            {"network": settings.network, "batch_size": settings.batch_size}, labelled, self.decoding
-        )
-        return about | {"pool_images": len(pool)}
+        of_network = {"network": settings.network, "batch_size": settings.batch_size}
+        known = about_classifier(of_network, labelled, self.decoding) | {"pool_images": len(pool)} | dict(about or {})
+        self.fit(system, parts, settings.num_steps, known, folder, **further)

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from gan_augment.arm import Arm
-from gan_augment.artefacts.weights import FILE, save_weights
 from gan_augment.augmentation.classical import ClassicalTransform
 from gan_augment.contracts import Extra, Method, Plan
 from gan_augment.data.batches import Batch
@@ -160,5 +159,4 @@ class SemiSupervisedStage(ConsistencyStage):
             lambda: architecture.generator(shape, architecture.latent_dim), self.seed, "init/generator"
         )
         system = SemiSupervised(self.start(), generator, settings, self.transform, self.seed)
-        about = self.train(system, folder) | {"generator": settings.generator}
-        save_weights(folder / FILE, about, classifier=system.ema, generator=generator)
+        self.train(system, folder, {"generator": settings.generator}, generator=generator)

@@ -13,16 +13,15 @@ from torch.nn.functional import cross_entropy
 from torchvision.transforms.v2 import CutMix, MixUp
 
 from gan_augment.arm import Arm
-from gan_augment.artefacts.weights import FILE, save_weights
 from gan_augment.augmentation.classical import ClassicalTransform
 from gan_augment.contracts import Extra, Method, Plan
 from gan_augment.data.batches import Batch, Part
 from gan_augment.data.image_set import ImageSet, ImageShape
-from gan_augment.methods.base import ClassifierStage, MethodStage, about_classifier, log_validation
+from gan_augment.methods.base import ClassifierStage, ClassifierTraining, MethodStage, about_classifier, log_validation
 from gan_augment.networks.transfer import Transfer
 from gan_augment.randomness import initialised, seed_global, stream_seed
 from gan_augment.settings import build_later, check_integer, check_number
-from gan_augment.training.base import LOG_EVERY, Training
+from gan_augment.training.base import LOG_EVERY
 
 # Zhang et al. 2018, Yun et al. 2019. Each image is mixed with the previous one of the batch, real ones with real ones.
 MIXING = {"mixup": MixUp, "cutmix": CutMix}
@@ -149,7 +148,7 @@ class Supervised(MethodStage):
         train_classifier(self, parts, labelled, settings, folder, mixing)
 
 
-class Classifier(Training):
+class Classifier(ClassifierTraining):
     """Cross-entropy, AdamW, a fixed number of steps under a decaying rate; the last weights are kept.
 
     Args:
@@ -171,6 +170,10 @@ class Classifier(Training):
         super().__init__(seed, settings.num_steps)
         self.network, self.settings = network, settings
         self.transform, self.mixing = transform, mixing
+
+    def classifier(self) -> nn.Module:
+        """Return the network."""
+        return self.network
 
     def configure_optimizers(self) -> Any:
         """Return AdamW, with a half cosine down to 0 over the steps."""
@@ -214,8 +217,7 @@ def train_classifier(
     """
     network = initialised(lambda: settings.build(labelled.shape, labelled.num_classes), stage.seed)
     system = Classifier(network, settings, stage.transform, mixing, stage.seed)
-    stage.fit(system, parts, settings.num_steps, settings.batch_size, folder)
-    save_weights(folder / FILE, about_classifier(asdict(settings), labelled, stage.decoding), classifier=network)
+    stage.fit(system, parts, settings.num_steps, about_classifier(asdict(settings), labelled, stage.decoding), folder)
 
 
 def check_classes(labelled: ImageSet) -> None:
