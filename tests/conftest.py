@@ -323,6 +323,23 @@ def mnist_folder(small_mnist, monkeypatch):
     return small_mnist
 
 
+@pytest.fixture
+def photographs(tmp_path, monkeypatch):
+    """Make up three photographs, of noise, and let them be all that MNIST-M needs."""
+    from PIL import Image
+
+    from gan_augment.data import mnist_m
+    from gan_augment.records.record import digest
+
+    folder = tmp_path / "BSDS500" / "train"
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for name, shape in (("10.jpg", (321, 481, 3)), ("20.jpg", (481, 321, 3)), ("30.jpg", (321, 481, 3))):
+        Image.fromarray(random.integers(0, 256, shape, dtype=np.uint8)).save(folder / name)
+    monkeypatch.setattr(mnist_m, "NAMES", digest(["10.jpg", "20.jpg", "30.jpg"]))
+    return folder
+
+
 def source_node(name):
     """Read the node of a data set's source from its YAML: all but what becomes of its images."""
     import yaml

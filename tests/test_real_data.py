@@ -1,4 +1,7 @@
-"""Checks on published sets: GAN_AUGMENT_DATA names a folder that holds MNIST/raw, FashionMNIST/raw and USPS."""
+"""Checks on published sets: GAN_AUGMENT_DATA names a folder that holds MNIST/raw, FashionMNIST/raw and USPS.
+
+BSDS500 may be there too, with its training photographs in a folder `train` at any depth.
+"""
 
 import json
 import os
@@ -53,6 +56,33 @@ def test_usps_is_the_published_one(real_data):
     assert images.images.shape == (9_298, 1, 16, 16)
     assert images.labels[:7_291].bincount().tolist() == [1194, 1005, 731, 658, 652, 556, 664, 645, 542, 644]
     assert images.labels[7_291:].bincount().tolist() == [359, 264, 198, 166, 200, 160, 170, 147, 166, 177]
+
+
+def test_usps_laid_out_as_mnist_fills_the_inner_twenty_pixels(real_data):
+    from gan_augment.data.standard_sets import usps
+
+    framed, plain = (usps(str(real_data), **how).images for how in ({"layout": "mnist"}, {"image_size": 20}))
+    assert framed.images.shape == (9_298, 1, 28, 28)
+    assert framed.images[:, :, 4:24, 4:24].equal(plain.images)
+    assert framed.images.sum() == plain.images.sum()  # the border is black
+    ink = framed.images[:, 0].amax(dim=0) > 127
+    assert ink.any(dim=1).nonzero()[[0, -1], 0].tolist() == [4, 23]  # as the digits of MNIST lie
+    assert ink.any(dim=0).nonzero()[[0, -1], 0].tolist() == [4, 23]
+
+
+def test_mnist_m_is_made_of_bsds500(real_data):
+    from gan_augment.data.mnist_m import mnist_m
+
+    folders = [*Path(DATA).glob("BSDS500/**/train")]
+    if not folders:
+        pytest.skip("GAN_AUGMENT_DATA has no BSDS500")
+    source = mnist_m(str(real_data), patches_dir=str(folders[0]))
+    assert source.images.images.shape == (70_000, 3, 28, 28)
+    assert len({row.tobytes() for row in source.images.hashes}) == 70_000
+    # Two decoders of JPEG may differ by a level or two.
+    means = source.images.images.double().mean(dim=(2, 3)) / 255
+    assert means[:60_000].mean(dim=0).tolist() == pytest.approx([0.4561, 0.4602, 0.4027], abs=1e-3)
+    assert means[0].tolist() == pytest.approx([0.3129, 0.3938, 0.2052], abs=5e-3)
 
 
 def test_a_trial_with_ten_labels_a_class_stays_under_three_gib(real_data, tmp_path):

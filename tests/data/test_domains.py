@@ -174,6 +174,19 @@ def test_a_folder_without_domains_is_refused(tmp_path):
         domain_folders(root=str(tmp_path), cache=str(tmp_path / "store"), **FOLDER)
 
 
+def test_errors_name_the_setting_where_the_user_has_it(tmp_path):
+    small = {**DIGITS, "image_size": 0}
+    with pytest.raises(ValueError, match=r"^data\.to\.image_size=0: use a whole number of at least 1$"):
+        domains(DIGITS, small)
+    with pytest.raises(ValueError, match=r"^data\.from has no setting size: use image_size, num_images$"):
+        domains({**DIGITS, "size": 8}, DIGITS)
+    make_folder(tmp_path, "source/ants", "source/bees", "target/ants")
+    with pytest.raises(ValueError, match=r"^data\.image_size=0: use a whole number of at least 1$"):
+        domain_folders(root=str(tmp_path), cache=str(tmp_path / "store"), **{**FOLDER, "image_size": 0})
+    with pytest.raises(ValueError, match=r"^data\.from_images=0: use a whole number of at least 1$"):
+        domain_folders(root=str(tmp_path), cache=str(tmp_path / "store"), from_images=0, **FOLDER)
+
+
 def test_notes_name_the_images_of_both_domains(tmp_path):
     here = arrays(tmp_path, "here", [0, 1] * 20)
     with np.load(str(here["images"])) as found:

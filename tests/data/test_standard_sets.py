@@ -97,6 +97,28 @@ def test_usps_reads_training_and_test_images(tmp_path, monkeypatch):
     assert torch.equal(source.images.images[291 + 100].flatten(), expected)
 
 
+def test_usps_laid_out_as_mnist_has_a_border_of_four_pixels(tmp_path, monkeypatch):
+    monkeypatch.setitem(LENGTHS, "USPS", (256, 20))
+    write_usps(tmp_path / "USPS", LENGTHS["USPS"])
+    source, plain = usps(str(tmp_path), image_size=28, layout="mnist"), usps(str(tmp_path), image_size=20)
+    framed = source.images.images
+    assert framed.shape == (276, 1, 28, 28)
+    inside = framed[:, :, 4:24, 4:24]
+    assert inside.equal(plain.images.images)
+    assert (inside[255] == 255).all()  # a white image: the border is no wider
+    assert framed.sum() == inside.sum()  # and black
+    assert source.images.labels.equal(plain.images.labels)
+    assert source.test.equal(plain.test)
+    assert usps(str(tmp_path), layout="mnist").images.images.equal(framed)  # 28 pixels by default
+
+
+def test_another_layout_of_usps_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"^data\.layout=centre: use one of mnist$"):
+        usps(str(tmp_path), layout="centre")
+    with pytest.raises(ValueError, match=r"^data\.image_size=6: use a whole number of at least 7$"):
+        usps(str(tmp_path), image_size=6, layout="mnist")
+
+
 def test_usps_of_another_length_is_refused(tmp_path):
     write_usps(tmp_path / "USPS", (12, 10))
     with pytest.raises(ValueError, match=r"USPS in .*USPS has \[12, 10\] images instead of \[7291, 2007\]"):

@@ -1,6 +1,6 @@
 """Two domains: labelled images come from one place, the images to be classified from another."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gan_augment.data.image_folder import image_folder
 from gan_augment.data.image_set import ImageSet
 from gan_augment.data.names import part_of, same_name
 from gan_augment.data.source import UNLABELLED, Source, abridged
 from gan_augment.settings import build, check_integer, check_node, errors_of
 
 TEST = 2  # in `Source.given_part`
-IMAGE_FOLDER = "gan_augment.data.image_folder.image_folder"
 OF_A_SPLIT = ("test_share", "classical")  # settings of a data node that its source does not know
 
 
@@ -39,37 +39,11 @@ def domains(
     Raises:
         ValueError: If a setting is out of range, or the images cannot be joined.
     """
-    for name, number in (("from_images", from_images), ("to_images", to_images)):
-        if number is not None:
-            check_integer(f"data.{name}", number, low=1)
-    first, second = _load(from_, "data.from"), _load(to, "data.to")
-    first = _subset(first, (first.given_part != TEST).nonzero()[:, 0])
+    _check_sizes(from_images, to_images)
     names = [_called(node) for node in (from_, to)]
     if names[0] == names[1]:
         names = ["from", "to"]
-    both = [*zip(names, (first, second), strict=True)]
-    labels = _joint_labels(first.images, second.images)
-    pixels = _joint_pixels(first.images, second.images)
-    number, second_part = len(first.images), second.given_part
-    test = second.test if (second.images.labels >= 0).any() else torch.empty(0, dtype=torch.int64)
-    groups = None
-    if any(one.groups is not None for _, one in both):
-        groups = [
-            f"{name}/{group}" if group else "" for name, one in both for group in one.groups or [""] * len(one.images)
-        ]
-    return Source(
-        ImageSet(pixels, labels, first.images.class_names),
-        test=None if test is None else number + test,
-        validation=first.validation,
-        pool=number + (second_part == 0).nonzero()[:, 0],
-        sizes={part: size for part, size in (("labelled", from_images), ("pool", to_images)) if size is not None},
-        domains=(names[0], names[1]),
-        names=[f"{name}/{one.name(index)}" for name, one in both for index in range(len(one.images))],
-        notes=[f"{name}: {note}" for name, one in both for note in one.notes],
-        groups=groups,
-        licence=" and ".join(dict.fromkeys(one.licence for _, one in both)),
-        is_own=any(one.is_own for _, one in both),
-    )
+    return _join(names, _load(from_, "data.from"), _load(to, "data.to"), from_images, to_images)
 
 
 def domain_folders(
@@ -102,17 +76,60 @@ def domain_folders(
             f"data.root={root}: no folder {' and no folder '.join(missing)} in it: it needs source and target"
         )
     in_folders = [one.name for one in folders[1].iterdir() if one.is_dir() and part_of(one.name) != UNLABELLED]
-    nodes = [
-        {"_target_": IMAGE_FOLDER, "root": str(folder), "table": None, **settings, "unlabelled": unlabelled}
-        for folder, unlabelled in zip(folders, (False, not in_folders), strict=True)
-    ]
-    return domains(nodes[0], nodes[1], from_images, to_images)
+    _check_sizes(from_images, to_images)
+    first = image_folder(str(folders[0]), table=None, **settings)
+    second = image_folder(str(folders[1]), table=None, **settings, unlabelled=not in_folders)
+    return _join(["source", "target"], first, second, from_images, to_images)
+
+
+def _check_sizes(from_images: Any, to_images: Any) -> None:
+    """Raise a ValueError unless each number of images is None or at least 1."""
+    for name, number in (("from_images", from_images), ("to_images", to_images)):
+        if number is not None:
+            check_integer(f"data.{name}", number, low=1)
+
+
+def _join(
+    names: Sequence[str], first: Source, second: Source, from_images: int | None, to_images: int | None
+) -> Source:
+    """Join two sources under their names, as `domains` describes."""
+    first = _subset(first, (first.given_part != TEST).nonzero()[:, 0])
+    both = [*zip(names, (first, second), strict=True)]
+    labels = _joint_labels(first.images, second.images)
+    pixels = _joint_pixels(first.images, second.images)
+    number, second_part = len(first.images), second.given_part
+    test = second.test if (second.images.labels >= 0).any() else torch.empty(0, dtype=torch.int64)
+    groups = None
+    if any(one.groups is not None for _, one in both):
+        groups = [
+            f"{name}/{group}" if group else "" for name, one in both for group in one.groups or [""] * len(one.images)
+        ]
+    return Source(
+        ImageSet(pixels, labels, first.images.class_names),
+        test=None if test is None else number + test,
+        validation=first.validation,
+        pool=number + (second_part == 0).nonzero()[:, 0],
+        sizes={part: size for part, size in (("labelled", from_images), ("pool", to_images)) if size is not None},
+        domains=(names[0], names[1]),
+        names=[f"{name}/{one.name(index)}" for name, one in both for index in range(len(one.images))],
+        notes=[f"{name}: {note}" for name, one in both for note in one.notes],
+        groups=groups,
+        licence=" and ".join(dict.fromkeys(one.licence for _, one in both)),
+        is_own=any(one.is_own for _, one in both),
+    )
 
 
 def _load(node: Mapping[str, Any], name: str) -> Source:
     check_node(name, node)
+    settings = {key: value for key, value in node.items() if key not in OF_A_SPLIT}
     with errors_of(name):
-        return build({key: value for key, value in node.items() if key not in OF_A_SPLIT}, name, Source)
+        try:
+            return build(settings, name, Source)
+        except ValueError as error:  # it starts with `data.setting=`, but the setting is in a node of `data`
+            setting, equals, rest = str(error).removeprefix("data.").partition("=")
+            if setting in settings:
+                raise ValueError(f"{name}.{setting}{equals}{rest}") from error
+            raise
 
 
 def _called(node: Mapping[str, Any]) -> str:

@@ -26,7 +26,7 @@ OF_THE_LAUNCH = (
 # fingerprints.
 NOT_A_FACTOR = (
     *("data.root", "data.table", "data.columns", "data.group_by", "data.images", "data.labels", "data.cache"),
-    *("data.skip_broken", "data.follow_links", "data.allow_synthetic", "synthetic.cache"),
+    *("data.patches_dir", "data.skip_broken", "data.follow_links", "data.allow_synthetic", "synthetic.cache"),
     *("trainer.accelerator", "trainer.num_threads", "trainer.checkpoint_every"),
     *("data.from.classical", "data.from.test_share", "data.to.classical", "data.to.test_share"),  # `data` has its own
 )
@@ -75,6 +75,8 @@ def is_no_factor(name: str) -> bool:
     Example:
         >>> is_no_factor("data.to.root"), is_no_factor("data.to.image_size")
         (True, False)
+        >>> is_no_factor("data.patches_dir"), is_no_factor("data.to.patches_dir")
+        (True, True)
     """
     names, nodes = (f"{name}.", OF_A_DOMAIN.sub("data.", f"{name}.")), tuple(f"{one}." for one in NOT_A_FACTOR)
     return any(one.startswith(nodes) for one in names)
