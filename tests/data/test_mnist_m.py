@@ -21,7 +21,7 @@ def made(mnist_folder, photographs, **settings):
 
 def patches_of(source, digits):
     """Undo the inversion: return the patches that the images were made of."""
-    ink = digits.images.images[:] > 127
+    ink = digits.images.images[:] > 0
     return torch.where(ink, 255 - source.images.images[:], source.images.images[:])
 
 
@@ -68,7 +68,7 @@ def test_one_image_by_hand(mnist_folder, photographs):
     image, digit = source.images.images[0].tolist(), digits.images.images[0, 0].tolist()
     for row in range(28):
         for column in range(28):
-            ink = 255 if digit[row][column] > 127 else 0
+            ink = 255 if digit[row][column] > 0 else 0
             behind = photograph[top + row][left + column]
             assert [image[channel][row][column] for channel in range(3)] == [abs(ink - level) for level in behind]
 

@@ -15,21 +15,22 @@ def two_domains(tmp_path):
     for name in ("here", "there"):
         labels = np.arange(80) % 2
         pixels = (60 + 120 * labels)[:, None, None] + random.integers(-40, 40, (80, 8, 8))
-        np.savez(
-            tmp_path / f"{name}.npz",
-            images=(255 - pixels if name == "there" else pixels).astype(np.uint8),
-            labels=labels,
-        )
-    node = "{_target_:gan_augment.data.arrays.arrays,images:%s,labels:null,layout:null,value_range:null,image_size:null,allow_synthetic:false}"
+        seen = (255 - pixels if name == "there" else pixels).astype(np.uint8)
+        np.savez(tmp_path / f"{name}.npz", images=seen, labels=labels)
+    rest = ",".join(f"{name}:null" for name in ("labels", "layout", "value_range", "image_size"))
+    target = "_target_:gan_augment.data.arrays.arrays,allow_synthetic:false"
     return [
         "data=domains",
-        *(f"data.{key}={node % (tmp_path / f'{name}.npz')}" for key, name in (("from", "here"), ("to", "there"))),
+        *(
+            f"data.{key}={{{target},{rest},images:{tmp_path / f'{name}.npz'}}}"
+            for key, name in (("from", "here"), ("to", "there"))
+        ),
     ]
 
 
 @pytest.mark.parametrize("open_test", [True, False])
 def test_each_validator_chooses_one_of_ten_steps_and_the_oracle_the_best(two_domains, measured, open_test):
-    record, folder = measured(
+    record, _ = measured(
         "selection", *two_domains, "augmentation=dann", "labels=all", f"open_test={str(open_test).lower()}"
     )
     found = record["metrics"]["selection"]

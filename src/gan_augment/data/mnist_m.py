@@ -17,7 +17,7 @@ from gan_augment.records.record import digest
 
 NAMES = "fd1d72dbc31549b4"  # the hash of the sorted names of BSDS500's 200 training photographs
 SIDES = [321, 481]  # of each photograph, in pixels
-INK = 127  # pixels of MNIST above this value belong to the digit
+INK = 0  # pixels of MNIST above this value belong to the digit
 WEBSITE = "https://www2.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/resources.html"
 LICENCE = "digits of MNIST: CC BY-SA 3.0; photographs of BSDS500: non-commercial research and education only"
 SEED = 42  # fixed, so that everyone makes the same images
@@ -27,8 +27,8 @@ def mnist_m(root: str, image_size: int | None = None, patches_dir: str | None = 
     """Make MNIST-M (Ganin et al. 2016): 60,000 training and 10,000 test images of 28x28 pixels, digits in colour.
 
     Each image is a random patch of a photograph, inverted where the digit is. Training and test images have patches of
-    the same photographs. The paper does not say which pixels belong to a digit: here they are those above 127. Other
-    versions have other patches, and the most copied script takes all pixels above 0, so its strokes are thicker.
+    the same photographs. The paper does not say which pixels belong to a digit: here they are those above 0, as in the
+    script that most copies of the data come from. Those have other patches.
 
     Args:
         root: The folder of MNIST, as for `mnist`.
