@@ -18,9 +18,9 @@ AT_ONCE = 1000  # images
 class Matched(Extra):
     """The labelled images, with grey levels changed so that all together have the histogram of the pool.
 
-    So they also have its mean and its standard deviation, up to what levels in steps of 1 allow. Each channel has one
-    table of levels for all images. Tables for single images would give a thin digit as many white pixels as a bold one
-    has, and so remove differences that tell classes apart.
+    So they also have its mean and its standard deviation, nearly: the pixels of one level, such as a black background,
+    stay together. Each channel has one table of levels for all images. Tables for single images would give a thin digit
+    as many white pixels as a bold one has, and so remove differences that tell classes apart.
     """
 
     name = "matched"
