@@ -11,6 +11,7 @@ PSEUDO = {
     **{"method": "classifier", "teacher": "classifier"},
 }
 SEMI = PSEUDO | {"extra": "none", "share": None, "method": "semi_supervised", "teacher": None}
+MATCHED = PSEUDO | {"extra": "matched", "share": 1.0, "transform": "none", "teacher": None}
 
 
 @pytest.fixture
@@ -39,7 +40,10 @@ def test_a_batch_may_be_wholly_synthetic_but_not_without(share):
         ({"sees": "everything"}, "augmentation.sees=everything: use one of labelled, pool_images, pool_labels"),
         ({"extra": "real"}, "augmentation.extra=real: use one of none, .*"),
         ({"transform": "flip"}, "augmentation.transform=flip: use one of none, classical, mixup, cutmix"),
-        ({"method": "svm"}, "augmentation.method=svm: use one of consistency, classifier, semi_supervised"),
+        (
+            {"method": "svm"},
+            "augmentation.method=svm: use one of consistency, batch_norm, classifier, semi_supervised",
+        ),
         ({"share": 0}, "augmentation.share=0: use a number above 0 and at most 1"),
         ({"share": -0.1}, "augmentation.share=-0.1: use a number above 0 and at most 1"),
         ({"share": 1.5}, "augmentation.share=1.5: use a number above 0 and at most 1"),
@@ -65,7 +69,11 @@ def test_rows_that_mean_nothing_are_refused(planned, change, message):
     ("row", "change", "message"),
     [
         (PSEUDO, {"teacher": None}, r".* augmentation\.teacher=None: name the method that labels the pool"),
-        (PSEUDO, {"teacher": "me"}, r"augmentation\.teacher=me: use one of consistency, classifier, semi_supervised"),
+        (
+            PSEUDO,
+            {"teacher": "me"},
+            r"augmentation\.teacher=me: use one of consistency, batch_norm, classifier, semi_supervised",
+        ),
         (
             PSEUDO,
             {"sees": "labelled"},
@@ -104,6 +112,9 @@ def test_rows_that_mean_nothing_are_refused(planned, change, message):
             "augmentation.method=consistency learns only from labelled images and images of the .*",
         ),
         (SEMI, {"teacher": "classifier"}, r".* augmentation\.teacher=classifier: leave teacher null"),
+        (MATCHED, {"teacher": "classifier"}, r".* augmentation\.teacher=classifier: leave teacher null"),
+        (MATCHED, {"sees": "labelled"}, ".*extra=matched: matched is for augmentation.sees=pool_images"),
+        (MATCHED, {"sees": "pool_labels"}, ".*extra=matched: matched is for augmentation.sees=pool_images"),
     ],
     ids=str,
 )

@@ -40,6 +40,8 @@ POOL_ARMS = POOL_IMAGES_ARMS + POOL_LABELS_ARMS
 SUPERVISED = [arm for arm, row in ROWS.items() if row["method"] == "classifier"]
 # Classes of which one is rare: an arm that evens them out refuses equal ones.
 UNEQUAL = ("imbalance.classes=['3']", "imbalance.share=0.5")
+# Settings without which an arm is refused.
+NEEDED = {"batch_norm": ("classifier=cnn_batch_norm",)}
 # A GAN that knows no classes, whose images a teacher labels.
 UNLABELLED = ("conditioning=none", "synthesis=confident")
 
@@ -50,6 +52,11 @@ def trial(plain_settings):
         return plan_trial(plain_settings(*overrides))
 
     return plan
+
+
+def settings_of(arm):
+    """Return the settings that choose an arm."""
+    return (f"augmentation={arm}", *NEEDED.get(arm, ()))
 
 
 def run(trial, folder, store=None):
@@ -89,7 +96,7 @@ def test_the_same_seeds_give_the_same_result_bit_for_bit(trial, tmp_path, accele
 @pytest.mark.gpu
 @pytest.mark.parametrize("arm", POOL_ARMS)
 def test_arms_that_see_the_pool_train_on_a_gpu(trial, tmp_path, arm):
-    record = run(trial(f"augmentation={arm}", "trainer=gpu"), tmp_path / "trial")
+    record = run(trial(*settings_of(arm), "trainer=gpu"), tmp_path / "trial")
     assert record["status"] == "ok"
     assert record["costs"]["device"] == "cuda"
     assert record["costs"]["peak_gpu_memory_mib"] > 0
@@ -567,7 +574,7 @@ def all_weights(plain_settings, folder, change=None, arms=LABELLED_ARMS):
         with pytest.MonkeyPatch.context() as patch:
             if change is not None:
                 patch.setattr("gan_augment.plan.draw_split", lambda *arguments: change(draw_split(*arguments)))
-            planned = plan_trial(plain_settings(f"augmentation={arm}", *UNEQUAL))
+            planned = plan_trial(plain_settings(*settings_of(arm), *UNEQUAL))
         for name, stage in planned.stages.items():
             if name == "judge":  # it knows more, and only measures
                 continue
@@ -593,12 +600,13 @@ def test_no_stage_is_made_from_test_images_and_only_trainings_of_classifiers_fro
     def pixels(images):
         return {image.tobytes() for image in images.images.numpy()}
 
-    planned = trial(f"augmentation={arm}", *UNEQUAL, *overrides)
+    planned = trial(*settings_of(arm), *UNEQUAL, *overrides)
     split, test, validation = planned.split, pixels(planned.split.test), pixels(planned.split.validation)
     used = {(role, name): one for role, stage in planned.stages.items() for name, one in stage.image_sets.items()}
     assert not {where for where, images in used.items() if pixels(images) & test}
     evaluated = {where for where, images in used.items() if pixels(images) & validation}
-    assert evaluated == {(role, "validation") for role in ("classifier", "teacher", "judge") if role in planned.stages}
+    of_classifiers = ("classifier", "trained", "teacher", "judge")
+    assert evaluated == {(role, "validation") for role in of_classifiers if role in planned.stages}
     assert {used[where].fingerprint for where in evaluated} == {split.validation.fingerprint}
     if "judge" in planned.stages:
         assert used["judge", "training"].fingerprint == split.training.fingerprint
@@ -652,21 +660,70 @@ def test_arms_that_see_the_images_of_the_pool_see_none_of_its_labels(plain_setti
         return other_images[key] == reference[key]
 
     unmoved = {(arm.extra, name) for arm, name, network in reference if is_same(arm, name, network)}
-    assert unmoved == {("pseudo_labelled", "teacher")}  # it sees the labelled images alone
+    # These see the labelled images alone.
+    assert unmoved == {("pseudo_labelled", "teacher"), ("none", "trained")}
 
 
 def without_pool_labels(split):
     return dataclasses.replace(split, pool=split.pool.without_labels())
 
 
+@pytest.fixture
+def bright_to_dark(plain_settings, image_set, tmp_path):
+    """Plan an arm on two domains whose classes are levels of grey; images of the second are a quarter as bright."""
+
+    def plan(arm, channels, size):
+        nodes = {}
+        for name, seed, divisor in (("from", 0, 1), ("to", 1, 4)):
+            images = image_set(per_class=40, channels=channels, size=size, seed=seed)
+            pixels = (images.images // divisor)[:, :, : size - 1]  # not square
+            np.savez(tmp_path / f"{name}.npz", images=pixels.permute(0, 2, 3, 1).numpy(), labels=images.labels.numpy())
+            nodes[name] = {"_target_": "gan_augment.data.arrays.arrays", "images": str(tmp_path / f"{name}.npz")}
+        settings = plain_settings(
+            f"augmentation={arm}",
+            "classifier=cnn_batch_norm",
+            "classifier.num_steps=100",
+            "classifier.network.channels=16",
+        )
+        as_before = {name: settings["data"][name] for name in ("test_share", "classical")}
+        return plan_trial(settings | {"data": {"_target_": "gan_augment.data.domains.domains", **nodes, **as_before}})
+
+    return plan
+
+
+@pytest.mark.parametrize(("channels", "size"), [(1, 9), (3, 10)])
+def test_matched_levels_and_statistics_adapt_to_darker_images(bright_to_dark, tmp_path, channels, size):
+    records = {}
+    for arm in ("none", "matched", "batch_norm", "fourier"):
+        planned = bright_to_dark(arm, channels, size)
+        records[arm] = run(planned, tmp_path / arm)
+        assert records[arm]["status"] == "ok"
+        saw = records[arm]["saw"]
+        assert (saw["labelled"], saw["pool_labels"]) == (len(planned.split.labelled), 0)
+        assert saw["pool_images"] == (0 if arm == "none" else len(planned.split.pool))
+    accuracy = {arm: one["metrics"]["test"]["accuracy"] for arm, one in records.items()}
+    assert accuracy["none"] < 0.5  # dark images are of the darkest class
+    assert accuracy["matched"] > 0.9
+    assert accuracy["batch_norm"] > accuracy["none"] + 0.1
+    assert len({one["metrics"]["test"]["nll"] for one in records.values()}) == len(records)  # no arm is another one
+
+
+def test_beta_names_the_trials_of_fourier_and_no_others(trial):
+    def named(arm, *overrides):
+        return trial(f"augmentation={arm}", *overrides).name
+
+    assert named("fourier", "fourier.beta=0.1") != named("fourier") == named("fourier", "fourier.beta=0.05")
+    assert named("matched", "fourier.beta=0.1") == named("matched")
+
+
 @pytest.mark.parametrize("arm", POOL_IMAGES_ARMS)
 def test_an_empty_pool_is_refused(trial, arm):
     with pytest.raises(ValueError, match="sees=pool_images, but the pool is empty: every training image is labelled"):
-        trial(f"augmentation={arm}", "labels=all")
+        trial(*settings_of(arm), "labels=all")
 
 
 def test_a_teacher_labels_the_pool_under_classical_transforms_and_is_shared(trial):
-    plans = {arm: trial(f"augmentation={arm}") for arm in ARMS if arm != "oversampling"}
+    plans = {arm: trial(*settings_of(arm)) for arm in ARMS if arm != "oversampling"}
     keys = {arm: stage_keys(plan) for arm, plan in plans.items()}
     assert keys["pseudo_label"]["teacher"] == keys["classical"]["classifier"]
     assert keys["gan_pool"]["teacher"] == keys["semi_supervised"]["classifier"]

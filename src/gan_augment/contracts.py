@@ -34,11 +34,13 @@ class Extra(Bundle):
     Attributes:
         name: Its name in the rows of arms.
         sees: What arms with it may see.
+        needs_teacher: Whether an arm with it that sees images of the pool needs a teacher to label them.
         balanced: Whether every class is drawn equally often; otherwise every image is.
     """
 
     name: ClassVar[str]
     sees: ClassVar[tuple[str, ...]] = ("labelled",)
+    needs_teacher: ClassVar[bool] = False
     balanced: ClassVar[bool] = False
 
     @classmethod

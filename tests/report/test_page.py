@@ -421,6 +421,7 @@ def test_a_setting_without_a_counterpart_is_named(tmp_path):
 def test_an_arm_that_is_trained_otherwise_is_marked(tmp_path):
     records = planted({"none": 0, "pseudo_label": 3}, **{"augmentation.method": "classifier"})
     records += planted({"semi_supervised": 6}, **{"augmentation.method": "semi_supervised"})
+    records += planted({"batch_norm": 1}, **{"augmentation.method": "batch_norm"})  # the same network and steps
     for one in records:
         is_other = one["factors"]["augmentation"] == "semi_supervised"
         part = "semi_supervised" if is_other else "classifier"
@@ -431,11 +432,12 @@ def test_an_arm_that_is_trained_otherwise_is_marked(tmp_path):
     assert table(page, "What the training of each arm saw") == [
         ["arm", "labelled images", "pool images", "pool labels", "validation images", "steps"],
         ["none", "10", "0", "0", "-", "700"],
+        ["batch_norm", "10", "90", "0", "-", "700"],
         ["pseudo_label", "10", "90", "0", "-", "700"],
         ["semi_supervised", "10", "90", "0", "-", "700 (not step-matched)"],
     ]
     for text in (page, in_one_line(printed(folder))):
-        assert text.count("semi_supervised: not step-matched.") == 1
+        assert text.count("not step-matched.") == text.count("semi_supervised: not step-matched.") == 1
 
 
 def test_the_labels_of_teachers_are_counted_and_measured(tmp_path):

@@ -27,7 +27,7 @@ def plan_extra(plan: Plan) -> Extra:
         sees, row, name = (method.sees,), f"{row} and augmentation.method={arm.method}", arm.method
     if arm.sees not in sees:
         raise ValueError(f"{row}: {name} is for augmentation.sees={' or '.join(sees)}")
-    if (arm.teacher is not None) != (arm.sees == "pool_images" and kind is not NoExtra):
+    if (arm.teacher is not None) != (arm.sees == "pool_images" and kind.needs_teacher):
         advice = "name the method that labels the pool" if arm.teacher is None else "leave teacher null"
         raise ValueError(f"{row} and augmentation.teacher={arm.teacher}: {advice}")
     return kind.plan(plan)

@@ -38,6 +38,7 @@ class PseudoLabelled(Extra):
 
     name = "pseudo_labelled"
     sees = ("pool_images",)
+    needs_teacher = True
 
     pool: ImageSet
     pseudo_labels: PseudoLabelling

@@ -21,6 +21,7 @@ class Synthetic(Extra):
 
     name = "synthetic"
     sees: ClassVar[tuple[str, ...]] = ("labelled", "pool_images")
+    needs_teacher = True
 
     synthesis: SyntheticStage
 

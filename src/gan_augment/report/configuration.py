@@ -38,6 +38,7 @@ AMOUNTS = ("synthesis.per_class", "synthesis.quotas")  # settings of how many im
 PENALTY = "factors.penalty"
 REPEATED = [f"{SEEDS}gan", f"{SEEDS}synthesis", TRAINING_SEED]  # seeds of training, from the first stage to the last
 METHOD = "factors.augmentation.method"
+NETWORK = "factors.classifier"  # null in arms whose method has a network of its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +144,8 @@ class Configuration:
     @property
     def has_other_method(self) -> bool:
         """Whether it trains another network than the classifier, in its own steps, so it is not step-matched."""
-        return values_of(self.trials, METHOD) not in ([], ["classifier"])
+        known = self.trials.reindex(columns=[METHOD, NETWORK])
+        return bool((known[METHOD].notna() & known[METHOD].ne("classifier") & known[NETWORK].isna()).any())
 
     def share_ended(self, by: str) -> pd.Series:
         """Share of the trials that did not diverge, among those with a result or diverged, per split or seed."""
