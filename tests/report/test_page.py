@@ -426,6 +426,7 @@ def test_an_arm_that_is_trained_otherwise_is_marked(tmp_path):
         is_other = one["factors"]["augmentation"] == "semi_supervised"
         part = "semi_supervised" if is_other else "classifier"
         one["factors"] |= {"classifier.num_steps": None, "semi_supervised.num_steps": None, f"{part}.num_steps": 700}
+        one["factors"]["classifier"] = None if is_other else "cnn"
         one["saw"] = {"labelled": 10, "pool_images": 90 * (one["factors"]["augmentation"] != "none"), "pool_labels": 0}
     folder = study(tmp_path, records)
     page = write_report([folder]).read_text()
