@@ -7,7 +7,8 @@ from torch.optim.swa_utils import update_bn
 
 from gan_augment.artefacts.classifier import TrainedClassifier
 from gan_augment.data.image_set import to_float
-from gan_augment.methods.batch_norm import adapt, batch_norms
+from gan_augment.methods.batch_norm import adapt
+from gan_augment.networks.statistics import batch_norms
 from gan_augment.plan import plan_trial
 from gan_augment.stages import StageStore
 

@@ -8,8 +8,7 @@ steps as the arm `none` and sees as many labelled images; it sees as many images
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,7 +25,8 @@ from gan_augment.data.image_set import ImageSet
 from gan_augment.losses.semi_supervised import conditional_entropy
 from gan_augment.methods.base import ClassifierTraining, MethodStage, about_classifier, log_validation
 from gan_augment.methods.supervised import MIXING, ClassifierSettings, check_classes, network_origin
-from gan_augment.networks.heads import Divided, normalising
+from gan_augment.networks.heads import Divided
+from gan_augment.networks.statistics import batch_norms, statistics_kept
 from gan_augment.randomness import initialised, seed_global, stream_seed
 from gan_augment.stages import Stage, made_from
 
@@ -85,7 +85,7 @@ class Adaptation(ClassifierTraining):
         super().__init__(seed, settings.num_steps)
         self.automatic_optimization = False
         self.network, self.settings, self.transform = network, settings, transform
-        self._has_statistics = bool(normalising(network))
+        self._has_statistics = bool(batch_norms(network))
 
     @abstractmethod
     def players(self) -> list[list[dict[str, Any]]]:
@@ -165,20 +165,6 @@ class Adaptation(ClassifierTraining):
     def validation_step(self, batch: Batch, step: int) -> None:
         """Log loss and accuracy on the validation images, which are of the first domain."""
         log_validation(self, self.network(batch.images).float(), batch.labels)
-
-
-@contextmanager
-def statistics_kept(network: nn.Module) -> Iterator[None]:
-    """Keep the running statistics of batch norm as they are, in this context."""
-    layers = normalising(network)
-    before = [layer.momentum for layer in layers]
-    for layer in layers:
-        layer.momentum = 0.0
-    try:
-        yield
-    finally:
-        for layer, momentum in zip(layers, before, strict=True):
-            layer.momentum = momentum
 
 
 def discriminator(num_features: int, hidden: int) -> nn.Sequential:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from gan_augment.arm import Arm
 from gan_augment.artefacts.weights import FILE, save_weights
@@ -15,6 +14,7 @@ from gan_augment.data.batches import ShuffledIndices
 from gan_augment.data.image_set import ImageSet, to_float
 from gan_augment.methods.base import MethodStage, about_classifier
 from gan_augment.methods.supervised import ClassifierSettings
+from gan_augment.networks.statistics import batch_norms
 from gan_augment.stages import Stage
 
 NEEDED = (
@@ -76,11 +76,6 @@ class AdaptBatchNorm(MethodStage):
         adapt(network, (to_float(pool.images[batch].to(device)) for batch in batches))
         about = about_classifier(asdict(self.classifier), self.labelled, self.decoding)
         save_weights(folder / FILE, about | {"pool_images": len(pool)}, classifier=network)
-
-
-def batch_norms(network: nn.Module) -> list[_BatchNorm]:
-    """Return the layers of batch norm that keep running statistics; frozen ones do not."""
-    return [layer for layer in network.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
 
 
 @torch.no_grad()

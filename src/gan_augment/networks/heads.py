@@ -49,8 +49,3 @@ class Divided(nn.Module):
         network = copy.deepcopy(self.body)
         network.set_submodule(self._name, copy.deepcopy(self.head))
         return network
-
-
-def normalising(network: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
-    """Return the layers of a network that normalise with statistics of batches."""
-    return [layer for layer in network.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
