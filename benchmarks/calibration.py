@@ -1,11 +1,12 @@
 """How often do the intervals of the report hold? Studies of quick learners whose true difference is known.
 
-    python benchmarks/calibration.py [--studies 2000] [--jobs 2] [--only {splits,repeats,groups,folds}]
+    python benchmarks/calibration.py [--studies 2000] [--jobs 2] [--only {splits,repeats,groups,folds,gaps}]
 
 This makes studies as the report sees them (quick_studies.py), and prints the tables of docs/statistics.md: how often
 the interval of the verdict contains the truth that the verdict speaks for. The first table has a person's splits, the
-second one two trainings in each split, the third one test images that belong together, the last one cross-validation,
-where a person has no images apart from those of the folds.
+second one two trainings in each split, the third one test images that belong together, the fourth one cross-validation,
+where a person has no images apart from those of the folds, and the last one the share of the gap between a floor and a
+ceiling that an arm closes.
 """
 
 import argparse
@@ -30,16 +31,20 @@ from quick_studies import (
     percents,
     print_table,
     speaks_beyond,
+    with_copies,
+    without,
 )
 from sklearn.model_selection import StratifiedKFold
 
 from gan_augment.report.statistics import (
     MIN_GROUPS,
+    Estimate,
     effective_groups,
     estimate,
     fold_estimate,
     image_variance,
     noise_share,
+    share_interval,
 )
 
 SHARES = (0.04, 0.08, 0.16, 0.4, 0.8, 0.96)  # of a person's images that are labelled
@@ -56,6 +61,9 @@ FOLDS = 5
 REPETITIONS = (2, 4)
 OWN_IN_FOLDS = ((60, 1), (300, 1), (100, 5), (300, 5))  # images that the person has, all in folds, and of a group
 SHARES_IN_FOLDS = (1, 0.2)  # of the images or groups outside the fold that are labelled
+# Studies with a floor, of these labelled shares, and a ceiling, which has twice as many labels.
+SHARES_OF_FLOORS, SIZES_WITH_CEILING = (0.04, 0.08, 0.16, 0.4), (5, 6, 10, 20)
+TEST_IMAGES_WITH_CEILING = (60, 360, 2000)
 
 
 def holds(share: float, beyond: bool, studies: int) -> Rates:
@@ -266,7 +274,93 @@ def print_folds(studies: int, jobs: int) -> list[Rates]:
     return found
 
 
-TABLES = {"splits": print_splits, "repeats": print_repeats, "groups": print_groups, "folds": print_folds}
+def gaps_hold(share: float, studies: int) -> tuple[Rates, dict[tuple, float]]:
+    """Make studies with a floor and a ceiling, and count the intervals of the share of their gap that an arm closes.
+
+    The ceiling has twice as many labels as the floor, one arm has half of the others, and one trains on noisy copies.
+    The truth is the share of the mean gap of all other studies of the same person that the mean gain is.
+
+    Returns:
+        The rates among the studies whose gap is told from 0, by number of splits and of test images, and the share of
+        these studies.
+    """
+    random, persons = np.random.default_rng([int(100 * share), 7]), np.arange(studies) // OF_A_PERSON
+    sizes, most = SIZES_WITH_CEILING, TEST_IMAGES_WITH_CEILING[-1]
+    bounds: dict[tuple, list[tuple[float, float]]] = {}
+    means: dict[str, list[float]] = {}
+    for number in range(studies):
+        if number % OF_A_PERSON == 0:
+            own = own_images(random)
+        drawn = draw_splits(own, 2 * share, sizes[-1], random).reshape(sizes[-1], NUM_CLASSES, -1)
+        num_floor, num_ceiling = round(share * own.shape[1]), drawn.shape[2]
+        tested = TEST.take(random.integers(NUM_TEST, size=most))
+
+        def right(num_labelled, learner, drawn=drawn, tested=tested):
+            labelled = TRAINING.take(drawn[:, :, :num_labelled].reshape(len(drawn), -1))
+            return 100.0 * learner(labelled, tested, random)
+
+        floor = right(num_floor, without)
+        gap = right(num_ceiling, without) - floor
+        means.setdefault("gap", []).append(gap.mean())
+        arms = {"half": right((num_floor + num_ceiling) // 2, without), "copies": right(num_floor, with_copies)}
+        for arm, answers in arms.items():
+            gain = answers - floor
+            means.setdefault(arm, []).append(gain.mean())
+            for n in sizes:
+                for m in TEST_IMAGES_WITH_CEILING:
+                    found = _closed(gain[:n, :m], gap[:n, :m])
+                    bounds.setdefault((n, m, arm), []).append(found)
+    rates: Rates = {}
+    given: dict[tuple, float] = {}
+    of_others = {name: _of_others(np.array(of_study), persons) for name, of_study in means.items()}
+    for (n, m, arm), found in bounds.items():
+        (low, high), truth = np.array(found).T, of_others[arm] / of_others["gap"]
+        is_given = ~np.isnan(low)
+        given[n, m] = float(is_given.mean())
+        holds = (low <= truth) & (truth <= high)
+        rates.setdefault((n, m), {})[arm] = float(holds[is_given].mean()) if is_given.any() else np.nan
+    return rates, given
+
+
+def _of_others(values: np.ndarray, persons: np.ndarray) -> np.ndarray:
+    """Return for each study the sum of the values of all other studies of the same person, or of its own alone."""
+    others = np.bincount(persons, values)[persons] - values
+    return np.where(np.bincount(persons)[persons] > 1, others, values)
+
+
+def _closed(gain: np.ndarray, gap: np.ndarray) -> tuple[float, float]:
+    """Return the bounds of the share of a gap that a gain is, `[splits, images]` each; nan if there are none."""
+
+    def rest(of_gain: float, of_gap: float) -> Estimate:
+        x = of_gain * gain + of_gap * gap
+        return estimate(x.mean(axis=1), image_variance(x), overlap=1.0)
+
+    found = share_interval(rest(0, 1), lambda share: rest(1, -share))
+    return (np.nan, np.nan) if found is None else found[1:3]
+
+
+def print_gaps(studies: int, jobs: int) -> list[Rates]:
+    """Print how often the interval contains the share of the gap between floor and ceiling that an arm closes."""
+    found = list(Parallel(n_jobs=jobs)(delayed(gaps_hold)(share, studies) for share in SHARES_OF_FLOORS))
+    print_table(
+        ("labelled", "splits", *(f"{m:,} test images" for m in TEST_IMAGES_WITH_CEILING)),
+        (
+            [f"{100 * share:.0f} %", n]
+            + [f"{percents(rates[n, m])} of {100 * given[n, m]:.0f} %" for m in TEST_IMAGES_WITH_CEILING]
+            for share, (rates, given) in zip(SHARES_OF_FLOORS, found, strict=True)
+            for n in SIZES_WITH_CEILING
+        ),
+    )
+    return [rates for rates, _ in found]
+
+
+TABLES = {
+    "splits": print_splits,
+    "repeats": print_repeats,
+    "groups": print_groups,
+    "folds": print_folds,
+    "gaps": print_gaps,
+}
 
 
 def main() -> None:

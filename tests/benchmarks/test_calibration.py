@@ -7,7 +7,7 @@ import pytest
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 
 import calibration
-from calibration import folds_hold, holds, holds_in_groups, holds_with_few_groups, main
+from calibration import folds_hold, gaps_hold, holds, holds_in_groups, holds_with_few_groups, main
 
 
 @pytest.mark.parametrize(("share", "beyond", "sizes"), [(0.08, True, {6}), (0.8, False, {6, 10})])
@@ -44,10 +44,19 @@ def test_the_interval_of_cross_validation_holds(num_images, group_size, monkeypa
     assert min(rate for of_pair in found.values() for rate in of_pair.values()) >= 0.8
 
 
+def test_the_interval_of_a_share_of_a_gap_holds_and_larger_studies_have_more_of_them(monkeypatch):
+    monkeypatch.setattr(calibration, "SIZES_WITH_CEILING", (5, 10))
+    monkeypatch.setattr(calibration, "TEST_IMAGES_WITH_CEILING", (60, 600))
+    rates, given = gaps_hold(0.08, studies=100)
+    assert given[5, 60] < given[10, 60] < given[10, 600]
+    assert min(rates[10, 600].values()) >= 0.87
+
+
 def test_the_tables_are_printed(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["calibration", "--studies", "1", "--jobs", "1"])
     monkeypatch.setattr(calibration, "TEST_IMAGES", (60,))
     monkeypatch.setattr(calibration, "GROUPED_TEST_IMAGES", (60,))
+    monkeypatch.setattr(calibration, "TEST_IMAGES_WITH_CEILING", (60,))
     monkeypatch.setattr(calibration, "GROUP_SIZES", ((1, 1), (30, 30)))
     main()
     lines = capsys.readouterr().out.splitlines()

@@ -50,6 +50,9 @@ CONTRASTS = (
     *((arm, "none") for arm in ("synthetic_only", "more_real", "oversampling", "mixup", "cutmix")),
 )
 
+# What learns from the labelled images alone, and what also has labels of the pool: other arms lie between them.
+FLOOR, CEILING = "none", "more_real"
+
 WORDS = {ACCURACY: "accuracy", BALANCED: "balanced accuracy", RARE: "recall of rare classes"}
 # Smallest ratio of the largest class to the smallest at which classes count as unequal. Below it, accuracy and balanced
 # accuracy differ by at most about a tenth of the difference between the best and the worst recall of a class.
@@ -157,7 +160,7 @@ def _planned(
     named = {arm for pair in pairs for arm in pair}
     pairs += [(arm, "none") for arm in arms if arm not in named and "none" in arms and arm != "none"]
     planned = [
-        (one, base_arm, [base for base in with_results if base.arm == base_arm and _agree(one, base)])
+        (one, base_arm, [base for base in with_results if base.arm == base_arm and agree(one, base)])
         for arm, base_arm in pairs
         for one in with_results
         if one.arm == arm
@@ -165,11 +168,11 @@ def _planned(
     for name, value in against:
         sides = [(c.setting[name] == value, c) for c in with_results if name in c.setting]
         for one in [c for is_base, c in sides if not is_base]:
-            bases = [c for is_base, c in sides if is_base and c.arm == one.arm and _agree(one, c, less=name)]
+            bases = [c for is_base, c in sides if is_base and c.arm == one.arm and agree(one, c, less=name)]
             planned.append((one, f"{name}={value}", bases))
     return planned
 
 
-def _agree(one: Configuration, base: Configuration, less: str | None = None) -> bool:
+def agree(one: Configuration, base: Configuration, less: str | None = None) -> bool:
     """Whether two configurations agree in all settings that both have, except `less`."""
     return all(base.setting.get(name, value) == value for name, value in one.setting.items() if name != less)

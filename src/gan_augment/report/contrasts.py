@@ -221,7 +221,7 @@ def _compare(study: Study, one: Configuration, base: Configuration, metrics: Map
     overlap = float(np.maximum(one.overlap, base.overlap)) if unit == "split" else 0.0  # nan if either is unknown
     count_diverged = one.count("diverged") and one.has_generator and not base.has_generator
     try:
-        (images, equal), why = _image_differences(study, one, base, by, unit), ""
+        (images, equal), why = image_differences(study, one, base, by, unit), ""
     except NoPredictionsError as error:
         images, equal, why = None, None, str(error)
     num_images = one.with_results[NUM_IMAGES].astype(float).mean()
@@ -230,7 +230,7 @@ def _compare(study: Study, one: Configuration, base: Configuration, metrics: Map
     looks, made = bool(study.other_looks), []
     for metric, words in metrics.items():
         values, before = differences[metric].dropna(), points[[metric]].dropna()
-        reason = why or _why_not_on_new_images(metric, len(values), images)
+        reason = why or why_not_on_new_images(metric, len(values), images)
         num_groups = one.with_results.reindex(columns=[NUM_GROUPS]).astype(float)[NUM_GROUPS].mean()
         rows = None if reason or images is None else images.loc[values.index]
         noise = _noise(one, base, metric, by, values) if unit == "split" and not looks else math.nan
@@ -241,7 +241,7 @@ def _compare(study: Study, one: Configuration, base: Configuration, metrics: Map
                 zeros = counting_diverged(rows, equal.loc[before.index], one, by)
             counted = counting_diverged(values.to_frame(), 0 * before, one, by)[metric]
             of_noise = noise * min(1.0, values.var() / counted.var()) if counted.var() else noise
-            with_diverged = _estimate(metric, counted, zeros, overlap, unit, looks, of_noise)
+            with_diverged = estimate_of(metric, counted, zeros, overlap, unit, looks, of_noise)
         made.append(
             Contrast(
                 one=one,
@@ -251,7 +251,7 @@ def _compare(study: Study, one: Configuration, base: Configuration, metrics: Map
                 part=study.part,
                 unit=unit,
                 differences=values.to_numpy(),
-                estimate=_estimate(metric, values, rows, overlap, unit, looks, noise),
+                estimate=estimate_of(metric, values, rows, overlap, unit, looks, noise),
                 no_new_images=reason,
                 num_images=float(num_images),
                 num_groups=float(num_groups),
@@ -263,7 +263,7 @@ def _compare(study: Study, one: Configuration, base: Configuration, metrics: Map
     return made
 
 
-def _estimate(
+def estimate_of(
     metric: str,
     differences: pd.Series,
     images: pd.DataFrame | None,
@@ -272,6 +272,17 @@ def _estimate(
     anytime: bool,
     noise: float,
 ) -> Estimate:
+    """Estimate the mean of paired differences, in points, for new images where their answers are known.
+
+    Args:
+        metric: Of the differences.
+        differences: One per pair.
+        images: Those of the pairs by image; None for an estimate on these test images.
+        overlap: As in an `Estimate`.
+        unit: Of a pair.
+        anytime: As in an `Estimate`.
+        noise: As in an `Estimate`.
+    """
     values = differences.to_numpy()
     if images is None:
         found = statistics.estimate(values, None, overlap, anytime, noise)
@@ -308,7 +319,7 @@ def _per_class(differences: pd.DataFrame, unit: str) -> dict[str, Interval]:
     return found
 
 
-def _image_differences(
+def image_differences(
     study: Study, one: Configuration, base: Configuration, by: str, unit: str
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the points by which `one` is right more often than `base` `[pairs, images]`, and 0 where `base` has any.
@@ -326,7 +337,8 @@ def _image_differences(
     return found.loc[:, found.notna().any() | found.empty], 0 * second
 
 
-def _why_not_on_new_images(metric: str, num_pairs: int, images: pd.DataFrame | None) -> str:
+def why_not_on_new_images(metric: str, num_pairs: int, images: pd.DataFrame | None) -> str:
+    """Return why there is no interval for new images, in words; empty if there is one."""
     if metric not in (ACCURACY, BALANCED):
         return "it is computed only for accuracy and balanced accuracy"
     if num_pairs < 2:

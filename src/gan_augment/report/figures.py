@@ -55,6 +55,35 @@ def arms_figure(panels: Mapping[str, Mapping[str, "pd.Series"]], unit: str, part
     return _png(figure)
 
 
+def gaps_figure(panels: Mapping[str, Mapping[str, Interval]], unit: str, part: str) -> bytes:
+    """Draw mean accuracy by arm with 95 % intervals, between dashed lines at the floor and the ceiling.
+
+    Args:
+        panels: Title -> arm -> interval in points; the first arm is the floor, the last one the ceiling. At most
+            `MAX_PANELS` are drawn.
+        unit: The unit that the intervals are over, such as `split`.
+        part: The images of the results: `test` or `validation`.
+    """
+    shown = list(panels.items())[:MAX_PANELS]
+    heights = [len(arms) + 0.9 for _, arms in shown]
+    figure = Figure(figsize=(8.6, 0.34 * sum(heights) + 0.8), layout="constrained")
+    grid = figure.subplots(len(shown), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for axes, (title, arms) in zip(grid, shown, strict=True):
+        rows = range(len(arms))
+        means, lows, highs, _ = zip(*arms.values(), strict=True)
+        colours = ["#555", *[COLOURS[0]] * (len(arms) - 2), "#555"]
+        axes.hlines(rows, lows, highs, colors=colours, linewidth=1.6)
+        axes.scatter(means, rows, s=24, color=colours, zorder=2)
+        for end in (means[0], means[-1]):
+            axes.axvline(end, color="#555", linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
+        axes.set_yticks(rows, list(arms), parse_math=False)
+        axes.set_ylim(len(arms) - 0.5, -0.5)
+        _finish(axes, title)
+    bounds = f"; horizontal lines: 95 % intervals over {unit}s" if any(math.isfinite(low) for low in lows) else ""
+    grid[-1].set_xlabel(f"mean {part} accuracy (points){bounds}{_cap('settings', panels)}", fontsize=9)
+    return _png(figure)
+
+
 def curves_figure(panels: Mapping[str, Mapping[str, Mapping[float, Interval]]], x: str, y: str) -> bytes:
     """Draw curves of means with their 95 % intervals over a number, one panel per setting.
 

@@ -18,6 +18,7 @@ from gan_augment.report.configuration import Configuration, configurations, gene
 from gan_augment.report.confusion import confusion_rows, confusions
 from gan_augment.report.contrasts import are_folds, contrasts
 from gan_augment.report.curves import budget_curves, dose_curves, worths
+from gan_augment.report.gap import gaps
 from gan_augment.report.looks import note_look
 from gan_augment.report.outcomes import MOST_PICTURE_BYTES
 from gan_augment.report.prediction import Point, predictions
@@ -121,6 +122,10 @@ def _write(
     if curves := budget_curves(independent):
         lines = {setting: {c.arm: c.intervals for c in some} for setting, some in curves.items()}
         images["labels"] = figures.curves_figure(lines, "labels per class", f"{study.part} accuracy (points)")
+    between = gaps(study, found, compared)
+    if between:
+        units = " or ".join(dict.fromkeys(gap.unit for gap in between))
+        images["gaps"] = figures.gaps_figure({gap.title: gap.accuracies for gap in between}, units, study.part)
     doses = dose_curves(compared)
     for number, (dose, gains) in enumerate(doses.items(), start=1):
         images[f"dose{number}"] = figures.curves_figure({"": gains}, dose, "gain in accuracy (points)")
@@ -167,6 +172,9 @@ def _write(
         of_best=bool(best),
         num_classes=len({name for classes in by_class.values() for name in classes}),
         doses=list(doses),
+        gaps=list(tables.gap_rows(between)),
+        gap_sizes=wording.gaps_in_words(between),
+        gap_explained=wording.GAP,
         worths=[worth.sentence for worth in worths(independent)],
         images={name: _embedded(image) for name, image in images.items()},
         samples=[{"image": _embedded(picture), "arms": arms, "trial": trial} for arms, trial, picture in samples],

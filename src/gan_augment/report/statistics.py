@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ WANTED_POWER = 0.8  # of a planned study
 # difference, nothing is shared. With a variance up to 1.8 times as large, a nominal 95 % stay within 95 and 99 %.
 MOST_WIDENED = 0.8
 MOST_WIDENED_WITH_REPEATS = 1.5  # these tell a part of the training noise, which is then not widened
+FARTHEST = 1e4  # gaps: a share whose bounds are farther away than this has none
 NOISE_LEVEL = 0.2  # how often the share of training noise may be set too high; of 0.05 to 0.5, the best coverage
 
 
@@ -337,6 +338,53 @@ def fold_estimate(
     parts = [of_image] if strata is None else [of_image[strata == name] for name in np.unique(strata)]
     over_images = sum(part.var(ddof=1) / len(part) for part in parts) / len(parts) ** 2
     return replace(found, spread=max(found.spread, float(over_images)))
+
+
+def share_interval(gap: Estimate, rest: Callable[[float], Estimate]) -> Interval | None:
+    r"""Share of a gap that a gain closes, with its 95 % interval by Fieller's theorem (1954).
+
+    The share is $\theta = \bar a / \bar g$, for gains $a_j$ and gaps $g_j$ of the same pairs. At the true share the
+    mean of what is left, $a_j - \theta g_j$, is 0, so the interval has every share at which the interval of this mean
+    contains 0. With Student's t over the pairs these are Fieller's bounds. Other estimates work in the same way: where
+    the interval of the mean includes the choice of test images, so does that of the share. It excludes 0 where the
+    interval of the gain does, and 1 where that of gain less gap does.
+
+    Args:
+        gap: The estimate of the mean gap.
+        rest: Share -> the estimate of the mean gain less that share of the gap, from the same pairs.
+
+    Returns:
+        Shares as fractions, which may lie outside [0, 1]; None if the interval of the gap is not above 0, because the
+        shares then have no bounds.
+
+    Example:
+        >>> gains, gaps = np.array([1.0, 2.0, 3.0, 2.0]), np.array([4.0, 5.0, 4.0, 5.0])
+        >>> found = share_interval(estimate(gaps), lambda share: estimate(gains - share * gaps))
+        >>> [round(value, 3) for value in found[:3]]
+        [0.444, 0.154, 0.774]
+    """
+    from scipy.optimize import brentq
+
+    if not gap.interval().low > 0:
+        return None
+    share = rest(0).mean / gap.mean
+    if rest(share).split_variance == 0:
+        return Interval(share, share, share, gap.num_pairs)
+
+    def excess(distance: float) -> float:
+        """How far the interval of what is left lies from 0; negative if it contains 0."""
+        _, low, high, _ = rest(share + distance).interval()
+        return max(low, -high)
+
+    bounds = []
+    for sign in (-1, 1):
+        reach = -sign * excess(0) / gap.mean
+        while excess(reach) < 0:
+            if abs(reach) > FARTHEST:
+                return None
+            reach *= 2
+        bounds.append(share + float(brentq(excess, 0, reach, xtol=1e-5)))
+    return Interval(share, bounds[0], bounds[1], gap.num_pairs)
 
 
 def sign_flip_p(differences: Sequence[float] | np.ndarray) -> float:

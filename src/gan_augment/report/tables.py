@@ -10,6 +10,7 @@ from gan_augment.records.findings import Section
 from gan_augment.records.metric_meanings import GENERATOR_METRICS
 from gan_augment.report.configuration import Configuration, generators, pair_unit
 from gan_augment.report.contrasts import Contrast, are_folds
+from gan_augment.report.gap import Gap
 from gan_augment.report.prediction import Prediction
 from gan_augment.report.spread import spread
 from gan_augment.report.statistics import Interval
@@ -84,16 +85,28 @@ def prediction_row(prediction: Prediction) -> Row:
 def class_rows(by_class: dict[str, dict[str, Interval]]) -> list[Row]:
     """Return the differences in class accuracy, one column per contrast, for the classes with the largest ones."""
 
-    def cell(interval: Interval | None) -> str:
-        mean, bounds = in_words(interval) if interval else ("-", "")
-        return f"{mean} ({bounds})" if bounds else mean
-
     def largest(name: str) -> float:
         return max(abs(classes[name].mean) for classes in by_class.values() if name in classes)
 
     names = list(dict.fromkeys(name for classes in by_class.values() for name in classes))
     kept = sorted(sorted(names, key=largest, reverse=True)[:MAX_CLASSES], key=names.index)
-    return [{"class": name} | {title: cell(classes.get(name)) for title, classes in by_class.items()} for name in kept]
+    return [{"class": name} | {title: _cell(classes.get(name)) for title, classes in by_class.items()} for name in kept]
+
+
+def gap_rows(found: Sequence[Gap]) -> Iterator[Row]:
+    """Yield the share of the gap that an arm closes, in per cent, in one column per metric."""
+    words = {metric: c.metric_in_words for gap in found for metric, c in gap.sizes.items()}
+    for gap in found:
+        for arm, shares in gap.shares.items():
+            cells = {name: _cell(shares.get(metric)).removeprefix("+") for metric, name in words.items()}
+            pairs = dict.fromkeys(str(share.num_pairs) for share in shares.values() if share)
+            yield {"arm": arm, **cells, "pairs": ", ".join(pairs) or "-"}
+
+
+def _cell(interval: Interval | None) -> str:
+    """Write a mean, and its bounds in brackets."""
+    mean, bounds = in_words(interval) if interval else ("-", "")
+    return f"{mean} ({bounds})" if bounds else mean
 
 
 def generator_rows(study: Study, found: list[Configuration]) -> Iterator[Row]:

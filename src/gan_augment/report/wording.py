@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from gan_augment.records.factors import NULL
-from gan_augment.report.comparison import contests, has_unequal_classes
+from gan_augment.report.comparison import CEILING, FLOOR, contests, has_unequal_classes
 from gan_augment.report.configuration import GENERATORS, Configuration, configurations, pair_unit
 from gan_augment.report.contrasts import Contrast, choices, rivals
+from gan_augment.report.gap import Gap
 from gan_augment.report.statistics import MAX_PAIRS
 from gan_augment.report.trials import ACCURACY, ARM, BALANCED, FOLDS, PRETRAINED, SPLIT, Study
 from gan_augment.report.usability import is_not_usable
+from gan_augment.report.verdict import in_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +25,12 @@ STRONGER_BASELINE = (
     "GAN; compare it too, with -m classifier=cnn,probe,finetuned (pip install 'gan-augment[pretrained]')"
 )
 
+GAP = (
+    f"{FLOOR} is the floor: it learns from the labelled images alone. {CEILING} is the ceiling: it also has labels of "
+    "the pool. The share of the gap that an arm closes is its gain over the floor, divided by that of the ceiling; at "
+    "100 % it is as good as the ceiling. The interval has all shares of the gap from which the gain is not told "
+    "(Fieller 1954), on the images that the verdict on the gap speaks for."
+)
 BEST = "The best with generated images against the best without, both chosen on the validation images: "
 
 
@@ -200,6 +208,21 @@ def remarks(study: Study, metrics: Mapping[str, str], compared: list[Contrast]) 
             f"{' and '.join(others)}: not step-matched. Another network is trained in its own steps, so a difference "
             "from arms that train the classifier comes from the whole method, not from the images alone."
         )
+    return said
+
+
+def gaps_in_words(found: list[Gap]) -> list[str]:
+    """Return how large each gap is, or why no share of it can be given: one sentence for each metric."""
+    said = []
+    for c in (contrast for gap in found for contrast in gap.sizes.values()):
+        interval = c.estimate.interval()
+        (mean, bounds), n = in_words(interval), interval.num_pairs
+        size = f"{mean} points" + (f", 95 % interval {bounds}" if bounds else "") + f", {n} {c.unit}{'s' * (n != 1)}"
+        if interval.low > 0:
+            said.append(f"{c.title}: the gap is {size.removeprefix('+')}.")
+        else:
+            why = "the ceiling lies below the floor" if interval.high < 0 else "the gap is not told from 0"
+            said.append(f"{c.title}: no share can be given, because {why} ({size}).")
     return said
 
 
