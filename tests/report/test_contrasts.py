@@ -174,10 +174,11 @@ def test_of_an_older_record_the_overlap_follows_from_its_counts(tmp_path, proven
     assert ("The records do not say how many of the images" in page) == math.isnan(overlap)
 
 
-def test_the_page_says_what_splits_have_in_common(tmp_path):
-    folder, _ = answered(tmp_path, {"none": 0.5, "gan": 0.8}, provenance={"overlap": 0.04})
+@pytest.mark.parametrize(("overlap", "per_cent"), [(0.04, "4"), (0.0084, "0.84"), (1.0, "100")])
+def test_the_page_says_what_splits_have_in_common(tmp_path, overlap, per_cent):
+    folder, _ = answered(tmp_path, {"none": 0.5, "gan": 0.8}, provenance={"overlap": overlap})
     page = write_report([folder]).read_text()
-    assert "Two splits have about 4 % of the images that they train on in common." in in_one_line(page)
+    assert f"Two splits have about {per_cent} % of the images that they train on in common." in in_one_line(page)
 
 
 def test_correction_is_of_the_interval_that_decides(tmp_path):

@@ -135,7 +135,7 @@ def overlap_in_words(compared: list[Contrast]) -> str:
     if any(map(math.isnan, overlaps)):
         start = "The records do not say how many of the images that they train on two splits have in common."
     else:
-        shares = " to ".join(dict.fromkeys(f"{100 * share:.2g}" for share in (overlaps[0], overlaps[-1])))
+        shares = " to ".join(dict.fromkeys(f"{float(f'{100 * one:.2g}'):g}" for one in (overlaps[0], overlaps[-1])))
         start = f"Two splits have about {shares} % of the images that they train on in common."
     return (
         f"{start} The intervals are widened for common images, and less where repeats show training noise; where that "
