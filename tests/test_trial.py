@@ -122,6 +122,8 @@ def test_the_record_says_what_was_found_and_what_it_cost(gan_trial):
         "labelled": 50,
         "pool_images": 0,
         "pool_labels": 0,
+        "target_images": 0,
+        "target_labels": 0,
         "validation": 0,
         "pretrained": False,
         "given": 0,
@@ -850,10 +852,24 @@ def test_more_real_images_are_as_many_as_generated_ones_would_be(trial, trained,
         assert np.bincount([*taken.values()]).tolist() == counts
 
 
+@pytest.mark.parametrize(
+    ("arm", "seen"), [("none", (0, 0)), ("pseudo_label", (300, 0)), ("more_real", (80, 80))], ids=str
+)
+def test_the_record_says_how_many_images_and_labels_of_the_target_were_seen(trial, tmp_path, shared_store, arm, seen):
+    digits = "{_target_:gan_augment.data.standard_sets.digits}"
+    two = ("data=domains", f"data.from={digits}", f"data.to={digits}", "data.from_images=50", "data.to_images=300")
+    record = run(trial(*two, f"augmentation={arm}"), tmp_path / "trial", shared_store)
+    saw = record["saw"]
+    assert (saw["target_images"], saw["target_labels"]) == seen
+    assert (saw["labelled"], saw["pool_images"], saw["pool_labels"]) == (50, *seen)
+    assert record["provenance"]["domains"] == "from to to"
+
+
 def test_the_record_says_how_many_images_of_the_pool_were_seen_with_their_labels(trial, tmp_path, shared_store):
     record = run(trial("augmentation=more_real"), tmp_path / "trial", shared_store)
     saw = record["saw"]
     assert (saw["labelled"], saw["pool_images"], saw["pool_labels"], saw["validation"]) == (50, 80, 80, 0)
+    assert (saw["target_images"], saw["target_labels"], record["provenance"]["domains"]) == (0, 0, None)
     assert set(record["costs"]["seconds"]) == {"classifier", "measures", "total"}
 
 

@@ -53,8 +53,8 @@ class Trial:
         counts = (images.labels == label for label in range(images.num_classes))
         named = [f"{printable(name)} {int(of.sum())}" for name, of in zip(images.class_names, counts, strict=True)]
         training, labelled = len(split.training), len(split.labelled)
-        if self.source.domains is not None:
-            first, second = map(printable, self.source.domains)
+        if split.domains is not None:
+            first, second = map(printable, split.domains)
             return (
                 f"{len(images)} in {images.num_classes} classes: {labelled} labelled ones of {first} to train on, "
                 f"{len(split.validation)} for validation; {len(split.pool)} of {second} in the pool, {len(split.test)} "

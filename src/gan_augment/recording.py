@@ -15,6 +15,7 @@ from gan_augment.memory import peak_memory
 from gan_augment.plan import Trial
 from gan_augment.records.findings import Findings
 from gan_augment.records.provenance import code_provenance, plugins, source_hash
+from gan_augment.records.received import printable
 from gan_augment.records.record import SCHEMA, leaves
 from gan_augment.stages import Output
 from gan_augment.training.hardware import Events
@@ -73,6 +74,7 @@ def make_record(
             "split": split.hash,
             "fingerprint": trial.source.images.fingerprint,
             "licence": trial.source.licence,
+            "domains": None if split.domains is None else " to ".join(map(printable, split.domains)),
             "overlap": split.overlap,
             "pool_images": len(split.pool),
             "validation_images": len(split.validation),
@@ -97,7 +99,8 @@ def make_record(
 def saw_further(trial: Trial) -> dict[str, int]:
     """Count the images used in training or selection in addition to the labelled ones.
 
-    Training sees the pool, or also its labels, if the arm does. A metric that chooses the generator uses the validation
+    Training sees the pool, or also its labels, if the arm does. With two domains these are of the second, the target. A
+    metric that chooses the generator uses the validation
     images; any metric but the classification accuracy score also uses the judge, which knows the labels of the pool.
     Refusing copies uses the validation images too, as decoys.
     """
@@ -110,9 +113,12 @@ def saw_further(trial: Trial) -> dict[str, int]:
         others = len(split.training) - len(split.labelled)
         seen, labels = max(seen, others), max(labels, others)
     given = given_images(trial)
+    has_target = split.domains is not None
     return {
         "pool_images": seen,
         "pool_labels": labels,
+        "target_images": seen if has_target else 0,
+        "target_labels": labels if has_target else 0,
         "validation": len(split.validation) if chosen_by or any("decoys" in one.image_sets for one in stages) else 0,
         "given": 0 if given is None else len(given),
     }

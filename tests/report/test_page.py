@@ -441,6 +441,31 @@ def test_an_arm_that_is_trained_otherwise_is_marked(tmp_path):
         assert text.count("not step-matched.") == text.count("semi_supervised: not step-matched.") == 1
 
 
+def test_with_two_domains_the_table_counts_images_and_labels_of_the_target(tmp_path):
+    records = planted({"none": 0, "pseudo_label": 3, "more_real": 6})
+    for one in records:
+        pool, labels = {"none": (0, 0), "pseudo_label": (90, 0)}.get(one["factors"]["augmentation"], (90, 90))
+        one["saw"] = {"labelled": 10, "pool_images": pool, "pool_labels": labels}
+        one["saw"] |= {"target_images": pool, "target_labels": labels}
+    headings = ["arm", "labelled images", "pool images", "pool labels", "validation images", "steps"]
+    page = write_report([study(tmp_path / "one", records)]).read_text()
+    assert table(page, "What the training of each arm saw")[0] == headings
+    for one in records:
+        one["provenance"] |= {"domains": "mnist to usps", "pool_images": 90}
+    folder = study(tmp_path / "two", records)
+    page = write_report([folder]).read_text()
+    headings[2:4] = ["target images", "target labels"]
+    assert table(page, "What the training of each arm saw") == [
+        headings,
+        ["none", "10", "0", "0", "-", "-"],
+        ["more_real", "10", "90", "90", "-", "-"],
+        ["pseudo_label", "10", "90", "0", "-", "-"],
+    ]
+    assert facts(page)["domains"].startswith("mnist to usps: labelled and validation images of the first")
+    scope = compare(folder)["more_real against none"].scope  # the labelled images are not drawn from the pool
+    assert scope.endswith("other choices among the same training images")
+
+
 def test_the_labels_of_teachers_are_counted_and_measured(tmp_path):
     records = planted({"none": 0, "pseudo_label": 3, "gan_pool": 3})
     for one in records:

@@ -82,7 +82,7 @@ SHAPE: dict[Any, Any] = {
     "notes": WORDS,
     "warnings": WORDS,
     "provenance": {
-        **{name: TEXT for name in ("split", "fingerprint", "licence", "commit", "command", "test_opened")},
+        **{name: TEXT for name in ("split", "fingerprint", "licence", "domains", "commit", "command", "test_opened")},
         **dict.fromkeys(ON_IMAGES, AMOUNT),
         "overlap": SHARE,
         "copies": list_of("lists of texts", WORDS.fits),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import chain
@@ -11,6 +12,7 @@ from gan_augment.records.factors import NULL, has_effect
 from gan_augment.report.trials import (
     ACCURACY,
     ARM,
+    DOMAINS,
     FOLDS,
     PRETRAINED,
     SEEDS,
@@ -77,8 +79,15 @@ class Configuration:
         return float(shares.mask(counts[SEEN_POOL].gt(0).any(axis=1), 1).max(skipna=False))
 
     @property
+    def has_domains(self) -> bool:
+        """Whether its labelled images are of one domain, and the pool of another."""
+        return bool(self.trials.reindex(columns=[DOMAINS]).notna().any(axis=None))
+
+    @property
     def num_training_images(self) -> float:
         """Number of images from which its labelled ones are drawn; nan if unknown."""
+        if self.has_domains:  # none of them is in the pool
+            return math.nan
         counts = self.with_results.reindex(columns=[LABELLED, POOL_IMAGES]).astype(float)
         return float(counts.sum(axis=1, skipna=False).max())
 

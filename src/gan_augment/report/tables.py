@@ -37,8 +37,11 @@ SAW = {
     "saw.labelled": "labelled images",
     "saw.pool_images": "pool images",
     "saw.pool_labels": "pool labels",
+    "saw.target_images": "target images",
+    "saw.target_labels": "target labels",
     "saw.validation": "validation images",
 }
+OF_POOL, OF_TARGET = ("pool images", "pool labels"), ("target images", "target labels")
 
 
 def contrast_rows(compared: Sequence[Contrast], detect: float) -> list[Row]:
@@ -227,7 +230,10 @@ def image_rows(compared: list[Contrast]) -> Iterator[Row]:
 
 def saw_rows(found: list[Configuration]) -> list[Row]:
     """Return one row per arm on the images, labels and pretrained weights that its training saw."""
-    return _without_empty([_saw_row(c) for c in found], [PRETRAINED_WEIGHTS])
+    rows = _without_empty([_saw_row(c) for c in found], [PRETRAINED_WEIGHTS])
+    has_domains = [c.has_domains for c in found]
+    left_out = OF_POOL if all(has_domains) else () if any(has_domains) else OF_TARGET  # the pool is of the target
+    return [{heading: value for heading, value in row.items() if heading not in left_out} for row in rows]
 
 
 def _saw_row(configuration: Configuration) -> Row:

@@ -41,6 +41,7 @@ CONTENT = "factors.images"  # made here
 FOLDS = "factors.folds"
 SPLIT_SEED = "factors.seeds.split"
 TRAINING_SEED = "factors.seeds.classifier"
+DOMAINS = "provenance.domains"
 LABELLED_RATIO = "saw.imbalance_ratio"
 PRETRAINED = "saw.pretrained"
 VERSIONS = "provenance.versions."
@@ -227,6 +228,10 @@ def facts(study: Study) -> dict[str, str]:
     facts = {
         "data": values_of(trials, "factors.data"),
         "labels per class": [value.replace("%", " % of each class") for value in values_of(trials, "factors.labels")],
+        "domains": [
+            f"{names}: labelled and validation images of the first, the source; pool and test of the second, the target"
+            for names in values_of(trials, DOMAINS)
+        ],
         "labelled images": _amounts(trials, "saw.labelled", LABELLED_RATIO) if LABELLED_RATIO in trials else [],
         "rare classes": _rare_classes(study),
         "pool images": values_of(trials, "provenance.pool_images"),
