@@ -7,7 +7,7 @@ from test_best import trials
 from test_page import in_one_line, record, study, table
 
 from gan_augment.report.configuration import configurations
-from gan_augment.report.confusion import MAX_CLASSES, confusion, confusion_rows, confusions
+from gan_augment.report.confusion import MAX_CLASSES, change_rows, confusion, confusion_rows, confusions
 from gan_augment.report.page import main, write_report
 from gan_augment.report.trials import collect
 
@@ -62,6 +62,38 @@ def test_the_page_has_it_also_of_a_kept_study(tmp_path):
     assert [row[0] for row in rows] == ["none"] * 3 + ["gan"] * 3
     assert (tmp_path / "a" / "confusion.png").read_bytes().startswith(b"\x89PNG")
     assert "The first of" not in page
+
+
+def test_the_page_says_what_changes_most_against_none(tmp_path):
+    folder = tmp_path / "pets"
+    records = [
+        record(arm, seed, 0.5, labels=labels) for labels in (5, 20) for arm in ("none", "gan") for seed in (0, 1)
+    ]
+    predicted(folder, records)
+    for one in records:  # `none` takes half of the cats for dogs; `gan` takes one dog in ten for an arm, of 20 labels
+        seen = LABELS.copy()
+        if one["factors"]["augmentation"] == "none":
+            seen[LABELS == 0] = np.arange(20) % 2
+        elif one["factors"]["labels"] == 20:
+            seen[LABELS == 1] = np.where(np.arange(20) < 2, 2, 1)
+        file = folder / "trials" / one["trial"] / "predictions.npz"
+        np.savez(file, ids=np.arange(60), labels=LABELS, predicted=seen)
+    rows = table(write_report([folder]).read_text(), "What changes against none")
+    assert rows == [
+        ["arm", "class", "taken for", "by none (%)", "by the arm (%)", "change (points)"],
+        ["gan (labels=5)", "cat", "$dog_", "50.0", "0.0", "-50.0"],
+        ["gan (labels=20)", "cat", "$dog_", "50.0", "0.0", "-50.0"],
+        ["gan (labels=20)", "$dog_", "arm", "0.0", "10.0", "+10.0"],
+    ]
+
+
+def test_without_none_or_its_predictions_there_are_no_changes(tmp_path):
+    predicted(tmp_path / "alone", [record(arm, 0, 0.5) for arm in ("gan", "classical")])
+    predicted(tmp_path / "lost", [record(arm, 0, 0.5) for arm in ("none", "gan")])
+    (tmp_path / "lost" / "trials" / "none-seed0" / "predictions.npz").unlink()
+    for name in ("alone", "lost"):
+        covered = collect([tmp_path / name])
+        assert change_rows(covered, configurations(covered)) == []
 
 
 def test_of_many_arms_the_best_come_first(tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gan_augment.report.comparison import FLOOR, agree
 from gan_augment.report.configuration import Configuration, pair_unit
 from gan_augment.report.outcomes import NoPredictionsError
 from gan_augment.report.trials import Study
@@ -17,6 +18,7 @@ if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `
 
 MAX_MATRICES = 6
 MAX_CLASSES = 40  # in a table
+MAX_ARMS, MAX_CHANGES, LEAST_CHANGE = 12, 3, 1.0  # in the table of changes: arms, pairs of classes of each, and points
 
 
 def confusions(study: Study, found: Iterable[Configuration]) -> dict[str, pd.DataFrame]:
@@ -53,6 +55,37 @@ def confusion(study: Study, one: Configuration) -> pd.DataFrame | None:
     by, _ = pair_unit([one])
     of_splits = pd.concat(shares, keys=trials[by].astype(str)).groupby(level=[0, 1], sort=False).mean()
     return of_splits.groupby(level=1, sort=False).mean()
+
+
+def change_rows(study: Study, found: Iterable[Configuration]) -> list[dict[str, str]]:
+    """Return which classes an arm takes for which others more or less often than the floor at its setting.
+
+    The largest changes of each arm are returned, in points of the test images of a class.
+    """
+    with_results = [one for one in found if len(one.with_results)]
+    floors = [(floor, confusion(study, floor)) for floor in with_results if floor.arm == FLOOR]
+    rows = []
+    for one in [one for one in with_results if one.arm != FLOOR][:MAX_ARMS]:
+        for before in [matrix for floor, matrix in floors if matrix is not None and agree(one, floor)]:
+            after = confusion(study, one)
+            if after is None or not after.columns.equals(before.columns):
+                continue
+            change = np.nan_to_num((after - before).to_numpy(copy=True))
+            np.fill_diagonal(change, 0)
+            for place in np.argsort(-np.abs(change), axis=None, kind="stable")[:MAX_CHANGES]:
+                true, seen = divmod(int(place), len(change))
+                if abs(change[true, seen]) >= LEAST_CHANGE:
+                    rows.append(
+                        {
+                            "arm": one.label(),
+                            "class": str(after.index[true]),
+                            "taken for": str(after.columns[seen]),
+                            f"by {FLOOR} (%)": f"{before.to_numpy()[true, seen]:.1f}",
+                            "by the arm (%)": f"{after.to_numpy()[true, seen]:.1f}",
+                            "change (points)": f"{change[true, seen]:+.1f}",
+                        }
+                    )
+    return rows
 
 
 def confusion_rows(matrices: Mapping[str, pd.DataFrame]) -> list[dict[str, str]]:

@@ -15,7 +15,7 @@ from gan_augment.records.record import write_whole
 from gan_augment.report import comparison, tables, wording
 from gan_augment.report.archive import SUFFIX, write_archive
 from gan_augment.report.configuration import Configuration, configurations, generators, named, pair_unit
-from gan_augment.report.confusion import confusion_rows, confusions
+from gan_augment.report.confusion import change_rows, confusion_rows, confusions
 from gan_augment.report.contrasts import are_folds, contrasts
 from gan_augment.report.curves import budget_curves, dose_curves, worths
 from gan_augment.report.gap import gaps
@@ -187,6 +187,7 @@ def _write(
         classes=tables.class_rows(by_class),
         confusions=confusion_rows(confused),
         num_confused=len(confused),
+        changes=change_rows(study, found),
         calibration=[tables.calibration_row(c) for c in with_results],
         sections=list(_sections(study, found)),
         spreads=tables.spread_rows(independent),
