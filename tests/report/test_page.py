@@ -1075,6 +1075,23 @@ def test_a_section_may_have_a_picture_without_words(tmp_path):
     assert "In trial" not in part
 
 
+def test_a_section_may_have_a_picture_of_each_arm_and_no_table(tmp_path):
+    records = planted({"none": 0, "gan": 0})
+    for one in records:
+        section = {"explained": "Hot.", "columns": {}, "sentences": [], "picture": "oven.png"}
+        one["sections"] = {"Oven": section | {"each_arm": True}, "Stove": section | {"picture": "stove.png"}}
+    folder = study(tmp_path, records)
+    for trial, name in (("none-seed3", "oven"), ("gan-seed0", "oven"), ("gan-seed1", "oven"), ("gan-seed0", "stove")):
+        (folder / "trials" / trial / f"{name}.png").write_bytes(png(f"{name} of {trial}"))
+    oven, stove = write_report([folder]).read_text().split("<h3>Oven</h3>")[1].split("<h2>")[0].split("<h3>Stove</h3>")
+    captions = re.findall("<figcaption>(.*)</figcaption>", oven)
+    assert captions == ["none, trial none-seed3.", "gan, trial gan-seed0."]
+    for trial in ("none-seed3", "gan-seed0"):
+        assert base64.b64encode(png(f"oven of {trial}")).decode() in oven
+    assert re.findall("<figcaption>(.*)</figcaption>", stove) == ["Trial gan-seed0."]
+    assert "<table>" not in oven + stove
+
+
 @pytest.mark.parametrize("picture", ["/", "..", "../../secret.png", "missing.png"])
 def test_a_section_that_is_damaged_or_names_another_file_shows_nothing(tmp_path, picture):
     (tmp_path / "secret.png").write_bytes(png("secret"))

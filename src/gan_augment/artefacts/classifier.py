@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from gan_augment.artefacts.weights import ABOUT, load_weights, read_about, reason_of
 from gan_augment.data.image_set import ImageSet, ImageShape, to_float
+from gan_augment.networks.heads import head_name
 from gan_augment.networks.transfer import Transfer
 from gan_augment.records.shape import check_shape
 from gan_augment.settings import class_from
@@ -61,12 +62,36 @@ class TrainedClassifier:
         network = self.network
         if not isinstance(network, Transfer) or network.fixed is None:
             return self.outputs(network, images).softmax(dim=1)
+        return network.head(self._fixed_features(network, images).to(self.device)).softmax(dim=1).cpu()
+
+    @torch.no_grad()
+    def features(self, images: ImageSet, chosen: Tensor) -> Tensor:
+        """Return the inputs of the last linear layer for the images at some indices, `[M, F]`, on the CPU.
+
+        Raises:
+            ValueError: If the network has no linear layer.
+        """
+        network = self.network
+        if isinstance(network, Transfer) and network.fixed is not None:
+            return self._fixed_features(network, images)[chosen]
+        found: list[Tensor] = []
+        head = network.get_submodule(head_name(network))
+        handle = head.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0].flatten(1).cpu()))
+        try:
+            self.outputs(network, images.subset(chosen))
+        finally:
+            handle.remove()
+        return torch.cat(found)
+
+    def _fixed_features(self, network: Transfer, images: ImageSet) -> Tensor:
+        """Return the features of a frozen backbone, which are kept for the next classifier on it."""
+        assert network.fixed is not None
         key = network.fixed, images.fingerprint
         if key not in KEPT:
             while len(KEPT) >= MOST_KEPT:
                 del KEPT[next(iter(KEPT))]
             KEPT[key] = self.outputs(network.features, images)
-        return network.head(KEPT[key].to(self.device)).softmax(dim=1).cpu()
+        return KEPT[key]
 
     @torch.no_grad()
     def outputs(self, part: Callable[[Tensor], Tensor], images: ImageSet) -> Tensor:

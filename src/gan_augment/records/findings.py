@@ -7,20 +7,22 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Section:
-    """What a report says of a measure: a table with the means of some metrics for each configuration.
+    """What a report says of a measure: a table with the means of some metrics for each configuration, and a picture.
 
     Attributes:
         explained: What the metrics mean, in a few sentences.
         columns: The dotted name of a metric -> the heading of its column, such as `calibration.temperature` ->
-            `temperature`.
+            `temperature`; empty for a section without a table.
         sentences: What was found in this trial. The report shows those of the first trial that has some.
         picture: The name of a PNG in the trial's folder, which is shown with them; None for none.
+        each_arm: Whether the report shows the picture of the first trial of every arm that has one, to compare them.
     """
 
     explained: str
     columns: Mapping[str, str]
     sentences: tuple[str, ...] = ()
     picture: str | None = None
+    each_arm: bool = False
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,9 @@ SHAPE: dict[Any, Any] = {
         ...: {...: NUMBERS},
     },
     "compared": {...: WORD},
-    "sections": {...: {"explained": WORD, "columns": {...: WORD}, "sentences": WORDS, "picture": TEXT}},
+    "sections": {
+        ...: {"explained": WORD, "columns": {...: WORD}, "sentences": WORDS, "picture": TEXT, "each_arm": SWITCH}
+    },
     "costs": {"device": TEXT, "seconds": {...: {...: AMOUNT}}, ...: NUMBERS},
     "saw": {"rare_classes": WORDS, "pretrained": SWITCH, ...: AMOUNT},
     "notes": WORDS,

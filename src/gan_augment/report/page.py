@@ -246,20 +246,27 @@ def _samples(study: Study, found: list[Configuration]) -> list[tuple[str, str, b
 def _sections(study: Study, found: list[Configuration]) -> Iterator[dict[str, Any]]:
     """Yield what measures found: a table of means each, and sentences and a picture of the first trial with some.
 
-    A trial with sentences comes before one with a picture alone.
+    A trial with sentences comes before one with a picture alone. A section that wants it has a picture of each arm.
     """
     for title, section in study.sections.items():
         said = {name: one.record.get("sections", {}).get(title, {}) for name, one in study.outcomes.items()}
         trial = next((name for key in ("sentences", "picture") for name, one in said.items() if one.get(key)), None)
-        picture = None if trial is None else study.outcomes[trial].pictures.get(title)
-        if rows := tables.section_rows(section, found):
+        arms = {one.label(): list(one.trials["trial"]) for one in found} if section.each_arm else {"": [trial]}
+        drawn = {name: path for name, one in study.outcomes.items() if (path := one.pictures.get(title))}
+        firsts = {arm: name for arm, names in arms.items() if (name := next(filter(drawn.__contains__, names), None))}
+        pictures = [
+            {"arm": arm, "trial": name, "image": _embedded(read_regular(drawn[name], MOST_PICTURE_BYTES))}
+            for arm, name in [*firsts.items()][:MAX_SAMPLES]
+        ]
+        rows = tables.section_rows(section, found)
+        if rows or (pictures and not section.columns):
             yield {
                 "title": title,
                 "explained": section.explained,
                 "rows": rows,
                 "trial": trial,
                 "sentences": said[trial]["sentences"] if trial else [],
-                "picture": picture and _embedded(read_regular(picture, MOST_PICTURE_BYTES)),
+                "pictures": pictures,
             }
 
 

@@ -156,7 +156,8 @@ def _sections(records: Sequence[dict[str, Any]]) -> dict[str, Section]:
     """Unite the sections of several trials, by title: what a later trial says counts."""
     found: dict[str, Section] = {}
     for title, one in chain.from_iterable(record.get("sections", {}).items() for record in records):
-        found[title] = Section(one.get("explained", ""), one.get("columns", {}))
+        each_arm = bool(one.get("each_arm"))
+        found[title] = Section(one.get("explained", ""), one.get("columns", {}), each_arm=each_arm)
     return found
 
 
@@ -227,11 +228,11 @@ def facts(study: Study) -> dict[str, str]:
     versions = {c.removeprefix(VERSIONS): values_of(trials, c) for c in columns_of(trials, VERSIONS)}
     facts = {
         "data": values_of(trials, "factors.data"),
-        "labels per class": [value.replace("%", " % of each class") for value in values_of(trials, "factors.labels")],
         "domains": [
             f"{names}: labelled and validation images of the first, the source; pool and test of the second, the target"
             for names in values_of(trials, DOMAINS)
         ],
+        "labels per class": [value.replace("%", " % of each class") for value in values_of(trials, "factors.labels")],
         "labelled images": _amounts(trials, "saw.labelled", LABELLED_RATIO) if LABELLED_RATIO in trials else [],
         "rare classes": _rare_classes(study),
         "pool images": values_of(trials, "provenance.pool_images"),
