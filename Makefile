@@ -76,7 +76,7 @@ benchmark-gpu: .venv/installed-test  ## tests, waiting steps and speed on an NVI
 fuzz: .venv/installed  ## feed 500 damaged files and odd settings to the commands, none of which may crash, hang or write elsewhere; about five minutes
 	$(BIN)/python benchmarks/fuzz.py
 
-calibration: .venv/installed  ## how often the intervals hold, docs/statistics.md; 9 minutes on 2 idle cores
+calibration: .venv/installed  ## how often the intervals hold, docs/statistics.md; 15 minutes on 2 idle cores
 	$(BIN)/python benchmarks/calibration.py
 	$(BIN)/python benchmarks/peeking.py
 
