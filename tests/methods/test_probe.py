@@ -49,7 +49,7 @@ class MadeUp(Extra):
 def probe(images, cpu, source=None, seed=0, settings=(), **arm):
     arm = Arm(**NONE | arm)
     config = SimpleNamespace(classical=CLASSICAL, source={}, seeds=SimpleNamespace(classifier=seed), hardware=cpu)
-    plan = Plan(config, SimpleNamespace(labelled=images, validation=images))
+    plan = Plan(config, SimpleNamespace(labelled=images, validation=images, domains=None))
     method = build(NODE | dict(settings), "classifier", ProbeSettings)
     return method.stage(plan, arm, source or extras()[arm.extra].plan(plan))
 
