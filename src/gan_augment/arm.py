@@ -20,8 +20,7 @@ class Arm:
         share: Share of each batch from `extra`, in (0, 1]; null if `extra` is `none`.
         transform: The transform of every training image: `none`; `classical`, the label-preserving transforms of this
             data set; or `mixup` or `cutmix`, which mix the images of a batch and their labels.
-        method: The configuration node of the method to train: `classifier`, `semi_supervised`, `consistency` or
-            `batch_norm`.
+        method: The configuration node of the method to train, such as `classifier` or `semi_supervised`.
         teacher: The method that labels images of the pool, for the classifier or for the GAN; null if none are
             labelled. It is trained on the labelled images under classical transforms.
 

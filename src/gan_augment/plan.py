@@ -121,7 +121,7 @@ def plan_trial(settings: Mapping[str, Any]) -> Trial:
         stage.check()
     if config.open_test and "classifier" in lasts and not len(split.test):
         raise ValueError(
-            "no image of data.to has a label, so nothing can be tested: set open_test=false, or label some"
+            "no image of the second domain has a label, so nothing can be tested: set open_test=false, or label some"
         )
     if not config.open_test and "classifier" in lasts:
         check_validation("open_test=false", split.validation)

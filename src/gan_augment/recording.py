@@ -99,10 +99,9 @@ def make_record(
 def saw_further(trial: Trial) -> dict[str, int]:
     """Count the images used in training or selection in addition to the labelled ones.
 
-    Training sees the pool, or also its labels, if the arm does. With two domains these are of the second, the target. A
-    metric that chooses the generator uses the validation
-    images; any metric but the classification accuracy score also uses the judge, which knows the labels of the pool.
-    Refusing copies uses the validation images too, as decoys.
+    Training sees the pool, or also its labels, if the arm does. With two domains these are of the second, the target.
+    A metric that chooses the generator uses the validation images; any metric but the classification accuracy score
+    also uses the judge, which knows the labels of the pool. Refusing copies uses the validation images too, as decoys.
     """
     stages, split = trial.needed.values(), trial.split
     pools = [stage.image_sets["pool"] for stage in stages if "pool" in stage.image_sets]

@@ -10,6 +10,7 @@ from gan_augment.data.image_set import ImageSet
 from gan_augment.data.loading import load_source
 from gan_augment.data.source import Source
 from gan_augment.data.split import SplitSettings, draw_split
+from gan_augment.data.views import Views
 from gan_augment.settings import build
 
 DIGITS = {"_target_": "gan_augment.data.standard_sets.digits", "test_share": 0.2, "classical": None}
@@ -39,6 +40,15 @@ def make_folder(root: Path, *places: str, number: int = 6) -> None:
         for image in range(number):
             pixels = random.integers(0, 256, (8, 8, 3)).astype(np.uint8)
             Image.fromarray(pixels).save(root / place / f"{image}.png")
+
+
+def parts_of(source: Source) -> tuple[list[set[int]], None]:
+    """Return the indices of labelled, pool, validation and test images, where some images are identical."""
+    split, place = draw_split(source, SplitSettings(0, "all")), {}
+    for index, row in enumerate(source.images.hashes):
+        place.setdefault((row.tobytes(), index >= 40), index)  # 40 images of the first domain
+    parts = ((split.labelled, False), (split.pool, True), (split.validation, False), (split.test, True))
+    return [{place[row.tobytes(), second] for row in part.hashes} for part, second in parts], None
 
 
 def draw(source: Source, seed: int = 0, **settings: object) -> tuple[list[set[int]], ImageSet]:
@@ -131,7 +141,7 @@ def test_grey_images_join_those_in_colour(tmp_path):
 
 def test_domains_that_do_not_fit_are_refused(tmp_path):
     here = arrays(tmp_path, "here", [0, 1] * 5)
-    with pytest.raises(ValueError, match=r"data.to has classes that data.from does not have \('2'\)"):
+    with pytest.raises(ValueError, match=r"the second domain has classes that the first does not have \('2'\)"):
         domains(here, arrays(tmp_path, "there", [0, 1, 2, 2, 2]))
     small = {
         "_target_": "gan_augment.data.standard_sets.digits",
@@ -195,3 +205,52 @@ def test_notes_name_the_images_of_both_domains(tmp_path):
     there = {**here, "images": str(tmp_path / "there.npz")}
     source = load_source({"_target_": "gan_augment.data.domains.domains", "from": here, "to": there})
     assert any("here/image 0 = there/image 0" in note for note in source.notes)
+
+
+def test_labelled_images_that_the_test_shows_too_are_left_out(tmp_path):
+    here = arrays(tmp_path, "here", [0, 1] * 20)
+    source = domains(here, {**here, "test_share": None})  # every image is in both
+    (labelled, pool, validation, test), _ = parts_of(source)
+    assert len(test) == 8
+    assert not (labelled | validation) & {index - 40 for index in test}
+    assert len(labelled | validation) == 32
+    assert not pool & test
+
+
+def test_people_who_are_tested_are_not_learned_from(tmp_path):
+    groups, labels = np.repeat(np.arange(10), 4), [0, 1] * 20
+    source = domains(arrays(tmp_path, "here", labels, groups=groups), arrays(tmp_path, "there", labels, groups=groups))
+    (labelled, pool, validation, test), _ = parts_of(source)
+    tested = {(index - 40) // 4 for index in test}
+    assert tested
+    assert not tested & {index // 4 for index in labelled | validation}
+    assert not tested & {(index - 40) // 4 for index in pool}
+
+
+@pytest.mark.parametrize("folds", [None, 3])
+def test_the_second_domain_may_lack_a_class(tmp_path, folds):
+    source = domains(arrays(tmp_path, "here", [0, 1, 2] * 20), arrays(tmp_path, "there", [0, 1] * 15))
+    split = draw_split(source, SplitSettings(0, "all", folds=folds))
+    assert (split.test.class_counts > 0).tolist() == [True, True, False]
+
+
+def test_validation_images_of_the_second_domain_are_in_its_pool(tmp_path):
+    parts = np.array(["train"] * 10 + ["validation"] * 10 + ["test"] * 10)
+    source = domains(arrays(tmp_path, "here", [0, 1] * 20), arrays(tmp_path, "there", [0, 1] * 15, split=parts))
+    assert source.pool.tolist() == [*range(40, 60)]
+
+
+def test_rare_classes_and_too_few_labels_are_refused(tmp_path):
+    source = domains(arrays(tmp_path, "here", [0, 1] * 20), arrays(tmp_path, "there", [0, 1] * 15), from_images=1)
+    with pytest.raises(ValueError, match=r"data\.from_images=1, but there are 2 classes"):
+        draw_split(source, SplitSettings(0, "all"))
+    with pytest.raises(ValueError, match="a class can be rare in either of two domains"):
+        draw_split(source, SplitSettings(0, "all", rare_classes=["0"], rare_share=0.5))
+
+
+def test_without_a_pool_the_arms_that_need_one_are_refused(tmp_path):
+    parts = np.array(["test"] * 30)
+    source = domains(arrays(tmp_path, "here", [0, 1] * 20), arrays(tmp_path, "there", [0, 1] * 15, split=parts))
+    views = Views(draw_split(source, SplitSettings(0, "all")), "pool_images", 0)
+    with pytest.raises(ValueError, match="there is no such image of the second domain"):
+        _ = views.pool

@@ -57,4 +57,4 @@ def test_an_empty_pool_is_refused():
 
 def test_views_hand_out_nothing_else_of_a_split():
     public = {name for name in vars(Views) if not name.startswith("_")}
-    assert public == {"labelled", "validation", "pool", "labelled_pool"}
+    assert public == {"labelled", "validation", "domains", "pool", "labelled_pool"}

@@ -41,7 +41,9 @@ def copy_notes(source: Source, groups: Sequence[Sequence[int]]) -> list[str]:
             named = [" = ".join(source.name(index) for index in group) for group in some]
             notes.append(f"identical images {what} ({number}): {abridged(named, '; ')}")  # the record names all
 
-    if source.test is None and source.validation is None:
+    if source.pool is not None:
+        say("are in both domains, or in pool and test; where one is tested, no copy of it has a label", groups)
+    elif source.test is None and source.validation is None:
         say("stay in one part of every split", groups)
     else:
         say("are in more than one of training, validation and test, so results may be too good", groups)

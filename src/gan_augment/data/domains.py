@@ -27,8 +27,9 @@ def domains(
     """Join two sources: labelled and validation images of the first, pool and test of the second.
 
     Test images that the first has set apart are left out. Those of the second are the test; if it has none, they are
-    drawn from its labelled images. The classes of the second must be some of the first. Greyscale images get three
-    equal channels where the others are in colour.
+    drawn from its labelled images. All its other images are the pool, validation images included. The classes of the
+    second must be some of the first. Greyscale images get three equal channels where the others are in colour. Groups
+    of one name are one group. All images are kept in memory.
 
     Args:
         from_: A data node, such as that of `conf/data/mnist.yaml`.
@@ -97,18 +98,16 @@ def _join(
     both = [*zip(names, (first, second), strict=True)]
     labels = _joint_labels(first.images, second.images)
     pixels = _joint_pixels(first.images, second.images)
-    number, second_part = len(first.images), second.given_part
+    number, is_test = len(first.images), second.given_part == TEST
     test = second.test if (second.images.labels >= 0).any() else torch.empty(0, dtype=torch.int64)
     groups = None
     if any(one.groups is not None for _, one in both):
-        groups = [
-            f"{name}/{group}" if group else "" for name, one in both for group in one.groups or [""] * len(one.images)
-        ]
+        groups = [group for _, one in both for group in one.groups or [""] * len(one.images)]
     return Source(
         ImageSet(pixels, labels, first.images.class_names),
         test=None if test is None else number + test,
         validation=first.validation,
-        pool=number + (second_part == 0).nonzero()[:, 0],
+        pool=number + (~is_test).nonzero()[:, 0],
         sizes={part: size for part, size in (("labelled", from_images), ("pool", to_images)) if size is not None},
         domains=(names[0], names[1]),
         names=[f"{name}/{one.name(index)}" for name, one in both for index in range(len(one.images))],
@@ -160,8 +159,9 @@ def _joint_labels(first: ImageSet, second: ImageSet) -> Tensor:
     shown = [name for name, count in zip(second.class_names, second.class_counts.tolist(), strict=True) if count]
     if unknown := [repr(name) for name in shown if same_name(name) not in of_name]:
         raise ValueError(
-            f"data.to has classes that data.from does not have ({abridged(unknown)}): a classifier that learns from "
-            f"{abridged([repr(name) for name in first.class_names])} can never name them; rename or leave them out"
+            f"the second domain has classes that the first does not have ({abridged(unknown)}): a classifier that "
+            f"learns from {abridged([repr(name) for name in first.class_names])} can never name them; rename them, or "
+            "leave them out"
         )
     new = torch.tensor([*(of_name.get(same_name(name), -1) for name in second.class_names), -1])
     return torch.cat([first.labels, new[second.labels]])

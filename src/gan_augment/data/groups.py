@@ -74,7 +74,8 @@ def group_notes(source: Source) -> list[str]:
         return []
     parts: dict[str, set[int]] = {}
     for group, part in zip(source.groups, source.given_part.tolist(), strict=True):
-        parts.setdefault(group, set()).add(part)
+        if source.pool is None or part:  # labelled images of another domain are left out where their group is tested
+            parts.setdefault(group, set()).add(part)
     if not (spanning := [group for group, found in parts.items() if group and len(found) > 1]):
         return []
     number = f"{len(spanning):,} group{'s' if len(spanning) > 1 else ''}"

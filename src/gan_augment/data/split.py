@@ -15,7 +15,8 @@ each class takes the first groups that have images of it, until it has as many i
 but fewer labels still lie within more. Images without a label join the pool, unless their group is held out.
 
 A source may have a pool of its own, such as the images of another domain. Test images that it has not set apart are
-drawn from there, labelled and validation images from the others, and images that nobody labels are in no part.
+drawn from there, labelled and validation images from the others, without copies of test images and without images of
+their groups. Images that nobody labels are in no part.
 """
 
 import hashlib
@@ -111,7 +112,8 @@ class SplitSettings:
                 to_divide[source.validation] = False
             if source.pool is not None:
                 to_divide &= source.given_part == 3
-            is_enough = min(_units(to_divide.nonzero()[:, 0], source.images, source.together)) >= DEFAULT_FOLDS
+            units = _units(to_divide.nonzero()[:, 0], source.images, source.together)
+            is_enough = min(units.values(), default=0) >= DEFAULT_FOLDS
             folds = DEFAULT_FOLDS if is_few and is_free and is_enough else None
         if labels == AUTO:
             labels = DEFAULT_LABELS if folds is None and not source.is_own and source.pool is None else "all"
@@ -233,6 +235,11 @@ def draw_split(source: Source, settings: SplitSettings) -> Split:
     rare = [(find_class(said, images.class_names), str(said)) for said in settings.rare_classes]
     if unknown := [said for name, said in rare if name is None]:
         raise ValueError(f"imbalance.classes names {', '.join(unknown)}: use some of {', '.join(images.class_names)}")
+    if rare and source.pool is not None:
+        raise ValueError(
+            f"imbalance.classes={[said for _, said in rare]}, but a class can be rare in either of two domains: leave "
+            "the list empty, and take images out of one of them yourself"
+        )
     settings = replace(settings, rare_classes=[name for name, _ in rare if name is not None])
     validation_per_class, test_share = settings.validation_per_class, settings.test_share
     if settings.folds and source.test is not None:
@@ -259,20 +266,24 @@ def draw_split(source: Source, settings: SplitSettings) -> Split:
         _, positions = np.unique(first[members].numpy(), return_index=True)
         return members[torch.from_numpy(np.sort(positions))]
 
+    if source.pool is not None:
+        given["pool"] = source.pool
+        if source.test is None:
+            _, test = _held_out(one_of_each(source.pool[has_label[source.pool]]), images, group, settings)
+            related = _related(test, images, group)
+            is_copy = torch.isin(first[source.pool], first[test]) & has_label[source.pool]
+            given["test"], given["pool"] = source.pool[is_copy], source.pool[~related[source.pool]]
+        related = _related(given["test"], images, group)
+        free &= ~related
+        if source.validation is not None:
+            given["validation"] = source.validation[~related[source.validation]]
     with_copies = (free & has_label).nonzero()[:, 0]
     train = one_of_each(with_copies)
     remark = " (identical ones count once)" if len(train) < len(with_copies) else ""
     in_class = torch.bincount(labels[train], minlength=images.num_classes).tolist()
-    if source.test is None:
-        of_pool = None if source.pool is None else one_of_each(source.pool[has_label[source.pool]])
-        rest, test = _held_out(train if of_pool is None else of_pool, images, group, settings)
-        if source.pool is None:
-            train = rest
-            assign("test", test)
-        else:
-            given["test"], given["pool"] = _apart(source.pool, test, images, group)
-    elif source.pool is not None:
-        given["pool"] = source.pool
+    if source.test is None and source.pool is None:
+        train, test = _held_out(train, images, group, settings)
+        assign("test", test)
     if "pool" in given and "pool" in source.sizes:
         given["pool"] = _some(given["pool"], source, Stream(settings.seed, "pool/images"))
     by_class = [train[labels[train] == label] for label in range(images.num_classes)]
@@ -352,12 +363,10 @@ def _held_out(
     return hold_out(members, images, DEFAULT_TEST_SHARE if settings.test_share is None else settings.test_share)
 
 
-def _apart(pool: Tensor, test: Tensor, images: ImageSet, group: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return all images of a pool that the test has, with copies, and those that have nothing to do with it."""
-    first = images.first_copy
-    is_test = torch.isin(first[pool], first[test])
-    related = is_test if group is None else is_test | torch.isin(group[pool], group[test])
-    return pool[is_test & (images.labels[pool] >= 0)], pool[~related]
+def _related(test: Tensor, images: ImageSet, group: Tensor | None) -> Tensor:
+    """Return which images are identical to one of the test or, with groups, of one group with it, bool `[N]`."""
+    is_related = torch.isin(images.first_copy, images.first_copy[test])
+    return is_related if group is None else is_related | torch.isin(group, group[test])
 
 
 def _some(pool: Tensor, source: Source, stream: Stream) -> Tensor:
@@ -371,10 +380,16 @@ def _some(pool: Tensor, source: Source, stream: Stream) -> Tensor:
 def _in_proportion(wanted: Sequence[int], source: Source) -> list[int]:
     """Return how many images of each class are labelled if all together are as many as the source says."""
     number, total = source.sizes["labelled"], sum(wanted)
-    if number > total:
-        raise ValueError(f"data.from_images={number}, but {total} images may be labelled: use at most so many")
+    if not len(wanted) <= number <= total:
+        raise ValueError(
+            f"data.from_images={number}, but there are {len(wanted)} classes, and {total} images may be labelled: use "
+            "a number between these"
+        )
     ends = np.rint(np.cumsum(wanted) * number / total)  # so that they add up
-    return [max(1, int(one)) for one in np.diff(ends, prepend=0)]
+    found = [int(one) for one in np.diff(ends, prepend=0)]
+    while 0 in found:  # a rare class takes one from the largest
+        found[found.index(0)], found[found.index(max(found))] = 1, max(found) - 1
+    return found
 
 
 def _sizes(images: ImageSet, by_class: Sequence[Tensor]) -> list[tuple[str, int]]:
@@ -401,7 +416,7 @@ def _overlap(draws: Sequence[Tensor], num_images: int) -> float:
 def _check_drawn(setting: str, images: ImageSet, drawn: Sequence[tuple[Tensor, Tensor]], wanted: Sequence[int]) -> None:
     """Raise unless every class has the wanted images in its groups and more to train on."""
     for name, (some, rest), number in zip(images.class_names, drawn, wanted, strict=True):
-        if len(some) < number or not len(rest):
+        if len(some) + len(rest) and (len(some) < number or not len(rest)):
             raise ValueError(
                 f"{setting}, but class {name!r} has too few groups of images: whole groups are drawn, and one must be "
                 "left to train on; use less, add groups, or set these images apart yourself"
@@ -417,16 +432,20 @@ def _hold_out_groups(members: Tensor, images: ImageSet, share: float, group: Ten
     return train, test
 
 
-def _units(members: Tensor, images: ImageSet, group: Tensor | None) -> list[int]:
-    """Return how many images of each class are different or, with groups, how many groups have images of it."""
+def _units(members: Tensor, images: ImageSet, group: Tensor | None) -> dict[str, int]:
+    """Return how many images of each class are different or, with groups, how many groups have images of it.
+
+    Classes without images are left out.
+    """
     labels, together = images.labels[members], (images.first_copy if group is None else group)[members]
-    return [len(together[labels == label].unique()) for label in range(images.num_classes)]
+    counts = {name: len(together[labels == label].unique()) for label, name in enumerate(images.class_names)}
+    return {name: number for name, number in counts.items() if number}
 
 
 def _fold(members: Tensor, images: ImageSet, group: Tensor | None, folds: int, seed: int) -> tuple[Tensor, Tensor]:
     """Return the other images, and those of the fold that a seed tests."""
     labels, together = images.labels[members], members if group is None else group[members]
-    few, least = min(zip(_units(members, images, group), images.class_names, strict=True))
+    few, least = min((number, name) for name, number in _units(members, images, group).items())
     if folds > few:
         unit = ("different image" if group is None else "group") + "s" * (few != 1)
         raise ValueError(
@@ -447,14 +466,14 @@ def _fold(members: Tensor, images: ImageSet, group: Tensor | None, folds: int, s
 def _hold_out_test(members: Tensor, images: ImageSet, share: float) -> tuple[Tensor, Tensor]:
     labels = images.labels[members]
     counts = torch.bincount(labels, minlength=images.num_classes)
-    if few := [name for name, count in zip(images.class_names, counts.tolist(), strict=True) if count < 2]:
+    if few := [name for name, count in zip(images.class_names, counts.tolist(), strict=True) if count == 1]:
         named = abridged([repr(name) for name in few])
         classes = f"class {named} has" if len(few) == 1 else f"{len(few)} classes ({named}) have"
         raise ValueError(
             f"{classes} fewer than 2 different images: one is needed to train on and one to test on; "
             "add images, leave the class out, or set test images apart yourself"
         )
-    num_test, num_classes = int(np.ceil(share * len(members))), images.num_classes
+    num_test, num_classes = int(np.ceil(share * len(members))), int((counts > 0).sum())
     if not num_classes <= num_test <= len(members) - num_classes:
         low = np.ceil(100 * num_classes / len(members)) / 100
         raise ValueError(
@@ -464,7 +483,7 @@ def _hold_out_test(members: Tensor, images: ImageSet, share: float) -> tuple[Ten
     _, test = train_test_split(members.numpy(), test_size=share, random_state=HOLDOUT_SEED, stratify=labels.numpy())
     is_test = torch.zeros(len(images), dtype=torch.bool).index_fill_(0, torch.from_numpy(test), True)
     order = Stream(HOLDOUT_SEED, "test")
-    for label in range(num_classes):  # stratification rounds: a small class may be entirely on one side
+    for label in counts.nonzero()[:, 0].tolist():  # stratification rounds: a small class may be entirely on one side
         own = members[labels == label]
         if len(is_test[own].unique()) == 1:
             is_test[own[torch.randperm(len(own), generator=order.at(label))[0]]] ^= True

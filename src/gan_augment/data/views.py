@@ -47,6 +47,7 @@ class Views:
         """The images of the pool, without their labels; raises a ValueError if the pool is empty."""
         self._need("pool_images")
         if not len(self.split.pool):
+            self._refuse_empty()
             raise ValueError(
                 "augmentation.sees=pool_images, but the pool is empty: every training image is labelled, so images "
                 "without labels have nothing to add. The pool is what the setting labels leaves: use a smaller one, "
@@ -66,6 +67,7 @@ class Views:
         pool, stream = self.split.pool, Stream(self.seed, "pool")
         counts = wanted.minimum(pool.class_counts)
         if not counts.any():
+            self._refuse_empty()
             raise ValueError(
                 "augmentation.extra=pool_labelled, but the pool has no labelled image to give: it is what the setting "
                 "labels leaves, so use a smaller one"
@@ -75,6 +77,14 @@ class Views:
             members = pool.members(label)
             drawn.append(members[torch.randperm(len(members), generator=stream.at(label))][:count])
         return pool.subset(torch.cat(drawn))
+
+    def _refuse_empty(self) -> None:
+        """Raise a ValueError if the pool is of another domain, where labels do not decide what is in it."""
+        if self.domains is not None:
+            raise ValueError(
+                f"augmentation.sees={self.sees}, but beside the test images there is no such image of the second "
+                f"domain ({self.domains[1]}): add some, or use an arm without a pool"
+            )
 
     def _need(self, sees: str) -> None:
         if self.sees != sees:

@@ -69,7 +69,8 @@ class Selection(Measure):
     def stages(self, plan: Plan, split: Split, stages: Mapping[str, Stage]) -> Mapping[str, Stage] | None:
         """Apply where the classifier is kept at several steps: where there are two domains."""
         classifier = stages.get("classifier")
-        return {} if isinstance(classifier, ClassifierStage) and classifier.looks is not None else None
+        is_kept = isinstance(classifier, ClassifierStage) and classifier.looks is not None
+        return {} if is_kept and len(split.pool) > 1 else None
 
     def find(self, finished: Finished) -> Findings:
         """Evaluate each kept classifier."""
@@ -91,36 +92,43 @@ class Selection(Measure):
             reached = [one["target_accuracy"] for one in looks]
             metrics["last"] = reached[-1]
             for name in VALIDATORS:
-                best = max(one[name] for one in looks)
-                metrics[name] = next(one["target_accuracy"] for one in reversed(looks) if one[name] == best)
+                known = [one for one in looks if one[name] is not None]
+                best = max(known, key=lambda one: (one[name], one["step"]), default=None)
+                metrics[name] = None if best is None else best["target_accuracy"]
             metrics["oracle"] = max(reached)
             metrics["added"] = metrics["oracle"] - metrics["last"]
         return Findings({"selection": metrics}, sections={"Choosing a step": SECTION} if "last" in metrics else {})
 
 
-def look(path: Path, parts: Mapping[str, ImageSet], device: torch.device) -> dict[str, float]:
-    """Return what validators say of a kept classifier, and its accuracy on the test images if they are given."""
+def look(path: Path, parts: Mapping[str, ImageSet], device: torch.device) -> dict[str, Any]:
+    """Return what validators say of a kept classifier, and its accuracy on the test images if they are given.
+
+    Those that need validation images are None without any.
+    """
     classifier = TrainedClassifier.load(path, device)
     network = Divided(classifier.network)
     features, logits = {}, {}
     for name, images in parts.items():
-        if name == "test":
+        if name == "test" or not len(images):
             continue
         features[name] = classifier.outputs(network.body, images).flatten(1).float()
         logits[name] = network.head(features[name].to(device)).float().cpu()
     probabilities = logits["pool"].softmax(dim=1)
-    labels = parts["validation"].labels
-    losses = cross_entropy(logits["validation"], labels, reduction="none")
-    training, validation, target = reduced(*(features[name] for name in ("labelled", "validation", "pool")))
-    found = {
-        "source_accuracy": accuracy(logits["validation"], labels),
+    few = dict(zip(features, reduced(*features.values()), strict=True))
+    found: dict[str, Any] = {
+        "source_accuracy": None,
         "entropy": negative_entropy(probabilities),
         "information": information(probabilities),
         "nuclear_norm": nuclear_norm(probabilities),
         "neighbourhood_density": neighbourhood_density(probabilities),
-        "embedded_risk": embedded_risk(training, validation, target, losses),
-        "cluster_agreement": cluster_agreement(target, probabilities.argmax(dim=1), probabilities.shape[1]),
+        "embedded_risk": None,
+        "cluster_agreement": cluster_agreement(few["pool"], probabilities.argmax(dim=1), probabilities.shape[1]),
     }
+    if "validation" in features:
+        labels = parts["validation"].labels
+        losses = cross_entropy(logits["validation"], labels, reduction="none")
+        found["source_accuracy"] = accuracy(logits["validation"], labels)
+        found["embedded_risk"] = embedded_risk(few["labelled"], few["validation"], few["pool"], losses)
     if "test" in parts:
         found["target_accuracy"] = accuracy(classifier.outputs(network, parts["test"]), parts["test"].labels)
     return found

@@ -102,6 +102,10 @@ class Adaptation(ClassifierTraining):
         """Return a copy of the classifier in one piece."""
         return self.network.whole()
 
+    def logits(self, images: Tensor) -> Tensor:
+        """Return the classifier's logits `[B, K]`."""
+        return self.network(images)
+
     @property
     def body(self) -> list[dict[str, Any]]:
         """The weights of the features, in groups."""
@@ -163,8 +167,11 @@ class Adaptation(ClassifierTraining):
         return logits, of_pool, terms
 
     def validation_step(self, batch: Batch, step: int) -> None:
-        """Log loss and accuracy on the validation images, which are of the first domain."""
-        log_validation(self, self.network(batch.images).float(), batch.labels)
+        """Log loss and accuracy on the validation images, which are of the first domain.
+
+        With batch norm they are normalised by the statistics of the pool, so they look worse than they are.
+        """
+        log_validation(self, self.logits(batch.images).float(), batch.labels)
 
 
 def discriminator(num_features: int, hidden: int) -> nn.Sequential:

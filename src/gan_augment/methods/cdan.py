@@ -50,7 +50,7 @@ class CDAN(Adaptation):
 
     It sees the randomised multilinear map $(R_f f) \odot (R_g g) / \sqrt{d}$ (Long et al. 2018, equation 6), and with
     entropy conditioning images count with $1 + e^{-H(g)}$ (equation 8). No gradient of the discriminator's loss flows
-    through the predictions, as in the authors' code.
+    through the predictions; in the authors' code it flows through these weights.
     """
 
     CURVES = (*Adaptation.COMMON, "loss/domain", "domain/accuracy")

@@ -42,7 +42,7 @@ class DANN(Adaptation):
     r"""Minimises $L_y(F, C) + L_d(D \circ R_\lambda \circ F)$ over features, classes and discriminator at once.
 
     $L_y$ is the cross-entropy of labelled images, $L_d$ that of the domains, and $R_\lambda$ reverses its gradient on
-    the way to the features (Ganin et al. 2016, equations 9 to 18).
+    the way to the features (Ganin et al. 2016, equations 9 to 18, with the mean of both domains for $L_d$).
     """
 
     CURVES = (*Adaptation.COMMON, "loss/domain", "domain/accuracy")

@@ -68,6 +68,11 @@ class MCD(Adaptation):
                 weight.lerp_(other, 0.5)
         return network.whole()
 
+    def logits(self, images: Tensor) -> Tensor:
+        """Return the mean of both last layers' logits, `[B, K]`."""
+        features = self.network.body(images)
+        return (self.network.head(features) + self.second(features)) / 2
+
     def play(self, optimizers: list[torch.optim.Optimizer], known: Batch, pool: Tensor, step: int) -> dict[str, Tensor]:
         """Take a step; return the values of the curves."""
         of_features, of_heads = optimizers

@@ -368,7 +368,7 @@ def share_interval(gap: Estimate, rest: Callable[[float], Estimate]) -> Interval
     if not gap.interval().low > 0:
         return None
     share = rest(0).mean / gap.mean
-    if rest(share).split_variance == 0:
+    if rest(share).variance == 0:
         return Interval(share, share, share, gap.num_pairs)
 
     def excess(distance: float) -> float:
