@@ -14,6 +14,7 @@ import sys
 import time
 import urllib.request
 from contextlib import suppress
+from keyword import iskeyword
 from pathlib import Path
 from urllib.error import URLError
 
@@ -738,6 +739,8 @@ def photographs(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         noise = np.random.default_rng(number).integers(0, 256, (50 + number, 60, 3), dtype=np.uint8)
         Image.fromarray(noise).save(path)
+    for domain in ("source", "target"):
+        shutil.copytree(tmp_path / "photographs", tmp_path / domain)
     return tmp_path / "photographs"
 
 
@@ -749,6 +752,12 @@ PHOTOGRAPHS = (
     "data.image_size=32",
 )
 FOR_RECIPES = {
+    "domains": (
+        "data.root={photographs}/..",
+        "data.image_size=32",
+        "classifier.network.backbone.weights=null",
+        "classifier.network.input_size=32",
+    ),
     "dcgan_64": ("data.root={photographs}", "architecture.channels=2", "generator.images_seen=256"),
     "photographs": PHOTOGRAPHS,
     "photographs_128": (*PHOTOGRAPHS, "trainer=cpu", "architecture.channels=2", "generator.batch_size=16"),
@@ -844,7 +853,7 @@ def test_every_member_of_every_group_composes_and_builds(composed, member, monke
     if group == "data":  # to call a source takes files
         source, node = node, {name: node.pop(name) for name in ("test_share", "classical")}
         make = get_object(source.pop("_target_"))
-        inspect.signature(make).bind(**source)
+        inspect.signature(make).bind(**{f"{key}_" if iskeyword(key) else key: value for key, value in source.items()})
     for target in targets(node):
         make = build_later if target.get("_partial_") else build
         built = make(target, member, object)

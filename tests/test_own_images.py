@@ -192,7 +192,7 @@ def test_an_empty_class_is_named(trial, photos):
 def test_a_class_with_one_image_is_named(trial, photos):
     (photos / "dog").mkdir()
     photograph().save(photos / "dog" / "only.png")
-    assert "class 'dog' has fewer than 2 different images" in refused(trial(photos))
+    assert "class 'dog' has no training image (identical ones count once)" in refused(trial(photos))
 
 
 def test_one_class_trains_a_generator_and_no_classifier(trial, tmp_path):

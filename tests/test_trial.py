@@ -27,7 +27,8 @@ from gan_augment.trial import examine, run_trial
 
 
 def read_row(name):
-    return yaml.safe_load((CONF / "augmentation" / f"{name}.yaml").read_text())
+    found = yaml.safe_load((CONF / "augmentation" / f"{name}.yaml").read_text())
+    return found.get("augmentation", found)  # an arm may bring the settings of its method
 
 
 # `given` needs images of its own: tests/extras/test_given.py has it.
@@ -607,7 +608,7 @@ def test_no_stage_is_made_from_test_images_and_only_trainings_of_classifiers_fro
     used = {(role, name): one for role, stage in planned.stages.items() for name, one in stage.image_sets.items()}
     assert not {where for where, images in used.items() if pixels(images) & test}
     evaluated = {where for where, images in used.items() if pixels(images) & validation}
-    of_classifiers = ("classifier", "trained", "teacher", "judge")
+    of_classifiers = ("classifier", "trained", "source", "teacher", "judge")
     assert evaluated == {(role, "validation") for role in of_classifiers if role in planned.stages}
     assert {used[where].fingerprint for where in evaluated} == {split.validation.fingerprint}
     if "judge" in planned.stages:
@@ -663,7 +664,7 @@ def test_arms_that_see_the_images_of_the_pool_see_none_of_its_labels(plain_setti
 
     unmoved = {(arm.extra, name) for arm, name, network in reference if is_same(arm, name, network)}
     # These see the labelled images alone.
-    assert unmoved == {("pseudo_labelled", "teacher"), ("none", "trained")}
+    assert unmoved == {("pseudo_labelled", "teacher"), ("none", "trained"), ("none", "source")}
 
 
 def without_pool_labels(split):

@@ -63,7 +63,7 @@ def stage(given, cpu, seed=0, classical=None, **changes):
     config = SimpleNamespace(
         source={}, classical=classical or CLASSICAL, seeds=SimpleNamespace(classifier=seed), hardware=cpu
     )
-    plan = Plan(config, SimpleNamespace(labelled=labelled, pool=pool, validation=validation))
+    plan = Plan(config, SimpleNamespace(labelled=labelled, pool=pool, validation=validation, domains=None))
     return read_settings(**changes).stage(plan, arm, NoExtra())
 
 

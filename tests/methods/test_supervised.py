@@ -43,7 +43,7 @@ def stage(images, validation, cpu, arm=(), extra=None, seed=0, classical=CLASSIC
     """Plan the stage of an arm; an extra that needs no stage follows from its row."""
     arm = Arm(**NONE | dict(arm))
     config = SimpleNamespace(source={}, classical=classical, seeds=SimpleNamespace(classifier=seed), hardware=cpu)
-    plan = Plan(config, SimpleNamespace(labelled=images, validation=validation))
+    plan = Plan(config, SimpleNamespace(labelled=images, validation=validation, domains=None))
     return read_settings(**changes).stage(plan, arm, extra or extras()[arm.extra].plan(plan))
 
 
@@ -176,7 +176,7 @@ def test_the_rate_decays_to_nothing_along_a_half_cosine(image_set, cpu, tmp_path
             self.seen += (trainer.optimizers[0].param_groups[0]["lr"],)
 
     rates, fit = Rates(), Hardware.fit
-    monkeypatch.setattr(Hardware, "fit", lambda *args, **settings: fit(*args, **settings, callbacks=(rates,)))
+    monkeypatch.setattr(Hardware, "fit", lambda *args, **settings: fit(*args, **settings | {"callbacks": (rates,)}))
     train(image_set(), cpu, tmp_path)
     expected = [0.01 * (1 + math.cos(math.pi * step / 30)) / 2 for step in range(31)]
     assert rates.seen == pytest.approx(expected, abs=1e-8)
