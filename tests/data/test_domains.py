@@ -252,5 +252,5 @@ def test_without_a_pool_the_arms_that_need_one_are_refused(tmp_path):
     parts = np.array(["test"] * 30)
     source = domains(arrays(tmp_path, "here", [0, 1] * 20), arrays(tmp_path, "there", [0, 1] * 15, split=parts))
     views = Views(draw_split(source, SplitSettings(0, "all")), "pool_images", 0)
-    with pytest.raises(ValueError, match="there is no such image of the second domain"):
+    with pytest.raises(ValueError, match="the second domain, there, has only test images"):
         _ = views.pool

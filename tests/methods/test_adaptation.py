@@ -257,6 +257,8 @@ def test_a_divided_network_is_whole_again():
     expected, divided = network(images), Divided(copy.deepcopy(network))
     assert divided(images).equal(expected)
     assert divided.whole()(images).equal(expected)
+    divided.compile()  # trainings call the parts, not the whole
+    assert all(part._compiled_call_impl is not None for part in (divided.body, divided.head))
     with pytest.raises(ValueError, match="has no linear layer"):
         Divided(nn.Sequential(nn.Flatten()))
 

@@ -16,7 +16,7 @@ but fewer labels still lie within more. Images without a label join the pool, un
 
 A source may have a pool of its own, such as the images of another domain. Test images that it has not set apart are
 drawn from there, labelled and validation images from the others, without copies of test images and without images of
-their groups. Images that nobody labels are in no part.
+their groups. Other images than these are in no part.
 """
 
 import hashlib

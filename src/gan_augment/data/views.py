@@ -82,8 +82,8 @@ class Views:
         """Raise a ValueError if the pool is of another domain, where labels do not decide what is in it."""
         if self.domains is not None:
             raise ValueError(
-                f"augmentation.sees={self.sees}, but beside the test images there is no such image of the second "
-                f"domain ({self.domains[1]}): add some, or use an arm without a pool"
+                f"augmentation.sees={self.sees}, but the second domain, {self.domains[1]}, has only test images, or no "
+                "other ones with labels: add some to its folder, or use an arm without a pool"
             )
 
     def _need(self, sees: str) -> None:

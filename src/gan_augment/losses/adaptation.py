@@ -1,6 +1,6 @@
 """Losses of domain adaptation: scalars from features or logits of two domains.
 
-The domains are told apart by one logit per image: positive for the domain of the labelled images.
+A discriminator gives one logit per image: positive for the domain of the labelled images.
 """
 
 from typing import Any
@@ -61,7 +61,7 @@ def domain_loss(first: Tensor, second: Tensor, weights: tuple[Tensor, Tensor] | 
 
 
 def domain_accuracy(first: Tensor, second: Tensor) -> Tensor:
-    """Return how many images are told apart, the mean of both domains' shares, from logits `[B]` and `[M]`.
+    """Return the share of images whose domain is recognised, the mean of both domains, from logits `[B]` and `[M]`.
 
     Example:
         >>> domain_accuracy(torch.tensor([1.0, -1.0]), torch.tensor([-1.0])).item()

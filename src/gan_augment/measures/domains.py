@@ -137,7 +137,7 @@ def draw_plane(places: Tensor, images: tuple[ImageSet, ImageSet], names: Sequenc
     """
     class_names, figure = images[0].class_names, Figure(figsize=(7, 5), layout="constrained")
     axes, by_class = figure.subplots(), images[0].num_classes <= MOST_CLASSES
-    palette = colormaps["tab10" if images[0].num_classes <= 10 else "tab20"].colors  # type: ignore[attr-defined]
+    palette = [colormaps["tab10" if images[0].num_classes <= 10 else "tab20"](label) for label in range(MOST_CLASSES)]
     handles = []
     for number, (name, marker, some) in enumerate(zip(names, ("o", "x"), images, strict=True)):
         here = places.split([len(one) for one in images])[number].numpy()

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 TEMPERATURE = 0.05  # of the soft neighbourhoods (Saito et al. 2021)
-MOST_DIMENSIONS = 64  # of the features in which domains are told apart and clusters found
+MOST_DIMENSIONS = 64  # of the features, for DEV and class AMI
 
 
 def negative_entropy(probabilities: Tensor) -> float:

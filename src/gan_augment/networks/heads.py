@@ -1,6 +1,7 @@
 """Classifiers in two parts: the last linear layer, and all before it, whose output are the features."""
 
 import copy
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -43,6 +44,11 @@ class Divided(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return one logit per class."""
         return self.head(self.body(images))
+
+    def compile(self, *arguments: Any, **settings: Any) -> None:
+        """Compile both parts: trainings call them one by one."""
+        self.body.compile(*arguments, **settings)
+        self.head.compile(*arguments, **settings)
 
     def whole(self) -> nn.Module:
         """Return a copy of the classifier as it was before it was divided, with the weights that it has now."""
