@@ -1,5 +1,6 @@
 """What several tests share. Torch is imported where it is needed: the tests of reports do without."""
 
+import bz2
 import copy
 import functools
 import json
@@ -44,6 +45,7 @@ TINY = (
 )
 
 SMALL_MNIST = (12_000, 500)  # training and test images
+SMALL_USPS = (200, 50)  # images that differ: write_usps knows 256
 
 
 ACCELERATORS = ["cpu", pytest.param("gpu", marks=pytest.mark.gpu)]
@@ -297,9 +299,21 @@ def mapped(tmp_path):
     return put
 
 
+def write_usps(folder, lengths):
+    """Make up USPS's two files: image i is white up to its pixel i % 256, black behind, and of class i % 10."""
+    lines = [" ".join(f"{n + 1}:{1 if n <= last else -1}" for n in range(256)) for last in range(256)]
+    folder.mkdir()
+    for name, length in zip(("usps.bz2", "usps.t.bz2"), lengths, strict=True):
+        text = "".join(f"{i % 10 + 1} {lines[i % 256]}\n" for i in range(length))
+        (folder / name).write_bytes(bz2.compress(text.encode(), compresslevel=1))
+
+
 @pytest.fixture(scope="session")
 def small_mnist(tmp_path_factory):
-    """Make up MNIST's four files, uncompressed: noise of the right size, fewer images; Fashion-MNIST is the same."""
+    """Make up MNIST's four files, uncompressed: noise of the right size, fewer images; Fashion-MNIST is the same.
+
+    And those of USPS.
+    """
     root = tmp_path_factory.mktemp("data")
     raw = root / "MNIST" / "raw"
     raw.mkdir(parents=True)
@@ -310,16 +324,17 @@ def small_mnist(tmp_path_factory):
         (raw / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">4I", 0x803, *images.shape) + images.tobytes())
         (raw / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">2I", 0x801, length) + labels.tobytes())
     (root / "FashionMNIST").symlink_to("MNIST")
+    write_usps(root / "USPS", SMALL_USPS)
     return root
 
 
 @pytest.fixture
 def mnist_folder(small_mnist, monkeypatch):
-    """Let MNIST and Fashion-MNIST be as small as the files that are made up here."""
+    """Let MNIST, Fashion-MNIST and USPS be as small as the files that are made up here."""
     from gan_augment.data.standard_sets import LENGTHS
 
-    for name in ("MNIST", "FashionMNIST"):
-        monkeypatch.setitem(LENGTHS, name, SMALL_MNIST)
+    for name, lengths in {"MNIST": SMALL_MNIST, "FashionMNIST": SMALL_MNIST, "USPS": SMALL_USPS}.items():
+        monkeypatch.setitem(LENGTHS, name, lengths)
     return small_mnist
 
 

@@ -769,6 +769,10 @@ FOR_RECIPES = {
     ),
     **dict.fromkeys(("mnist_arms", "mnist_100_labels", "mnist_precision"), ("data.image_size=8",)),
     **dict.fromkeys(("fashion_few_labels", "rare_classes"), ("data.image_size=8",)),
+    **dict.fromkeys(
+        ("mnist_to_usps", "usps_to_mnist"),
+        ("data.from.image_size=12", "data.to.image_size=12", "data.from_images=100", "data.to_images=100"),
+    ),
 }
 
 
@@ -786,8 +790,8 @@ def first_values(recipe):
 def test_every_recipe_runs(cli, shared_outputs, recipe, mnist_folder, photographs, monkeypatch):
     # A recipe may sweep architectures and classifiers, which do not all have channels; it may have neither.
     text = (CONF / "experiment" / f"{recipe}.yaml").read_text()
-    if "\n  - photographs\n" in text:  # it stands on that recipe
-        text += (CONF / "experiment" / "photographs.yaml").read_text()
+    for base in re.findall(r"^  - (\w+)$", text, re.MULTILINE):  # it stands on that recipe
+        text += (CONF / "experiment" / f"{base}.yaml").read_text()
     measures = re.search(r"override /measures: \[(.*?)\]", text)
     without = [
         "channels",

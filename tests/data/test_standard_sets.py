@@ -1,4 +1,3 @@
-import bz2
 import hashlib
 import io
 import os
@@ -14,7 +13,7 @@ import yaml
 from sklearn.datasets import load_digits
 from torchvision.datasets import CIFAR10
 
-from conftest import source_node
+from conftest import source_node, write_usps
 from gan_augment.app import CONF
 from gan_augment.augmentation.classical import ClassicalTransform
 from gan_augment.data.source import Source
@@ -73,15 +72,6 @@ def test_fashion_mnist_reads_training_and_test_images(mnist_folder, tmp_path):
     assert torch.equal(source.test, twin.test)
     assert source.images.class_names[0] == "T-shirt/top"
     assert source.images.class_names[9] == "Ankle boot"
-
-
-def write_usps(folder, lengths):
-    """Make up USPS's two files: image i is white up to its pixel i % 256, black behind, and of class i % 10."""
-    lines = [" ".join(f"{n + 1}:{1 if n <= last else -1}" for n in range(256)) for last in range(256)]
-    folder.mkdir()
-    for name, length in zip(("usps.bz2", "usps.t.bz2"), lengths, strict=True):
-        text = "".join(f"{i % 10 + 1} {lines[i % 256]}\n" for i in range(length))
-        (folder / name).write_bytes(bz2.compress(text.encode(), compresslevel=1))
 
 
 def test_usps_reads_training_and_test_images(tmp_path, monkeypatch):
