@@ -41,6 +41,8 @@ TINY = (
     "measures.judge.network.num_features=8",
     "semi_supervised.num_steps=20",
     "semi_supervised.network.channels=4",
+    "translation.images_seen=640",
+    "translation.translator.channels=4",
     "pseudo_labels.threshold=0",  # what a teacher of 20 steps says is taken as it is
 )
 

@@ -232,6 +232,8 @@ EVERY_ARM = {
     "more_real": (80, 80, WITHOUT),
     "matched": (POOL, 0, WITHOUT),
     "fourier": (POOL, 0, WITHOUT),
+    "translated": (POOL, 0, WITHOUT | {"teacher", "translator"}),
+    "translated_classical": (POOL, 0, WITHOUT | {"teacher", "translator"}),
     "gan": (0, 0, WITH_GAN),
     "gan_classical": (0, 0, WITH_GAN),
     "placebo": (0, 0, WITH_GAN),

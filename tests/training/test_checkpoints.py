@@ -9,13 +9,16 @@ import os
 
 import pytest
 import torch
+import yaml
 from lightning.pytorch.callbacks import Callback
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.summary.writer import event_file_writer
 
 from conftest import GAN_NODES, JUDGE_NODE, NO_TRANSFORM, gan_stage
+from gan_augment.app import CONF
 from gan_augment.arm import Arm
 from gan_augment.contracts import NoExtra
+from gan_augment.generators.translation import TrainTranslator, TranslationSettings
 from gan_augment.measures.judge import Judge, JudgeStage, JudgeWatch
 from gan_augment.methods.supervised import ClassifierSettings, Supervised
 from gan_augment.settings import build
@@ -112,6 +115,14 @@ def lay_out(image_set, cpu, tiny_backbone):
                 seed=0,
                 hardware=hardware,
             )
+        if kind == "translator":
+            node = yaml.safe_load((CONF / "translation" / "cut.yaml").read_text())
+            small = {"channels": 4, "blocks": 2}, {"channels": 4}
+            node |= {"translator": node["translator"] | small[0], "discriminator": node["discriminator"] | small[1]}
+            node |= {"task": 0.0, "match_prior": False, "images_seen": 4 * NUM_STEPS, "batch_size": 4}
+            settings = build(node, "translation", TranslationSettings)
+            pool = validation.without_labels()
+            return TrainTranslator(labelled=images, pool=pool, settings=settings, seed=0, hardware=hardware)
         nodes = GAN_NODES | {"generator": GAN_NODES["generator"] | {"decay": True, "discriminator_steps": 2}}
         if kind == "projected gan":
             nodes = PROJECTED | {"architecture": PROJECTED["architecture"] | {"backbone": tiny_backbone}}
@@ -165,6 +176,7 @@ INTERRUPTIONS = {  # before the first checkpoint, just before and after one, at 
     "gan with looks": [(40,), (53,)],  # between two looks, and at the very step of one
     "classifier": [(5,), (19,), (20,), (59,), (34, 58)],
     "judge": [(34, 58)],
+    "translator": [(19,), (34, 58)],
 }
 
 

@@ -1,0 +1,59 @@
+"""A trained translator and its translations."""
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from gan_augment.artefacts.weights import ABOUT, load_weights, read_about, reason_of
+from gan_augment.data.image_set import ImageSet, ImageShape, from_float, to_float
+from gan_augment.records.shape import check_shape
+from gan_augment.settings import class_from
+
+AT_ONCE = 250  # images
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedTranslator:
+    """A translator from its checkpoint.
+
+    Attributes:
+        network: Images `[B, C, H, W]` in [-1, 1] -> images of the same shape; frozen.
+        class_names: The classes of the images that it learned to translate.
+    """
+
+    network: nn.Module
+    shape: ImageShape
+    class_names: Sequence[str]
+    device: torch.device
+
+    @classmethod
+    def load(cls, checkpoint: Path, device: torch.device) -> "TrainedTranslator":
+        """Read a translator; raise a ValueError if the file is no checkpoint of one."""
+        about = read_about(checkpoint, "translator", ("shape", "class_names", "translator"))
+        try:
+            check_shape(about, ABOUT)
+            shape = ImageShape(*about["shape"])
+            make, settings = class_from(about["translator"], nn.Module)
+            with torch.device("meta"):
+                network = make(shape, **settings)
+        except Exception as error:  # a damaged description can break a constructor in any way
+            raise ValueError(f"{checkpoint} does not describe a translator: {reason_of(error)}") from error
+        weights = load_weights(checkpoint, "average", network).to(device)
+        return cls(weights, shape, about["class_names"], device)
+
+    @torch.no_grad()
+    def translate(self, images: ImageSet) -> ImageSet:
+        """Translate images; they keep their labels.
+
+        Raises:
+            ValueError: If they have another shape than those of the training.
+        """
+        if images.shape != self.shape:
+            takes, are = ("x".join(map(str, astuple(shape))) for shape in (self.shape, images.shape))
+            raise ValueError(f"the translator takes images of {takes} (channels, height, width), but these are {are}")
+        some = (images.images[chunk].to(self.device) for chunk in torch.arange(len(images)).split(AT_ONCE))
+        made = [from_float(self.network(to_float(one)).float(), images.dtype).cpu() for one in some]
+        return replace(images, images=torch.cat(made))

@@ -1,0 +1,29 @@
+"""The extra `translated`: the labelled images, translated into the look of the pool."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from gan_augment.contracts import Extra, Plan
+from gan_augment.data.image_set import ImageSet
+from gan_augment.generators.translation import TrainTranslator, TranslationSettings
+
+
+@dataclass(frozen=True, eq=False)
+class Translated(Extra):
+    """The labelled images in the look of the pool, with their own labels, by a translator that learned from both."""
+
+    name = "translated"
+    sees = ("pool_images",)
+
+    translator: TrainTranslator
+
+    @classmethod
+    def plan(cls, plan: Plan) -> Self:
+        """Plan the translator."""
+        return cls(plan.config.part("translation", TranslationSettings).stage(plan))
+
+    def images(self, labelled: ImageSet, made: Mapping[str, Path], seed: int) -> ImageSet:
+        """Return the translations of the labelled images with their labels."""
+        return self.translator.load(made["translator"]).translate(labelled)

@@ -1,0 +1,147 @@
+"""Networks of image translation: a residual translator, a discriminator of patches, and heads for contrasted patches.
+
+A translator normalises each image by itself, so in evaluation it computes what it computes in training.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+from torch.nn.functional import normalize, pad
+from torch.nn.utils.parametrizations import spectral_norm
+
+from gan_augment.data.image_set import ImageShape
+from gan_augment.networks.architecture import Residual
+from gan_augment.settings import check_integer
+
+FEWEST_PIXELS = 8  # of a side
+
+
+class Translator(nn.Module):
+    """Images `[B, C, H, W]` in [-1, 1] -> images of the same shape (Johnson et al. 2016; Zhu et al. 2017).
+
+    A convolution of 5x5 pixels (7x7 in the papers, whose images are larger), halvings by strided convolutions, residual
+    blocks, and as many doublings. Sides that cannot be halved so often are continued by reflection, and cropped at the
+    end.
+
+    Args:
+        shape: Shape of the images, at least 8x8 pixels.
+        channels: Feature maps at full size; each halving doubles them.
+        blocks: Residual blocks at the smallest size, at least 1.
+        halvings: How often the size is halved, at most 3; the smallest size is at least 4 pixels.
+    """
+
+    def __init__(self, shape: ImageShape, channels: int = 16, blocks: int = 4, halvings: int = 1) -> None:
+        super().__init__()
+        check_integer("translation.translator.channels", channels, low=1)
+        check_integer("translation.translator.blocks", blocks, low=1)
+        check_integer("translation.translator.halvings", halvings, low=0, high=3)
+        check_size("translation", shape)
+        if min(shape.height, shape.width) < 4 * 2**halvings:
+            raise ValueError(
+                f"translation.translator.halvings={halvings} leaves less than 4 pixels of {shape.height}x{shape.width}"
+            )
+        self.multiple, width = 2**halvings, channels * 2**halvings
+        widths = [channels * 2**level for level in range(halvings + 1)]
+        shrinking = [_normed(nn.Conv2d(one, 2 * one, 3, 2, 1, bias=False)) for one in widths[:-1]]
+        half = blocks // 2
+        self.stages = nn.ModuleList(
+            [
+                _normed(nn.Conv2d(shape.channels, channels, 5, padding=2, padding_mode="reflect", bias=False)),
+                *shrinking,
+                nn.Sequential(*(_block(width) for _ in range(half))),
+            ]
+        )
+        growing = [_normed(nn.ConvTranspose2d(2 * one, one, 4, 2, 1, bias=False)) for one in widths[-2::-1]]
+        last = nn.Conv2d(channels, shape.channels, 5, padding=2, padding_mode="reflect")
+        self.end = nn.Sequential(*(_block(width) for _ in range(blocks - half)), *growing, last, nn.Tanh())
+        self.widths = [shape.channels, *widths, *([width] if half else [])]
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Return the feature maps that contrasts compare: the images themselves, then those of each stage."""
+        height, width = images.shape[-2:]
+        maps = [pad(images, (0, -width % self.multiple, 0, -height % self.multiple), "reflect")]
+        for stage in self.stages:
+            maps.append(stage(maps[-1]))
+        return maps[: len(self.widths)]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Translate images."""
+        return self.finish(self.maps(images), images)
+
+    def finish(self, maps: Sequence[Tensor], images: Tensor) -> Tensor:
+        """Return the translations of images from their feature maps."""
+        return self.end(maps[-1])[..., : images.shape[-2], : images.shape[-1]]
+
+
+class PatchDiscriminator(nn.Module):
+    """Images `[B, C, H, W]` in [-1, 1] -> logits `[B, P]`, one for each of P overlapping patches (Isola et al. 2017).
+
+    Its weights have spectral norm. Norm by instance, as in the paper, would hide from it how bright an image is.
+
+    Args:
+        shape: Shape of the images, at least 8x8 pixels.
+        channels: Feature maps after the first layer; each further one doubles them, up to 4 times.
+        layers: Strided convolutions, at least 1; with 2 a patch is 26 pixels wide, with 3 54 pixels. The last maps are
+            at least 2x2 pixels.
+    """
+
+    def __init__(self, shape: ImageShape, channels: int = 32, layers: int = 2) -> None:
+        super().__init__()
+        check_integer("translation.discriminator.channels", channels, low=1)
+        check_integer("translation.discriminator.layers", layers, low=1)
+        check_size("translation", shape)
+        if min(shape.height, shape.width) < 2 * 2**layers:
+            raise ValueError(
+                f"translation.discriminator.layers={layers} leaves less than 2 pixels of {shape.height}x{shape.width}"
+            )
+        widths = [channels * min(2**level, 4) for level in range(layers + 1)]
+        strided = [nn.Conv2d(before, after, 4, 2, 1) for before, after in pairwise([shape.channels, *widths[:-1]])]
+        ending = [nn.Conv2d(widths[-2], widths[-1], 3, padding=1), nn.Conv2d(widths[-1], 1, 3, padding=1)]
+        normed = [spectral_norm(convolution) for convolution in (*strided, *ending)]
+        rectified = [layer for one in normed[:-1] for layer in (one, nn.LeakyReLU(0.2))]
+        self.layers = nn.Sequential(*rectified, normed[-1], nn.Flatten())
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits of the patches."""
+        return self.layers(images)
+
+
+class PatchHeads(nn.Module):
+    """Two linear layers for each stage of a translator, which turn its features at some places into unit vectors.
+
+    Args:
+        widths: Feature maps of each stage.
+        dimensions: Length of the vectors.
+    """
+
+    def __init__(self, widths: Sequence[int], dimensions: int = 64) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(
+            nn.Sequential(nn.Linear(width, dimensions), nn.ReLU(), nn.Linear(dimensions, dimensions))
+            for width in widths
+        )
+
+    def forward(self, maps: Sequence[Tensor], places: Sequence[Tensor]) -> list[Tensor]:
+        """Return vectors `[B, P, dimensions]` of each stage's `maps`, `[B, C, H, W]`, at its `places`, int64 `[P]`."""
+        taken = (one.flatten(2)[..., where].transpose(1, 2) for one, where in zip(maps, places, strict=True))
+        return [normalize(head(some).float(), dim=-1) for head, some in zip(self.heads, taken, strict=True)]
+
+
+def check_size(name: str, shape: ImageShape) -> None:
+    """Raise a ValueError for points, and for images of less than 8 pixels a side."""
+    if shape.is_point:
+        raise ValueError(f"{name} changes images, and these are points: use another arm")
+    if min(shape.height, shape.width) < FEWEST_PIXELS:
+        raise ValueError(
+            f"{name} needs images of at least {FEWEST_PIXELS}x{FEWEST_PIXELS} pixels, not {shape.height}x{shape.width}"
+        )
+
+
+def _normed(convolution: nn.Conv2d | nn.ConvTranspose2d) -> nn.Sequential:
+    return nn.Sequential(convolution, nn.InstanceNorm2d(convolution.out_channels), nn.ReLU())
+
+
+def _block(width: int) -> nn.Module:
+    first, second = (nn.Conv2d(width, width, 3, padding=1, bias=False) for _ in range(2))
+    return Residual(nn.Identity(), nn.Sequential(_normed(first), second, nn.InstanceNorm2d(width)))

@@ -1,0 +1,82 @@
+import pytest
+import torch
+
+from gan_augment.data.image_set import ImageShape
+from gan_augment.networks.translator import PatchDiscriminator, PatchHeads, Translator
+
+SHAPES = [(1, 8, 8), (3, 28, 28), (4, 31, 47), (1, 96, 96)]
+
+
+def drawn(shape, number=3, seed=0):
+    return torch.rand(number, *shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("settings", [{}, {"blocks": 1}, {"halvings": 0, "blocks": 3}])
+def test_translations_have_the_shape_of_their_originals(shape, settings):
+    network = Translator(ImageShape(*shape), channels=4, **settings)
+    images = drawn(shape)
+    made = network(images)
+    assert made.shape == images.shape
+    assert made.abs().max() <= 1
+    maps = network.maps(images)
+    assert [one.shape[1] for one in maps] == network.widths
+    assert network.finish(maps, images).equal(made)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_evaluation_computes_what_training_computes_bit_for_bit(shape):
+    network, images = Translator(ImageShape(*shape), channels=4), drawn(shape)
+    assert network.train()(images).equal(network.eval()(images))
+
+
+def test_an_image_is_translated_by_itself():
+    network = Translator(ImageShape(1, 12, 12), channels=4)
+    images = drawn((1, 12, 12))
+    torch.testing.assert_close(network(images)[1:2], network(images[1:2]))
+
+
+@pytest.mark.parametrize(
+    ("shape", "layers", "patches"), [((1, 28, 28), 2, 49), ((3, 31, 47), 2, 77), ((1, 8, 8), 1, 16)]
+)
+def test_the_discriminator_judges_patches(shape, layers, patches):
+    assert PatchDiscriminator(ImageShape(*shape), 4, layers)(drawn(shape)).shape == (3, patches)
+
+
+@pytest.mark.parametrize(("layers", "width"), [(1, 12), (2, 26), (3, 54)])
+def test_a_patch_is_as_wide_as_documented(layers, width):
+    network = PatchDiscriminator(ImageShape(1, 96, 96), 2, layers)
+    image = drawn((1, 96, 96), 1).requires_grad_()
+    logits = network.layers[:-1](image)
+    logits[0, 0, logits.shape[2] // 2, logits.shape[3] // 2].backward()
+    touched = image.grad[0, 0].abs().sum(dim=0).nonzero()[:, 0]
+    assert int(touched.max() - touched.min()) + 1 == width
+
+
+def test_heads_return_unit_vectors_at_the_given_places():
+    maps = [drawn((2, 4, 4)), drawn((3, 2, 2))]
+    places = [torch.tensor([5, 0]), torch.tensor([3])]
+    heads = PatchHeads([2, 3], dimensions=6)
+    vectors = heads(maps, places)
+    assert [one.shape for one in vectors] == [(3, 2, 6), (3, 1, 6)]
+    torch.testing.assert_close(vectors[0].norm(dim=-1), torch.ones(3, 2))
+    by_hand = heads.heads[0](maps[0][1, :, 1, 1])  # place 5 of 4x4
+    torch.testing.assert_close(vectors[0][1, 0], by_hand / by_hand.norm())
+
+
+@pytest.mark.parametrize(
+    ("network", "shape", "settings", "message"),
+    [
+        (Translator, (1, 7, 9), {}, "translation needs images of at least 8x8 pixels, not 7x9"),
+        (Translator, (2, 1, 1), {}, "translation changes images, and these are points"),
+        (Translator, (1, 8, 8), {"halvings": 2}, "halvings=2 leaves less than 4 pixels of 8x8"),
+        (Translator, (1, 8, 8), {"halvings": 4}, "translation.translator.halvings=4: use a whole number"),
+        (Translator, (1, 8, 8), {"blocks": 0}, "translation.translator.blocks=0: use a whole number"),
+        (Translator, (1, 8, 8), {"channels": 0}, "translation.translator.channels=0: use a whole number"),
+        (PatchDiscriminator, (1, 8, 8), {"layers": 3}, "layers=3 leaves less than 2 pixels of 8x8"),
+        (PatchDiscriminator, (1, 8, 8), {"layers": 0}, "translation.discriminator.layers=0: use a whole number"),
+    ],
+)
+def test_what_does_not_fit_is_refused(network, shape, settings, message):
+    with pytest.raises(ValueError, match=message):
+        network(ImageShape(*shape), **settings)
