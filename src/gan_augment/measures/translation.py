@@ -1,0 +1,171 @@
+"""The measure `translation`: whether translated images kept their classes, and how close they are to the target."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gan_augment.artefacts.drawing import draw_rows
+from gan_augment.contracts import Plan
+from gan_augment.data.image_set import ImageSet
+from gan_augment.data.split import Split
+from gan_augment.measures.base import Finished, Measure
+from gan_augment.measures.judging import SEED, JudgeStage, features_of, share_right
+from gan_augment.methods.supervised import ClassifierSettings
+from gan_augment.metrics.fidelity import kernel_distance
+from gan_augment.randomness import Stream
+from gan_augment.records.findings import Findings, Section
+from gan_augment.records.received import printable
+from gan_augment.stages import Stage
+
+PICTURE = "translations.png"
+COLUMNS = 8  # of the worst images in the picture, and as many at random
+UNCHANGED = 0.02  # mean absolute change of pixels, as a share of their range, up to which an image counts as unchanged
+MOST_FLIPS = 3  # pairs of classes in a sentence
+WHY_NO_JUDGE = "translation measures nothing: it needs labels of every class in the pool, which only measure"
+
+
+@dataclass(frozen=True)
+class TranslationMeasure(Measure):
+    """What a translator did to the labelled images, by a judge that learned from the labels of the pool.
+
+    The judge only measures: no training sees it or these labels. `translation`: `label_agreement`, the share of
+    translated images that the judge sees as they are labelled; `flips`, their counts by label (row) and by what the
+    judge sees; `judge_accuracy` on the test images, None while test stays closed; `unchanged`, the share of images
+    whose pixels changed by at most 2 % of their range on average; `kernel_distance_before` and `kernel_distance`, of
+    labelled and of translated images to the pool in the judge's features.
+
+    Attributes:
+        network: The node of the judge's network.
+        num_steps: Optimizer steps.
+        batch_size: Images per step.
+        learning_rate: Of AdamW, decays to 0.
+        weight_decay: Of AdamW.
+
+    Raises:
+        ValueError: If a setting is out of range.
+    """
+
+    needs = "translator"
+
+    network: Mapping[str, Any]
+    num_steps: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+
+    def __post_init__(self) -> None:
+        assert self.training is not None  # its settings are checked
+
+    @cached_property
+    def training(self) -> ClassifierSettings:
+        """How the judge is trained."""
+        return ClassifierSettings(
+            self.network, self.num_steps, self.batch_size, self.learning_rate, self.weight_decay, "measures.translation"
+        )
+
+    def stages(self, plan: Plan, split: Split, stages: Mapping[str, Stage]) -> Mapping[str, Stage] | None:
+        """Plan the judge of the pool, for trials with a translator."""
+        known = with_labels(split.pool)
+        if self.needs not in stages or not known.class_counts.all():
+            return None
+        judge = JudgeStage(
+            training=known,
+            validation=known.subset(torch.arange(0)),
+            judge=self.training,
+            classical=plan.config.classical,
+            seed=SEED,
+            hardware=plan.config.hardware,
+        )
+        return {"target_judge": judge}
+
+    def notes(self, split: Split, stages: Mapping[str, Stage]) -> tuple[str, ...]:
+        """Say that a pool without labels has no judge."""
+        lacks = self.needs in stages and not with_labels(split.pool).class_counts.all()
+        return (WHY_NO_JUDGE,) if lacks else ()
+
+    def find(self, finished: Finished) -> Findings:
+        """Translate the labelled images, and measure what became of them."""
+        if not finished.has("target_judge"):
+            return Findings(warnings=("The judge's training diverged: the translation is not measured",))
+        split, judge = finished.split, finished.load("target_judge")
+        labelled, pool = split.labelled, with_labels(split.pool)
+        made = finished.load("translator").translate(labelled)
+        before, after, wanted = (features_of(judge, some) for some in (labelled, made, pool))
+        changes = mean_changes(labelled, made)
+        metrics: dict[str, Any] = {
+            "label_agreement": share_right(after.predicted, made.labels),
+            "flips": counted(made.labels, after.predicted, made.num_classes).tolist(),
+            "judge_accuracy": None,
+            "unchanged": float((changes <= UNCHANGED).double().mean()),
+            "kernel_distance_before": kernel_distance(wanted.features, before.features),
+            "kernel_distance": kernel_distance(wanted.features, after.features),
+        }
+        if finished.part == "test":
+            metrics["judge_accuracy"] = share_right(features_of(judge, split.test).predicted, split.test.labels)
+        nearest = torch.cdist(after.features, wanted.features).argmin(dim=1)
+        own = judge.probabilities(made).gather(1, made.labels[:, None])[:, 0]
+        draw(labelled, made, pool.images[nearest], own, finished.folder / PICTURE)
+        return Findings({"translation": metrics}, sections={"Translation": section(metrics, made.class_names)})
+
+
+def with_labels(images: ImageSet) -> ImageSet:
+    """Return the images that have a label."""
+    return images.subset((images.labels >= 0).nonzero()[:, 0])
+
+
+def counted(labels: Tensor, seen: Tensor, num_classes: int) -> Tensor:
+    """Count images by label and by what is seen in them, int64 `[K, K]`."""
+    return torch.bincount(labels * num_classes + seen, minlength=num_classes**2).view(num_classes, num_classes)
+
+
+def mean_changes(images: ImageSet, others: ImageSet) -> Tensor:
+    """Return the mean absolute difference of each two images, as a share of the range of pixels, `[N]`."""
+    pairs = (some.split(1000) for some in (torch.arange(len(images)), torch.arange(len(others))))
+    changes = [(images.images[a].float() - others.images[b].float()).abs() for a, b in zip(*pairs, strict=True)]
+    return torch.cat([change.flatten(1).mean(dim=1) for change in changes]) / 255
+
+
+def draw(images: ImageSet, made: ImageSet, nearest: Tensor, own: Tensor, path: Path) -> None:
+    """Draw originals, their translations, and the images of the pool that are nearest to these.
+
+    `own` is the probability of its label for each image; those with the lowest come first, then some at random.
+    """
+    number = min(COLUMNS, len(made))
+    random = torch.randperm(len(made), generator=Stream(0, "translations").at(0))[:number]
+    chosen = torch.cat([own.argsort(stable=True)[:number], random])
+    rows = torch.cat([images.images[chosen], made.images[chosen], nearest[chosen]])
+    names = ("original", "translated", "nearest real")
+    draw_rows(rows, len(chosen), names, f"the {number} that lost their class most, then {number} at random", path)
+
+
+def section(metrics: Mapping[str, Any], class_names: Sequence[str]) -> Section:
+    """Return the section of the report."""
+    lost, errs = 100 * (1 - metrics["label_agreement"]), metrics["judge_accuracy"]
+    said = f"{lost:.1f} % of the translated images changed their class"
+    said += "." if errs is None else f"; the judge itself is wrong on {100 * (1 - errs):.1f} % of the test images."
+    flips = torch.tensor(metrics["flips"]).fill_diagonal_(0)
+    order = flips.flatten().argsort(descending=True, stable=True)[:MOST_FLIPS].tolist()
+    pairs = [(one // len(flips), one % len(flips)) for one in order if flips.flatten()[one]]
+    named = [f"{printable(class_names[a])} to {printable(class_names[b])} ({int(flips[a, b])})" for a, b in pairs]
+    sentences = (said, f"Most often: {', '.join(named)}.") if named else (said,)
+    return Section(
+        "The labelled images were translated into the look of the target. A judge that learned from labels of the "
+        "target, and only measures, says whether they still show their classes. The kernel distance compares them with "
+        "the pool in the judge's features: 0 on average for images of the same kind. Unchanged images changed by at "
+        "most 2 % of the range of pixels.",
+        {
+            "translation.label_agreement": "kept their class",
+            "translation.judge_accuracy": "judge right on test",
+            "translation.unchanged": "unchanged",
+            "translation.kernel_distance_before": "kernel distance before",
+            "translation.kernel_distance": "after",
+        },
+        sentences,
+        PICTURE,
+        each_arm=True,
+    )
