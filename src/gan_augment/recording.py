@@ -76,6 +76,7 @@ def make_record(
             "licence": trial.source.licence,
             "domains": None if split.domains is None else " to ".join(map(printable, split.domains)),
             "overlap": split.overlap,
+            "pool_overlap": split.pool_overlap,
             "pool_images": len(split.pool),
             "validation_images": len(split.validation),
             "validation_imbalance_ratio": imbalance_ratio(split.validation),

@@ -79,6 +79,8 @@ def test_each_seed_draws_as_many_images_as_the_protocol_says(tmp_path):
     split = draw_split(source, SplitSettings(0, "all"))
     assert split.labelled.class_counts.tolist() == [15, 5]  # in proportion
     assert len(split.pool) == 10
+    assert split.pool_overlap == 10 / 24  # of a pool of 30 less 6 for the test
+    assert draw_split(domains(here, there), SplitSettings(0, "all")).pool_overlap == 1
     other = draw_split(source, SplitSettings(1, "all"))
     assert split.hash != other.hash
     assert split.test_indices.equal(other.test_indices)

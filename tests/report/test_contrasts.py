@@ -148,16 +148,30 @@ def test_repeats_are_those_of_the_first_stage_that_is_trained_again(tmp_path):
     assert not alone.estimate.beyond_these_labels
 
 
-@pytest.mark.parametrize("saw", [{"pool_images": 950}, {"pool_labels": 950}])
-def test_an_arm_that_sees_the_pool_has_all_its_images_in_every_split(tmp_path, saw):
-    folder, _ = answered(tmp_path, {"none": 0.5, "gan": 0.8}, provenance={"overlap": 0.05, "pool_images": 950})
+def arm_that_saw(tmp_path, saw, **provenance):
+    """Return the contrast of an arm that saw more than the labelled images."""
+    known = {"overlap": 0.05, "pool_images": 950, **provenance}
+    folder, _ = answered(tmp_path, {"none": 0.5, "gan": 0.8}, provenance=known)
     for path in (folder / "trials").glob("gan-*/record.json"):
         one = json.loads(path.read_text())
         one["saw"] |= saw
         path.write_text(json.dumps(one))
-    contrast = compare(folder)["gan against none"]
+    return compare(folder)["gan against none"]
+
+
+@pytest.mark.parametrize("saw", [{"pool_images": 950}, {"pool_labels": 950}])
+@pytest.mark.parametrize("provenance", [{}, {"pool_overlap": 1.0}])
+def test_an_arm_that_sees_the_pool_has_all_its_images_in_every_split(tmp_path, saw, provenance):
+    contrast = arm_that_saw(tmp_path, saw, **provenance)
     assert contrast.estimate.overlap == 1
     assert "other choices among these 1,000 training images" in contrast.sentence
+
+
+@pytest.mark.parametrize(("of_pool", "overlap"), [(0.07, 0.07), (0.01, 0.05)])
+def test_a_pool_of_which_each_split_draws_some_is_shared_in_part(tmp_path, of_pool, overlap):
+    contrast = arm_that_saw(tmp_path, {"pool_images": 950}, pool_overlap=of_pool)
+    assert contrast.estimate.overlap == pytest.approx(overlap)
+    assert "for new images" in contrast.sentence
 
 
 @pytest.mark.parametrize(

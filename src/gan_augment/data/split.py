@@ -189,6 +189,8 @@ class Split:
         hash: Identifies the four index sets, and the groups of the test images.
         overlap: Expected share of the labelled images that a split with another seed labels too, in (0, 1].
         domains: The names of the domains of labelled and validation images, and of pool and test; None for one domain.
+        pool_overlap: Expected share of the pool that is also in that of a split with another seed: 1 unless each draws
+            some of a larger one.
     """
 
     labelled: ImageSet
@@ -201,6 +203,7 @@ class Split:
     hash: str
     overlap: float
     domains: tuple[str, str] | None = None
+    pool_overlap: float = 1.0
 
     @property
     def notes(self) -> list[str]:
@@ -284,8 +287,11 @@ def draw_split(source: Source, settings: SplitSettings) -> Split:
     if source.test is None and source.pool is None:
         train, test = _held_out(train, images, group, settings)
         assign("test", test)
+    pool_overlap = 1.0
     if "pool" in given and "pool" in source.sizes:
-        given["pool"] = _some(given["pool"], source, Stream(settings.seed, "pool/images"))
+        whole = given["pool"]
+        given["pool"] = _some(whole, source, Stream(settings.seed, "pool/images"))
+        pool_overlap = len(given["pool"]) / len(whole)
     by_class = [train[labels[train] == label] for label in range(images.num_classes)]
     for name, members in zip(images.class_names, by_class, strict=True):
         if not len(members):
@@ -349,6 +355,7 @@ def draw_split(source: Source, settings: SplitSettings) -> Split:
         hash=digest.hexdigest(),
         overlap=overlap,
         domains=source.domains,
+        pool_overlap=pool_overlap,
     )
 
 

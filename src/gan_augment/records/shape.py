@@ -87,6 +87,7 @@ SHAPE: dict[Any, Any] = {
         **{name: TEXT for name in ("split", "fingerprint", "licence", "domains", "commit", "command", "test_opened")},
         **dict.fromkeys(ON_IMAGES, AMOUNT),
         "overlap": SHARE,
+        "pool_overlap": SHARE,
         "copies": list_of("lists of texts", WORDS.fits),
         "reads": {...: WORDS},
         "versions": {...: TEXT},

@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `
 
 ARMS = ("none", "classical", "gan", "gan_classical")
 LABELLED = "saw.labelled"
-OVERLAP = "provenance.overlap"
+OVERLAP, POOL_OVERLAP = "provenance.overlap", "provenance.pool_overlap"
 POOL_IMAGES = "provenance.pool_images"
 VALIDATION = ["provenance.validation_images", "provenance.validation_imbalance_ratio"]
 SEEN_POOL = ["saw.pool_images", "saw.pool_labels"]
@@ -72,11 +72,13 @@ class Configuration:
     def overlap(self) -> float:
         """Expected share of its training images that a split has in common with another one; nan if unknown.
 
-        Training that sees the pool sees all images in every split.
+        Training that sees the pool sees all images in every split, unless each draws some of a larger pool.
         """
-        counts = self.with_results.reindex(columns=[OVERLAP, LABELLED, POOL_IMAGES, *SEEN_POOL]).astype(float)
+        columns = [OVERLAP, POOL_OVERLAP, LABELLED, POOL_IMAGES, *SEEN_POOL]
+        counts = self.with_results.reindex(columns=columns).astype(float)
         shares = counts[OVERLAP].fillna(counts[LABELLED] / (counts[LABELLED] + counts[POOL_IMAGES]))
-        return float(shares.mask(counts[SEEN_POOL].gt(0).any(axis=1), 1).max(skipna=False))
+        of_pool = counts[POOL_OVERLAP].fillna(1).clip(lower=shares)
+        return float(shares.mask(counts[SEEN_POOL].gt(0).any(axis=1), of_pool).max(skipna=False))
 
     @property
     def has_domains(self) -> bool:
