@@ -44,7 +44,8 @@ class Estimate:
 
     Stages are of one kind if only their seeds and images differ. Those that are in the store cost nothing, and each
     costs the first trial that needs it. A stage that is made from others, such as a classifier that learns from
-    generated images, cannot be rehearsed before these are there: it counts as the mean of its class.
+    generated images, cannot be rehearsed before these are there: it counts as the mean of its class, unless one like it
+    needs none of them.
     """
 
     store: StageStore
@@ -67,8 +68,8 @@ class Estimate:
         known: dict[str, Cost] = {}
         end = time.monotonic() + LONGEST
         for kind, stage in self._examples.items():
-            if not stage.inputs and time.monotonic() < end:
-                known[kind] = rehearsed(stage, workers, self.store.root)
+            if (alone := stage.alone()) is not None and time.monotonic() < end:
+                known[kind] = rehearsed(alone, workers, self.store.root)
         found = dict(known)
         for kind, stage in self._examples.items():
             if kind not in known:

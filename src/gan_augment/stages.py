@@ -99,6 +99,10 @@ class Stage(ABC):
     def load(self, folder: Path) -> Any:
         """Read the output."""
 
+    def alone(self) -> "Stage | None":
+        """Return a stage that costs about the same and needs no inputs, to estimate the time; None if there is none."""
+        return None if self.inputs else self
+
     def checkpoint(self, folder: Path) -> Path | None:
         """Return the file of its weights, if it leaves some: the trial's folder has it too."""
         return None

@@ -69,11 +69,11 @@ def test_heads_return_unit_vectors_at_the_given_places():
     [
         (Translator, (1, 7, 9), {}, "translation needs images of at least 8x8 pixels, not 7x9"),
         (Translator, (2, 1, 1), {}, "translation changes images, and these are points"),
-        (Translator, (1, 8, 8), {"halvings": 2}, "halvings=2 leaves less than 4 pixels of 8x8"),
+        (Translator, (1, 8, 8), {"halvings": 2}, "halvings=2 leaves fewer than 4 pixels a side of 8x8"),
         (Translator, (1, 8, 8), {"halvings": 4}, "translation.translator.halvings=4: use a whole number"),
         (Translator, (1, 8, 8), {"blocks": 0}, "translation.translator.blocks=0: use a whole number"),
         (Translator, (1, 8, 8), {"channels": 0}, "translation.translator.channels=0: use a whole number"),
-        (PatchDiscriminator, (1, 8, 8), {"layers": 3}, "layers=3 leaves less than 2 pixels of 8x8"),
+        (PatchDiscriminator, (1, 8, 8), {"layers": 3}, "layers=3 leaves fewer than 2 pixels a side of 8x8"),
         (PatchDiscriminator, (1, 8, 8), {"layers": 0}, "translation.discriminator.layers=0: use a whole number"),
     ],
 )

@@ -170,3 +170,17 @@ def test_a_later_setting_that_a_record_lacks_has_no_value_where_it_has_no_effect
         *arms,
         "gan (generator.start=ffffffffffffffff) against gan",
     ]
+
+
+def test_arms_that_adapt_are_compared_with_the_transforms_that_they_train_under(tmp_path):
+    arms = ("none", "classical", "matched", "dann", "translated", "translated_classical")
+    records = [record(arm, seed, BASE[seed] + 0.01 * place) for place, arm in enumerate(arms) for seed in SEEDS]
+    for one in records:
+        if one["factors"]["augmentation"].startswith("translated"):
+            one["provenance"]["stages"] = {"translator": f"t{one['factors']['seeds.split']}"}
+    found = {title for title in compare(study(tmp_path, records)) if "balanced" not in title}
+    assert {title for title in found if not title.endswith("against none")} == {
+        "dann against classical",
+        "translated_classical against classical",
+    }
+    assert found >= {"matched against none", "translated against none"}

@@ -115,14 +115,22 @@ def lay_out(image_set, cpu, tiny_backbone):
                 seed=0,
                 hardware=hardware,
             )
-        if kind == "translator":
+        if kind.startswith("translator"):
             node = yaml.safe_load((CONF / "translation" / "cut.yaml").read_text())
             small = {"channels": 4, "blocks": 2}, {"channels": 4}
             node |= {"translator": node["translator"] | small[0], "discriminator": node["discriminator"] | small[1]}
             node |= {"task": 0.0, "match_prior": False, "images_seen": 4 * NUM_STEPS, "batch_size": 4}
-            settings = build(node, "translation", TranslationSettings)
-            pool = validation.without_labels()
-            return TrainTranslator(labelled=images, pool=pool, settings=settings, seed=0, hardware=hardware)
+            teacher = make("classifier", every=None) if kind == "translator with a way back" else None
+            if teacher is not None:
+                node |= {"patch_nce": 0.0, "cycle": 10.0, "task": 1.0, "match_prior": True}
+            return TrainTranslator(
+                labelled=images,
+                pool=validation.without_labels(),
+                settings=build(node, "translation", TranslationSettings),
+                teacher=teacher,
+                seed=0,
+                hardware=hardware,
+            )
         nodes = GAN_NODES | {"generator": GAN_NODES["generator"] | {"decay": True, "discriminator_steps": 2}}
         if kind == "projected gan":
             nodes = PROJECTED | {"architecture": PROJECTED["architecture"] | {"backbone": tiny_backbone}}
@@ -176,7 +184,8 @@ INTERRUPTIONS = {  # before the first checkpoint, just before and after one, at 
     "gan with looks": [(40,), (53,)],  # between two looks, and at the very step of one
     "classifier": [(5,), (19,), (20,), (59,), (34, 58)],
     "judge": [(34, 58)],
-    "translator": [(19,), (34, 58)],
+    "translator": [(19,)],
+    "translator with a way back": [(34, 58)],
 }
 
 

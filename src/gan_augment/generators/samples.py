@@ -23,12 +23,14 @@ class SampleGrid(Callback):
     Args:
         real: The training images of the GAN.
         num_grids: Number of grids over the whole training, the last at its end.
+        with_diversity: Whether to draw these curves; not for samples that may show an image twice.
     """
 
-    def __init__(self, real: ImageSet, seed: int, num_grids: int = 12) -> None:
+    def __init__(self, real: ImageSet, seed: int, num_grids: int = 12, with_diversity: bool = True) -> None:
         self._real, self.num_grids = real, num_grids
         self._num_classes = min(real.num_classes, MOST_CLASSES)
-        self._diversity = None if real.shape.is_point else class_diversity(real, self._num_classes)
+        measured = with_diversity and not real.shape.is_point
+        self._diversity = class_diversity(real, self._num_classes) if measured else None
         self._stream = Stream(seed, "grid")
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import InitVar, astuple, dataclass
+from dataclasses import InitVar, astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +21,20 @@ from gan_augment.generators.samples import SampleGrid
 from gan_augment.losses.adversarial import AdversarialLoss
 from gan_augment.losses.content import patch_nce
 from gan_augment.networks.translator import PatchDiscriminator, PatchHeads, Translator, check_size
-from gan_augment.randomness import initialised
+from gan_augment.randomness import Stream, initialised
 from gan_augment.settings import build, build_later, check_betas, check_boolean, check_integer, check_number
 from gan_augment.stages import Stage, made_from
 from gan_augment.training.base import Training
 
-PATCHES = 64  # that a contrast compares, at most, at each size
+PATCHES = 64  # most patches of an image that are compared, at each stage of the translator
+CHUNK = 256  # images shown at a time
+REPEATS = 4  # of an image on average where classes are drawn as often as in the pool
 WEIGHTS = ("patch_nce", "cycle", "identity", "task")
 
 
 @dataclass(frozen=True)
 class TranslationSettings:
-    """How images are translated, and what they keep: a row of weights beside the adversarial loss.
+    """How images are translated, and what they must keep, by weights of terms that add to the adversarial loss.
 
     Attributes:
         translator: The node of the translating network.
@@ -41,8 +43,8 @@ class TranslationSettings:
         patch_nce: Weight of the contrast of patches (CUT).
         cycle: Weight of the L1 distance of an image that was translated there and back (CycleGAN). Above 0, a second
             translator with a discriminator of its own learns the way back.
-        identity: Weight of what keeps images of the pool as they are: a contrast of patches, or with `patch_nce=0` the
-            L1 distance.
+        identity: Weight of what keeps images of the pool as they are when they are translated: a contrast of patches,
+            or with `patch_nce=0` the L1 distance, which then also keeps labelled images on the way back.
         task: Weight of the cross-entropy of a teacher that learned from the labelled images, on their translations.
         match_prior: Whether classes are drawn as often as the teacher sees them in the pool.
         images_seen: Labelled images seen in the training; as many of the pool are.
@@ -81,8 +83,11 @@ class TranslationSettings:
         check_integer(f"{where}.ema_half_life", self.ema_half_life, low=1)
         build_later(self.translator, f"{where}.translator", Translator)
         build_later(self.discriminator, f"{where}.discriminator", PatchDiscriminator)
-        if self.adversarial.pairs:
-            raise ValueError(f"{where}.loss compares pairs of real and generated images, which translation has not")
+        if self.adversarial.pairs or self.adversarial.weight_clip is not None:
+            raise ValueError(
+                f"{where}.loss={type(self.adversarial).__name__} compares pairs of images or clips weights, which "
+                "translators do not support: use LeastSquares, NonSaturating, Hinge or Minimax"
+            )
 
     @property
     def num_steps(self) -> int:
@@ -90,8 +95,8 @@ class TranslationSettings:
         return self.images_seen // self.batch_size
 
     @property
-    def asks_teacher(self) -> bool:
-        """Whether a teacher is needed."""
+    def needs_teacher(self) -> bool:
+        """Whether a classifier that learned from the labelled images takes part."""
         return self.task > 0 or self.match_prior
 
     @property
@@ -110,7 +115,12 @@ class TranslationSettings:
     def stage(self, plan: Plan) -> "TrainTranslator":
         """Plan the stage that learns to translate labelled images into the look of the pool."""
         teacher = None
-        if self.asks_teacher:
+        if self.needs_teacher:
+            if plan.config.parts["classifier"] is None:
+                raise ValueError(
+                    "classifier=none, but this arm translates images for a classifier: choose one, such as "
+                    "classifier=cnn"
+                )
             teacher = plan.method(Arm("labelled", "none", None, "classical", "classifier"), NoExtra())
         return TrainTranslator(
             labelled=plan.views.labelled,
@@ -134,7 +144,12 @@ class Domain(nn.Module):
         super().__init__()
         self.translator = settings.build_translator(shape)
         self.discriminator = settings.build_discriminator(shape)
-        self.heads = PatchHeads(self.translator.widths)
+        self.heads = PatchHeads(self.translator.widths) if settings.patch_nce else None
+
+    def compile(self, *arguments: Any, **settings: Any) -> None:
+        """Compile the networks, which are called by themselves."""
+        for network in self.children():
+            network.compile(*arguments, **settings)
 
     def forward(self, images: Tensor) -> Tensor:
         """Translate images into the domain."""
@@ -186,11 +201,10 @@ class Translation(Training):
         return [self.target] if self.source is None else [self.target, self.source]
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        """Return one Adam for the discriminators, and one for all else."""
+        """Return one Adam for the discriminators, and one for translators and heads."""
         judging = [weight for one in self.domains for weight in one.discriminator.parameters()]
-        making = [
-            weight for one in self.domains for part in (one.translator, one.heads) for weight in part.parameters()
-        ]
+        judges = {*judging}
+        making = [weight for one in self.domains for weight in one.parameters() if weight not in judges]
         betas = (self.settings.betas[0], self.settings.betas[1])
         return [
             torch.optim.Adam(weights, lr=self.settings.learning_rate, betas=betas, fused=True)
@@ -204,8 +218,8 @@ class Translation(Training):
         for label in labels.unique().tolist():
             members, places = self._labelled.members(label), (labels == label).nonzero()[:, 0]
             chosen[places] = members[torch.arange(len(places)) % len(members)]
-        images = to_float(self._labelled.images[chosen].to(self.device))
-        return from_float(self.average(images).float(), dtype).cpu()
+        some = (to_float(self._labelled.images[part].to(self.device)) for part in chosen.split(CHUNK))
+        return torch.cat([from_float(self.average(images).float(), dtype).cpu() for images in some])
 
     def training_step(self, batch: Batch, step: int) -> None:
         """Train the discriminators for a step, then the translators."""
@@ -228,10 +242,10 @@ class Translation(Training):
         judging: list[Tensor] = of_discriminators.param_groups[0]["params"]
         set_requires_grad(judging, False)  # the gradients of these weights are not used
         nothing = judged.new_empty(0)
-        made_up = [self.loss.generator(one.discriminator(made).float().flatten(), nothing) for one, _, made in pairs]
+        fooled = [self.loss.generator(one.discriminator(made).float().flatten(), nothing) for one, _, made in pairs]
         terms = self.content(known, pool, maps, [made for *_, made in pairs], step)
         weighted = [getattr(settings, name) * term for name, term in terms.items()]
-        loss = torch.stack([*made_up, *weighted]).sum()
+        loss = torch.stack([*fooled, *weighted]).sum()
         self.minimise(loss, of_translators)
         set_requires_grad(judging, True)
         self.update_average(
@@ -243,16 +257,17 @@ class Translation(Training):
             ramp_up=0.05,
         )
         self.expect_finite(judged + loss)
-        self.add_points(torch.stack([judged, torch.stack(made_up).sum(), *terms.values()]).detach())
+        self.add_points(torch.stack([judged, torch.stack(fooled).sum(), *terms.values()]).detach())
         if (step + 1) % self.log_every_n_steps == 0:
             self.draw_curves(step)
 
     def content(
         self, known: Batch, pool: Tensor, maps: list[Tensor], made: list[Tensor], step: int
     ) -> dict[str, Tensor]:
-        """Return what the translations of a step lack of their originals, by the names of the weights; 0 without one.
+        """Return the terms that tie translations to their originals, by the names of their weights; 0 if unused.
 
-        `maps` are those of the labelled images in the translator, and `made` their translations and those of the pool.
+        `maps` are the feature maps of the labelled images in the translator. `made` has their translations and, if
+        there is a way back, those of the images of the pool.
         """
         settings, target, source = self.settings, self.target, self.source
         terms = dict.fromkeys(WEIGHTS, known.images.new_zeros(()))
@@ -269,7 +284,7 @@ class Translation(Training):
                 terms["identity"] = terms["identity"] + l1_loss(source(known.images), known.images)
         if settings.task:
             assert self.teacher is not None
-            terms["task"] = cross_entropy(self.teacher(made[0]).float(), known.labels)
+            terms["task"] = cross_entropy(self.teacher(made[0].float()).float(), known.labels)
         return terms
 
     def contrast(self, maps: list[Tensor], made: Tensor, step: int) -> Tensor:
@@ -278,6 +293,7 @@ class Translation(Training):
         for one in maps:
             number = one.shape[-2] * one.shape[-1]
             places.append(torch.randperm(number, generator=random, device=self.device)[:PATCHES])
+        assert self.target.heads is not None
         vectors = (self.target.heads(some, places) for some in (self.target.translator.maps(made), maps))
         losses = [patch_nce(output, original) for output, original in zip(*vectors, strict=True)]
         return torch.stack(losses).mean()
@@ -315,17 +331,18 @@ class TrainTranslator(Stage):
         if self.teacher is not None:
             teacher = self.teacher.load(made["teacher"])
             if settings.match_prior:
-                labelled = with_prior(labelled, teacher.probabilities(self.pool).double().mean(dim=0))
+                prior = teacher.probabilities(self.pool).double().mean(dim=0)
+                labelled = with_prior(labelled, prior, Stream(seed, "prior").at(0))
         target = initialised(lambda: Domain(settings, shape), seed, "init/target")
         source = initialised(lambda: Domain(settings, shape), seed, "init/source") if settings.cycle else None
-        network = None if teacher is None else teacher.network
+        network = teacher.network if teacher is not None and settings.task else None
         system = Translation(target, source, network, settings, self.labelled, seed)
         parts = [Part(labelled, settings.batch_size, "order"), Part(self.pool, settings.batch_size, "order/pool")]
         self.hardware.fit(
             system,
             ImageBatches(parts, settings.num_steps, seed),
             folder,
-            callbacks=(SampleGrid(self.labelled, seed),),
+            callbacks=(SampleGrid(self.labelled, seed, with_diversity=False),),
         )
         about = {
             "kind": "translator",
@@ -339,6 +356,10 @@ class TrainTranslator(Stage):
         }
         save_weights(folder / FILE, about, average=system.average)
 
+    def alone(self) -> "TrainTranslator":
+        """Return the stage without its teacher, whose part of the time is small."""
+        return replace(self, teacher=None, settings=replace(self.settings, task=0.0, match_prior=False))
+
     def load(self, folder: Path) -> TrainedTranslator:
         """Read the translator."""
         return TrainedTranslator.load(self.checkpoint(folder), self.hardware.device)
@@ -348,22 +369,22 @@ class TrainTranslator(Stage):
         return folder / FILE
 
 
-def with_prior(images: ImageSet, prior: Tensor) -> ImageSet:
-    """Repeat images until classes are as frequent as in `prior`, `[K]`.
+def with_prior(images: ImageSet, prior: Tensor, random: torch.Generator) -> ImageSet:
+    """Draw from images so that classes are as frequent as in `prior`, `[K]`: `REPEATS` times as many in all.
 
-    Every image of a class with a share is taken at least once, and those of one class equally often, give or take one.
+    Images of a class are drawn equally often, give or take one, and every class that has images at least once.
 
     Example:
         >>> images = ImageSet(torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 0, 1, 1]), ["a", "b"])
-        >>> with_prior(images, torch.tensor([0.75, 0.25])).class_counts.tolist()
-        [6, 2]
+        >>> with_prior(images, torch.tensor([0.75, 0.25]), torch.Generator()).class_counts.tolist()
+        [12, 4]
     """
-    counts = images.class_counts.double()
-    present = (counts > 0) & (prior > 0)
-    total = (counts[present] / prior[present]).max()
+    present = images.class_counts > 0
+    shares = prior.double() * present
     chosen = []
     for label in present.nonzero()[:, 0].tolist():
         members = images.members(label)
-        wanted = max(1, round(float(total * prior[label])))
+        members = members[torch.randperm(len(members), generator=random)]
+        wanted = max(1, round(REPEATS * len(images) * float(shares[label] / shares.sum())))
         chosen.append(members[torch.arange(wanted) % len(members)])
     return images.subset(torch.cat(chosen))

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from gan_augment.artefacts.drawing import draw_rows
 from gan_augment.contracts import Plan
@@ -16,17 +16,21 @@ from gan_augment.data.split import Split
 from gan_augment.measures.base import Finished, Measure
 from gan_augment.measures.judging import SEED, JudgeStage, features_of, share_right
 from gan_augment.methods.supervised import ClassifierSettings
-from gan_augment.metrics.fidelity import kernel_distance
+from gan_augment.metrics.fidelity import fewest_images, kernel_distance
 from gan_augment.randomness import Stream
 from gan_augment.records.findings import Findings, Section
 from gan_augment.records.received import printable
+from gan_augment.settings import check_integer
 from gan_augment.stages import Stage
 
 PICTURE = "translations.png"
 COLUMNS = 8  # of the worst images in the picture, and as many at random
 UNCHANGED = 0.02  # mean absolute change of pixels, as a share of their range, up to which an image counts as unchanged
 MOST_FLIPS = 3  # pairs of classes in a sentence
-WHY_NO_JUDGE = "translation measures nothing: it needs labels of every class in the pool, which only measure"
+WHY_NO_JUDGE = (
+    "the measure translation does not apply: it needs a labelled image of every class in the pool. Training does not "
+    "use these labels"
+)
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class TranslationMeasure(Measure):
     translated images that the judge sees as they are labelled; `flips`, their counts by label (row) and by what the
     judge sees; `judge_accuracy` on the test images, None while test stays closed; `unchanged`, the share of images
     whose pixels changed by at most 2 % of their range on average; `kernel_distance_before` and `kernel_distance`, of
-    labelled and of translated images to the pool in the judge's features.
+    labelled and of translated images to the pool in the judge's features, None for too few images.
 
     Attributes:
         network: The node of the judge's network.
@@ -59,6 +63,7 @@ class TranslationMeasure(Measure):
     weight_decay: float
 
     def __post_init__(self) -> None:
+        check_integer("measures.translation.batch_size", self.batch_size, low=2)  # features are normalised over a batch
         assert self.training is not None  # its settings are checked
 
     @cached_property
@@ -99,17 +104,22 @@ class TranslationMeasure(Measure):
         changes = mean_changes(labelled, made)
         metrics: dict[str, Any] = {
             "label_agreement": share_right(after.predicted, made.labels),
-            "flips": counted(made.labels, after.predicted, made.num_classes).tolist(),
+            "flips": multiclass_confusion_matrix(after.predicted, made.labels, made.num_classes).tolist(),
             "judge_accuracy": None,
             "unchanged": float((changes <= UNCHANGED).double().mean()),
-            "kernel_distance_before": kernel_distance(wanted.features, before.features),
-            "kernel_distance": kernel_distance(wanted.features, after.features),
+            "kernel_distance_before": distance(wanted.features, before.features),
+            "kernel_distance": distance(wanted.features, after.features),
         }
         if finished.part == "test":
             metrics["judge_accuracy"] = share_right(features_of(judge, split.test).predicted, split.test.labels)
-        nearest = torch.cdist(after.features, wanted.features).argmin(dim=1)
         own = judge.probabilities(made).gather(1, made.labels[:, None])[:, 0]
-        draw(labelled, made, pool.images[nearest], own, finished.folder / PICTURE)
+        random = torch.randperm(len(made), generator=Stream(0, "translations").at(0))
+        chosen = torch.cat([own.argsort(stable=True)[:COLUMNS], random[:COLUMNS]])
+        nearest = torch.cdist(after.features[chosen], wanted.features).argmin(dim=1)
+        rows = torch.cat([labelled.images[chosen], made.images[chosen], pool.images[nearest]])
+        number, names = len(chosen) // 2, ("original", "translated", "nearest real")
+        title = f"the {number} with the lowest probability of their class, then {number} at random"
+        draw_rows(rows, len(chosen), names, title, finished.folder / PICTURE)
         return Findings({"translation": metrics}, sections={"Translation": section(metrics, made.class_names)})
 
 
@@ -118,9 +128,11 @@ def with_labels(images: ImageSet) -> ImageSet:
     return images.subset((images.labels >= 0).nonzero()[:, 0])
 
 
-def counted(labels: Tensor, seen: Tensor, num_classes: int) -> Tensor:
-    """Count images by label and by what is seen in them, int64 `[K, K]`."""
-    return torch.bincount(labels * num_classes + seen, minlength=num_classes**2).view(num_classes, num_classes)
+def distance(wanted: Tensor, features: Tensor) -> float | None:
+    """Return the kernel distance of features `[N, F]` and `[M, F]`; None for too few images, or without finite ones."""
+    fewest = fewest_images(wanted.shape[1])["judge_kernel_distance"]
+    is_known = min(len(wanted), len(features)) >= fewest and bool(wanted.isfinite().all() & features.isfinite().all())
+    return kernel_distance(wanted, features) if is_known else None
 
 
 def mean_changes(images: ImageSet, others: ImageSet) -> Tensor:
@@ -130,24 +142,11 @@ def mean_changes(images: ImageSet, others: ImageSet) -> Tensor:
     return torch.cat([change.flatten(1).mean(dim=1) for change in changes]) / 255
 
 
-def draw(images: ImageSet, made: ImageSet, nearest: Tensor, own: Tensor, path: Path) -> None:
-    """Draw originals, their translations, and the images of the pool that are nearest to these.
-
-    `own` is the probability of its label for each image; those with the lowest come first, then some at random.
-    """
-    number = min(COLUMNS, len(made))
-    random = torch.randperm(len(made), generator=Stream(0, "translations").at(0))[:number]
-    chosen = torch.cat([own.argsort(stable=True)[:number], random])
-    rows = torch.cat([images.images[chosen], made.images[chosen], nearest[chosen]])
-    names = ("original", "translated", "nearest real")
-    draw_rows(rows, len(chosen), names, f"the {number} that lost their class most, then {number} at random", path)
-
-
 def section(metrics: Mapping[str, Any], class_names: Sequence[str]) -> Section:
     """Return the section of the report."""
-    lost, errs = 100 * (1 - metrics["label_agreement"]), metrics["judge_accuracy"]
+    lost, right = 100 * (1 - metrics["label_agreement"]), metrics["judge_accuracy"]
     said = f"{lost:.1f} % of the translated images changed their class"
-    said += "." if errs is None else f"; the judge itself is wrong on {100 * (1 - errs):.1f} % of the test images."
+    said += "." if right is None else f"; the judge itself is wrong on {100 * (1 - right):.1f} % of the test images."
     flips = torch.tensor(metrics["flips"]).fill_diagonal_(0)
     order = flips.flatten().argsort(descending=True, stable=True)[:MOST_FLIPS].tolist()
     pairs = [(one // len(flips), one % len(flips)) for one in order if flips.flatten()[one]]
@@ -155,9 +154,9 @@ def section(metrics: Mapping[str, Any], class_names: Sequence[str]) -> Section:
     sentences = (said, f"Most often: {', '.join(named)}.") if named else (said,)
     return Section(
         "The labelled images were translated into the look of the target. A judge that learned from labels of the "
-        "target, and only measures, says whether they still show their classes. The kernel distance compares them with "
-        "the pool in the judge's features: 0 on average for images of the same kind. Unchanged images changed by at "
-        "most 2 % of the range of pixels.",
+        "target, and takes part in no training, says whether they still show their classes. The kernel distance "
+        "compares them with the pool in the judge's features: 0 on average for images of the same kind, with the same "
+        "frequencies of classes. Unchanged images changed by at most 2 % of the range of pixels.",
         {
             "translation.label_agreement": "kept their class",
             "translation.judge_accuracy": "judge right on test",

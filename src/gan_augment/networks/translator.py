@@ -5,6 +5,7 @@ A translator normalises each image by itself, so in evaluation it computes what 
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.functional import normalize, pad
@@ -14,21 +15,21 @@ from gan_augment.data.image_set import ImageShape
 from gan_augment.networks.architecture import Residual
 from gan_augment.settings import check_integer
 
-FEWEST_PIXELS = 8  # of a side
+FEWEST_PIXELS = 8  # a side
 
 
 class Translator(nn.Module):
     """Images `[B, C, H, W]` in [-1, 1] -> images of the same shape (Johnson et al. 2016; Zhu et al. 2017).
 
-    A convolution of 5x5 pixels (7x7 in the papers, whose images are larger), halvings by strided convolutions, residual
-    blocks, and as many doublings. Sides that cannot be halved so often are continued by reflection, and cropped at the
-    end.
+    A convolution of 5x5 pixels (9x9 and 7x7 in the papers, whose images are larger), halvings by strided convolutions,
+    residual blocks, and as many doublings. Where the papers reflect images at their edges, the edge is repeated, whose
+    gradient is deterministic on a GPU too. So are sides that cannot be halved so often; the rest is cut off at the end.
 
     Args:
         shape: Shape of the images, at least 8x8 pixels.
         channels: Feature maps at full size; each halving doubles them.
         blocks: Residual blocks at the smallest size, at least 1.
-        halvings: How often the size is halved, at most 3; the smallest size is at least 4 pixels.
+        halvings: How often the size is halved, at most 3; the smallest feature maps have sides of at least 4 pixels.
     """
 
     def __init__(self, shape: ImageShape, channels: int = 16, blocks: int = 4, halvings: int = 1) -> None:
@@ -37,9 +38,10 @@ class Translator(nn.Module):
         check_integer("translation.translator.blocks", blocks, low=1)
         check_integer("translation.translator.halvings", halvings, low=0, high=3)
         check_size("translation", shape)
-        if min(shape.height, shape.width) < 4 * 2**halvings:
+        if -(-min(shape.height, shape.width) // 2**halvings) < 4:
             raise ValueError(
-                f"translation.translator.halvings={halvings} leaves less than 4 pixels of {shape.height}x{shape.width}"
+                f"translation.translator.halvings={halvings} leaves fewer than 4 pixels a side of "
+                f"{shape.height}x{shape.width}: use a smaller number, or larger images"
             )
         self.multiple, width = 2**halvings, channels * 2**halvings
         widths = [channels * 2**level for level in range(halvings + 1)]
@@ -47,23 +49,28 @@ class Translator(nn.Module):
         half = blocks // 2
         self.stages = nn.ModuleList(
             [
-                _normed(nn.Conv2d(shape.channels, channels, 5, padding=2, padding_mode="reflect", bias=False)),
+                _normed(nn.Conv2d(shape.channels, channels, 5, padding=2, padding_mode="replicate", bias=False)),
                 *shrinking,
                 nn.Sequential(*(_block(width) for _ in range(half))),
             ]
         )
         growing = [_normed(nn.ConvTranspose2d(2 * one, one, 4, 2, 1, bias=False)) for one in widths[-2::-1]]
-        last = nn.Conv2d(channels, shape.channels, 5, padding=2, padding_mode="reflect")
+        last = nn.Conv2d(channels, shape.channels, 5, padding=2, padding_mode="replicate")
         self.end = nn.Sequential(*(_block(width) for _ in range(blocks - half)), *growing, last, nn.Tanh())
         self.widths = [shape.channels, *widths, *([width] if half else [])]
 
     def maps(self, images: Tensor) -> list[Tensor]:
         """Return the feature maps that contrasts compare: the images themselves, then those of each stage."""
         height, width = images.shape[-2:]
-        maps = [pad(images, (0, -width % self.multiple, 0, -height % self.multiple), "reflect")]
+        maps = [pad(images, (0, -width % self.multiple, 0, -height % self.multiple), "replicate")]
         for stage in self.stages:
             maps.append(stage(maps[-1]))
         return maps[: len(self.widths)]
+
+    def compile(self, *arguments: Any, **settings: Any) -> None:
+        """Compile the parts, which are called by themselves."""
+        for part in (*self.stages, self.end):
+            part.compile(*arguments, **settings)
 
     def forward(self, images: Tensor) -> Tensor:
         """Translate images."""
@@ -77,7 +84,8 @@ class Translator(nn.Module):
 class PatchDiscriminator(nn.Module):
     """Images `[B, C, H, W]` in [-1, 1] -> logits `[B, P]`, one for each of P overlapping patches (Isola et al. 2017).
 
-    Its weights have spectral norm. Norm by instance, as in the paper, would hide from it how bright an image is.
+    Its weights have spectral norm: norm by batch or by instance would hide from it how bright an image is. The two last
+    convolutions are 3x3, because images are small.
 
     Args:
         shape: Shape of the images, at least 8x8 pixels.
@@ -93,7 +101,8 @@ class PatchDiscriminator(nn.Module):
         check_size("translation", shape)
         if min(shape.height, shape.width) < 2 * 2**layers:
             raise ValueError(
-                f"translation.discriminator.layers={layers} leaves less than 2 pixels of {shape.height}x{shape.width}"
+                f"translation.discriminator.layers={layers} leaves fewer than 2 pixels a side of "
+                f"{shape.height}x{shape.width}: use a smaller number, or larger images"
             )
         widths = [channels * min(2**level, 4) for level in range(layers + 1)]
         strided = [nn.Conv2d(before, after, 4, 2, 1) for before, after in pairwise([shape.channels, *widths[:-1]])]

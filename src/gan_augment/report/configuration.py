@@ -34,7 +34,7 @@ OVERLAP, POOL_OVERLAP = "provenance.overlap", "provenance.pool_overlap"
 POOL_IMAGES = "provenance.pool_images"
 VALIDATION = ["provenance.validation_images", "provenance.validation_imbalance_ratio"]
 SEEN_POOL = ["saw.pool_images", "saw.pool_labels"]
-GENERATORS = "provenance.stages.gan"
+GENERATORS, TRANSLATORS = "provenance.stages.gan", "provenance.stages.translator"
 GIVEN = "provenance.stages.synthesis"  # of images that no stage of the study made
 AMOUNTS = ("synthesis.per_class", "synthesis.quotas")  # settings of how many images are drawn, not how
 PENALTY = "factors.penalty"
@@ -130,8 +130,12 @@ class Configuration:
 
     @property
     def has_generator(self) -> bool:
-        """Whether its trials have a GAN, semi-supervised ones included; in trials without one its factors are null."""
-        return bool(self.trials.reindex(columns=[GENERATORS, "factors.semi_supervised"]).notna().any(axis=None))
+        """Whether its trials have a GAN, semi-supervised ones and translators included.
+
+        In trials without one its factors are null.
+        """
+        columns = [GENERATORS, TRANSLATORS, "factors.semi_supervised"]
+        return bool(self.trials.reindex(columns=columns).notna().any(axis=None))
 
     @property
     def uses_generated(self) -> bool:
