@@ -295,8 +295,9 @@ class Translation(Training):
             places.append(torch.randperm(number, generator=random, device=self.device)[:PATCHES])
         assert self.target.heads is not None
         vectors = (self.target.heads(some, places) for some in (self.target.translator.maps(made), maps))
-        losses = [patch_nce(output, original) for output, original in zip(*vectors, strict=True)]
-        return torch.stack(losses).mean()
+        pairs = list(zip(*vectors, strict=True))
+        with torch.autocast(self.device.type, enabled=False):  # similarities need more bits than bf16 has
+            return torch.stack([patch_nce(output, original) for output, original in pairs]).mean()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
