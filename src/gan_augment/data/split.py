@@ -22,23 +22,19 @@ their groups. Other images than these are in no part.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from itertools import islice
 
 import numpy as np
 import torch
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train_test_split
 from torch import Tensor
 
 from gan_augment.data.groups import draw_groups
+from gan_augment.data.holdout import HOLDOUT_SEED, check_drawn, count_units, hold_out, hold_out_fold
 from gan_augment.data.image_set import ImageSet, absent_classes
 from gan_augment.data.names import find_class
 from gan_augment.data.source import Source, abridged
 from gan_augment.randomness import Stream
 from gan_augment.settings import check_integer, check_number
 
-# Makes the held-out images the same in every trial; the seed of scikit-learn's tutorials.
-HOLDOUT_SEED = 42
 DEFAULT_TEST_SHARE = 0.2
 DEFAULT_LABELS = 5
 AUTO = "auto"
@@ -112,7 +108,7 @@ class SplitSettings:
                 to_divide[source.validation] = False
             if source.pool is not None:
                 to_divide &= source.given_part == 3
-            units = _units(to_divide.nonzero()[:, 0], source.images, source.together)
+            units = count_units(to_divide.nonzero()[:, 0], source.images, source.together)
             is_enough = min(units.values(), default=0) >= DEFAULT_FOLDS
             folds = DEFAULT_FOLDS if is_few and is_free and is_enough else None
         if labels == AUTO:
@@ -300,7 +296,7 @@ def draw_split(source: Source, settings: SplitSettings) -> Split:
         wanted = [settings.num_validation(*one, remark) for one in _sizes(images, by_class)]
         drawn = _draw(by_class, wanted, group, Stream(HOLDOUT_SEED, "validation"), spare_one=True)
         if validation_per_class is not None:
-            _check_drawn(f"validation_per_class={validation_per_class}", images, drawn, wanted)
+            check_drawn(f"validation_per_class={validation_per_class}", images, drawn, wanted)
         assign("validation", torch.cat([some for some, _ in drawn]))
         by_class = [rest.sort().values for _, rest in drawn]
     wanted = [settings.num_labelled(*one, remark) for one in _sizes(images, by_class)]
@@ -365,9 +361,9 @@ def _held_out(
     """Return images to train on and those of the test: a fold, or the same share for every seed."""
     if settings.folds is not None:
         assert isinstance(settings.folds, int), "settled"
-        return _fold(members, images, group, settings.folds, settings.seed)
-    hold_out = _hold_out_test if group is None else partial(_hold_out_groups, group=group)
-    return hold_out(members, images, DEFAULT_TEST_SHARE if settings.test_share is None else settings.test_share)
+        return hold_out_fold(members, images, group, settings.folds, settings.seed)
+    share = DEFAULT_TEST_SHARE if settings.test_share is None else settings.test_share
+    return hold_out(members, images, group, share)
 
 
 def _related(test: Tensor, images: ImageSet, group: Tensor | None) -> Tensor:
@@ -418,80 +414,3 @@ def _overlap(draws: Sequence[Tensor], num_images: int) -> float:
     """Return the share of their images that two of several draws have in common, on average."""
     times = torch.bincount(torch.cat([*draws]), minlength=num_images).double()
     return float((times * (times - 1)).sum() / times.sum() / (len(draws) - 1))
-
-
-def _check_drawn(setting: str, images: ImageSet, drawn: Sequence[tuple[Tensor, Tensor]], wanted: Sequence[int]) -> None:
-    """Raise unless every class has the wanted images in its groups and more to train on."""
-    for name, (some, rest), number in zip(images.class_names, drawn, wanted, strict=True):
-        if len(some) + len(rest) and (len(some) < number or not len(rest)):
-            raise ValueError(
-                f"{setting}, but class {name!r} has too few groups of images: whole groups are drawn, and one must be "
-                "left to train on; use less, add groups, or set these images apart yourself"
-            )
-
-
-def _hold_out_groups(members: Tensor, images: ImageSet, share: float, group: Tensor) -> tuple[Tensor, Tensor]:
-    by_class = [members[images.labels[members] == label] for label in range(images.num_classes)]
-    wanted = [int(np.ceil(share * len(some))) for some in by_class]
-    drawn = draw_groups(by_class, wanted, group, Stream(HOLDOUT_SEED, "test").at(0), spare_one=True)
-    _check_drawn(f"data.test_share={share}", images, drawn, [1] * len(drawn))
-    test, train = (torch.cat([one[side] for one in drawn]).sort().values for side in (0, 1))
-    return train, test
-
-
-def _units(members: Tensor, images: ImageSet, group: Tensor | None) -> dict[str, int]:
-    """Return how many images of each class are different or, with groups, how many groups have images of it.
-
-    Classes without images are left out.
-    """
-    labels, together = images.labels[members], (images.first_copy if group is None else group)[members]
-    counts = {name: len(together[labels == label].unique()) for label, name in enumerate(images.class_names)}
-    return {name: number for name, number in counts.items() if number}
-
-
-def _fold(members: Tensor, images: ImageSet, group: Tensor | None, folds: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Return the other images, and those of the fold that a seed tests."""
-    labels, together = images.labels[members], members if group is None else group[members]
-    few, least = min((number, name) for name, number in _units(members, images, group).items())
-    if folds > few:
-        unit = ("different image" if group is None else "group") + "s" * (few != 1)
-        raise ValueError(
-            f"folds={folds}, but class {least!r} has {few} {unit}, and each fold needs one: use fewer folds, at least "
-            "2, add images, or leave the class out"
-        )
-    order = torch.randperm(len(members), generator=Stream(HOLDOUT_SEED, "folds").at(seed // folds))
-    if group is None:
-        divided = StratifiedKFold(folds).split(order, labels[order])
-    else:
-        by_group = StratifiedGroupKFold(folds, shuffle=True, random_state=seed // folds)
-        divided = by_group.split(order, labels[order], together[order])
-    _, test = next(islice(divided, seed % folds, None))
-    is_test = torch.zeros(len(members), dtype=torch.bool).index_fill_(0, order[torch.from_numpy(test)], True)
-    return members[~is_test], members[is_test]
-
-
-def _hold_out_test(members: Tensor, images: ImageSet, share: float) -> tuple[Tensor, Tensor]:
-    labels = images.labels[members]
-    counts = torch.bincount(labels, minlength=images.num_classes)
-    if few := [name for name, count in zip(images.class_names, counts.tolist(), strict=True) if count == 1]:
-        named = abridged([repr(name) for name in few])
-        classes = f"class {named} has" if len(few) == 1 else f"{len(few)} classes ({named}) have"
-        raise ValueError(
-            f"{classes} fewer than 2 different images: one is needed to train on and one to test on; "
-            "add images, leave the class out, or set test images apart yourself"
-        )
-    num_test, num_classes = int(np.ceil(share * len(members))), int((counts > 0).sum())
-    if not num_classes <= num_test <= len(members) - num_classes:
-        low = np.ceil(100 * num_classes / len(members)) / 100
-        raise ValueError(
-            f"data.test_share={share} of {len(members)} images is {num_test}, but test and training need at least one "
-            f"of each of the {num_classes} classes: use a share from {low:g} to {1 - low:g}"
-        )
-    _, test = train_test_split(members.numpy(), test_size=share, random_state=HOLDOUT_SEED, stratify=labels.numpy())
-    is_test = torch.zeros(len(images), dtype=torch.bool).index_fill_(0, torch.from_numpy(test), True)
-    order = Stream(HOLDOUT_SEED, "test")
-    for label in counts.nonzero()[:, 0].tolist():  # stratification rounds: a small class may be entirely on one side
-        own = members[labels == label]
-        if len(is_test[own].unique()) == 1:
-            is_test[own[torch.randperm(len(own), generator=order.at(label))[0]]] ^= True
-    return members[~is_test[members]], members[is_test[members]]
