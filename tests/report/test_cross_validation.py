@@ -17,7 +17,7 @@ LABELS = np.arange(NUM_IMAGES) // (NUM_IMAGES // 3)
 RATES = {"none": 0.5, "gan": 0.9}
 
 
-def folded(folder, rates=RATES, seeds=range(10), lost=(), stored=True, ratio=1.0, groups=None):
+def folded(folder, rates=RATES, seeds=range(10), lost=(), stored=True, ratio=1.0, groups=None, domains=None):
     """A study by folds; each arm is right on an image as often as its rate says. Returns answers `[arm][seed, image]`.
 
     `lost` are the seeds whose trial of the last arm diverged.
@@ -30,7 +30,7 @@ def folded(folder, rates=RATES, seeds=range(10), lost=(), stored=True, ratio=1.0
             right = np.random.default_rng([*arm.encode(), seed]).random(len(ids)) < rate
             gone = arm == list(rates)[-1] and seed in lost
             one = record(arm, seed, None if gone else float(right.mean()), status="diverged" if gone else "ok", folds=5)
-            one["provenance"]["test_images"] = len(ids)
+            one["provenance"] |= {"test_images": len(ids), "domains": domains}
             one["saw"]["imbalance_ratio"], one["provenance"]["test_imbalance_ratio"] = ratio, ratio
             if not gone:
                 recalls = [float(right[LABELS[ids] == label].mean()) for label in range(3)]
@@ -171,3 +171,10 @@ def test_a_study_with_folds_is_not_mixed_with_one_without(tmp_path):
         "gan (folds=5) against none",
         "gan against none",
     ]
+
+
+def test_of_two_domains_the_folds_are_of_the_target(tmp_path):
+    folded(tmp_path, domains="here to there")
+    said = in_one_line(printed(tmp_path))
+    assert "for classifiers that see no images of the target, or 4 of 5 parts of them." in said
+    assert "parts of such a set" not in said

@@ -153,7 +153,11 @@ def folds_in_words(compared: list[Contrast]) -> list[str]:
             times = f"{n / k:.2g} repetition{'s' * (n != k)}"
             said.append(
                 f"{c.num_images:,.0f} images, each tested once in every repetition: {n} folds are {times} of {k}. "
-                f"The verdict is for classifiers that learn from {k - 1} of {k} parts of such a set."
+                + (
+                    f"The verdict is for classifiers that see no images of the target, or {k - 1} of {k} parts of them."
+                    if c.one.has_domains
+                    else f"The verdict is for classifiers that learn from {k - 1} of {k} parts of such a set."
+                )
             )
     if said:
         said.append(
