@@ -230,6 +230,7 @@ EVERY_ARM = {
     "cutmix": (0, 0, WITHOUT),
     "oversampling": (0, 0, WITHOUT),
     "more_real": (80, 80, WITHOUT),
+    "more_real_classical": (80, 80, WITHOUT),
     "matched": (POOL, 0, WITHOUT),
     "fourier": (POOL, 0, WITHOUT),
     "translated": (POOL, 0, WITHOUT | {"teacher", "translator"}),

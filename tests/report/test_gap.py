@@ -203,3 +203,10 @@ def test_the_figure_draws_lines_at_floor_and_ceiling(monkeypatch):
     assert [line.get_xdata()[0] for line in axes.lines] == [60.0, 90.0]
     assert [label.get_text() for label in axes.get_yticklabels()] == list(arms)
     assert "95 % intervals over splits" in axes.get_xlabel()
+
+
+def test_the_ceiling_with_transforms_is_that_of_a_study_that_has_it(tmp_path):
+    gains = {"none": 0, "gan": 2, "more_real": 4, "more_real_classical": 8}
+    (found,) = found_in(study(tmp_path, planted(gains)))
+    assert list(found.accuracies) == ["none", "gan", "more_real", "more_real_classical"]
+    assert found.shares["more_real"][ACCURACY].mean == pytest.approx(50, abs=15)

@@ -51,11 +51,15 @@ CONTRASTS = (
     *((arm, "classical") for arm in ("dann", "cdan", "mcd", "adda", "information_maximisation")),
     ("translated_classical", "classical"),
     ("translated", "none"),
-    *((arm, "none") for arm in ("synthetic_only", "more_real", "oversampling", "mixup", "cutmix")),
+    *(
+        (arm, "none")
+        for arm in ("synthetic_only", "more_real", "more_real_classical", "oversampling", "mixup", "cutmix")
+    ),
 )
 
-# What learns from the labelled images alone, and what also has labels of the pool: other arms lie between them.
-FLOOR, CEILING = "none", "more_real"
+# What learns from the labelled images alone, and what also has labels of the pool: other arms lie between them. Of two
+# ceilings in a study the first counts.
+FLOOR, CEILINGS = "none", ("more_real_classical", "more_real")
 
 WORDS = {ACCURACY: "accuracy", BALANCED: "balanced accuracy", RARE: "recall of rare classes"}
 # Smallest ratio of the largest class to the smallest at which classes count as unequal. Below it, accuracy and balanced

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from gan_augment.report.comparison import CEILING, FLOOR, agree
+from gan_augment.report.comparison import CEILINGS, FLOOR, agree
 from gan_augment.report.configuration import Configuration, named, pair_unit
 from gan_augment.report.contrasts import Contrast, estimate_of, image_differences, why_not_on_new_images
 from gan_augment.report.outcomes import NoPredictionsError
@@ -43,11 +43,13 @@ def gaps(study: Study, found: Iterable[Configuration], compared: Iterable[Contra
     A ceiling belongs to the floor with which it is compared, and an arm lies between them if it agrees with both in all
     settings that they have in common.
     """
+    found = [c for c in found if len(c.with_results)]
+    top = next((arm for arm in CEILINGS if any(c.arm == arm for c in found)), None)
     pairs: dict[tuple[Configuration, Configuration], dict[str, Contrast]] = {}
     for c in compared:
-        if (c.base.arm, c.one.arm) == (FLOOR, CEILING) and c.metric in METRICS and len(c.differences):
+        if (c.base.arm, c.one.arm) == (FLOOR, top) and c.metric in METRICS and len(c.differences):
             pairs.setdefault((c.base, c.one), {})[c.metric] = c
-    others = [c for c in found if len(c.with_results) and c.arm not in (FLOOR, CEILING)]
+    others = [c for c in found if c.arm not in (FLOOR, top)]
     made = []
     for (floor, ceiling), sizes in pairs.items():
         if arms := [one for one in others if agree(one, floor) and agree(one, ceiling)]:
