@@ -26,10 +26,11 @@ STRONGER_BASELINE = (
 )
 
 GAP = (
-    f"{FLOOR} is the floor: it learns from the labelled images alone. {CEILINGS[1]} is the ceiling, or {CEILINGS[0]} in a "
-    "study that has it: they also have labels of the pool. The share of the gap that an arm closes is its gain over the "
-    "floor, divided by that of the ceiling; at 100 % it is as good as the ceiling. The interval has all shares of the "
-    "gap from which the gain is not told (Fieller 1954), on the images that the verdict on the gap speaks for."
+    f"{FLOOR} is the floor: it learns from the labelled images alone. {CEILINGS[1]} is the ceiling, or {CEILINGS[0]} "
+    "in a study that has it: they also have labels of the pool. The share of the gap that an arm closes is its gain "
+    "over the floor, divided by that of the ceiling; at 100 % it is as good as the ceiling. The interval has all "
+    "shares of the gap from which the gain is not told (Fieller 1954), on the images that the verdict on the gap "
+    "speaks for."
 )
 BEST = "The best with generated images against the best without, both chosen on the validation images: "
 
