@@ -64,6 +64,8 @@ def test_each_translator_trains_and_draws_its_curves_and_pictures(lay_out, tmp_p
     ended = {name: events.Scalars(f"content/{name}")[-1].value for name in WEIGHTS}
     used = {name for name in WEIGHTS if getattr(stage.settings, name)}
     assert {name for name, value in ended.items() if value} == used
+    found = stage.findings(folder).metrics["translation"]["training"]
+    assert found["content_cycle"] == pytest.approx(ended["cycle"])
     made = Translated(stage).images(stage.labelled, {"translator": folder}, seed=0)
     assert made.labels.equal(stage.labelled.labels)
     assert made.images.dtype == torch.uint8

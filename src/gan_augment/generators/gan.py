@@ -1,6 +1,5 @@
 """A GAN as a generator: its settings, and the stage that trains it."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass
 from functools import cached_property
@@ -28,13 +27,12 @@ from gan_augment.networks.architecture import Architecture
 from gan_augment.networks.conditioning import Conditioning, set_centres
 from gan_augment.randomness import Stream, initialised, stream_seed
 from gan_augment.records.findings import Findings
-from gan_augment.records.record import write_json
 from gan_augment.settings import check_integer
 from gan_augment.stages import Stage, implied, made_from, merged
+from gan_augment.training.base import last_points
 
 PARTS = ("architecture", "conditioning", "loss", "penalty", "discriminator_augmentation")  # of a GAN's design
 SCALED_ON = 64  # training images that set the scale of frozen features
-CURVES_END = "signals.json"  # the last point of each curve, in a stage's folder
 
 
 @dataclass(frozen=True)
@@ -186,7 +184,7 @@ class TrainGAN(Stage):
         data = ImageBatches([Part(seen, settings.batch_size, "order")], settings.num_steps, seed)
         watching = () if self.watch is None else (self.watch.callback(made, seed, folder),)
         self.hardware.fit(system, data, folder, callbacks=(SampleGrid(images, seed), *watching))
-        write_json({name.replace("/", "_"): value for name, value in system.last_points.items()}, folder / CURVES_END)
+        system.keep_last_points(folder)
         system.save(folder / FILE, images_seen=settings.num_steps * settings.batch_size)
 
     def load(self, folder: Path) -> Generator:
@@ -224,9 +222,8 @@ class TrainGAN(Stage):
 
     def findings(self, folder: Path) -> Findings:
         """Return the last point of each curve, and a warning if validation images chose the generator."""
-        ended = json.loads((folder / CURVES_END).read_text(encoding="utf-8"))
         warning = f"The generator is the best of its looks by {self.chosen_by}: results on validation images flatter it"
-        return Findings({"gan": {"training": ended}}, (warning,) if self.chosen_by else ())
+        return Findings({"gan": {"training": last_points(folder)}}, (warning,) if self.chosen_by else ())
 
 
 def frozen_features(design: GANDesign, frozen: Mapping[str, Any], some: Tensor) -> nn.Module:

@@ -22,9 +22,10 @@ from gan_augment.losses.adversarial import AdversarialLoss
 from gan_augment.losses.content import patch_nce
 from gan_augment.networks.translator import PatchDiscriminator, PatchHeads, Translator, check_size
 from gan_augment.randomness import Stream, initialised
+from gan_augment.records.findings import Findings
 from gan_augment.settings import build, build_later, check_betas, check_boolean, check_integer, check_number
 from gan_augment.stages import Stage, made_from
-from gan_augment.training.base import Training
+from gan_augment.training.base import Training, last_points
 
 PATCHES = 64  # most patches of an image that are compared, at each stage of the translator
 CHUNK = 256  # images shown at a time
@@ -345,6 +346,7 @@ class TrainTranslator(Stage):
             folder,
             callbacks=(SampleGrid(self.labelled, seed, with_diversity=False),),
         )
+        system.keep_last_points(folder)
         about = {
             "kind": "translator",
             "translator": {**settings.translator},
@@ -368,6 +370,10 @@ class TrainTranslator(Stage):
     def checkpoint(self, folder: Path) -> Path:
         """Return the file of the translator's weights."""
         return folder / FILE
+
+    def findings(self, folder: Path) -> Findings:
+        """Return the last point of each curve, such as `content_cycle`, the distance after there and back."""
+        return Findings({"translation": {"training": last_points(folder)}})
 
 
 def with_prior(images: ImageSet, prior: Tensor, random: torch.Generator) -> ImageSet:

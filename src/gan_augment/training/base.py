@@ -1,5 +1,7 @@
 """The base of all trainings: streams, learning rates, a flag of finite losses, curves and averages."""
 
+import json
+from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import lightning as L
@@ -7,8 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from gan_augment.randomness import Stream
+from gan_augment.records.record import write_json
 
 LOG_EVERY = 50  # largest number of steps between two points of the curves
+CURVES_END = "signals.json"  # in a stage's folder: the last point of each curve
 
 
 class Training(L.LightningModule):
@@ -88,6 +92,10 @@ class Training(L.LightningModule):
         self.sums.zero_()
         self.counts.zero_()
 
+    def keep_last_points(self, folder: Path) -> None:
+        """Write the last point of each curve into a stage's folder."""
+        write_json({name.replace("/", "_"): value for name, value in self.last_points.items()}, folder / CURVES_END)
+
     @torch.no_grad()
     def update_average(
         self, average: nn.Module, current: nn.Module, images: int, images_seen: int, half_life: int, ramp_up: float
@@ -101,3 +109,8 @@ class Training(L.LightningModule):
         torch._foreach_lerp_(list(average.parameters()), list(current.parameters()), 1 - kept)
         for mean, value in zip(average.buffers(), current.buffers(), strict=True):
             mean.copy_(value)
+
+
+def last_points(folder: Path) -> dict[str, float]:
+    """Read the last point of each curve from a stage's folder."""
+    return json.loads((folder / CURVES_END).read_text(encoding="utf-8"))
