@@ -43,7 +43,8 @@ def test_every_group_stands_under_one_head_with_all_its_members(sections):
         assert {member.name for member in group.members} == files
         assert set(group.chosen) <= files
     assert [group.name for group in sections["Images"].groups] == ["data"]
-    assert [group.name for group in sections["Method"].groups] == ["augmentation", "classifier", "semi_supervised"]
+    of_method = ["augmentation", "translation", "classifier", "semi_supervised"]
+    assert [group.name for group in sections["Method"].groups] == of_method
     assert sections["Generator"].groups[-1].name == "backbone"  # chosen inside members of other groups
 
 
