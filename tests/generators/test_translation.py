@@ -12,14 +12,9 @@ from gan_augment.data.batches import Batch
 from gan_augment.data.image_set import ImageSet, ImageShape
 from gan_augment.extras.translated import Translated
 from gan_augment.generators import translation
-from gan_augment.generators.translation import (
-    WEIGHTS,
-    Domain,
-    TrainTranslator,
-    Translation,
-    TranslationSettings,
-    with_prior,
-)
+from gan_augment.generators.translation import TrainTranslator, with_prior
+from gan_augment.generators.translation_design import WEIGHTS, TranslationSettings
+from gan_augment.generators.translation_training import Domain, Translation
 from gan_augment.randomness import Stream
 from gan_augment.settings import build
 from gan_augment.stages import Stage, StageStore

@@ -18,7 +18,8 @@ from conftest import GAN_NODES, JUDGE_NODE, NO_TRANSFORM, gan_stage
 from gan_augment.app import CONF
 from gan_augment.arm import Arm
 from gan_augment.contracts import NoExtra
-from gan_augment.generators.translation import TrainTranslator, TranslationSettings
+from gan_augment.generators.translation import TrainTranslator
+from gan_augment.generators.translation_design import TranslationSettings
 from gan_augment.measures.judge import Judge, JudgeStage, JudgeWatch
 from gan_augment.methods.supervised import ClassifierSettings, Supervised
 from gan_augment.settings import build

@@ -7,7 +7,7 @@ from typing import Self
 
 from gan_augment.contracts import Extra, Plan
 from gan_augment.data.image_set import ImageSet
-from gan_augment.generators.translation import TrainTranslator, TranslationSettings
+from gan_augment.generators.translation import TrainTranslator
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +22,7 @@ class Translated(Extra):
     @classmethod
     def plan(cls, plan: Plan) -> Self:
         """Plan the translator."""
-        return cls(plan.config.part("translation", TranslationSettings).stage(plan))
+        return cls(TrainTranslator.plan(plan))
 
     def images(self, labelled: ImageSet, made: Mapping[str, Path], seed: int) -> ImageSet:
         """Return the translations of the labelled images with their labels."""

@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
 
 from gan_augment.config import Config
 from gan_augment.contracts import Plan
@@ -11,9 +9,8 @@ from gan_augment.data.image_set import ImageSet, in_proportion
 from gan_augment.data.split import Split, check_validation
 from gan_augment.generators.sampling import SynthesisSettings, first_images
 from gan_augment.measures.base import Finished, Measure
-from gan_augment.measures.judging import SEED, JudgeStage, how_many_to_judge, judge_images
+from gan_augment.measures.judging import JudgeSettings, JudgeStage, how_many_to_judge, judge_images
 from gan_augment.measures.watching import JudgeWatch
-from gan_augment.methods.supervised import ClassifierSettings
 from gan_augment.metrics.inception import inception_network
 from gan_augment.records.findings import Findings
 from gan_augment.records.metric_meanings import GENERATOR_METRICS
@@ -29,15 +26,10 @@ WHILE_TRAINING = tuple(name for name in GENERATOR_METRICS if name not in AT_THE_
 
 
 @dataclass(frozen=True)
-class Judge(Measure):
+class Judge(JudgeSettings, Measure):
     """The judge: how close generated images are to real ones, by the features of a measuring classifier.
 
     Attributes:
-        network: The node of its network.
-        num_steps: Optimizer steps.
-        batch_size: Images per step.
-        learning_rate: Of AdamW, decays to 0.
-        weight_decay: Of AdamW.
         inception: Whether to compare images by the features of Inception too.
         every: Images seen between two measurements while the generator trains; None for none.
         best_by: The metric that chooses the best generator; None to use that of the last step.
@@ -46,19 +38,15 @@ class Judge(Measure):
         ValueError: If a setting is out of range, or a metric is to choose but nothing is measured during training.
     """
 
-    network: Mapping[str, Any]
-    num_steps: int
-    batch_size: int
-    learning_rate: float
-    weight_decay: float
+    where = "measures.judge"
+
     inception: bool
     every: int | None
     best_by: str | None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_boolean("measures.judge.inception", self.inception)
-        check_integer("measures.judge.batch_size", self.batch_size, low=2)  # features are normalised over a batch
-        assert self.training is not None  # its settings are checked
         if self.every is not None:
             check_integer("measures.judge.every", self.every, low=1)
         if self.best_by is not None:
@@ -69,26 +57,11 @@ class Judge(Measure):
                     "measures.judge.every, such as 10000"
                 )
 
-    @cached_property
-    def training(self) -> ClassifierSettings:
-        """How the judge is trained."""
-        return ClassifierSettings(
-            self.network, self.num_steps, self.batch_size, self.learning_rate, self.weight_decay, "measures.judge"
-        )
-
     def stage(self, config: Config, split: Split) -> JudgeStage:
         """Plan the stage that trains the judge; raise a ValueError if Inception is needed and cannot be loaded."""
         if self.inception:
             inception_network()
-        assert config.classical is not None, "points have no judge"
-        return JudgeStage(
-            training=split.training,
-            validation=split.validation,
-            judge=self.training,
-            classical=config.classical,
-            seed=SEED,
-            hardware=config.hardware,
-        )
+        return self.judge(config, split.training, split.validation)
 
     def stages(self, plan: Plan, split: Split, stages: Mapping[str, Stage]) -> Mapping[str, Stage] | None:
         """Plan the judge and the teacher, for trials with a generator."""

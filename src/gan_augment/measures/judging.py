@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from gan_augment.artefacts.classifier import TrainedClassifier
+from gan_augment.config import Config
 from gan_augment.data.batches import Part
 from gan_augment.data.image_set import ImageSet, first_of_each
 from gan_augment.methods.base import ClassifierStage
@@ -19,10 +20,60 @@ from gan_augment.metrics.fidelity import Features, judge_metrics
 from gan_augment.metrics.inception import inception_distances, inception_features
 from gan_augment.networks.judge import Judge as JudgeNetwork
 from gan_augment.records.metric_meanings import GENERATOR_METRICS
-from gan_augment.settings import check_type, errors_of
+from gan_augment.settings import check_integer, check_type, errors_of
+from gan_augment.stages import implied
 
 JUDGED = 2000  # least number of generated images to compare with validation images
 SEED = 0  # of every judge, so that all trials are measured alike
+
+
+@dataclass(frozen=True)
+class JudgeSettings:
+    """How a measure trains its judge.
+
+    Attributes:
+        where: The name of these settings in the configuration.
+        network: The node of its network.
+        num_steps: Optimizer steps.
+        batch_size: Images per step.
+        learning_rate: Of AdamW, decays to 0.
+        weight_decay: Of AdamW.
+
+    Raises:
+        ValueError: If a value is out of range.
+    """
+
+    where: ClassVar[str]
+
+    network: Mapping[str, Any]
+    num_steps: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+
+    def __post_init__(self) -> None:
+        check_integer(f"{self.where}.batch_size", self.batch_size, low=2)  # features are normalised over a batch
+        assert self.training is not None  # its settings are checked
+
+    @cached_property
+    def training(self) -> ClassifierSettings:
+        """The same, as settings of a classifier."""
+        return ClassifierSettings(
+            self.network, self.num_steps, self.batch_size, self.learning_rate, self.weight_decay, self.where
+        )
+
+    def judge(self, config: Config, training: ImageSet, validation: ImageSet) -> "JudgeStage":
+        """Plan the stage that trains the judge."""
+        assert config.classical is not None, "points have no judge"
+        return JudgeStage(
+            training=training,
+            validation=validation,
+            judge=self.training,
+            classical=config.classical,
+            where=self.where,
+            seed=SEED,
+            hardware=config.hardware,
+        )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -32,20 +83,22 @@ class JudgeStage(ClassifierStage):
     Attributes:
         training: Its training images: all labelled images outside validation and test.
         judge: How it is trained.
+        where: The name of its settings in the configuration.
     """
 
     name, version = "judge", 2
 
     training: ImageSet
     judge: ClassifierSettings
+    where: str = implied(default="measures.judge")
 
     @cached_property
     def num_features(self) -> int:
         """The number of features; raises a ValueError if the network cannot take such images or is no judge's."""
-        with errors_of("measures.judge"):
+        with errors_of(self.where):
             network = self.judge.build(self.training.shape, self.training.num_classes)
         use = "gan_augment.networks.judge.Judge"
-        return check_type("measures.judge.network", network, JudgeNetwork, use).num_features
+        return check_type(f"{self.where}.network", network, JudgeNetwork, use).num_features
 
     def check(self) -> None:
         """Check that the network is a judge's and can take such images."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -14,13 +13,11 @@ from gan_augment.contracts import Plan
 from gan_augment.data.image_set import ImageSet
 from gan_augment.data.split import Split
 from gan_augment.measures.base import Finished, Measure
-from gan_augment.measures.judging import SEED, JudgeStage, features_of, share_right
-from gan_augment.methods.supervised import ClassifierSettings
+from gan_augment.measures.judging import JudgeSettings, features_of, share_right
 from gan_augment.metrics.fidelity import fewest_images, kernel_distance
 from gan_augment.randomness import Stream
 from gan_augment.records.findings import Findings, Section
 from gan_augment.records.received import printable
-from gan_augment.settings import check_integer
 from gan_augment.stages import Stage
 
 PICTURE = "translations.png"
@@ -34,7 +31,7 @@ WHY_NO_JUDGE = (
 
 
 @dataclass(frozen=True)
-class TranslationMeasure(Measure):
+class TranslationMeasure(JudgeSettings, Measure):
     """What a translator did to the labelled images, by a judge that learned from the labels of the pool.
 
     The judge only measures: no training sees it or these labels. `translation`: `label_agreement`, the share of
@@ -42,50 +39,17 @@ class TranslationMeasure(Measure):
     judge sees; `judge_accuracy` on the test images, None while test stays closed; `unchanged`, the share of images
     whose pixels changed by at most 2 % of their range on average; `kernel_distance_before` and `kernel_distance`, of
     labelled and of translated images to the pool in the judge's features, None for too few images.
-
-    Attributes:
-        network: The node of the judge's network.
-        num_steps: Optimizer steps.
-        batch_size: Images per step.
-        learning_rate: Of AdamW, decays to 0.
-        weight_decay: Of AdamW.
-
-    Raises:
-        ValueError: If a setting is out of range.
     """
 
+    where = "measures.translation"
     needs = "translator"
-
-    network: Mapping[str, Any]
-    num_steps: int
-    batch_size: int
-    learning_rate: float
-    weight_decay: float
-
-    def __post_init__(self) -> None:
-        check_integer("measures.translation.batch_size", self.batch_size, low=2)  # features are normalised over a batch
-        assert self.training is not None  # its settings are checked
-
-    @cached_property
-    def training(self) -> ClassifierSettings:
-        """How the judge is trained."""
-        return ClassifierSettings(
-            self.network, self.num_steps, self.batch_size, self.learning_rate, self.weight_decay, "measures.translation"
-        )
 
     def stages(self, plan: Plan, split: Split, stages: Mapping[str, Stage]) -> Mapping[str, Stage] | None:
         """Plan the judge of the pool, for trials with a translator."""
         known = with_labels(split.pool)
         if self.needs not in stages or not known.class_counts.all():
             return None
-        judge = JudgeStage(
-            training=known,
-            validation=known.subset(torch.arange(0)),
-            judge=self.training,
-            classical=plan.config.classical,
-            seed=SEED,
-            hardware=plan.config.hardware,
-        )
+        judge = self.judge(plan.config, known, known.subset(torch.arange(0)))
         return {"target_judge": judge}
 
     def notes(self, split: Split, stages: Mapping[str, Stage]) -> tuple[str, ...]:

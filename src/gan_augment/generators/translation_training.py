@@ -1,0 +1,187 @@
+"""The training of translators under manual optimisation, as one LightningModule."""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, l1_loss
+
+from gan_augment.data.batches import Batch
+from gan_augment.data.image_set import ImageSet, ImageShape, from_float, to_float
+from gan_augment.generators.gan_training import set_requires_grad
+from gan_augment.generators.translation_design import WEIGHTS, TranslationSettings
+from gan_augment.losses.content import patch_nce
+from gan_augment.networks.translator import PatchHeads
+from gan_augment.training.base import Training
+
+PATCHES = 64  # most patches of an image that are compared, at each stage of the translator
+CHUNK = 256  # images shown at a time
+
+
+class Domain(nn.Module):
+    """What translates into a domain: the translator, the discriminator of its images, and heads for patches.
+
+    Args:
+        settings: The settings of the translation.
+        shape: The shape of the images.
+    """
+
+    def __init__(self, settings: TranslationSettings, shape: ImageShape) -> None:
+        super().__init__()
+        self.translator = settings.build_translator(shape)
+        self.discriminator = settings.build_discriminator(shape)
+        self.heads = PatchHeads(self.translator.widths) if settings.patch_nce else None
+
+    def compile(self, *arguments: Any, **settings: Any) -> None:
+        """Compile the networks, which are called by themselves."""
+        for network in self.children():
+            network.compile(*arguments, **settings)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Translate images into the domain."""
+        return self.translator(images)
+
+
+class Translation(Training):
+    """Translators under manual optimisation: of labelled images into the look of the pool, and back if asked.
+
+    Args:
+        target: Translates into the look of the pool.
+        source: Translates back; None without a cycle.
+        teacher: Images -> logits `[B, K]`, frozen; None without one.
+        labelled: The images whose translations are shown during training.
+    """
+
+    CURVES = (
+        *("loss/discriminator", "loss/adversarial"),
+        *(f"content/{name}" for name in WEIGHTS),
+    )
+    STREAMS = ("patches",)
+
+    def __init__(
+        self,
+        target: Domain,
+        source: Domain | None,
+        teacher: nn.Module | None,
+        settings: TranslationSettings,
+        labelled: ImageSet,
+        seed: int,
+    ) -> None:
+        super().__init__(seed, settings.num_steps)
+        self.automatic_optimization = False
+        self.target, self.source, self.settings = target, source, settings
+        self.average = copy.deepcopy(target.translator).requires_grad_(False).eval()
+        self.loss = settings.adversarial
+        self.teacher = teacher
+        self._labelled = labelled
+
+    def images_seen(self, step: int) -> int:
+        """Return how many labelled images were translated after a step."""
+        return (step + 1) * self.settings.batch_size
+
+    axis = images_seen  # of all curves
+
+    @property
+    def domains(self) -> list[Domain]:
+        """The domains into which images are translated."""
+        return [self.target] if self.source is None else [self.target, self.source]
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """Return one Adam for the discriminators, and one for translators and heads."""
+        judging = [weight for one in self.domains for weight in one.discriminator.parameters()]
+        judges = {*judging}
+        making = [weight for one in self.domains for weight in one.parameters() if weight not in judges]
+        betas = (self.settings.betas[0], self.settings.betas[1])
+        return [
+            torch.optim.Adam(weights, lr=self.settings.learning_rate, betas=betas, fused=True)
+            for weights in (judging, making)
+        ]
+
+    @torch.no_grad()
+    def sample(self, labels: Tensor, random: torch.Generator, dtype: torch.dtype) -> Tensor:
+        """Return translations `[N, C, H, W]` of labelled images of classes `[N]`, on the CPU."""
+        chosen = torch.empty_like(labels)
+        for label in labels.unique().tolist():
+            members, places = self._labelled.members(label), (labels == label).nonzero()[:, 0]
+            chosen[places] = members[torch.arange(len(places)) % len(members)]
+        some = (to_float(self._labelled.images[part].to(self.device)) for part in chosen.split(CHUNK))
+        return torch.cat([from_float(self.average(images).float(), dtype).cpu() for images in some])
+
+    def training_step(self, batch: Batch, step: int) -> None:
+        """Train the discriminators for a step, then the translators."""
+        settings = self.settings
+        rate = settings.learning_rate * min(1.0, 2 - 2 * step / settings.num_steps)
+        of_discriminators, of_translators = self.optimizers_at(rate, rate)
+        known, pool = batch.labelled, batch.pool.images
+        maps = self.target.translator.maps(known.images)
+        there = self.target.translator.finish(maps, known.images)
+        pairs = [(self.target, pool, there)]
+        if self.source is not None:
+            pairs.append((self.source, known.images, self.source(pool)))
+
+        judged = torch.zeros((), device=self.device)
+        for domain, real, made in pairs:
+            logits = domain.discriminator(torch.cat([real, made.detach()])).float()
+            judged = judged + self.loss.discriminator(*(part.flatten() for part in logits.split(len(real))))
+        self.minimise(judged, of_discriminators)
+
+        judging: list[Tensor] = of_discriminators.param_groups[0]["params"]
+        set_requires_grad(judging, False)  # the gradients of these weights are not used
+        nothing = judged.new_empty(0)
+        fooled = [self.loss.generator(one.discriminator(made).float().flatten(), nothing) for one, _, made in pairs]
+        terms = self.content(known, pool, maps, [made for *_, made in pairs], step)
+        weighted = [getattr(settings, name) * term for name, term in terms.items()]
+        loss = torch.stack([*fooled, *weighted]).sum()
+        self.minimise(loss, of_translators)
+        set_requires_grad(judging, True)
+        self.update_average(
+            self.average,
+            self.target.translator,
+            settings.batch_size,
+            self.images_seen(step),
+            settings.ema_half_life,
+            ramp_up=0.05,
+        )
+        self.expect_finite(judged + loss)
+        self.add_points(torch.stack([judged, torch.stack(fooled).sum(), *terms.values()]).detach())
+        if (step + 1) % self.log_every_n_steps == 0:
+            self.draw_curves(step)
+
+    def content(
+        self, known: Batch, pool: Tensor, maps: list[Tensor], made: list[Tensor], step: int
+    ) -> dict[str, Tensor]:
+        """Return the terms that tie translations to their originals, by the names of their weights; 0 if unused.
+
+        `maps` are the feature maps of the labelled images in the translator. `made` has their translations and, if
+        there is a way back, those of the images of the pool.
+        """
+        settings, target, source = self.settings, self.target, self.source
+        terms = dict.fromkeys(WEIGHTS, known.images.new_zeros(()))
+        if settings.patch_nce:
+            terms["patch_nce"] = self.contrast(maps, made[0], step)
+        if source is not None:
+            terms["cycle"] = l1_loss(source(made[0]), known.images) + l1_loss(target(made[1]), pool)
+        if settings.identity and settings.patch_nce:
+            of_pool = target.translator.maps(pool)
+            terms["identity"] = self.contrast(of_pool, target.translator.finish(of_pool, pool), step)
+        elif settings.identity:
+            terms["identity"] = l1_loss(target(pool), pool)
+            if source is not None:
+                terms["identity"] = terms["identity"] + l1_loss(source(known.images), known.images)
+        if settings.task:
+            assert self.teacher is not None
+            terms["task"] = cross_entropy(self.teacher(made[0].float()).float(), known.labels)
+        return terms
+
+    def contrast(self, maps: list[Tensor], made: Tensor, step: int) -> Tensor:
+        """Return the contrast of patches of translated images with those of the originals, whose maps are given."""
+        random, places = self.draws["patches"].at(step), []
+        for one in maps:
+            number = one.shape[-2] * one.shape[-1]
+            places.append(torch.randperm(number, generator=random, device=self.device)[:PATCHES])
+        assert self.target.heads is not None
+        vectors = (self.target.heads(some, places) for some in (self.target.translator.maps(made), maps))
+        pairs = list(zip(*vectors, strict=True))
+        with torch.autocast(self.device.type, enabled=False):  # similarities need more bits than bf16 has
+            return torch.stack([patch_nce(output, original) for output, original in pairs]).mean()
