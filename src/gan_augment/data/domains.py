@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gan_augment.data.image_folder import image_folder
 from gan_augment.data.image_set import ImageSet
+from gan_augment.data.listing import list_files
 from gan_augment.data.names import part_of, same_name
 from gan_augment.data.source import UNLABELLED, Source, abridged
 from gan_augment.settings import build, check_integer, check_node, errors_of
@@ -44,7 +45,7 @@ def domains(
     names = [_called(node) for node in (from_, to)]
     if names[0] == names[1]:
         names = ["from", "to"]
-    return _join(names, _load(from_, "data.from"), _load(to, "data.to"), from_images, to_images)
+    return join(names, load_node(from_, "data.from"), load_node(to, "data.to"), from_images, to_images)
 
 
 def domain_folders(
@@ -62,25 +63,69 @@ def domain_folders(
     from_images: int | None = None,
     to_images: int | None = None,
 ) -> Source:
-    """Join the user's own images of two domains, in `source/` and `target/` of one folder.
+    """Join the user's own images of two domains, in `source/` and `target/` of one folder, or `trainA/` and `trainB/`.
 
-    Each is a folder as `data=image_folder` reads it. `target/` may have its images without folders of classes; then
-    none has a label.
+    Each is a folder as `data=image_folder` reads it. The second may have its images without folders of classes; then
+    none has a label. With `trainA/` and `trainB/`, as in the sets of CycleGAN, the first may have none either: its
+    images are then of one class, for a translator without a classifier. `testB/`, if there is one, is the test, and
+    `testA/` is not read.
 
     Raises:
         ValueError: As `domains` and `image_folder`.
     """
     settings = {name: value for name, value in locals().items() if name not in ("root", "from_images", "to_images")}
-    folders = [Path(str(root)).expanduser() / name for name in ("source", "target")]
-    if missing := [folder.name for folder in folders if not folder.is_dir()]:
+    folder = Path(str(root)).expanduser()
+    names = ["trainA", "trainB"] if (folder / "trainA").is_dir() else ["source", "target"]
+    if missing := [name for name in names if not (folder / name).is_dir()]:
         raise ValueError(
-            f"data.root={root}: no folder {' and no folder '.join(missing)} in it: it needs source and target"
+            f"data.root={root}: no folder {' and no folder '.join(missing)} in it: it needs source and target, or "
+            "trainA and trainB"
         )
-    in_folders = [one.name for one in folders[1].iterdir() if one.is_dir() and part_of(one.name) != UNLABELLED]
     _check_sizes(from_images, to_images)
-    first = image_folder(str(folders[0]), table=None, **settings)
-    second = image_folder(str(folders[1]), table=None, **settings, unlabelled=not in_folders)
-    return _join(["source", "target"], first, second, from_images, to_images)
+    first, second = (read_domain(folder / name, settings) for name in names)
+    if names[0] == "trainA" and not (first.images.labels >= 0).any():
+        first = replace(first, images=first.images.as_one_class())
+    if (folder / "testB").is_dir():
+        second = _with_test(second, read_domain(folder / "testB", settings))
+    return join(names, first, second, from_images, to_images)
+
+
+def read_domain(folder: Path, settings: Mapping[str, Any]) -> Source:
+    """Read a folder of one domain with the settings of `image_folder`.
+
+    Without folders of classes no image has a label. Folders of parts, such as `train/` and `test/`, keep their meaning.
+    """
+    folders = (name.partition("/") for name in list_files(folder, settings["follow_links"])[1])
+    if any(part_of(top) is None or (below and part_of(top) != UNLABELLED) for top, _, below in folders):
+        return image_folder(str(folder), table=None, **settings)
+    source = image_folder(str(folder), table=None, **settings, unlabelled=True)
+    parts = [part_of(source.name(index).split("/")[0]) for index in range(len(source.images))]
+    test, validation = ([index for index, one in enumerate(parts) if one == part] for part in ("test", "validation"))
+    return replace(
+        source,
+        test=torch.tensor(test) if test else None,
+        validation=torch.tensor(validation) if validation else None,
+    )
+
+
+def _with_test(source: Source, test: Source) -> Source:
+    """Return a source without test images, with all images of another one, of the same classes, as its test."""
+    if [*test.images.class_names] != [*source.images.class_names]:
+        raise ValueError("testB must have the folders of classes that trainB has")
+    both = (source, test)
+    groups = [group for one in both for group in one.groups or [""] * len(one.images)]
+    return replace(
+        source,
+        images=ImageSet(
+            torch.cat([one.images.images[:] for one in both]),
+            torch.cat([one.images.labels for one in both]),
+            source.images.class_names,
+        ),
+        test=len(source.images) + torch.arange(len(test.images)),
+        names=[one.name(index) for one in both for index in range(len(one.images))],
+        notes=[*source.notes, *test.notes],
+        groups=groups if any(groups) else None,
+    )
 
 
 def _check_sizes(from_images: Any, to_images: Any) -> None:
@@ -90,11 +135,17 @@ def _check_sizes(from_images: Any, to_images: Any) -> None:
             check_integer(f"data.{name}", number, low=1)
 
 
-def _join(
-    names: Sequence[str], first: Source, second: Source, from_images: int | None, to_images: int | None
+def join(
+    names: Sequence[str],
+    first: Source,
+    second: Source,
+    from_images: int | None = None,
+    to_images: int | None = None,
+    are_pairs: bool = False,
 ) -> Source:
-    """Join two sources under their names, as `domains` describes."""
-    first = _subset(first, (first.given_part != TEST).nonzero()[:, 0])
+    """Join two sources under their names, as `domains` describes; of pairs, images of one index show the same."""
+    kept = (first.given_part != TEST).nonzero()[:, 0]
+    first = _subset(first, kept)
     both = [*zip(names, (first, second), strict=True)]
     labels = _joint_labels(first.images, second.images)
     pixels = _joint_pixels(first.images, second.images)
@@ -110,6 +161,7 @@ def _join(
         pool=number + (~is_test).nonzero()[:, 0],
         sizes={part: size for part, size in (("labelled", from_images), ("pool", to_images)) if size is not None},
         domains=(names[0], names[1]),
+        partner=_partners(kept, len(second.images)) if are_pairs else None,
         names=[f"{name}/{one.name(index)}" for name, one in both for index in range(len(one.images))],
         notes=[f"{name}: {note}" for name, one in both for note in one.notes],
         groups=groups,
@@ -118,7 +170,8 @@ def _join(
     )
 
 
-def _load(node: Mapping[str, Any], name: str) -> Source:
+def load_node(node: Mapping[str, Any], name: str) -> Source:
+    """Load the source of a data node inside another one; errors name its settings by the name of the node."""
     check_node(name, node)
     settings = {key: value for key, value in node.items() if key not in OF_A_SPLIT}
     with errors_of(name):
@@ -151,6 +204,13 @@ def _subset(source: Source, kept: Tensor) -> Source:
         names=None if source.names is None else [source.names[index] for index in chosen],
         groups=None if source.groups is None else [source.groups[index] for index in chosen],
     )
+
+
+def _partners(kept: Tensor, number: int) -> Tensor:
+    """Return each image's partner, for those kept of the first domain followed by all of the second."""
+    of_second = torch.full((number,), -1)
+    of_second[kept] = torch.arange(len(kept))
+    return torch.cat([len(kept) + kept, of_second])
 
 
 def _joint_labels(first: ImageSet, second: ImageSet) -> Tensor:

@@ -47,6 +47,8 @@ class Source:
         sizes: How many images each seed draws for `labelled` and for `pool`; without an entry, all.
         domains: The names of two domains: the labelled and validation images are of the first, pool and test of the
             second; None for images of one domain.
+        partner: The index of the image in the other domain that shows the same, int64 `[N]`, -1 for none; None if the
+            domains have no pairs.
         names: The user's name of each image, such as its file; None if they have no names.
         notes: Notes for the reader of a result on these images, one sentence each.
         modes: The density that they were drawn from, if it is known.
@@ -63,6 +65,7 @@ class Source:
     pool: Tensor | None = None
     sizes: Mapping[str, int] = field(default_factory=dict)
     domains: tuple[str, str] | None = None
+    partner: Tensor | None = None
     names: Sequence[str] | None = None
     notes: Sequence[str] = ()
     modes: Modes | None = None

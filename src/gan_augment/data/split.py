@@ -16,11 +16,12 @@ but fewer labels still lie within more. Images without a label join the pool, un
 
 A source may have a pool of its own, such as the images of another domain. Test images that it has not set apart are
 drawn from there, labelled and validation images from the others, without copies of test images and without images of
-their groups. Other images than these are in no part.
+their groups. Other images than these are in no part. If images of the two show the same, in pairs, a translator learns
+from the pairs of the pool, without those of labelled and validation images.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -97,7 +98,8 @@ class SplitSettings:
     def settled(self, source: Source) -> "SplitSettings":
         """Return the settings with values for these images in place of `auto`.
 
-        All labels of the user's own images are used, and, if they are few and have no test set, each is tested once.
+        All labels of the user's own images are used, except those of pairs, from which a translator learns without
+        labels. If the images are few and have no test set, each is tested once.
         """
         folds, labels = self.folds, self.labels
         if folds == AUTO:
@@ -112,7 +114,8 @@ class SplitSettings:
             is_enough = min(units.values(), default=0) >= DEFAULT_FOLDS
             folds = DEFAULT_FOLDS if is_few and is_free and is_enough else None
         if labels == AUTO:
-            labels = DEFAULT_LABELS if folds is None and not source.is_own and source.pool is None else "all"
+            is_open = source.partner is not None or not (folds or source.is_own or source.pool is not None)
+            labels = DEFAULT_LABELS if is_open else "all"
         return replace(self, folds=folds, labels=labels)
 
     @property
@@ -185,6 +188,8 @@ class Split:
         hash: Identifies the four index sets, and the groups of the test images.
         overlap: Expected share of the labelled images that a split with another seed labels too, in (0, 1].
         domains: The names of the domains of labelled and validation images, and of pool and test; None for one domain.
+        pairs: Images of the first domain, and those of the pool that show the same, in the same order and without
+            labels; None if the domains have no pairs. No image of the other parts is in a pair.
         pool_overlap: Expected share of the pool that is also in that of a split with another seed: 1 unless each draws
             some of a larger one.
     """
@@ -199,6 +204,7 @@ class Split:
     hash: str
     overlap: float
     domains: tuple[str, str] | None = None
+    pairs: tuple[ImageSet, ImageSet] | None = None
     pool_overlap: float = 1.0
 
     @property
@@ -269,10 +275,10 @@ def draw_split(source: Source, settings: SplitSettings) -> Split:
         given["pool"] = source.pool
         if source.test is None:
             _, test = _held_out(one_of_each(source.pool[has_label[source.pool]]), images, group, settings)
-            related = _related(test, images, group)
+            related = _related(test, source)
             is_copy = torch.isin(first[source.pool], first[test]) & has_label[source.pool]
             given["test"], given["pool"] = source.pool[is_copy], source.pool[~related[source.pool]]
-        related = _related(given["test"], images, group)
+        related = _related(given["test"], source)
         free &= ~related
         if source.validation is not None:
             given["validation"] = source.validation[~related[source.validation]]
@@ -351,6 +357,7 @@ def draw_split(source: Source, settings: SplitSettings) -> Split:
         hash=digest.hexdigest(),
         overlap=overlap,
         domains=source.domains,
+        pairs=_pairs(parts, source),
         pool_overlap=pool_overlap,
     )
 
@@ -366,10 +373,25 @@ def _held_out(
     return hold_out(members, images, group, share)
 
 
-def _related(test: Tensor, images: ImageSet, group: Tensor | None) -> Tensor:
-    """Return which images are identical to one of the test or, with groups, of one group with it, bool `[N]`."""
-    is_related = torch.isin(images.first_copy, images.first_copy[test])
+def _related(test: Tensor, source: Source) -> Tensor:
+    """Return which images are identical to one of the test, make a pair or are of one group with it, bool `[N]`."""
+    first, group = source.images.first_copy, source.together
+    if source.partner is not None:
+        test = torch.cat([test, source.partner[test]])
+        test = test[test >= 0]
+    is_related = torch.isin(first, first[test])
     return is_related if group is None else is_related | torch.isin(group, group[test])
+
+
+def _pairs(parts: Mapping[str, Tensor], source: Source) -> tuple[ImageSet, ImageSet] | None:
+    """Return the pairs of the pool, without those of labelled and validation images."""
+    if source.partner is None:
+        return None
+    images, first, pool = source.images, source.images.first_copy, parts["pool"]
+    inputs = source.partner[pool]
+    taken = first[torch.cat([parts["labelled"], parts["validation"]])]
+    is_free = (inputs >= 0) & ~torch.isin(first[inputs], taken)
+    return images.subset(inputs[is_free]).without_labels(), images.subset(pool[is_free]).without_labels()
 
 
 def _some(pool: Tensor, source: Source, stream: Stream) -> Tensor:

@@ -55,6 +55,22 @@ class Views:
             )
         return self.split.pool.without_labels()
 
+    @property
+    def pairs(self) -> tuple[ImageSet, ImageSet]:
+        """Pairs of images without labels, of the first domain and of the pool; raises a ValueError without any."""
+        self._need("pool_images")
+        if self.split.pairs is None:
+            raise ValueError(
+                "translation.l1 compares pairs of images, and the images of these domains are not in pairs: use "
+                "data=pairs, or a translation without pairs, such as translation=cut"
+            )
+        if not len(self.split.pairs[0]):
+            raise ValueError(
+                "no pair is left to learn from: pairs of labelled, validation and test images do not count. Use fewer "
+                "labels, such as labels=5, or add pairs"
+            )
+        return self.split.pairs
+
     def labelled_pool(self, wanted: Tensor) -> ImageSet:
         """Draw images of the pool with their labels: so many of each class, int64 `[K]`, or as many as there are.
 

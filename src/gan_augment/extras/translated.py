@@ -8,6 +8,7 @@ from typing import Self
 from gan_augment.contracts import Extra, Plan
 from gan_augment.data.image_set import ImageSet
 from gan_augment.generators.translation import TrainTranslator
+from gan_augment.stages import Stage
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +24,11 @@ class Translated(Extra):
     def plan(cls, plan: Plan) -> Self:
         """Plan the translator."""
         return cls(TrainTranslator.plan(plan))
+
+    @property
+    def generated(self) -> Stage:
+        """The stage that trains the translator."""
+        return self.translator
 
     def images(self, labelled: ImageSet, made: Mapping[str, Path], seed: int) -> ImageSet:
         """Return the translations of the labelled images with their labels."""

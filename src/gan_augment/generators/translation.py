@@ -32,6 +32,7 @@ class TrainTranslator(Stage):
     Attributes:
         labelled: The images to translate.
         pool: The images whose look they get.
+        partners: Of pairs, the image that each of the pool should be made from; None without pairs.
         teacher: The stage of a classifier that learned from the labelled images; None if nothing asks it.
     """
 
@@ -41,6 +42,7 @@ class TrainTranslator(Stage):
     labelled: ImageSet
     pool: ImageSet
     settings: TranslationSettings
+    partners: ImageSet | None = made_from()
     teacher: Stage | None = made_from()
 
     @classmethod
@@ -54,10 +56,12 @@ class TrainTranslator(Stage):
                     "classifier=cnn"
                 )
             teacher = plan.method(Arm("labelled", "none", None, "classical", "classifier"), NoExtra())
+        partners, pool = plan.views.pairs if settings.is_paired else (None, plan.views.pool)
         return cls(
             labelled=plan.views.labelled,
-            pool=plan.views.pool,
+            pool=pool,
             settings=settings,
+            partners=partners,
             teacher=teacher,
             seed=plan.config.seeds.gan,
             hardware=plan.config.hardware,
@@ -83,7 +87,11 @@ class TrainTranslator(Stage):
         source = initialised(lambda: Domain(settings, shape), seed, "init/source") if settings.cycle else None
         network = teacher.network if teacher is not None and settings.task else None
         system = Translation(target, source, network, settings, self.labelled, seed)
-        parts = [Part(labelled, settings.batch_size, "order"), Part(self.pool, settings.batch_size, "order/pool")]
+        if self.partners is None:
+            parts = [Part(labelled, settings.batch_size, "order"), Part(self.pool, settings.batch_size, "order/pool")]
+        else:
+            both = torch.cat([self.partners.images[:], self.pool.images[:]], dim=1)
+            parts = [Part(replace(self.pool, images=both), settings.batch_size, "order/pairs")]
         self.hardware.fit(
             system,
             ImageBatches(parts, settings.num_steps, seed),

@@ -113,7 +113,7 @@ class Translation(Training):
         settings = self.settings
         rate = settings.learning_rate * min(1.0, 2 - 2 * step / settings.num_steps)
         of_discriminators, of_translators = self.optimizers_at(rate, rate)
-        known, pool = batch.labelled, batch.pool.images
+        known, pool = self.sides(batch)
         maps = self.target.translator.maps(known.images)
         there = self.target.translator.finish(maps, known.images)
         pairs = [(self.target, pool, there)]
@@ -122,14 +122,16 @@ class Translation(Training):
 
         judged = torch.zeros((), device=self.device)
         for domain, real, made in pairs:
-            logits = domain.discriminator(torch.cat([real, made.detach()])).float()
+            seen = torch.cat([self.seen(real, known.images), self.seen(made.detach(), known.images)])
+            logits = domain.discriminator(seen).float()
             judged = judged + self.loss.discriminator(*(part.flatten() for part in logits.split(len(real))))
         self.minimise(judged, of_discriminators)
 
         judging: list[Tensor] = of_discriminators.param_groups[0]["params"]
         set_requires_grad(judging, False)  # the gradients of these weights are not used
         nothing = judged.new_empty(0)
-        fooled = [self.loss.generator(one.discriminator(made).float().flatten(), nothing) for one, _, made in pairs]
+        scores = [one.discriminator(self.seen(made, known.images)).float().flatten() for one, _, made in pairs]
+        fooled = [self.loss.generator(score, nothing) for score in scores]
         terms = self.content(known, pool, maps, [made for *_, made in pairs], step)
         weighted = [getattr(settings, name) * term for name, term in terms.items()]
         loss = torch.stack([*fooled, *weighted]).sum()
@@ -147,6 +149,17 @@ class Translation(Training):
         self.add_points(torch.stack([judged, torch.stack(fooled).sum(), *terms.values()]).detach())
         if (step + 1) % self.log_every_n_steps == 0:
             self.draw_curves(step)
+
+    def sides(self, batch: Batch) -> tuple[Batch, Tensor]:
+        """Return the images to translate, and images of the other domain: of pairs, what these should become."""
+        if not self.settings.is_paired:
+            return batch.labelled, batch.pool.images
+        originals, wanted = batch.images.chunk(2, dim=1)
+        return Batch(originals, batch.labels), wanted
+
+    def seen(self, images: Tensor, originals: Tensor) -> Tensor:
+        """Return what the discriminator sees of images that were made from some originals, or could have been."""
+        return torch.cat([originals, images], dim=1) if self.settings.conditional else images
 
     def content(
         self, known: Batch, pool: Tensor, maps: list[Tensor], made: list[Tensor], step: int
@@ -172,6 +185,8 @@ class Translation(Training):
         if settings.task:
             assert self.teacher is not None
             terms["task"] = cross_entropy(self.teacher(made[0].float()).float(), known.labels)
+        if settings.l1:
+            terms["l1"] = l1_loss(made[0], pool)
         return terms
 
     def contrast(self, maps: list[Tensor], made: Tensor, step: int) -> Tensor:
