@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from gan_augment.command import command
@@ -25,7 +24,7 @@ if TYPE_CHECKING:  # the heavy imports wait until there is something to compute,
 
 OPTIONS = CONF / "predict.yaml"
 TEXTS = ("trial", "images", "out")  # not parsed
-MOST_SIDE, MOST_AT_A_TIME = 4096, 32  # pixels and images: a checkpoint of others may ask for any number
+MOST_AT_A_TIME = 32  # images: a checkpoint of others may ask for any number
 USAGE = """gan-augment-predict trial=TRIAL images=FOLDER
 
 The classes of images by a trial's classifier, read in the same way as those that it learned from.
@@ -108,44 +107,14 @@ def of_folder(
     """
     import torch
 
-    from gan_augment.data.image_files import decode_files
     from gan_augment.data.image_set import ImageSet
-    from gan_augment.data.listing import count, list_files, refuse_outside, shown
-    from gan_augment.data.source import FITS, abridged
-    from gan_augment.settings import check_choice
+    from gan_augment.data.reading import read_alike
 
-    shape, how = classifier.shape, classifier.decoding
-    if how is None:
-        raise ValueError("the classifier does not say how to read files: an earlier version made it: train again")
-    if shape.is_point or shape.height != shape.width or shape.height > MOST_SIDE or shape.channels not in (1, 3):
-        raise ValueError(
-            f"the classifier takes {shape.height}x{shape.width} pixels of {shape.channels} channels, but files are "
-            f"read as squares of up to {MOST_SIDE} pixels a side and 1 or 3 channels: name another one"
-        )
-    check_choice("the classifier's data.fit", fit := how.get("fit") or "stretch", FITS)
-    root = folder.resolve()
-    if not root.is_dir():
-        raise ValueError(f"images={folder}: {'this is a file' if root.exists() else 'not found'}: name a folder")
-    files, _, outside = list_files(root, follow_links)
-    try:
-        refuse_outside(outside, root)
-    except ValueError as error:
-        raise ValueError(str(error).replace("data.", "")) from error
-    with TemporaryDirectory(prefix="gan-augment-") as cache:
-        background = how.get("background") or "black"
-        settings = shape.height, fit, shape.channels, how.get("white"), Path(cache), background
-        images, broken, _, _ = decode_files(root, files, *settings)
-        reasons = [f"{shown(file)} ({reason})" for file, reason in broken.items()]
-        if broken and not skip_broken:
-            raise ValueError(
-                f"{count(broken, 'file')} cannot be read: {abridged(reasons)}; set skip_broken=true to go on without"
-            )
-        if not len(images):
-            raise ValueError(f"images={folder}: there is no image in it: name another folder")
+    how = classifier.shape, classifier.decoding
+    with read_alike("classifier", *how, folder, skip_broken, follow_links) as (files, images):
         unknown = torch.full((len(images),), -1)
         some = replace(classifier, batch_size=min(classifier.batch_size, MOST_AT_A_TIME))
-        probabilities = some.probabilities(ImageSet(images, unknown, classifier.class_names))
-    return [file for file in files if file not in broken], probabilities
+        return files, some.probabilities(ImageSet(images, unknown, classifier.class_names))
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         try:
             options = options_of(given)
             add_plugins(options["plugins"])
-            print(check(options) if options["check"] is not None else export(options, given))
+            print(hand_out(options, given))
         except ValueError as error:
             message = str(error)
             for name in TRIALS_NAMES:  # synthesis.per_class of a trial is per_class here
@@ -63,10 +63,31 @@ def options_of(given: Sequence[str]) -> dict[str, Any]:
     options = read_options(OPTIONS, given, TEXTS)
     if (options["out"] is None) == (options["check"] is None):
         raise ValueError("use either out=FOLDER or out=FILE.npz, to write, or check=..., to check a written set")
-    chosen = {one.partition("=")[0] for one in given}
-    if options["check"] is not None and (unused := sorted(chosen - set(FOR_CHECK))):
-        raise ValueError(f"{unused[0]} cannot be combined with check=...: its value is in the manifest")
     return options
+
+
+def hand_out(options: Mapping[str, Any], given: Sequence[str]) -> str:
+    """Write or check a set of the generator or translator that the options name; return a message for the user.
+
+    Raises:
+        ValueError: If an option does not fit, or as the functions say that it calls.
+    """
+    from gan_augment.artefacts.generator import find_checkpoint
+    from gan_augment.artefacts.weights import kind_of
+    from gan_augment.translate import OPTIONS as FOR_TRANSLATORS
+    from gan_augment.translate import translate
+
+    checkpoint = find_checkpoint("generator", options["generator"])
+    chosen = {one.partition("=")[0] for one in given}
+    if kind_of(checkpoint) == "translator":
+        if unused := sorted(chosen - {*FOR_TRANSLATORS}):
+            raise ValueError(f"{unused[0]} cannot be combined with a generator that translates images: leave it out")
+        return translate(checkpoint, _device(options), options, shlex.join(["gan-augment-synthesize", *given]))
+    if options["check"] is None:
+        return export(options, given)
+    if unused := sorted(chosen - set(FOR_CHECK)):
+        raise ValueError(f"{unused[0]} cannot be combined with check=...: its value is in the manifest")
+    return check(options)
 
 
 def export(options: Mapping[str, Any], given: Sequence[str]) -> str:

@@ -20,15 +20,17 @@ from gan_augment.settings import build
 from gan_augment.stages import Stage, StageStore
 
 SMALL = {"images_seen": 160, "batch_size": 8, "ema_half_life": 40}
-MEMBERS = ("cut", "fastcut", "cyclegan")
+UNPAIRED = ("cut", "fastcut", "cyclegan")
+MEMBERS = (*UNPAIRED, "pix2pix")
 
 
 def node_of(member="cut", **changes):
     """Read a small row of conf/translation/."""
     node = yaml.safe_load((CONF / "translation" / "cut.yaml").read_text())
+    small = node["translator"] | {"channels": 4, "blocks": 2}
     node |= yaml.safe_load((CONF / "translation" / f"{member}.yaml").read_text())
     node.pop("defaults", None)
-    node["translator"] = node["translator"] | {"channels": 4, "blocks": 2}
+    node["translator"] = small | {"residual": member != "pix2pix"}
     node["discriminator"] = node["discriminator"] | {"channels": 4}
     return node | SMALL | changes
 
@@ -43,7 +45,10 @@ def lay_out(image_set, cpu):
         )
         others = image_set(per_class=12, seed=2)
         pool = replace(others, images=255 - others.images).without_labels()
-        return TrainTranslator(labelled=image_set(), pool=pool, settings=settings, seed=3, hardware=cpu)
+        partners = others.without_labels() if settings.is_paired else None
+        return TrainTranslator(
+            labelled=image_set(), pool=pool, settings=settings, partners=partners, seed=3, hardware=cpu
+        )
 
     return make
 
@@ -94,6 +99,8 @@ def lay_out_step(lay_out, image_set):
         optimizers = system.configure_optimizers()
         system.optimizers_at = lambda *rates: optimizers
         system.draws = {"patches": Stream(0, "patches")}
+        if stage.settings.is_paired:
+            return system, Batch(torch.cat([images, -images], dim=1), torch.full((6,), -1), {"pairs": slice(0, 6)})
         both, parts = torch.cat([images, -images]), {"labelled": slice(0, 6), "pool": slice(6, 12)}
         return system, Batch(both, torch.cat([labels, torch.full((6,), -1)]), parts)
 
@@ -102,7 +109,10 @@ def lay_out_step(lay_out, image_set):
 
 @pytest.mark.parametrize("member", MEMBERS)
 def test_a_step_trains_every_player_and_leaves_the_teacher(lay_out_step, member):
-    system, batch = lay_out_step(member, task=1.0)
+    system, batch = lay_out_step(member, **({"task": 1.0} if member in UNPAIRED else {}))
+    torch.nn.init.normal_(system.target.translator.end[-1].weight)  # at 0 no other weight has a gradient
+    if system.source is not None:
+        torch.nn.init.normal_(system.source.translator.end[-1].weight)
     before = {name: value.clone() for name, value in system.state_dict().items()}
     system.training_step(batch, 0)
     same = {name for name, value in system.state_dict().items() if value.equal(before[name])}
@@ -119,6 +129,8 @@ def test_a_step_trains_every_player_and_leaves_the_teacher(lay_out_step, member)
 )
 def test_the_losses_of_a_step_by_hand(lay_out_step, member, weights):
     system, batch = lay_out_step(member, **weights)
+    for domain in system.domains:
+        torch.nn.init.normal_(domain.translator.end[-1].weight)
     system.eval()  # spectral norm stays as it is
     known, pool, target, source = batch.labelled, batch.pool.images, system.target, system.source
     with torch.no_grad():
@@ -141,6 +153,31 @@ def test_the_losses_of_a_step_by_hand(lay_out_step, member, weights):
     system.training_step(batch, 0)
     expected = fooled + sum(weights[name] * term for name, term in terms.items())
     torch.testing.assert_close(losses, [judged, expected])
+
+
+@pytest.mark.parametrize("conditional", [True, False])
+def test_the_losses_of_a_step_with_pairs_by_hand(lay_out_step, conditional):
+    system, batch = lay_out_step("pix2pix", l1=7.0, conditional=conditional)
+    torch.nn.init.normal_(system.target.translator.end[-1].weight)
+    system.eval()
+    originals, wanted = batch.images[:, :1], batch.images[:, 1:]
+    with torch.no_grad():
+        made = system.target(originals)
+        shown = [torch.cat([originals, one], dim=1) if conditional else one for one in (wanted, made)]
+        real, fake = map(system.target.discriminator, shown)
+        judged = (real - 1).square().mean() / 2 + (fake + 1).square().mean() / 2
+        fooled = fake.square().mean() / 2 + 7 * (made - wanted).abs().mean()
+    losses = []
+    system.minimise = lambda loss, optimizer: losses.append(loss.detach())
+    system.training_step(batch, 0)
+    torch.testing.assert_close(losses, [judged, fooled])
+
+
+def test_pairs_show_what_an_image_becomes(lay_out, tmp_path):
+    stage = lay_out("pix2pix", images_seen=1600, learning_rate=0.005)
+    made = stage.load(StageStore(tmp_path).fetch(stage).folder).translate(stage.labelled)
+    off = (made.images.float() - (255 - stage.labelled.images.float())).abs().mean()
+    assert off < 0.65 * (2 * stage.labelled.images.float() - 255).abs().mean()  # if they stayed as they are
 
 
 def test_the_learning_rate_is_constant_for_half_of_the_training_and_then_falls(lay_out_step):
@@ -204,8 +241,8 @@ def test_golden_numbers(lay_out, tmp_path):
     stage = lay_out("cyclegan")
     folder = StageStore(tmp_path).fetch(stage).folder
     made = stage.load(folder).translate(stage.labelled).images.float()
-    assert TrainTranslator.version == 1
-    assert [float(made.mean()), float(made.std())] == pytest.approx([121.081, 37.337], abs=0.05)
+    assert TrainTranslator.version == 2
+    assert [float(made.mean()), float(made.std())] == pytest.approx([127.530, 80.844], abs=0.05)
 
 
 @pytest.mark.parametrize(
@@ -219,6 +256,9 @@ def test_golden_numbers(lay_out, tmp_path):
         ({"betas": [0.5]}, "translation.betas=.*use a list of two numbers"),
         ({"ema_half_life": 0}, "translation.ema_half_life=0"),
         ({"depth": 3}, "translation has no setting depth"),
+        ({"conditional": "yes"}, "translation.conditional=yes: use true or false"),
+        ({"conditional": True}, "translation.conditional=true needs pairs, and translation.l1=0 uses none"),
+        ({"l1": 1.0}, "translation.l1=1.0 learns from pairs.*leave translation.identity and translation.task and tra"),
         ({"translator": {"_target_": "gan_augment.networks.cnn.CNN"}}, "translation.translator"),
         (
             {"loss": {"_target_": "gan_augment.losses.adversarial.Relativistic"}},

@@ -7,15 +7,21 @@ from gan_augment.networks.translator import PatchDiscriminator, PatchHeads, Tran
 SHAPES = [(1, 8, 8), (3, 28, 28), (4, 31, 47), (1, 96, 96)]
 
 
+def translator(shape, **settings):
+    """Return a translator that changes images: a new one does not."""
+    network = Translator(ImageShape(*shape), channels=4, **settings)
+    torch.nn.init.normal_(network.end[-1].weight)
+    return network
+
+
 def drawn(shape, number=3, seed=0):
     return torch.rand(number, *shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("settings", [{}, {"blocks": 1}, {"halvings": 0, "blocks": 3}])
+@pytest.mark.parametrize("settings", [{}, {"blocks": 1, "residual": False}, {"halvings": 0, "blocks": 3}])
 def test_translations_have_the_shape_of_their_originals(shape, settings):
-    network = Translator(ImageShape(*shape), channels=4, **settings)
-    images = drawn(shape)
+    network, images = translator(shape, **settings), drawn(shape)
     made = network(images)
     assert made.shape == images.shape
     assert made.abs().max() <= 1
@@ -24,15 +30,19 @@ def test_translations_have_the_shape_of_their_originals(shape, settings):
     assert network.finish(maps, images).equal(made)
 
 
+def test_a_new_translator_leaves_images_as_they_are():
+    images = drawn((3, 12, 12))
+    torch.testing.assert_close(Translator(ImageShape(3, 12, 12))(images), 0.99 * images)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_evaluation_computes_what_training_computes_bit_for_bit(shape):
-    network, images = Translator(ImageShape(*shape), channels=4), drawn(shape)
+    network, images = translator(shape), drawn(shape)
     assert network.train()(images).equal(network.eval()(images))
 
 
 def test_an_image_is_translated_by_itself():
-    network = Translator(ImageShape(1, 12, 12), channels=4)
-    images = drawn((1, 12, 12))
+    network, images = translator((1, 12, 12)), drawn((1, 12, 12))
     torch.testing.assert_close(network(images)[1:2], network(images[1:2]))
 
 

@@ -50,7 +50,7 @@ from gan_augment.records.record import leaves
 
 MOST_BYTES = 2**30  # of a manifest
 MANIFEST, CARD, CROISSANT = "manifest.csv", "data_card.md", "croissant.json"
-PICTURES = "*/*.png"  # of a folder
+PICTURES = "**/*.png"  # of a folder
 LOCK = "gan-augment.lock"  # in the temporary folder of a set that is being written
 SYNCING = 16  # files
 LONGEST_NAME = 50  # characters of a class folder: with a file number that stays below 255 bytes in any script
@@ -72,7 +72,7 @@ Rows = Sequence[Mapping[str, Any]]
 Card = Mapping[str, Any]
 
 
-def write_folder(images: ImageSet, rows: Rows, card: Card, out: Path) -> None:
+def write_folder(images: ImageSet, rows: Rows, card: Card, out: Path, files: Sequence[str] | None = None) -> None:
     """Write a synthetic set as a folder with one sub-folder per class that has images.
 
     Each image is a PNG marked as synthetic: greyscale for one channel, RGB for three.
@@ -83,6 +83,7 @@ def write_folder(images: ImageSet, rows: Rows, card: Card, out: Path) -> None:
         card: What the generator was trained on and how good it is: plain values, nested at will; `licence` is the
             licence of the set.
         out: A new or empty folder.
+        files: The name of each image below `out`; None for names of its class and a number.
 
     Raises:
         ValueError: If the images are not pictures or have no labels, the rows do not fit them, or `out` is not empty.
@@ -92,17 +93,12 @@ def write_folder(images: ImageSet, rows: Rows, card: Card, out: Path) -> None:
     marked = f"Each PNG says so in its texts, under `{KEY}`; `{MANIFEST}` says where each comes from."
     page = _card_page(images, card, marked)
     pixels = images.images[torch.arange(len(images))].numpy()
-    names = folder_names(images.class_names)
-    numbers: Counter[int] = Counter()
-    files = []
+    files = numbered(images) if files is None else files
     with _unfinished(out) as folder, Meter("writing images", len(images), "files") as meter:
-        for image, label, row in zip(pixels, images.labels.tolist(), rows, strict=True):
-            file = f"{names[label]}/{names[label]}-{numbers[label]:05}.png"
-            (folder / names[label]).mkdir(exist_ok=True)
+        for image, label, row, file in zip(pixels, images.labels.tolist(), rows, files, strict=True):
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
             picture = Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0))
             picture.save(folder / file, pnginfo=png_mark(images.class_names[label], row))
-            numbers[label] += 1
-            files.append(file)
             meter.advance()
         _write_manifest(folder / MANIFEST, "file", files, images, rows)
         (folder / CARD).write_text(page, encoding="utf-8")
@@ -188,6 +184,17 @@ def read_manifest(out: Path) -> tuple[list[dict[str, str]], list[torch.Tensor]]:
 def _companions(out: Path) -> list[Path]:
     """Return the paths of the manifest, the card and the description in Croissant of an `.npz` file."""
     return [out.with_name(f"{out.stem}.{name}") for name in (MANIFEST, CARD, CROISSANT)]
+
+
+def numbered(images: ImageSet) -> list[str]:
+    """Return a file name for each image: its class's folder, and there the class and a number."""
+    names = folder_names(images.class_names)
+    numbers: Counter[int] = Counter()
+    files = []
+    for label in images.labels.tolist():
+        files.append(f"{names[label]}/{names[label]}-{numbers[label]:05}.png")
+        numbers[label] += 1
+    return files
 
 
 def folder_names(class_names: Sequence[str]) -> list[str]:

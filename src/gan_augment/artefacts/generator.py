@@ -153,7 +153,7 @@ def chosen_checkpoint(folder: Path) -> Path:
 
 
 def find_checkpoint(option: str, named: str) -> Path:
-    """Find the checkpoint of a generator by its trial, its stage or its file, as an option names it.
+    """Find the checkpoint of a generator or a translator by its trial, its stage or its file, as an option names it.
 
     Raises:
         ValueError: If there is none.
@@ -165,6 +165,8 @@ def find_checkpoint(option: str, named: str) -> Path:
         return path
     is_trial = (path / "record.json").exists()
     checkpoint = path / "gan.pt" if is_trial else chosen_checkpoint(path)
+    if is_trial and (path / "translator.pt").exists():
+        checkpoint = path / "translator.pt"
     if checkpoint.is_symlink() and not checkpoint.exists():  # earlier versions linked to the store
         raise ValueError(
             f"{where}: {checkpoint.name} is a link to {checkpoint.readlink()}, which is not there: copy the trial "

@@ -1,8 +1,9 @@
 """A trained translator and its translations."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,6 +14,7 @@ from gan_augment.records.shape import check_shape
 from gan_augment.settings import class_from
 
 AT_ONCE = 250  # images
+NEEDED = ("shape", "class_names", "translator", "trained_on", "images_seen", "pool_images")
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,18 +23,23 @@ class TrainedTranslator:
 
     Attributes:
         network: Images `[B, C, H, W]` in [-1, 1] -> images of the same shape; frozen.
-        class_names: The classes of the images that it learned to translate.
+        about: The metadata of the checkpoint: `class_names` of the images that it learned to translate, and so on.
     """
 
     network: nn.Module
     shape: ImageShape
-    class_names: Sequence[str]
+    about: Mapping[str, Any]
     device: torch.device
+
+    @property
+    def decoding(self) -> Mapping[str, Any] | None:
+        """How files were read for its training: `fit`, `white` and `background` of the data; None if unknown."""
+        return self.about.get("decoding")
 
     @classmethod
     def load(cls, checkpoint: Path, device: torch.device) -> "TrainedTranslator":
         """Read a translator; raise a ValueError if the file is no checkpoint of one."""
-        about = read_about(checkpoint, "translator", ("shape", "class_names", "translator"))
+        about = read_about(checkpoint, "translator", NEEDED)
         try:
             check_shape(about, ABOUT)
             shape = ImageShape(*about["shape"])
@@ -42,7 +49,7 @@ class TrainedTranslator:
         except Exception as error:  # a damaged description can break a constructor in any way
             raise ValueError(f"{checkpoint} does not describe a translator: {reason_of(error)}") from error
         weights = load_weights(checkpoint, "average", network).to(device)
-        return cls(weights, shape, about["class_names"], device)
+        return cls(weights, shape, about, device)
 
     @torch.no_grad()
     def translate(self, images: ImageSet) -> ImageSet:

@@ -77,6 +77,12 @@ def read_about(path: Path, kind: str, needed: Sequence[str] = ()) -> dict[str, A
     return about
 
 
+def kind_of(path: Path) -> str:
+    """Return the kind of a checkpoint, such as `gan`; raise a ValueError if the file is none."""
+    about = _read(path)["about"]
+    return str(about.get("kind")) if isinstance(about, Mapping) else "unknown"
+
+
 def file_hash(path: Path) -> str:
     """Return the hash of a file's content, 16 hexadecimal digits."""
     with path.open("rb") as file:

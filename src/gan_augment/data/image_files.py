@@ -27,7 +27,7 @@ from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
 from gan_augment.data.image_set import HASH_BYTES, MappedImages, hash_image
 from gan_augment.data.marks import read_mark
-from gan_augment.data.source import FLAT
+from gan_augment.data.source import FLAT, HALVES
 from gan_augment.progress import Meter
 from gan_augment.records.manifest import UNREADABLE, damage, seal, set_aside
 from gan_augment.records.record import digest, write_json
@@ -140,6 +140,10 @@ def _span(image: Image.Image) -> int:
 
 
 def _resize(image: Image.Image, side: int, fit: str) -> Image.Image:
+    if fit in HALVES:
+        middle = image.width // 2
+        image = image.crop((0, 0, middle, image.height) if fit == "left" else (middle, 0, *image.size))
+        fit = "stretch"
     if fit == "crop":
         return ImageOps.fit(image, (side, side), Image.Resampling.BILINEAR)
     if fit == "stretch":

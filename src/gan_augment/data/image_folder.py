@@ -15,7 +15,7 @@ from gan_augment.data.image_table import MOST_BYTES, read_table
 from gan_augment.data.listing import count, is_image, list_files, refuse_outside, shown
 from gan_augment.data.marks import check_marked
 from gan_augment.data.names import like_part, one_spelling, part_of
-from gan_augment.data.source import FITS, PART_BY_WORD, UNLABELLED, Place, Source, abridged, unknown_class_notes
+from gan_augment.data.source import FITS, HALVES, PART_BY_WORD, UNLABELLED, Place, Source, abridged, unknown_class_notes
 from gan_augment.records.received import read_regular
 from gan_augment.settings import check_boolean, check_choice, check_integer
 
@@ -56,7 +56,7 @@ def image_folder(
             cannot be read or are marked as synthetic.
     """
     check_integer("data.image_size", image_size, low=1)
-    check_choice("data.fit", fit, FITS)
+    check_choice("data.fit", fit, (*FITS, *HALVES))
     check_choice("data.channels", str(channels), ("1", "3"))
     if white is not None:
         check_integer("data.white", white, low=1, high=DEEP_WHITE)

@@ -11,8 +11,8 @@ from torch.nn.functional import conv2d, pad
 from torchvision.transforms.functional import gaussian_blur
 
 from gan_augment.data.domains import join, load_node, read_domain
-from gan_augment.data.source import Source, abridged
-from gan_augment.settings import check_boolean, check_choice, check_integer
+from gan_augment.data.source import HALVES, Source, abridged
+from gan_augment.settings import check_boolean, check_choice
 
 LOOKS = ("edges", "blurred")
 BLUR = 1 / 14  # standard deviation of a blur, as a share of the side
@@ -77,14 +77,13 @@ def pair_folders(
     """Read the user's own pairs: two folders `A/` and `B/` with the same names, or images with both side by side.
 
     Each is a folder as `data=image_folder` reads it. Without folders of classes, all labelled images are of one class,
-    for a translator without a classifier. Halves side by side are stretched to squares.
+    for a translator without a classifier. Images side by side are stretched to squares.
 
     With `backward`, the second image is the one to translate: `B/`, or the right half.
 
     Raises:
         ValueError: As `image_folder`, and if an image has no partner.
     """
-    check_integer("data.image_size", image_size, low=1)
     check_boolean("data.backward", backward)
     settings = {name: value for name, value in locals().items() if name not in ("root", "backward")}
     folder = Path(str(root)).expanduser()
@@ -96,7 +95,7 @@ def pair_folders(
     else:
         if fit != "stretch":
             raise ValueError(f"data.fit={fit}: images side by side are stretched to squares: use data.fit=stretch")
-        both = _halves(read_domain(folder, settings | {"image_size": 2 * image_size}))
+        both = [read_domain(folder, settings | {"fit": half}) for half in HALVES]
     names = ["A", "B"]
     if backward:
         both, names = both[::-1], names[::-1]
@@ -129,12 +128,3 @@ def _in_order_of(first: Source, second: Source, root: str) -> Source:
 
 def _moved(indices: Tensor | None, order: Tensor) -> Tensor | None:
     return None if indices is None else torch.isin(order, indices).nonzero()[:, 0]
-
-
-def _halves(source: Source) -> list[Source]:
-    """Divide images of two pictures side by side, which are squeezed to a square, into two sources of squares."""
-    pixels = source.images.images[:]
-    size = pixels.shape[-1] // 2
-    rows = pixels.unflatten(2, (size, 2)).float().mean(dim=3).round().to(torch.uint8)
-    pictures = (rows[..., :size], rows[..., size:])
-    return [replace(source, images=replace(source.images, images=picture.contiguous())) for picture in pictures]

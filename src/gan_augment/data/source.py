@@ -24,6 +24,7 @@ PART_BY_WORD = {
 }
 
 FLAT = 4  # levels, of 255, between the darkest and the brightest pixel of an image in which nothing can be seen
+HALVES = ("left", "right")  # of two pictures side by side
 FITS = ("letterbox", "crop", "stretch")  # ways to make an image square: black bars, the middle, another shape
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,10 +17,11 @@ from gan_augment.data.image_set import ImageSet
 from gan_augment.generators.samples import SampleGrid
 from gan_augment.generators.translation_design import TranslationSettings
 from gan_augment.generators.translation_training import Domain, Translation
+from gan_augment.methods.base import DECODING
 from gan_augment.networks.translator import check_size
 from gan_augment.randomness import Stream, initialised
 from gan_augment.records.findings import Findings
-from gan_augment.stages import Stage, made_from
+from gan_augment.stages import Stage, implied, made_from
 from gan_augment.training.base import last_points
 
 REPEATS = 4  # of an image on average where classes are drawn as often as in the pool
@@ -34,9 +36,10 @@ class TrainTranslator(Stage):
         pool: The images whose look they get.
         partners: Of pairs, the image that each of the pool should be made from; None without pairs.
         teacher: The stage of a classifier that learned from the labelled images; None if nothing asks it.
+        decoding: How the files of its images were read, for later ones.
     """
 
-    name, version = "translator", 1
+    name, version = "translator", 2
     reads = ("translation", "seeds.gan")
 
     labelled: ImageSet
@@ -44,6 +47,7 @@ class TrainTranslator(Stage):
     settings: TranslationSettings
     partners: ImageSet | None = made_from()
     teacher: Stage | None = made_from()
+    decoding: Mapping[str, Any] | None = implied(default=None)
 
     @classmethod
     def plan(cls, plan: Plan) -> "TrainTranslator":
@@ -63,6 +67,7 @@ class TrainTranslator(Stage):
             settings=settings,
             partners=partners,
             teacher=teacher,
+            decoding={name: plan.config.source.get(name) for name in DECODING},
             seed=plan.config.seeds.gan,
             hardware=plan.config.hardware,
         )
@@ -108,6 +113,7 @@ class TrainTranslator(Stage):
             "images_seen": settings.num_steps * settings.batch_size,
             "pool_images": len(self.pool),
             "seed": seed,
+            "decoding": {**(self.decoding or {})},
         }
         save_weights(folder / FILE, about, average=system.average)
 

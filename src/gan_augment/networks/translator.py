@@ -7,15 +7,17 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, pad
 from torch.nn.utils.parametrizations import spectral_norm
 
 from gan_augment.data.image_set import ImageShape
 from gan_augment.networks.architecture import Residual
-from gan_augment.settings import check_integer
+from gan_augment.settings import check_boolean, check_integer
 
 FEWEST_PIXELS = 8  # a side
+BELOW_1 = 0.99  # scale of images, so that their inverse hyperbolic tangents are finite
 
 
 class Translator(nn.Module):
@@ -25,15 +27,23 @@ class Translator(nn.Module):
     residual blocks, and as many doublings. Where the papers reflect images at their edges, the edge is repeated, whose
     gradient is deterministic on a GPU too. So are sides that cannot be halved so often; the rest is cut off at the end.
 
+    With `residual`, which the papers do not have, the network computes a change, 0 at the start: the translation is
+    tanh(atanh(0.99 x) + change). From a random start it may learn to swap dark and bright, which a contrast of patches
+    allows. Without, it computes the translation itself, which is better where images change a lot and pairs say how.
+
     Args:
         shape: Shape of the images, at least 8x8 pixels.
         channels: Feature maps at full size; each halving doubles them.
         blocks: Residual blocks at the smallest size, at least 1.
         halvings: How often the size is halved, at most 3; the smallest feature maps have sides of at least 4 pixels.
+        residual: Whether it computes a change of the image.
     """
 
-    def __init__(self, shape: ImageShape, channels: int = 16, blocks: int = 4, halvings: int = 1) -> None:
+    def __init__(
+        self, shape: ImageShape, channels: int = 16, blocks: int = 4, halvings: int = 1, residual: bool = True
+    ) -> None:
         super().__init__()
+        check_boolean("translation.translator.residual", residual)
         check_integer("translation.translator.channels", channels, low=1)
         check_integer("translation.translator.blocks", blocks, low=1)
         check_integer("translation.translator.halvings", halvings, low=0, high=3)
@@ -56,7 +66,11 @@ class Translator(nn.Module):
         )
         growing = [_normed(nn.ConvTranspose2d(2 * one, one, 4, 2, 1, bias=False)) for one in widths[-2::-1]]
         last = nn.Conv2d(channels, shape.channels, 5, padding=2, padding_mode="replicate")
-        self.end = nn.Sequential(*(_block(width) for _ in range(blocks - half)), *growing, last, nn.Tanh())
+        self.residual = residual
+        if residual:
+            for weights in last.parameters():
+                nn.init.zeros_(weights)
+        self.end = nn.Sequential(*(_block(width) for _ in range(blocks - half)), *growing, last)
         self.widths = [shape.channels, *widths, *([width] if half else [])]
 
     def maps(self, images: Tensor) -> list[Tensor]:
@@ -78,7 +92,8 @@ class Translator(nn.Module):
 
     def finish(self, maps: Sequence[Tensor], images: Tensor) -> Tensor:
         """Return the translations of images from their feature maps."""
-        return self.end(maps[-1])[..., : images.shape[-2], : images.shape[-1]]
+        changes = self.end(maps[-1])[..., : images.shape[-2], : images.shape[-1]]
+        return torch.tanh(torch.atanh(BELOW_1 * images) + changes if self.residual else changes)
 
 
 class PatchDiscriminator(nn.Module):
