@@ -125,6 +125,7 @@ def test_the_record_says_what_was_found_and_what_it_cost(gan_trial):
         "pool_labels": 0,
         "target_images": 0,
         "target_labels": 0,
+        "pairs": 0,
         "validation": 0,
         "pretrained": False,
         "given": 0,
@@ -865,6 +866,25 @@ def test_the_record_says_how_many_images_and_labels_of_the_target_were_seen(tria
     assert (saw["target_images"], saw["target_labels"]) == seen
     assert (saw["labelled"], saw["pool_images"], saw["pool_labels"]) == (50, *seen)
     assert record["provenance"]["domains"] == "from to to"
+
+
+PAIRED = ("data=edges_to_digits", "data.of.image_size=8", "translation=pix2pix")
+
+
+def test_pairs_are_seen_by_pix2pix_alone(trial, tmp_path, shared_store):
+    record = run(trial(*PAIRED, "augmentation=translated"), tmp_path / "trial", shared_store)
+    saw = record["saw"]
+    assert (saw["labelled"], saw["target_images"], saw["target_labels"], saw["pairs"]) == (50, 1187, 0, 1187)
+    assert "teacher" not in record["costs"]["seconds"]
+    other = run(trial(*PAIRED, "translation=cut", "augmentation=translated"), tmp_path / "other", shared_store)
+    assert (other["saw"]["target_images"], other["saw"]["pairs"]) == (1437, 0)
+
+
+def test_pix2pix_needs_pairs(trial):
+    digits = "{_target_:gan_augment.data.standard_sets.digits}"
+    two = ("data=domains", f"data.from={digits}", f"data.to={digits}")
+    with pytest.raises(ValueError, match=r"translation\.l1 compares pairs of images, and the images of these domains"):
+        trial(*two, "augmentation=translated", "translation=pix2pix")
 
 
 def test_the_record_says_how_many_images_of_the_pool_were_seen_with_their_labels(trial, tmp_path, shared_store):

@@ -103,6 +103,7 @@ def saw_further(trial: Trial) -> dict[str, int]:
     Training sees the pool, or also its labels, if the arm does. With two domains these are of the second, the target.
     A metric that chooses the generator uses the validation images; any metric but the classification accuracy score
     also uses the judge, which knows the labels of the pool. Refusing copies uses the validation images too, as decoys.
+    Pairs are images of the pool whose partner in the first domain is seen too.
     """
     stages, split = trial.needed.values(), trial.split
     pools = [stage.image_sets["pool"] for stage in stages if "pool" in stage.image_sets]
@@ -119,6 +120,7 @@ def saw_further(trial: Trial) -> dict[str, int]:
         "pool_labels": labels,
         "target_images": seen if has_target else 0,
         "target_labels": labels if has_target else 0,
+        "pairs": max((len(one.image_sets["partners"]) for one in stages if "partners" in one.image_sets), default=0),
         "validation": len(split.validation) if chosen_by or any("decoys" in one.image_sets for one in stages) else 0,
         "given": 0 if given is None else len(given),
     }

@@ -180,9 +180,34 @@ def test_the_target_may_have_no_labels(tmp_path):
     assert not (split.pool.labels >= 0).any()
 
 
+def test_the_folders_of_cyclegan_are_two_domains_without_classes(tmp_path):
+    make_folder(tmp_path, "trainA", "trainB", "testA", "testB")
+    source = domain_folders(root=str(tmp_path), cache=str(tmp_path / "store"), **FOLDER)
+    assert source.domains == ("A", "B")
+    assert source.images.class_names == ["any"]
+    split = draw_split(source, SplitSettings(0, "all").settled(source))
+    assert len(split.labelled) + len(split.validation) == 6
+    assert len(split.pool) == 6  # and no image of testB
+    assert not len(split.test)
+
+
+def test_the_folders_of_cyclegan_may_have_classes(tmp_path):
+    for name in ("trainA", "trainB", "testB"):
+        make_folder(tmp_path / name, "ants", "bees")
+    for image in (tmp_path / "testB").rglob("*.png"):
+        Image.fromarray(255 - np.asarray(Image.open(image))).save(image)
+    source = domain_folders(root=str(tmp_path), cache=str(tmp_path / "store"), **FOLDER)
+    split = draw_split(source, SplitSettings(0, "all").settled(source))
+    assert split.test.class_counts.tolist() == [6, 6]
+    assert source.name(int(split.test_indices[0])) == "B/test/ants/0.png"
+    make_folder(tmp_path / "testB", "wasps")
+    with pytest.raises(ValueError, match="testB must have the folders of classes that trainB has"):
+        domain_folders(root=str(tmp_path), cache=str(tmp_path / "store"), **FOLDER)
+
+
 def test_a_folder_without_domains_is_refused(tmp_path):
     make_folder(tmp_path, "source/ants", "source/bees")
-    with pytest.raises(ValueError, match="no folder target in it: it needs source and target"):
+    with pytest.raises(ValueError, match="no folder target in it: it needs source and target, or trainA and trainB"):
         domain_folders(root=str(tmp_path), cache=str(tmp_path / "store"), **FOLDER)
 
 

@@ -75,15 +75,18 @@ def domain_folders(
     """
     settings = {name: value for name, value in locals().items() if name not in ("root", "from_images", "to_images")}
     folder = Path(str(root)).expanduser()
-    names = ["trainA", "trainB"] if (folder / "trainA").is_dir() else ["source", "target"]
-    if missing := [name for name in names if not (folder / name).is_dir()]:
+    is_of_cyclegan = (folder / "trainA").is_dir()
+    folders, names = (
+        (("trainA", "trainB"), ["A", "B"]) if is_of_cyclegan else (("source", "target"), ["source", "target"])
+    )
+    if missing := [name for name in folders if not (folder / name).is_dir()]:
         raise ValueError(
             f"data.root={root}: no folder {' and no folder '.join(missing)} in it: it needs source and target, or "
             "trainA and trainB"
         )
     _check_sizes(from_images, to_images)
-    first, second = (read_domain(folder / name, settings) for name in names)
-    if names[0] == "trainA" and not (first.images.labels >= 0).any():
+    first, second = (read_domain(folder / name, settings) for name in folders)
+    if is_of_cyclegan and not (first.images.labels >= 0).any():
         first = replace(first, images=first.images.as_one_class())
     if (folder / "testB").is_dir():
         second = _with_test(second, read_domain(folder / "testB", settings))
@@ -112,7 +115,7 @@ def _with_test(source: Source, test: Source) -> Source:
     """Return a source without test images, with all images of another one, of the same classes, as its test."""
     if [*test.images.class_names] != [*source.images.class_names]:
         raise ValueError("testB must have the folders of classes that trainB has")
-    both = (source, test)
+    both, parts = (source, test), ("train", "test")
     groups = [group for one in both for group in one.groups or [""] * len(one.images)]
     return replace(
         source,
@@ -122,7 +125,7 @@ def _with_test(source: Source, test: Source) -> Source:
             source.images.class_names,
         ),
         test=len(source.images) + torch.arange(len(test.images)),
-        names=[one.name(index) for one in both for index in range(len(one.images))],
+        names=[f"{part}/{one.name(i)}" for part, one in zip(parts, both, strict=True) for i in range(len(one.images))],
         notes=[*source.notes, *test.notes],
         groups=groups if any(groups) else None,
     )

@@ -15,7 +15,7 @@ from typing import Any
 from gan_augment.records.received import read_regular, read_values
 from gan_augment.records.shape import check_shape
 
-SCHEMA = "1.11"
+SCHEMA = "1.12"
 MOST_VALUES = 100_000  # in one record
 NEEDED = ("status", "factors", "metrics", "provenance")  # in every record
 

@@ -25,7 +25,7 @@ Row = dict[str, str]
 
 LAST_STAGES = ("classifier", "measures", "total")
 MAY_BE_EMPTY = ("95 %, new images", "95 %, at every look")  # columns of contrasts
-PRETRAINED_WEIGHTS = "pretrained weights"  # a column of what arms saw
+PRETRAINED_WEIGHTS, PAIRS = "pretrained weights", "pairs"  # columns of what arms saw
 MAX_CLASSES = 100  # classes in a table; results.csv has all
 MAX_IMAGES = 8  # images named
 MAX_CONFUSED, LEAST_CONFUSED = 3, 1  # classes named at most, and the share of images, in per cent, that each needs
@@ -39,6 +39,7 @@ SAW = {
     "saw.pool_labels": "pool labels",
     "saw.target_images": "target images",
     "saw.target_labels": "target labels",
+    "saw.pairs": PAIRS,
     "saw.validation": "validation images",
 }
 OF_POOL, OF_TARGET = ("pool images", "pool labels"), ("target images", "target labels")
@@ -230,7 +231,7 @@ def image_rows(compared: list[Contrast]) -> Iterator[Row]:
 
 def saw_rows(found: list[Configuration]) -> list[Row]:
     """Return one row per arm on the images, labels and pretrained weights that its training saw."""
-    rows = _without_empty([_saw_row(c) for c in found], [PRETRAINED_WEIGHTS])
+    rows = _without_empty([_saw_row(c) for c in found], [PRETRAINED_WEIGHTS, PAIRS])
     has_domains = [c.has_domains for c in found]
     left_out = OF_POOL if all(has_domains) else () if any(has_domains) else OF_TARGET  # the pool is of the target
     return [{heading: value for heading, value in row.items() if heading not in left_out} for row in rows]
@@ -240,8 +241,11 @@ def _saw_row(configuration: Configuration) -> Row:
     part, note = ("semi_supervised", " (not step-matched)") if configuration.has_other_method else ("classifier", "")
     columns = {**SAW, f"factors.{part}.num_steps": "steps"}
     cells = {what: ", ".join(values_of(configuration.ended, c)) or "-" for c, what in columns.items()}
-    weights = {PRETRAINED_WEIGHTS: "yes" if configuration.is_pretrained else "-"}
-    return {"arm": configuration.label(), **cells, "steps": cells["steps"] + note, **weights}
+    may_be_empty = {
+        PAIRS: "-" if cells[PAIRS] == "0" else cells[PAIRS],
+        PRETRAINED_WEIGHTS: "yes" if configuration.is_pretrained else "-",
+    }
+    return {"arm": configuration.label(), **cells, "steps": cells["steps"] + note, **may_be_empty}
 
 
 def teacher_rows(study: Study, found: list[Configuration]) -> Iterator[Row]:
