@@ -254,8 +254,9 @@ EVERY_ARM = {
 
 
 def test_every_arm_runs_and_says_what_it_saw(cli, tmp_path):
-    # `given` needs images of its own, and batch_norm another classifier: tests/test_trial.py has it.
-    assert {*EVERY_ARM, "row", "given", "batch_norm"} == {path.stem for path in (CONF / "augmentation").glob("*.yaml")}
+    # `given` needs images of its own, the others another classifier or translation: tests/test_trial.py has them.
+    others = {"row", "given", "batch_norm", "class_mates", "class_mates_classical"}
+    assert {*EVERY_ARM, *others} == {path.stem for path in (CONF / "augmentation").glob("*.yaml")}
     rare = ("imbalance.classes=['3']", "imbalance.share=0.5")  # oversampling refuses equal classes
     arms = f"augmentation={','.join(EVERY_ARM)}"
     ended = cli("-m", "study=arms", arms, "seed=0", *rare, *TINY, f"paths.output_dir={tmp_path}")

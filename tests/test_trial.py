@@ -42,7 +42,10 @@ SUPERVISED = [arm for arm, row in ROWS.items() if row["method"] == "classifier"]
 # Classes of which one is rare: an arm that evens them out refuses equal ones.
 UNEQUAL = ("imbalance.classes=['3']", "imbalance.share=0.5")
 # Settings without which an arm is refused.
-NEEDED = {"batch_norm": ("classifier=cnn_batch_norm",)}
+NEEDED = {
+    "batch_norm": ("classifier=cnn_batch_norm",),
+    **dict.fromkeys(("class_mates", "class_mates_classical"), ("translation=class_mates",)),
+}
 # A GAN that knows no classes, whose images a teacher labels.
 UNLABELLED = ("conditioning=none", "synthesis=confident")
 
@@ -278,7 +281,7 @@ def test_arms_of_one_seed_share_split_initial_weights_and_the_order_of_real_imag
 
 @pytest.mark.parametrize("arm", SUPERVISED)
 def test_every_supervised_arm_takes_the_same_number_of_steps_with_as_many_images(trial, trained, tmp_path, arm):
-    _, data = trained(trial(f"augmentation={arm}", *UNEQUAL), tmp_path)
+    _, data = trained(trial(*settings_of(arm), *UNEQUAL), tmp_path)
     sizes = [sum(map(len, selection.values())) for selection in data.train_dataloader()]
     assert sizes == [32 if arm == "half_batch" else 64] * 20
 
@@ -880,10 +883,22 @@ def test_pairs_are_seen_by_pix2pix_alone(trial, tmp_path, shared_store):
     assert (other["saw"]["target_images"], other["saw"]["pairs"]) == (1437, 0)
 
 
+def test_class_mates_need_no_pool(trial, tmp_path, shared_store):
+    record = run(trial("augmentation=class_mates", "translation=class_mates"), tmp_path / "trial", shared_store)
+    assert (record["saw"]["labelled"], record["saw"]["pool_images"]) == (50, 0)
+    assert {"translator", "classifier"} <= set(record["costs"]["seconds"])
+    with pytest.raises(ValueError, match=r"extra=class_mates needs translation\.examples=class_mates, not domains"):
+        trial("augmentation=class_mates")
+    with pytest.raises(ValueError, match=r"extra=translated needs translation\.examples=domains or pairs, not class_m"):
+        trial("augmentation=translated", "translation=class_mates")
+
+
 def test_pix2pix_needs_pairs(trial):
     digits = "{_target_:gan_augment.data.standard_sets.digits}"
     two = ("data=domains", f"data.from={digits}", f"data.to={digits}")
-    with pytest.raises(ValueError, match=r"translation\.l1 compares pairs of images, and the images of these domains"):
+    with pytest.raises(
+        ValueError, match=r"translation\.examples=pairs, but the images of this data set"
+    ):
         trial(*two, "augmentation=translated", "translation=pix2pix")
 
 

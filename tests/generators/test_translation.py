@@ -10,9 +10,10 @@ from gan_augment.app import CONF
 from gan_augment.artefacts.translator import TrainedTranslator
 from gan_augment.data.batches import Batch
 from gan_augment.data.image_set import ImageSet, ImageShape
+from gan_augment.extras.class_mates import ClassMates
 from gan_augment.extras.translated import Translated
 from gan_augment.generators import translation
-from gan_augment.generators.translation import TrainTranslator, with_prior
+from gan_augment.generators.translation import TrainTranslator, class_mates, with_prior
 from gan_augment.generators.translation_design import WEIGHTS, TranslationSettings
 from gan_augment.generators.translation_training import Domain, Translation
 from gan_augment.randomness import Stream
@@ -21,7 +22,7 @@ from gan_augment.stages import Stage, StageStore
 
 SMALL = {"images_seen": 160, "batch_size": 8, "ema_half_life": 40}
 UNPAIRED = ("cut", "fastcut", "cyclegan")
-MEMBERS = (*UNPAIRED, "pix2pix")
+MEMBERS = (*UNPAIRED, "pix2pix", "class_mates")
 
 
 def node_of(member="cut", **changes):
@@ -30,7 +31,7 @@ def node_of(member="cut", **changes):
     small = node["translator"] | {"channels": 4, "blocks": 2}
     node |= yaml.safe_load((CONF / "translation" / f"{member}.yaml").read_text())
     node.pop("defaults", None)
-    node["translator"] = small | {"residual": member != "pix2pix"}
+    node["translator"] = small | {"residual": member != "pix2pix", "latents": 16 * (member == "class_mates")}
     node["discriminator"] = node["discriminator"] | {"channels": 4}
     return node | SMALL | changes
 
@@ -45,10 +46,10 @@ def lay_out(image_set, cpu):
         )
         others = image_set(per_class=12, seed=2)
         pool = replace(others, images=255 - others.images).without_labels()
-        partners = others.without_labels() if settings.is_paired else None
-        return TrainTranslator(
-            labelled=image_set(), pool=pool, settings=settings, partners=partners, seed=3, hardware=cpu
-        )
+        sets = {"pool": pool} if settings.examples == "domains" else {}
+        if settings.examples == "pairs":
+            sets = {"pool": pool, "partners": others.without_labels()}
+        return TrainTranslator(labelled=image_set(), settings=settings, seed=3, hardware=cpu, **sets)
 
     return make
 
@@ -98,7 +99,7 @@ def lay_out_step(lay_out, image_set):
         system = Translation(domains[0], source, teacher, stage.settings, stage.labelled, seed=0)
         optimizers = system.configure_optimizers()
         system.optimizers_at = lambda *rates: optimizers
-        system.draws = {"patches": Stream(0, "patches")}
+        system.draws = {name: Stream(0, name) for name in Translation.STREAMS}
         if stage.settings.is_paired:
             return system, Batch(torch.cat([images, -images], dim=1), torch.full((6,), -1), {"pairs": slice(0, 6)})
         both, parts = torch.cat([images, -images]), {"labelled": slice(0, 6), "pool": slice(6, 12)}
@@ -180,6 +181,31 @@ def test_pairs_show_what_an_image_becomes(lay_out, tmp_path):
     assert off < 0.65 * (2 * stage.labelled.images.float() - 255).abs().mean()  # if they stayed as they are
 
 
+def test_class_mates_are_two_images_of_one_class(lay_out, image_set, tmp_path):
+    labelled = image_set(per_class=30)
+    originals, mates = class_mates(labelled, torch.Generator().manual_seed(0))
+    assert originals.tolist() == [index for index in range(90) for _ in range(20)]
+    assert not (originals == mates).any()
+    assert labelled.labels[originals].equal(labelled.labels[mates])
+    assert len({*zip(originals.tolist(), mates.tolist(), strict=True)}) == 1800
+    stage = lay_out("class_mates")
+    (part,) = stage.examples(None)
+    assert part.images.images.shape == (270, 2, 8, 8)
+    stage = replace(stage, labelled=stage.labelled.subset(torch.tensor([0, 10, 20])))
+    with pytest.raises(ValueError, match="no class has two labelled images"):
+        stage.check()
+
+
+def test_latent_numbers_make_several_images_of_one(lay_out, tmp_path):
+    stage = lay_out("class_mates", images_seen=480, learning_rate=0.01)
+    folder = StageStore(tmp_path).fetch(stage).folder
+    made = ClassMates(stage).images(stage.labelled, {"translator": folder}, seed=0)
+    assert made.labels.equal(stage.labelled.labels.repeat(20))
+    ones = made.images[torch.arange(20) * len(stage.labelled)]
+    assert len({image.numpy().tobytes() for image in ones}) == 20
+    assert made.images.equal(ClassMates(stage).images(stage.labelled, {"translator": folder}, seed=1).images)
+
+
 def test_the_learning_rate_is_constant_for_half_of_the_training_and_then_falls(lay_out_step):
     system, batch = lay_out_step("cut")
     rates = []
@@ -257,8 +283,9 @@ def test_golden_numbers(lay_out, tmp_path):
         ({"ema_half_life": 0}, "translation.ema_half_life=0"),
         ({"depth": 3}, "translation has no setting depth"),
         ({"conditional": "yes"}, "translation.conditional=yes: use true or false"),
-        ({"conditional": True}, "translation.conditional=true needs pairs, and translation.l1=0 uses none"),
-        ({"l1": 1.0}, "translation.l1=1.0 learns from pairs.*leave translation.identity and translation.task and tra"),
+        ({"conditional": True, "l1": 1.0}, "examples=domains has no use for translation.l1 and translation.cond"),
+        ({"examples": "pairs"}, "examples=pairs has no use for translation.identity and translation.task and tra"),
+        ({"examples": "mates"}, "translation.examples=mates: use one of domains, pairs, class_mates"),
         ({"translator": {"_target_": "gan_augment.networks.cnn.CNN"}}, "translation.translator"),
         (
             {"loss": {"_target_": "gan_augment.losses.adversarial.Relativistic"}},

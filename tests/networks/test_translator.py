@@ -41,6 +41,15 @@ def test_evaluation_computes_what_training_computes_bit_for_bit(shape):
     assert network.train()(images).equal(network.eval()(images))
 
 
+def test_latent_numbers_change_the_image():
+    network, images = translator((1, 12, 12), latents=32), drawn((1, 12, 12))
+    plain = network(images)
+    assert network(images, torch.zeros(3, 32)).equal(plain)  # without numbers, they are 0
+    random = torch.randn(3, 32, generator=torch.Generator().manual_seed(0))
+    assert not network(images, random).allclose(plain)
+    assert [one.shape[1] for one in network.maps(images)] == network.widths
+
+
 def test_an_image_is_translated_by_itself():
     network, images = translator((1, 12, 12)), drawn((1, 12, 12))
     torch.testing.assert_close(network(images)[1:2], network(images[1:2]))
@@ -82,6 +91,8 @@ def test_heads_return_unit_vectors_at_the_given_places():
         (Translator, (1, 8, 8), {"halvings": 2}, "halvings=2 leaves fewer than 4 pixels a side of 8x8"),
         (Translator, (1, 8, 8), {"halvings": 4}, "translation.translator.halvings=4: use a whole number"),
         (Translator, (1, 8, 8), {"blocks": 0}, "translation.translator.blocks=0: use a whole number"),
+        (Translator, (1, 8, 8), {"latents": 8}, "translation.translator.latents=8: use a multiple of 16, or 0"),
+        (Translator, (1, 8, 8), {"residual": 1}, "translation.translator.residual=1: use true or false"),
         (Translator, (1, 8, 8), {"channels": 0}, "translation.translator.channels=0: use a whole number"),
         (PatchDiscriminator, (1, 8, 8), {"layers": 3}, "layers=3 leaves fewer than 2 pixels a side of 8x8"),
         (PatchDiscriminator, (1, 8, 8), {"layers": 0}, "translation.discriminator.layers=0: use a whole number"),

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from gan_augment.artefacts.weights import ABOUT, load_weights, read_about, reason_of
 from gan_augment.data.image_set import ImageSet, ImageShape, from_float, to_float
+from gan_augment.networks.translator import Translator
+from gan_augment.randomness import Stream
 from gan_augment.records.shape import check_shape
 from gan_augment.settings import class_from
 
@@ -26,7 +27,7 @@ class TrainedTranslator:
         about: The metadata of the checkpoint: `class_names` of the images that it learned to translate, and so on.
     """
 
-    network: nn.Module
+    network: Translator
     shape: ImageShape
     about: Mapping[str, Any]
     device: torch.device
@@ -43,17 +44,17 @@ class TrainedTranslator:
         try:
             check_shape(about, ABOUT)
             shape = ImageShape(*about["shape"])
-            make, settings = class_from(about["translator"], nn.Module)
+            make, settings = class_from(about["translator"], Translator)
             with torch.device("meta"):
                 network = make(shape, **settings)
         except Exception as error:  # a damaged description can break a constructor in any way
             raise ValueError(f"{checkpoint} does not describe a translator: {reason_of(error)}") from error
-        weights = load_weights(checkpoint, "average", network).to(device)
-        return cls(weights, shape, about, device)
+        load_weights(checkpoint, "average", network)
+        return cls(network.to(device), shape, about, device)
 
     @torch.no_grad()
-    def translate(self, images: ImageSet) -> ImageSet:
-        """Translate images; they keep their labels.
+    def translate(self, images: ImageSet, seed: int = 0) -> ImageSet:
+        """Translate images; they keep their labels. The seed decides latent numbers, if the translator has some.
 
         Raises:
             ValueError: If they have another shape than those of the training.
@@ -61,6 +62,9 @@ class TrainedTranslator:
         if images.shape != self.shape:
             takes, are = ("x".join(map(str, astuple(shape))) for shape in (self.shape, images.shape))
             raise ValueError(f"the translator takes images of {takes} (channels, height, width), but these are {are}")
-        some = (images.images[chunk].to(self.device) for chunk in torch.arange(len(images)).split(AT_ONCE))
-        made = [from_float(self.network(to_float(one)).float(), images.dtype).cpu() for one in some]
+        latents = torch.randn(len(images), self.network.num_latents, generator=Stream(seed, "latents").at(0))
+        made = []
+        for chunk in torch.arange(len(images)).split(AT_ONCE):
+            some = to_float(images.images[chunk].to(self.device))
+            made.append(from_float(self.network(some, latents[chunk].to(self.device)).float(), images.dtype).cpu())
         return replace(images, images=torch.cat(made))

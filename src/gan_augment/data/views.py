@@ -61,8 +61,8 @@ class Views:
         self._need("pool_images")
         if self.split.pairs is None:
             raise ValueError(
-                "translation.l1 compares pairs of images, and the images of these domains are not in pairs: use "
-                "data=pairs, or a translation without pairs, such as translation=cut"
+                "translation.examples=pairs, but the images of this data set are not in pairs: use data=pairs, or "
+                "another translation, such as translation=cut"
             )
         if not len(self.split.pairs[0]):
             raise ValueError(

@@ -23,7 +23,7 @@ class Translated(Extra):
     @classmethod
     def plan(cls, plan: Plan) -> Self:
         """Plan the translator."""
-        return cls(TrainTranslator.plan(plan))
+        return cls(TrainTranslator.plan(plan, ("domains", "pairs")))
 
     @property
     def generated(self) -> Stage:

@@ -1,6 +1,6 @@
 """Image translation: a generator whose latents are images. Labelled images get the look of the pool."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gan_augment.arm import Arm
+from gan_augment.artefacts.classifier import TrainedClassifier
 from gan_augment.artefacts.translator import TrainedTranslator
 from gan_augment.artefacts.weights import FILE, save_weights
 from gan_augment.contracts import NoExtra, Plan
@@ -25,6 +26,8 @@ from gan_augment.stages import Stage, implied, made_from
 from gan_augment.training.base import last_points
 
 REPEATS = 4  # of an image on average where classes are drawn as often as in the pool
+USUAL = {"domains": "cut", "class_mates": "class_mates"}  # translations by their examples
+MATES = 20  # most other images of its class that an image is paired with
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -33,7 +36,7 @@ class TrainTranslator(Stage):
 
     Attributes:
         labelled: The images to translate.
-        pool: The images whose look they get.
+        pool: The images whose look they get; None where it learns from the labelled images alone.
         partners: Of pairs, the image that each of the pool should be made from; None without pairs.
         teacher: The stage of a classifier that learned from the labelled images; None if nothing asks it.
         decoding: How the files of its images were read, for later ones.
@@ -43,16 +46,21 @@ class TrainTranslator(Stage):
     reads = ("translation", "seeds.gan")
 
     labelled: ImageSet
-    pool: ImageSet
     settings: TranslationSettings
+    pool: ImageSet | None = made_from()
     partners: ImageSet | None = made_from()
     teacher: Stage | None = made_from()
     decoding: Mapping[str, Any] | None = implied(default=None)
 
     @classmethod
-    def plan(cls, plan: Plan) -> "TrainTranslator":
-        """Plan the stage, and that of the teacher if it needs one."""
+    def plan(cls, plan: Plan, examples: Sequence[str]) -> "TrainTranslator":
+        """Plan the stage, and that of the teacher if it needs one, for an arm that needs some kind of examples."""
         settings, teacher = plan.config.part("translation", TranslationSettings), None
+        if settings.examples not in examples:
+            raise ValueError(
+                f"augmentation.extra={plan.config.arm.extra} needs translation.examples={' or '.join(examples)}, not "
+                f"{settings.examples}: choose another translation, such as translation={USUAL[examples[0]]}"
+            )
         if settings.needs_teacher:
             if plan.config.parts["classifier"] is None:
                 raise ValueError(
@@ -60,7 +68,11 @@ class TrainTranslator(Stage):
                     "classifier=cnn"
                 )
             teacher = plan.method(Arm("labelled", "none", None, "classical", "classifier"), NoExtra())
-        partners, pool = plan.views.pairs if settings.is_paired else (None, plan.views.pool)
+        partners, pool = None, None
+        if settings.examples == "domains":
+            pool = plan.views.pool
+        elif settings.examples == "pairs":
+            partners, pool = plan.views.pairs
         return cls(
             labelled=plan.views.labelled,
             pool=pool,
@@ -77,26 +89,20 @@ class TrainTranslator(Stage):
         check_size("translation", self.labelled.shape)
         self.settings.build_translator(self.labelled.shape)
         self.settings.build_discriminator(self.labelled.shape)
-        assert not (self.pool.labels >= 0).any(), "views provide the pool without its labels"
+        if self.pool is not None:
+            assert not (self.pool.labels >= 0).any(), "views provide the pool without its labels"
+        if self.settings.examples == "class_mates" and not (self.labelled.class_counts > 1).any():
+            raise ValueError("no class has two labelled images, so an image has no class mate: use labels=2 or more")
 
     def run(self, folder: Path, made: Mapping[str, Path]) -> None:
         """Train, and write the translator."""
         settings, seed, shape = self.settings, self.seed, self.labelled.shape
-        labelled, teacher = self.labelled, None
-        if self.teacher is not None:
-            teacher = self.teacher.load(made["teacher"])
-            if settings.match_prior:
-                prior = teacher.probabilities(self.pool).double().mean(dim=0)
-                labelled = with_prior(labelled, prior, Stream(seed, "prior").at(0))
+        teacher = None if self.teacher is None else self.teacher.load(made["teacher"])
+        parts = self.examples(teacher)
         target = initialised(lambda: Domain(settings, shape), seed, "init/target")
         source = initialised(lambda: Domain(settings, shape), seed, "init/source") if settings.cycle else None
         network = teacher.network if teacher is not None and settings.task else None
         system = Translation(target, source, network, settings, self.labelled, seed)
-        if self.partners is None:
-            parts = [Part(labelled, settings.batch_size, "order"), Part(self.pool, settings.batch_size, "order/pool")]
-        else:
-            both = torch.cat([self.partners.images[:], self.pool.images[:]], dim=1)
-            parts = [Part(replace(self.pool, images=both), settings.batch_size, "order/pairs")]
         self.hardware.fit(
             system,
             ImageBatches(parts, settings.num_steps, seed),
@@ -111,11 +117,30 @@ class TrainTranslator(Stage):
             "class_names": [*self.labelled.class_names],
             "trained_on": self.labelled.fingerprint,
             "images_seen": settings.num_steps * settings.batch_size,
-            "pool_images": len(self.pool),
+            "pool_images": 0 if self.pool is None else len(self.pool),
             "seed": seed,
             "decoding": {**(self.decoding or {})},
         }
         save_weights(folder / FILE, about, average=system.average)
+
+    def examples(self, teacher: TrainedClassifier | None) -> list[Part]:
+        """Return the sets that batches draw from: both domains, or pairs of images, channel by channel."""
+        settings, labelled = self.settings, self.labelled
+        if not settings.is_paired:
+            assert self.pool is not None
+            if settings.match_prior:
+                assert teacher is not None
+                prior = teacher.probabilities(self.pool).double().mean(dim=0)
+                labelled = with_prior(labelled, prior, Stream(self.seed, "prior").at(0))
+            sets = {"order": labelled, "order/pool": self.pool}
+        elif settings.examples == "pairs":
+            assert self.partners is not None
+            assert self.pool is not None
+            sets = {"order/pairs": paired(self.partners, self.pool)}
+        else:
+            originals, mates = class_mates(labelled, Stream(self.seed, "mates").at(0))
+            sets = {"order/pairs": paired(labelled.subset(originals), labelled.subset(mates))}
+        return [Part(images, settings.batch_size, stream) for stream, images in sets.items()]
 
     def alone(self) -> "TrainTranslator":
         """Return the stage without its teacher, whose part of the time is small."""
@@ -153,3 +178,27 @@ def with_prior(images: ImageSet, prior: Tensor, random: torch.Generator) -> Imag
         wanted = max(1, round(REPEATS * len(images) * float(shares[label] / shares.sum())))
         chosen.append(members[torch.arange(wanted) % len(members)])
     return images.subset(torch.cat(chosen))
+
+
+def paired(images: ImageSet, others: ImageSet) -> ImageSet:
+    """Put the channels of each other image after those of an image, without labels."""
+    return replace(images, images=torch.cat([images.images[:], others.images[:]], dim=1)).without_labels()
+
+
+def class_mates(images: ImageSet, random: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Pair each image with others of its class, at most `MATES`; return the indices of both, int64 `[P]`.
+
+    Example:
+        >>> images = ImageSet(torch.zeros(3, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1, 0]), ["a", "b"])
+        >>> [one.tolist() for one in class_mates(images, torch.Generator())]
+        [[0, 2], [2, 0]]
+    """
+    originals, mates = [], []
+    for label in range(images.num_classes):
+        members = images.members(label)
+        for index in members.tolist():
+            others = members[members != index]
+            others = others[torch.randperm(len(others), generator=random)[:MATES]]
+            originals.append(torch.full_like(others, index))
+            mates.append(others)
+    return torch.cat(originals), torch.cat(mates)

@@ -7,10 +7,20 @@ from typing import Any
 from gan_augment.data.image_set import ImageShape
 from gan_augment.losses.adversarial import AdversarialLoss
 from gan_augment.networks.translator import PatchDiscriminator, Translator
-from gan_augment.settings import build, build_later, check_betas, check_boolean, check_integer, check_number
+from gan_augment.settings import (
+    build,
+    build_later,
+    check_betas,
+    check_boolean,
+    check_choice,
+    check_integer,
+    check_number,
+)
 
 WEIGHTS = ("patch_nce", "cycle", "identity", "task", "l1")
-WITHOUT_PAIRS = ("cycle", "identity", "task", "match_prior")  # settings that pairs have no use for
+EXAMPLES = ("domains", "pairs", "class_mates")
+OF_DOMAINS = ("cycle", "identity", "task", "match_prior")  # settings that pairs have no use for
+OF_PAIRS = ("l1", "conditional")
 
 
 @dataclass(frozen=True)
@@ -18,6 +28,8 @@ class TranslationSettings:
     """How images are translated, and what they must keep, by weights of terms that add to the adversarial loss.
 
     Attributes:
+        examples: What it learns from: `domains`, the labelled images and those of the pool; `pairs`, an image of each
+            domain that show the same; or `class_mates`, two labelled images of one class.
         translator: The node of the translating network.
         discriminator: The node of the discriminator of each domain.
         loss: The node of the adversarial loss.
@@ -27,9 +39,8 @@ class TranslationSettings:
         identity: Weight of what keeps images of the pool as they are when they are translated: a contrast of patches,
             or with `patch_nce=0` the L1 distance, which then also keeps labelled images on the way back.
         task: Weight of the cross-entropy of a teacher that learned from the labelled images, on their translations.
-        l1: Weight of the L1 distance to what the image should become (Pix2Pix). Above 0, the translator learns from
-            pairs, images of both domains that show the same.
-        conditional: Whether the discriminator also sees the image that was translated, which needs pairs.
+        l1: Weight of the L1 distance to what the image should become (Pix2Pix).
+        conditional: Whether the discriminator also sees the image that was translated.
         match_prior: Whether classes are drawn as often as the teacher sees them in the pool.
         images_seen: Labelled images seen in the training; as many of the pool are.
         batch_size: Images of each domain per step.
@@ -41,6 +52,7 @@ class TranslationSettings:
         ValueError: If a value is out of range.
     """
 
+    examples: str
     translator: Mapping[str, Any]
     discriminator: Mapping[str, Any]
     loss: Mapping[str, Any]
@@ -63,12 +75,12 @@ class TranslationSettings:
             check_number(f"{where}.{name}", getattr(self, name), 0, 1000)
         for name in ("match_prior", "conditional"):
             check_boolean(f"{where}.{name}", getattr(self, name))
-        if self.conditional and not self.l1:
-            raise ValueError(f"{where}.conditional=true needs pairs, and {where}.l1=0 uses none: set one above 0")
-        if self.l1 and (unused := [name for name in WITHOUT_PAIRS if getattr(self, name)]):
+        check_choice(f"{where}.examples", self.examples, EXAMPLES)
+        unused = [name for name in (OF_DOMAINS if self.is_paired else OF_PAIRS) if getattr(self, name)]
+        if unused:
             raise ValueError(
-                f"{where}.l1={self.l1} learns from pairs, which show what an image should become: leave "
-                f"{' and '.join(f'{where}.{name}' for name in unused)} at 0 or false"
+                f"{where}.examples={self.examples} has no use for {' and '.join(f'{where}.{one}' for one in unused)}: "
+                "leave them at 0 or false"
             )
         check_integer(f"{where}.batch_size", self.batch_size, low=1)
         check_integer(f"{where}.images_seen", self.images_seen, low=self.batch_size)
@@ -90,8 +102,8 @@ class TranslationSettings:
 
     @property
     def is_paired(self) -> bool:
-        """Whether the translator learns from pairs."""
-        return self.l1 > 0
+        """Whether each example is an image and one that it may become."""
+        return self.examples != "domains"
 
     @property
     def needs_teacher(self) -> bool:

@@ -57,7 +57,7 @@ class Translation(Training):
         *("loss/discriminator", "loss/adversarial"),
         *(f"content/{name}" for name in WEIGHTS),
     )
-    STREAMS = ("patches",)
+    STREAMS = ("patches", "latents")
 
     def __init__(
         self,
@@ -100,13 +100,15 @@ class Translation(Training):
 
     @torch.no_grad()
     def sample(self, labels: Tensor, random: torch.Generator, dtype: torch.dtype) -> Tensor:
-        """Return translations `[N, C, H, W]` of labelled images of classes `[N]`, on the CPU."""
+        """Return translations `[N, C, H, W]` of labelled images of classes `[N]`, on the CPU, with random latents."""
         chosen = torch.empty_like(labels)
         for label in labels.unique().tolist():
             members, places = self._labelled.members(label), (labels == label).nonzero()[:, 0]
             chosen[places] = members[torch.arange(len(places)) % len(members)]
+        latents = torch.randn(len(chosen), self.average.num_latents, generator=random).to(self.device)
         some = (to_float(self._labelled.images[part].to(self.device)) for part in chosen.split(CHUNK))
-        return torch.cat([from_float(self.average(images).float(), dtype).cpu() for images in some])
+        made = (self.average(*both).float() for both in zip(some, latents.split(CHUNK), strict=True))
+        return torch.cat([from_float(one, dtype).cpu() for one in made])
 
     def training_step(self, batch: Batch, step: int) -> None:
         """Train the discriminators for a step, then the translators."""
@@ -114,7 +116,7 @@ class Translation(Training):
         rate = settings.learning_rate * min(1.0, 2 - 2 * step / settings.num_steps)
         of_discriminators, of_translators = self.optimizers_at(rate, rate)
         known, pool = self.sides(batch)
-        maps = self.target.translator.maps(known.images)
+        maps = self.target.translator.maps(known.images, self.latents(len(known.images), step))
         there = self.target.translator.finish(maps, known.images)
         pairs = [(self.target, pool, there)]
         if self.source is not None:
@@ -156,6 +158,11 @@ class Translation(Training):
             return batch.labelled, batch.pool.images
         originals, wanted = batch.images.chunk(2, dim=1)
         return Batch(originals, batch.labels), wanted
+
+    def latents(self, number: int, step: int) -> Tensor:
+        """Draw latent numbers for some images, `[B, num_latents]`."""
+        size = (number, self.target.translator.num_latents)
+        return torch.randn(size, generator=self.draws["latents"].at(step), device=self.device)
 
     def seen(self, images: Tensor, originals: Tensor) -> Tensor:
         """Return what the discriminator sees of images that were made from some originals, or could have been."""

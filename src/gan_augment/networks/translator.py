@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize, pad
+from torch.nn.functional import interpolate, normalize, pad
 from torch.nn.utils.parametrizations import spectral_norm
 
 from gan_augment.data.image_set import ImageShape
@@ -17,6 +17,7 @@ from gan_augment.networks.architecture import Residual
 from gan_augment.settings import check_boolean, check_integer
 
 FEWEST_PIXELS = 8  # a side
+PLANE = 4  # side of a plane of latent numbers
 BELOW_1 = 0.99  # scale of images, so that their inverse hyperbolic tangents are finite
 
 
@@ -37,29 +38,43 @@ class Translator(nn.Module):
         blocks: Residual blocks at the smallest size, at least 1.
         halvings: How often the size is halved, at most 3; the smallest feature maps have sides of at least 4 pixels.
         residual: Whether it computes a change of the image.
+        latents: Latent numbers of an image, in planes of 4x4 that are enlarged to its size: constant planes would be
+            normalised away.
     """
 
     def __init__(
-        self, shape: ImageShape, channels: int = 16, blocks: int = 4, halvings: int = 1, residual: bool = True
+        self,
+        shape: ImageShape,
+        channels: int = 16,
+        blocks: int = 4,
+        halvings: int = 1,
+        residual: bool = True,
+        latents: int = 0,
     ) -> None:
         super().__init__()
         check_boolean("translation.translator.residual", residual)
         check_integer("translation.translator.channels", channels, low=1)
         check_integer("translation.translator.blocks", blocks, low=1)
         check_integer("translation.translator.halvings", halvings, low=0, high=3)
+        check_integer("translation.translator.latents", latents, low=0)
+        if latents % PLANE**2:
+            raise ValueError(f"translation.translator.latents={latents}: use a multiple of {PLANE**2}, or 0")
         check_size("translation", shape)
         if -(-min(shape.height, shape.width) // 2**halvings) < 4:
             raise ValueError(
                 f"translation.translator.halvings={halvings} leaves fewer than 4 pixels a side of "
                 f"{shape.height}x{shape.width}: use a smaller number, or larger images"
             )
+        self.num_latents, planes = latents, latents // PLANE**2
         self.multiple, width = 2**halvings, channels * 2**halvings
         widths = [channels * 2**level for level in range(halvings + 1)]
         shrinking = [_normed(nn.Conv2d(one, 2 * one, 3, 2, 1, bias=False)) for one in widths[:-1]]
         half = blocks // 2
         self.stages = nn.ModuleList(
             [
-                _normed(nn.Conv2d(shape.channels, channels, 5, padding=2, padding_mode="replicate", bias=False)),
+                _normed(
+                    nn.Conv2d(shape.channels + planes, channels, 5, padding=2, padding_mode="replicate", bias=False)
+                ),
                 *shrinking,
                 nn.Sequential(*(_block(width) for _ in range(half))),
             ]
@@ -71,11 +86,18 @@ class Translator(nn.Module):
             for weights in last.parameters():
                 nn.init.zeros_(weights)
         self.end = nn.Sequential(*(_block(width) for _ in range(blocks - half)), *growing, last)
-        self.widths = [shape.channels, *widths, *([width] if half else [])]
+        self.widths = [shape.channels + planes, *widths, *([width] if half else [])]
 
-    def maps(self, images: Tensor) -> list[Tensor]:
-        """Return the feature maps that contrasts compare: the images themselves, then those of each stage."""
+    def maps(self, images: Tensor, latents: Tensor | None = None) -> list[Tensor]:
+        """Return the feature maps that contrasts compare: the images themselves, then those of each stage.
+
+        `latents` are standard normal numbers `[B, num_latents]`; None means 0.
+        """
         height, width = images.shape[-2:]
+        if self.num_latents:
+            numbers = images.new_zeros(len(images), self.num_latents) if latents is None else latents
+            planes = numbers.unflatten(1, (-1, PLANE, PLANE)).to(images.dtype)
+            images = torch.cat([images, interpolate(planes, (height, width), mode="bilinear")], dim=1)
         maps = [pad(images, (0, -width % self.multiple, 0, -height % self.multiple), "replicate")]
         for stage in self.stages:
             maps.append(stage(maps[-1]))
@@ -86,9 +108,9 @@ class Translator(nn.Module):
         for part in (*self.stages, self.end):
             part.compile(*arguments, **settings)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Translate images."""
-        return self.finish(self.maps(images), images)
+    def forward(self, images: Tensor, latents: Tensor | None = None) -> Tensor:
+        """Translate images, with latent numbers as in `maps`."""
+        return self.finish(self.maps(images, latents), images)
 
     def finish(self, maps: Sequence[Tensor], images: Tensor) -> Tensor:
         """Return the translations of images from their feature maps."""
