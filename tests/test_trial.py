@@ -896,9 +896,7 @@ def test_class_mates_need_no_pool(trial, tmp_path, shared_store):
 def test_pix2pix_needs_pairs(trial):
     digits = "{_target_:gan_augment.data.standard_sets.digits}"
     two = ("data=domains", f"data.from={digits}", f"data.to={digits}")
-    with pytest.raises(
-        ValueError, match=r"translation\.examples=pairs, but the images of this data set"
-    ):
+    with pytest.raises(ValueError, match=r"translation\.examples=pairs, but the images of this data set"):
         trial(*two, "augmentation=translated", "translation=pix2pix")
 
 

@@ -13,7 +13,7 @@ from gan_augment.data.image_set import ImageSet, ImageShape
 from gan_augment.extras.class_mates import ClassMates
 from gan_augment.extras.translated import Translated
 from gan_augment.generators import translation
-from gan_augment.generators.translation import TrainTranslator, class_mates, with_prior
+from gan_augment.generators.translation import TrainTranslator, TranslatorStart, class_mates, with_prior
 from gan_augment.generators.translation_design import WEIGHTS, TranslationSettings
 from gan_augment.generators.translation_training import Domain, Translation
 from gan_augment.randomness import Stream
@@ -124,8 +124,8 @@ def test_a_step_trains_every_player_and_leaves_the_teacher(lay_out_step, member)
 @pytest.mark.parametrize(
     ("member", "weights"),
     [
-        ("cut", {"patch_nce": 2.0, "identity": 3.0, "task": 5.0}),
-        ("cyclegan", {"cycle": 2.0, "identity": 3.0, "task": 5.0}),
+        ("cut", {"patch_nce": 2.0, "identity_mapping": 3.0, "task": 5.0}),
+        ("cyclegan", {"cycle": 2.0, "identity_mapping": 3.0, "task": 5.0}),
     ],
 )
 def test_the_losses_of_a_step_by_hand(lay_out_step, member, weights):
@@ -144,11 +144,11 @@ def test_the_losses_of_a_step_by_hand(lay_out_step, member, weights):
         if source:
             terms["cycle"] = (source(there) - known.images).abs().mean() + (target(source(pool)) - pool).abs().mean()
             kept = (target(pool) - pool).abs().mean(), (source(known.images) - known.images).abs().mean()
-            terms["identity"] = sum(kept)
+            terms["identity_mapping"] = sum(kept)
         else:
             terms["patch_nce"] = system.contrast(target.translator.maps(known.images), there, 0)
-            terms["identity"] = system.contrast(target.translator.maps(pool), target(pool), 0)
-            assert terms["patch_nce"] != terms["identity"]
+            terms["identity_mapping"] = system.contrast(target.translator.maps(pool), target(pool), 0)
+            assert terms["patch_nce"] != terms["identity_mapping"]
     losses = []
     system.minimise = lambda loss, optimizer: losses.append(loss.detach())
     system.training_step(batch, 0)
@@ -179,6 +179,38 @@ def test_pairs_show_what_an_image_becomes(lay_out, tmp_path):
     made = stage.load(StageStore(tmp_path).fetch(stage).folder).translate(stage.labelled)
     off = (made.images.float() - (255 - stage.labelled.images.float())).abs().mean()
     assert off < 0.65 * (2 * stage.labelled.images.float() - 255).abs().mean()  # if they stayed as they are
+
+
+OTHERS = {"l1": 1.0, "conditional": True, "match_prior": True, "examples": "pairs", "translator": {"a": 1}}
+OTHERS |= {"discriminator": {"a": 1}, "loss": {"a": 1}, "betas": [0.0, 0.9]}
+
+
+@pytest.mark.parametrize("name", sorted({*node_of()} - {"_target_", "start"}))
+def test_every_setting_is_part_of_the_key(lay_out, name, monkeypatch):
+    monkeypatch.setattr(TranslationSettings, "__post_init__", lambda settings, where: None)
+    stage = lay_out()
+    value = OTHERS.get(name, getattr(stage.settings, name) * 2 + 1 if name not in OTHERS else None)
+    assert replace(stage, settings=replace(stage.settings, where="", **{name: value})).key != stage.key
+
+
+def test_a_training_may_start_from_another_translator(lay_out, tmp_path):
+    store, stage = StageStore(tmp_path), lay_out("class_mates")
+    folder = store.fetch(stage).folder
+    settings = replace(stage.settings, where="translation", start=str(folder), images_seen=0)
+    start = TranslatorStart.read(str(folder), settings, stage.labelled.shape)
+    again = replace(stage, settings=settings, start=start, seed=9)
+    assert again.key != replace(again, start=None).key
+    assert again.files["translation.start"]["trained_on"] == stage.labelled.fingerprint
+    assert "results are too good" in again.notes[0]
+    made = again.load(store.fetch(again).folder).translate(stage.labelled)
+    assert made.images.equal(stage.load(folder).translate(stage.labelled).images)  # it stays as it is
+    further = replace(again, settings=replace(settings, where="translation", images_seen=160))
+    assert not further.load(store.fetch(further).folder).translate(stage.labelled).images.equal(made.images)
+    other = replace(settings, where="translation", translator=settings.translator | {"channels": 5})
+    with pytest.raises(ValueError, match=r"translation\.start=.* has channels=4, not 5: use the same"):
+        TranslatorStart.read(str(folder), other, stage.labelled.shape)
+    with pytest.raises(ValueError, match="takes images of 8x8 pixels with 1 channel, but these are of 9x8"):
+        TranslatorStart.read(str(folder), settings, ImageShape(1, 9, 8))
 
 
 def test_class_mates_are_two_images_of_one_class(lay_out, image_set, tmp_path):
@@ -284,7 +316,10 @@ def test_golden_numbers(lay_out, tmp_path):
         ({"depth": 3}, "translation has no setting depth"),
         ({"conditional": "yes"}, "translation.conditional=yes: use true or false"),
         ({"conditional": True, "l1": 1.0}, "examples=domains has no use for translation.l1 and translation.cond"),
-        ({"examples": "pairs"}, "examples=pairs has no use for translation.identity and translation.task and tra"),
+        (
+            {"examples": "pairs"},
+            "examples=pairs has no use for translation.identity_mapping and",
+        ),
         ({"examples": "mates"}, "translation.examples=mates: use one of domains, pairs, class_mates"),
         ({"translator": {"_target_": "gan_augment.networks.cnn.CNN"}}, "translation.translator"),
         (

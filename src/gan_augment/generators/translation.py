@@ -1,20 +1,22 @@
 """Image translation: a generator whose latents are images. Labelled images get the look of the pool."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gan_augment.arm import Arm
 from gan_augment.artefacts.classifier import TrainedClassifier
+from gan_augment.artefacts.generator import find_checkpoint
 from gan_augment.artefacts.translator import TrainedTranslator
-from gan_augment.artefacts.weights import FILE, save_weights
+from gan_augment.artefacts.weights import FILE, file_hash, load_weights, save_weights
 from gan_augment.contracts import NoExtra, Plan
 from gan_augment.data.batches import ImageBatches, Part
-from gan_augment.data.image_set import ImageSet
+from gan_augment.data.image_set import ImageSet, ImageShape
 from gan_augment.generators.samples import SampleGrid
 from gan_augment.generators.translation_design import TranslationSettings
 from gan_augment.generators.translation_training import Domain, Translation
@@ -22,12 +24,53 @@ from gan_augment.methods.base import DECODING
 from gan_augment.networks.translator import check_size
 from gan_augment.randomness import Stream, initialised
 from gan_augment.records.findings import Findings
-from gan_augment.stages import Stage, implied, made_from
+from gan_augment.settings import errors_of
+from gan_augment.stages import Bundle, Stage, implied, made_from
 from gan_augment.training.base import last_points
 
+START = "translation.start"
 REPEATS = 4  # of an image on average where classes are drawn as often as in the pool
 USUAL = {"domains": "cut", "class_mates": "class_mates"}  # translations by their examples
 MATES = 20  # most other images of its class that an image is paired with
+
+
+@dataclass(frozen=True, eq=False)
+class TranslatorStart(Bundle):
+    """A trained translator, from whose weights a training starts.
+
+    Attributes:
+        start: The hash of its checkpoint.
+        path: The checkpoint.
+        about: Its metadata.
+    """
+
+    start: str
+    path: Path = implied()
+    about: Mapping[str, Any] = implied()
+
+    @classmethod
+    def read(cls, named: str, settings: TranslationSettings, shape: ImageShape) -> Self:
+        """Read the translator that `translation.start` names.
+
+        Raises:
+            ValueError: If there is none, or its network is another than that of the settings.
+        """
+        path = find_checkpoint(START, named)
+        with errors_of(START):
+            trained = TrainedTranslator.load(path, torch.device("cpu"))
+        if trained.shape != shape:
+            raise ValueError(f"{START}={named} takes images of {trained.shape.words}, but these are of {shape.words}")
+        if (there := trained.about["translator"]) != (here := {**settings.translator}):
+            name = next(name for name in {**there, **here} if there.get(name) != here.get(name))
+            raise ValueError(f"{START}={named} has {name}={there.get(name)}, not {here.get(name)}: use the same")
+        return cls(file_hash(path), path, trained.about)
+
+    def give(self, translator: nn.Module) -> None:
+        """Give a translator its weights; raise a ValueError if the file has changed."""
+        if file_hash(self.path) != self.start:
+            raise ValueError(f"{self.path} has changed since the launch: launch it again")
+        weights = load_weights(self.path, "average", copy.deepcopy(translator))
+        translator.load_state_dict(weights.state_dict())
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -39,6 +82,7 @@ class TrainTranslator(Stage):
         pool: The images whose look they get; None where it learns from the labelled images alone.
         partners: Of pairs, the image that each of the pool should be made from; None without pairs.
         teacher: The stage of a classifier that learned from the labelled images; None if nothing asks it.
+        start: Whose weights it starts from; None for random ones.
         decoding: How the files of its images were read, for later ones.
     """
 
@@ -50,6 +94,7 @@ class TrainTranslator(Stage):
     pool: ImageSet | None = made_from()
     partners: ImageSet | None = made_from()
     teacher: Stage | None = made_from()
+    start: TranslatorStart | None = made_from()
     decoding: Mapping[str, Any] | None = implied(default=None)
 
     @classmethod
@@ -68,7 +113,7 @@ class TrainTranslator(Stage):
                     "classifier=cnn"
                 )
             teacher = plan.method(Arm("labelled", "none", None, "classical", "classifier"), NoExtra())
-        partners, pool = None, None
+        partners, pool, shape = None, None, plan.views.labelled.shape
         if settings.examples == "domains":
             pool = plan.views.pool
         elif settings.examples == "pairs":
@@ -79,6 +124,7 @@ class TrainTranslator(Stage):
             settings=settings,
             partners=partners,
             teacher=teacher,
+            start=None if settings.start is None else TranslatorStart.read(str(settings.start), settings, shape),
             decoding={name: plan.config.source.get(name) for name in DECODING},
             seed=plan.config.seeds.gan,
             hardware=plan.config.hardware,
@@ -101,15 +147,14 @@ class TrainTranslator(Stage):
         parts = self.examples(teacher)
         target = initialised(lambda: Domain(settings, shape), seed, "init/target")
         source = initialised(lambda: Domain(settings, shape), seed, "init/source") if settings.cycle else None
+        if self.start is not None:
+            self.start.give(target.translator)
         network = teacher.network if teacher is not None and settings.task else None
         system = Translation(target, source, network, settings, self.labelled, seed)
-        self.hardware.fit(
-            system,
-            ImageBatches(parts, settings.num_steps, seed),
-            folder,
-            callbacks=(SampleGrid(self.labelled, seed, with_diversity=False),),
-        )
-        system.keep_last_points(folder)
+        if settings.num_steps:
+            grid = SampleGrid(self.labelled, seed, with_diversity=False)
+            self.hardware.fit(system, ImageBatches(parts, settings.num_steps, seed), folder, callbacks=(grid,))
+            system.keep_last_points(folder)
         about = {
             "kind": "translator",
             "translator": {**settings.translator},
@@ -142,6 +187,23 @@ class TrainTranslator(Stage):
             sets = {"order/pairs": paired(labelled.subset(originals), labelled.subset(mates))}
         return [Part(images, settings.batch_size, stream) for stream, images in sets.items()]
 
+    @property
+    def files(self) -> dict[str, dict[str, Any]]:
+        """What is known of the translator that it starts from."""
+        if self.start is None:
+            return {}
+        return {START: {"hash": self.start.start, **{name: self.start.about[name] for name in ("trained_on",)}}}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A sentence on the translator that it starts from."""
+        if self.start is None:
+            return ()
+        return (
+            f"the translator started from another one (checkpoint {self.start.start}): if validation or test images "
+            "were among its images, results are too good",
+        )
+
     def alone(self) -> "TrainTranslator":
         """Return the stage without its teacher, whose part of the time is small."""
         return replace(self, teacher=None, settings=replace(self.settings, task=0.0, match_prior=False))
@@ -156,7 +218,7 @@ class TrainTranslator(Stage):
 
     def findings(self, folder: Path) -> Findings:
         """Return the last point of each curve, such as `content_cycle`, the distance after there and back."""
-        return Findings({"translation": {"training": last_points(folder)}})
+        return Findings({"translation": {"training": last_points(folder)}} if self.settings.num_steps else {})
 
 
 def with_prior(images: ImageSet, prior: Tensor, random: torch.Generator) -> ImageSet:

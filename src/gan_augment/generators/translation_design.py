@@ -1,7 +1,7 @@
 """The design of an image translation: its networks and losses, and the weights of what an image must keep."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import InitVar, dataclass, replace
+from dataclasses import InitVar, asdict, dataclass, replace
 from typing import Any
 
 from gan_augment.data.image_set import ImageShape
@@ -17,9 +17,9 @@ from gan_augment.settings import (
     check_number,
 )
 
-WEIGHTS = ("patch_nce", "cycle", "identity", "task", "l1")
+WEIGHTS = ("patch_nce", "cycle", "identity_mapping", "task", "l1")
 EXAMPLES = ("domains", "pairs", "class_mates")
-OF_DOMAINS = ("cycle", "identity", "task", "match_prior")  # settings that pairs have no use for
+OF_DOMAINS = ("cycle", "identity_mapping", "task", "match_prior")  # settings that pairs have no use for
 OF_PAIRS = ("l1", "conditional")
 
 
@@ -36,8 +36,8 @@ class TranslationSettings:
         patch_nce: Weight of the contrast of patches (CUT).
         cycle: Weight of the L1 distance of an image that was translated there and back (CycleGAN). Above 0, a second
             translator with a discriminator of its own learns the way back.
-        identity: Weight of what keeps images of the pool as they are when they are translated: a contrast of patches,
-            or with `patch_nce=0` the L1 distance, which then also keeps labelled images on the way back.
+        identity_mapping: Weight of what keeps images of the pool as they are when they are translated: a contrast of
+            patches, or with `patch_nce=0` the L1 distance, which then also keeps labelled images on the way back.
         task: Weight of the cross-entropy of a teacher that learned from the labelled images, on their translations.
         l1: Weight of the L1 distance to what the image should become (Pix2Pix).
         conditional: Whether the discriminator also sees the image that was translated.
@@ -47,6 +47,7 @@ class TranslationSettings:
         learning_rate: Of Adam; constant for half of the training, then down to 0.
         betas: Betas of Adam.
         ema_half_life: Half-life of the averaged translator, in images seen.
+        start: Whose weights the translator starts from: the folder of a trial, or a checkpoint; None for random ones.
 
     Raises:
         ValueError: If a value is out of range.
@@ -58,7 +59,7 @@ class TranslationSettings:
     loss: Mapping[str, Any]
     patch_nce: float
     cycle: float
-    identity: float
+    identity_mapping: float
     task: float
     l1: float
     conditional: bool
@@ -68,6 +69,7 @@ class TranslationSettings:
     learning_rate: float
     betas: Sequence[float]
     ema_half_life: int
+    start: str | None = None
     where: InitVar[str] = "translation"
 
     def __post_init__(self, where: str) -> None:
@@ -83,7 +85,8 @@ class TranslationSettings:
                 "leave them at 0 or false"
             )
         check_integer(f"{where}.batch_size", self.batch_size, low=1)
-        check_integer(f"{where}.images_seen", self.images_seen, low=self.batch_size)
+        if self.start is None or self.images_seen:  # a trained translator may stay as it is
+            check_integer(f"{where}.images_seen", self.images_seen, low=self.batch_size)
         check_number(f"{where}.learning_rate", self.learning_rate, 0, 1, open_low=True)
         check_betas(f"{where}.betas", self.betas)
         check_integer(f"{where}.ema_half_life", self.ema_half_life, low=1)
@@ -94,6 +97,11 @@ class TranslationSettings:
                 f"{where}.loss={type(self.adversarial).__name__} compares pairs of images or clips weights, which "
                 "translators do not support: use LeastSquares, NonSaturating, Hinge or Minimax"
             )
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Its part of a stage's key: what it starts from counts by its content."""
+        return {name: value for name, value in asdict(self).items() if name != "start"}
 
     @property
     def num_steps(self) -> int:

@@ -182,13 +182,13 @@ class Translation(Training):
             terms["patch_nce"] = self.contrast(maps, made[0], step)
         if source is not None:
             terms["cycle"] = l1_loss(source(made[0]), known.images) + l1_loss(target(made[1]), pool)
-        if settings.identity and settings.patch_nce:
+        if settings.identity_mapping and settings.patch_nce:
             of_pool = target.translator.maps(pool)
-            terms["identity"] = self.contrast(of_pool, target.translator.finish(of_pool, pool), step)
-        elif settings.identity:
-            terms["identity"] = l1_loss(target(pool), pool)
+            terms["identity_mapping"] = self.contrast(of_pool, target.translator.finish(of_pool, pool), step)
+        elif settings.identity_mapping:
+            terms["identity_mapping"] = l1_loss(target(pool), pool)
             if source is not None:
-                terms["identity"] = terms["identity"] + l1_loss(source(known.images), known.images)
+                terms["identity_mapping"] = terms["identity_mapping"] + l1_loss(source(known.images), known.images)
         if settings.task:
             assert self.teacher is not None
             terms["task"] = cross_entropy(self.teacher(made[0].float()).float(), known.labels)
