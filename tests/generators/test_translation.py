@@ -245,9 +245,8 @@ def test_the_learning_rate_is_constant_for_half_of_the_training_and_then_falls(l
     system.optimizers_at = lambda *given: rates.append(given) or optimizers
     for step in (0, 10, 15, 18):  # of 20
         system.training_step(batch, step)
-    rate = system.settings.learning_rate
-    assert [one for one, _ in rates] == pytest.approx([rate, rate, rate / 2, rate / 5])
-    assert all(one == other for one, other in rates)
+    for rate, found in zip(system.rates, zip(*rates, strict=True), strict=True):
+        assert found == pytest.approx([rate, rate, rate / 2, rate / 5])
 
 
 def test_classes_are_drawn_as_often_as_the_teacher_sees_them_in_the_pool(lay_out, cpu, tmp_path, monkeypatch):
@@ -311,6 +310,7 @@ def test_golden_numbers(lay_out, tmp_path):
         ({"batch_size": 0}, "translation.batch_size=0: use a whole number of at least 1"),
         ({"images_seen": 7}, "translation.images_seen=7: use a whole number of at least 8"),
         ({"learning_rate": 0}, "translation.learning_rate=0: use a number above 0"),
+        ({"discriminator_learning_rate": 0}, "translation.discriminator_learning_rate=0: use a number above 0"),
         ({"betas": [0.5]}, "translation.betas=.*use a list of two numbers"),
         ({"ema_half_life": 0}, "translation.ema_half_life=0"),
         ({"depth": 3}, "translation has no setting depth"),

@@ -44,8 +44,9 @@ class TranslationSettings:
         match_prior: Whether classes are drawn as often as the teacher sees them in the pool.
         images_seen: Labelled images seen in the training; as many of the pool are.
         batch_size: Images of each domain per step.
-        learning_rate: Of Adam; constant for half of the training, then down to 0.
-        betas: Betas of Adam.
+        learning_rate: Of the translators' Adam; constant for half of the training, then down to 0.
+        discriminator_learning_rate: Of the discriminators' Adam, likewise.
+        betas: Betas of both Adams.
         ema_half_life: Half-life of the averaged translator, in images seen.
         start: Whose weights the translator starts from: the folder of a trial, or a checkpoint; None for random ones.
 
@@ -67,6 +68,7 @@ class TranslationSettings:
     images_seen: int
     batch_size: int
     learning_rate: float
+    discriminator_learning_rate: float
     betas: Sequence[float]
     ema_half_life: int
     start: str | None = None
@@ -87,7 +89,8 @@ class TranslationSettings:
         check_integer(f"{where}.batch_size", self.batch_size, low=1)
         if self.start is None or self.images_seen:  # a trained translator may stay as it is
             check_integer(f"{where}.images_seen", self.images_seen, low=self.batch_size)
-        check_number(f"{where}.learning_rate", self.learning_rate, 0, 1, open_low=True)
+        for name in ("learning_rate", "discriminator_learning_rate"):
+            check_number(f"{where}.{name}", getattr(self, name), 0, 1, open_low=True)
         check_betas(f"{where}.betas", self.betas)
         check_integer(f"{where}.ema_half_life", self.ema_half_life, low=1)
         build_later(self.translator, f"{where}.translator", Translator)

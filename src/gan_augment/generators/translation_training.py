@@ -87,6 +87,11 @@ class Translation(Training):
         """The domains into which images are translated."""
         return [self.target] if self.source is None else [self.target, self.source]
 
+    @property
+    def rates(self) -> tuple[float, float]:
+        """The learning rates of discriminators and of translators."""
+        return self.settings.discriminator_learning_rate, self.settings.learning_rate
+
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Return one Adam for the discriminators, and one for translators and heads."""
         judging = [weight for one in self.domains for weight in one.discriminator.parameters()]
@@ -94,8 +99,8 @@ class Translation(Training):
         making = [weight for one in self.domains for weight in one.parameters() if weight not in judges]
         betas = (self.settings.betas[0], self.settings.betas[1])
         return [
-            torch.optim.Adam(weights, lr=self.settings.learning_rate, betas=betas, fused=True)
-            for weights in (judging, making)
+            torch.optim.Adam(weights, lr=rate, betas=betas, fused=True)
+            for weights, rate in zip((judging, making), self.rates, strict=True)
         ]
 
     @torch.no_grad()
@@ -113,8 +118,8 @@ class Translation(Training):
     def training_step(self, batch: Batch, step: int) -> None:
         """Train the discriminators for a step, then the translators."""
         settings = self.settings
-        rate = settings.learning_rate * min(1.0, 2 - 2 * step / settings.num_steps)
-        of_discriminators, of_translators = self.optimizers_at(rate, rate)
+        share, rates = min(1.0, 2 - 2 * step / settings.num_steps), self.rates
+        of_discriminators, of_translators = self.optimizers_at(*(share * rate for rate in rates))
         known, pool = self.sides(batch)
         maps = self.target.translator.maps(known.images, self.latents(len(known.images), step))
         there = self.target.translator.finish(maps, known.images)
