@@ -295,11 +295,12 @@ def test_a_translator_is_read_without_its_training(lay_out, tmp_path, cpu):
 
 def test_golden_numbers(lay_out, tmp_path):
     # A change of these numbers is a change of mathematics: raise the version and put the new ones here.
-    stage = lay_out("cyclegan")
+    stage = lay_out("cyclegan", learning_rate=0.01)
     folder = StageStore(tmp_path).fetch(stage).folder
     made = stage.load(folder).translate(stage.labelled).images.float()
     assert TrainTranslator.version == 2
-    assert [float(made.mean()), float(made.std())] == pytest.approx([127.530, 80.844], abs=0.05)
+    changes = made - stage.labelled.images
+    assert [float(changes.mean()), float(changes.std())] == pytest.approx([0.082, 0.950], abs=0.03)
 
 
 @pytest.mark.parametrize(
