@@ -28,9 +28,11 @@ NOT_A_FACTOR = (
     *("data.root", "data.table", "data.columns", "data.group_by", "data.images", "data.labels", "data.cache"),
     *("data.patches_dir", "data.skip_broken", "data.follow_links", "data.allow_synthetic", "synthetic.cache"),
     *("trainer.accelerator", "trainer.num_threads", "trainer.checkpoint_every"),
-    *("data.from.classical", "data.from.test_share", "data.to.classical", "data.to.test_share"),  # `data` has its own
+    *(
+        f"data.{node}.{name}" for node in ("from", "to", "of") for name in ("classical", "test_share")
+    ),  # `data` has its own
 )
-OF_A_DOMAIN = re.compile(r"^data\.(from|to)\.")  # a data node within that of two domains
+OF_A_NODE = re.compile(r"^data\.(from|to|of)\.")  # a data node within another one
 NULL = "null"  # the value of a factor that has an effect and is set to null
 # Settings that came after records of schema 1.7, which lack them, with the values at which they are left out.
 LATER: dict[str, Any] = {
@@ -77,8 +79,10 @@ def is_no_factor(name: str) -> bool:
         (True, False)
         >>> is_no_factor("data.patches_dir"), is_no_factor("data.to.patches_dir")
         (True, True)
+        >>> is_no_factor("data.of.classical.shift"), is_no_factor("data.of.image_size")
+        (True, False)
     """
-    names, nodes = (f"{name}.", OF_A_DOMAIN.sub("data.", f"{name}.")), tuple(f"{one}." for one in NOT_A_FACTOR)
+    names, nodes = (f"{name}.", OF_A_NODE.sub("data.", f"{name}.")), tuple(f"{one}." for one in NOT_A_FACTOR)
     return any(one.startswith(nodes) for one in names)
 
 
