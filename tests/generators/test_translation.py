@@ -74,6 +74,22 @@ def test_each_translator_trains_and_draws_its_curves_and_pictures(lay_out, tmp_p
     assert made.images.equal(Translated(stage).images(stage.labelled, {"translator": folder}, seed=1).images)
 
 
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+@pytest.mark.parametrize("shape", [(4, 31, 47), (3, 8, 8)], ids=str)
+def test_images_of_any_shape_train_in_both_precisions(lay_out, tmp_path, shape, precision):
+    stage = lay_out("cut", images_seen=16)
+    random = torch.Generator().manual_seed(0)
+    sets = {
+        name: replace(some, images=torch.randint(0, 256, (len(some), *shape), dtype=torch.uint8, generator=random))
+        for name, some in stage.image_sets.items()
+    }
+    stage = replace(stage, **sets, hardware=replace(stage.hardware, precision=precision))
+    stage.check()
+    made = stage.load(StageStore(tmp_path).fetch(stage).folder).translate(stage.labelled)
+    assert made.shape == ImageShape(*shape)
+    assert not made.images.equal(stage.labelled.images)
+
+
 def test_translations_get_the_look_of_the_pool(lay_out, tmp_path):
     stage = lay_out("fastcut", images_seen=2400, patch_nce=0.0, learning_rate=0.002)
     dark, bright = (replace(some, images=some.images // 4) for some in (stage.labelled, stage.pool))

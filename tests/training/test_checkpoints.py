@@ -124,9 +124,14 @@ def lay_out(image_set, cpu, tiny_backbone):
             teacher = make("classifier", every=None) if kind == "translator with a way back" else None
             if teacher is not None:
                 node |= {"patch_nce": 0.0, "cycle": 10.0, "task": 1.0, "match_prior": True}
+            mates = {}
+            if kind == "translator of class mates":
+                node |= {"examples": "class_mates", "patch_nce": 0.0, "identity_mapping": 0.0, "conditional": True}
+                node["translator"] |= {"latents": 16}
+                mates = {"pool": None}
             return TrainTranslator(
                 labelled=images,
-                pool=validation.without_labels(),
+                **{"pool": validation.without_labels()} | mates,
                 settings=build(node, "translation", TranslationSettings),
                 teacher=teacher,
                 seed=0,
@@ -187,6 +192,7 @@ INTERRUPTIONS = {  # before the first checkpoint, just before and after one, at 
     "judge": [(34, 58)],
     "translator": [(19,)],
     "translator with a way back": [(34, 58)],
+    "translator of class mates": [(19,)],
 }
 
 
