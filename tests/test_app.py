@@ -281,6 +281,19 @@ def test_every_arm_runs_and_says_what_it_saw(cli, tmp_path):
     }
 
 
+def test_a_translator_trains_without_a_classifier(cli, tmp_path):
+    small = ("translation.images_seen=640", "translation.translator.channels=4", "data.of.image_size=8")
+    alone = ("data=edges_to_digits", "augmentation=translated", "classifier=none", *small)
+    ended = cli(*alone, "translation=pix2pix", "study=alone", f"paths.output_dir={tmp_path}")
+    assert ended.code == 0, ended.err
+    (record,) = records(tmp_path / "studies" / "alone").values()
+    assert record["metrics"]["translation"]["training"]["content_l1"] > 0
+    (folder,) = (tmp_path / "studies" / "alone" / "trials").iterdir()
+    assert (folder / "translator.pt").exists()
+    refused = cli(*alone, f"paths.output_dir={tmp_path}")
+    assert "classifier=none, but this translation asks a classifier whether classes are kept" in refused.err
+
+
 # ------------------------------------------------------------------------------------------- what breaks on the way
 
 
@@ -853,7 +866,8 @@ def test_every_member_of_every_group_composes_and_builds(composed, member, monke
         node = OmegaConf.to_container(config.classifier.network.backbone)
         assert build_later(node, member, Backbone).func.__name__ == node["_target_"].rpartition(".")[2]
         return
-    config = composed(f"{group}=[{name}]" if group == "measures" else member)  # several measures are chosen
+    inner = ("+data@data.of=digits",) if member in ("data=made_pairs", "data=some_classes") else ()
+    config = composed(f"{group}=[{name}]" if group == "measures" else member, *inner)  # several measures are chosen
     if group == "experiment":  # its own package is the whole configuration
         assert set(config) >= {"data", "augmentation", "seeds"}
         return
@@ -873,19 +887,6 @@ DESIGN_MEMBERS = [member for member in MEMBERS if member.split("=")[0] in (*PART
 
 
 # What a member goes with, if not with a generator of digits that is trained alone for ten steps.
-def test_a_translator_trains_without_a_classifier(cli, tmp_path):
-    small = ("translation.images_seen=640", "translation.translator.channels=4", "data.of.image_size=8")
-    alone = ("data=edges_to_digits", "augmentation=translated", "classifier=none", *small)
-    ended = cli(*alone, "translation=pix2pix", "study=alone", f"paths.output_dir={tmp_path}")
-    assert ended.code == 0, ended.err
-    (record,) = records(tmp_path / "studies" / "alone").values()
-    assert record["metrics"]["translation"]["training"]["content_l1"] > 0
-    (folder,) = (tmp_path / "studies" / "alone" / "trials").iterdir()
-    assert (folder / "translator.pt").exists()
-    refused = cli(*alone, f"paths.output_dir={tmp_path}")
-    assert "classifier=none, but this arm translates images for a classifier" in refused.err
-
-
 ALONE = ("classifier=none", "data.image_size=8", "generator.images_seen=640", "measures.judge.num_steps=10")
 PROJECTED = (*ALONE, "architecture=projected", "architecture.backbone.weights=null", "generator.images_seen=64")
 COMPANY = {

@@ -73,14 +73,14 @@ def test_translations_keep_their_names_and_say_where_they_come_from(run, transla
         "3.bmp": ("translated/3.png", "translated"),
         "ants/1.jpg": ("ants/1.png", "ants"),
         "ants/here/2.png": ("ants/here/2.png", "ants"),
-        "bees/1.png": ("bees/1.png.png", "bees"),
-        "bees/1.tif": ("bees/1.tif.png", "bees"),
+        "bees/1.png": ("bees/1.png", "bees"),
+        "bees/1.tif": ("bees/1-2.png", "bees"),
     }
     network = TrainedTranslator.load(translator, torch.device("cpu"))
     with Image.open(photos / "bees" / "1.png") as image:
         cut = pil_to_tensor(image.crop((2, 0, 10, 8)))[None]
     expected = network.translate(ImageSet(cut, torch.tensor([0]), ["bees"])).images[0]
-    with Image.open(out / "bees" / "1.png.png") as image:
+    with Image.open(out / "bees" / "1.png") as image:
         assert "gan-augment" in image.info["Software"]
         assert pil_to_tensor(image).equal(expected)
     assert "whether translations still show them is not known" in (out / "data_card.md").read_text()
@@ -101,7 +101,7 @@ def test_written_translations_are_made_again(run, translator, photos, tmp_path):
     ("options", "message"),
     [
         ((), "translates images: name their folder, images=FOLDER"),
-        (("images={photos}", "per_class=3"), "per_class cannot be combined with a generator that translates images"),
+        (("images={photos}", "per_class=3"), "per_class cannot be combined with out=... and a translator"),
         (("images={photos}/none",), "images=.*none: not found: name a folder"),
     ],
 )
@@ -111,6 +111,29 @@ def test_what_cannot_be_translated_is_refused(run, translator, photos, tmp_path,
     assert not (tmp_path / "out").exists()
 
     assert re.search(message, found)
+
+
+def test_odd_names_stay_apart_and_can_be_checked(run, translator, photos, tmp_path):
+    files = ("-a/1.png", "-a/=1.png", "Bees/1.png", "manifest.csv/2.png", "bees/1-2.png", "x/.png.tif", "x/con.bmp")
+    for number, file in enumerate(files):
+        (photos / file).parent.mkdir(exist_ok=True)
+        Image.fromarray(np.full((8, 8), 20 * number, np.uint8)).save(photos / file)
+    (photos / "readme.txt").write_text("no image")
+    options = (f"generator={translator}", f"images={photos}")
+    said = run(*options, f"out={tmp_path / 'out'}")
+    names = [str(path.relative_to(tmp_path / "out")).casefold() for path in (tmp_path / "out").rglob("*.png")]
+    assert said.startswith(f"{len(names)} translated images")
+    assert len({*names}) == len(names) == len(FILES) + len(files) - 1  # x/.png.tif is hidden
+    (photos / "-a" / "0.png").write_bytes((photos / "-a" / "1.png").read_bytes())  # a later one changes nothing
+    assert f"{len(names)} images of" in run(*options, f"check={tmp_path / 'out'}")
+    assert "licence cannot be combined with check=" in run(*options, f"check={tmp_path / 'out'}", "licence=MIT")
+
+
+def test_broken_files_are_refused_or_left_out(run, translator, photos, tmp_path):
+    (photos / "broken.png").write_text("no image")
+    options = (f"generator={translator}", f"images={photos}", f"out={tmp_path / 'out'}")
+    assert "set skip_broken=true to go on without" in run(*options)
+    assert "5 translated images" in run(*options, "skip_broken=true")
 
 
 def test_nothing_is_overwritten(run, translator, photos):

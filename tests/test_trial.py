@@ -12,11 +12,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from conftest import ACCELERATORS
 from gan_augment.app import CONF
 from gan_augment.artefacts.classifier import TrainedClassifier
-from gan_augment.artefacts.weights import file_hash
+from gan_augment.artefacts.weights import file_hash, read_about
 from gan_augment.data.split import draw_split
 from gan_augment.measures.diversity import Diversity
 from gan_augment.measures.judging import JudgeStage
 from gan_augment.measures.pictures import Pictures
+from gan_augment.methods.base import decoding_of
 from gan_augment.plan import plan_trial
 from gan_augment.recording import largest, make_record
 from gan_augment.records.record import SCHEMA
@@ -881,6 +882,27 @@ def test_pairs_are_seen_by_pix2pix_alone(trial, tmp_path, shared_store):
     assert "teacher" not in record["costs"]["seconds"]
     other = run(trial(*PAIRED, "translation=cut", "augmentation=translated"), tmp_path / "other", shared_store)
     assert (other["saw"]["target_images"], other["saw"]["pairs"]) == (1437, 0)
+
+
+def test_a_translator_that_stays_as_it_is_learns_from_nothing(trial, tmp_path, shared_store):
+    before = run(trial(*PAIRED, "augmentation=translated"), tmp_path / "trial", shared_store)
+    (tmp_path / "trial" / "record.json").write_text(json.dumps(before))
+    start = (f"translation.start={tmp_path / 'trial'}", "translation.images_seen=0")
+    later = trial(*PAIRED, "augmentation=translated", "labels=all", *start)  # which leaves no pair
+    record = run(later, tmp_path / "later", shared_store)
+    assert (record["saw"]["pairs"], record["saw"]["target_images"]) == (0, 0)
+    assert record["factors"]["translation.start"] == later.stages["translator"].start.start
+    abouts = [read_about(tmp_path / name / "translator.pt", "translator") for name in ("trial", "later")]
+    assert abouts[0] == abouts[1]
+    assert abouts[0]["images_seen"] == 640
+
+
+@pytest.mark.parametrize("domain", ["from", "to"])
+def test_files_are_read_as_those_of_the_inner_node(domain):
+    node = {"of": {"from": {"fit": "crop", "white": 9}, "to": {"fit": "stretch"}}}
+    assert decoding_of(node, domain)["fit"] == {"from": "crop", "to": "stretch"}[domain]
+    assert decoding_of({"fit": "letterbox", "of": node}, domain)["fit"] == "letterbox"
+    assert decoding_of({"root": "x"}, domain) == {"fit": None, "white": None, "background": None}
 
 
 def test_class_mates_need_no_pool(trial, tmp_path, shared_store):

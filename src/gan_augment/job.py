@@ -86,6 +86,12 @@ def run_job(config: DictConfig) -> float:
     return float("nan") if accuracy is None else accuracy
 
 
+def _place(config: DictConfig, name: str) -> tuple[Any, str]:
+    """Return the node that holds a setting, and the setting's name in it."""
+    node, _, last = name.rpartition(".")
+    return (OmegaConf.select(config, node) if node else config), last
+
+
 def left(launch: Path, request: Mapping[str, Any]) -> str:
     """Say how many trials of a launch are left, and how long they will take at its pace so far; "" at its end.
 
@@ -122,6 +128,8 @@ def plain(config: DictConfig) -> dict[str, Any]:
         settings = {str(name): _resolved(config, name) for name in config if name != "hydra"}
     except MissingMandatoryValue as error:
         missing = sorted(name for name in OmegaConf.missing_keys(config) if not name.startswith("hydra."))
+        # Of a missing node, those are missing too that refer to it.
+        missing = [name for name in missing if not OmegaConf.is_interpolation(*_place(config, name))]
         raise ValueError(f"{', '.join(missing)} must be set: add {missing[0]}=...") from error
     return settings | {"choices": choices}
 

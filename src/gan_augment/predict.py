@@ -89,7 +89,9 @@ def decoding_of(record: Mapping[str, Any]) -> dict[str, Any]:
     from gan_augment.artefacts.weights import ABOUT
     from gan_augment.records.shape import check_shape
 
-    factors = {name: record["factors"].get(f"data.{name}") for name in ABOUT["decoding"]}
+    of_trial = record["factors"]
+    inner = next((node for node in ("", "of.", "to.") if f"data.{node}fit" in of_trial), "")
+    factors = {name: of_trial.get(f"data.{inner}{name}") for name in ABOUT["decoding"]}
     how = {name: None if value == NULL else value for name, value in factors.items()}
     check_shape(how, ABOUT["decoding"], "data")
     return how

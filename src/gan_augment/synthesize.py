@@ -36,7 +36,8 @@ TO_REGENERATE = ("checkpoint", "generator_label", "seed", "number", "truncation"
 FOR_CHECK = ("generator", "check", "accelerator", "plugins", "num_threads")
 USAGE = """gan-augment-synthesize generator=TRIAL per_class=500 out=FOLDER
 
-Labelled images from a trained generator, in exact numbers, each with its provenance.
+Labelled images from a trained generator, in exact numbers, each with its provenance. With a translator, the
+translations of a folder: generator=TRIAL images=FOLDER out=FOLDER.
 """
 
 
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         try:
             options = options_of(given)
             add_plugins(options["plugins"])
-            print(hand_out(options, given))
+            print(run_command(options, given))
         except ValueError as error:
             message = str(error)
             for name in TRIALS_NAMES:  # synthesis.per_class of a trial is per_class here
@@ -66,7 +67,7 @@ def options_of(given: Sequence[str]) -> dict[str, Any]:
     return options
 
 
-def hand_out(options: Mapping[str, Any], given: Sequence[str]) -> str:
+def run_command(options: Mapping[str, Any], given: Sequence[str]) -> str:
     """Write or check a set of the generator or translator that the options name; return a message for the user.
 
     Raises:
@@ -80,9 +81,12 @@ def hand_out(options: Mapping[str, Any], given: Sequence[str]) -> str:
     checkpoint = find_checkpoint("generator", options["generator"])
     chosen = {one.partition("=")[0] for one in given}
     if kind_of(checkpoint) == "translator":
-        if unused := sorted(chosen - {*FOR_TRANSLATORS}):
-            raise ValueError(f"{unused[0]} cannot be combined with a generator that translates images: leave it out")
+        what = "out" if options["check"] is None else "check"
+        if unused := sorted(chosen - {*FOR_TRANSLATORS[what]}):
+            raise ValueError(f"{unused[0]} cannot be combined with {what}=... and a translator: leave it out")
         return translate(checkpoint, _device(options), options, shlex.join(["gan-augment-synthesize", *given]))
+    if unused := sorted(chosen & {"skip_broken", "follow_links"}):
+        raise ValueError(f"{unused[0]} is for a translator alone, and this is a generator: leave it out")
     if options["check"] is None:
         return export(options, given)
     if unused := sorted(chosen - set(FOR_CHECK)):

@@ -1,19 +1,26 @@
 """Translations of a folder of images by a trained translator, for `gan-augment-synthesize`."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import astuple
+from itertools import chain, count
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
 
-from gan_augment.artefacts.export import check_free, read_manifest, write_folder, write_npz
+from gan_augment.artefacts.export import CARDS, check_free, read_manifest, safe_name, write_folder, write_npz
 from gan_augment.artefacts.translator import TrainedTranslator
 from gan_augment.artefacts.weights import file_hash
-from gan_augment.data.image_set import ImageSet
+from gan_augment.data.image_set import ImageSet, MappedImages
+from gan_augment.data.listing import is_image
 from gan_augment.data.reading import read_alike
+from gan_augment.records.received import cell, printable
+from gan_augment.settings import check_boolean
 
-OPTIONS = ("generator", "out", "check", "images", "licence", "accelerator", "plugins", "num_threads")
+# Options for a translator, to write a set and to check one.
+OF_BOTH = ("generator", "images", "skip_broken", "follow_links", "accelerator", "plugins", "num_threads")
+OPTIONS = {"out": (*OF_BOTH, "out", "licence"), "check": (*OF_BOTH, "check")}
 ALONE = "translated"  # the class of images that lie in no folder
 
 
@@ -28,17 +35,15 @@ def translate(checkpoint: Path, device: torch.device, options: Mapping[str, Any]
     if options["images"] is None:
         raise ValueError(f"generator={options['generator']} translates images: name their folder, images=FOLDER")
     translator, original = TrainedTranslator.load(checkpoint, device), Path(options["images"]).expanduser()
-    if options["check"] is None:
-        check_free(Path(options["out"]).expanduser())
-    with read_alike("translator", translator.shape, translator.decoding, original) as (files, pixels):
-        classes = sorted({top_of(file) for file in files})
-        labels = torch.tensor([classes.index(top_of(file)) for file in files])
-        made = translator.translate(ImageSet(pixels, labels, classes))
+    made_by = file_hash(checkpoint)
     if options["check"] is not None:
-        return check(Path(options["check"]).expanduser(), files, made, file_hash(checkpoint))
-    row = {"checkpoint": file_hash(checkpoint)}
-    rows = [{"original": file, "original_hash": file_hash(original / file), **row} for file in files]
-    out, card = Path(options["out"]).expanduser(), data_card(translator, row["checkpoint"], options, command)
+        return check(Path(options["check"]).expanduser(), original, translator, made_by, options)
+    out = Path(options["out"]).expanduser()
+    check_free(out)
+    with _read(translator, original, options) as (files, pixels):
+        made = translator.translate(_labelled(files, pixels))
+    rows = [{"original": file, "original_hash": file_hash(original / file), "checkpoint": made_by} for file in files]
+    card = data_card(translator, made_by, options, command)
     if out.suffix == ".npz":
         write_npz(made, rows, card, out)
     else:
@@ -46,8 +51,10 @@ def translate(checkpoint: Path, device: torch.device, options: Mapping[str, Any]
     return f"{len(made)} translated images: {out}"
 
 
-def check(written: Path, files: Sequence[str], made: ImageSet, checkpoint: str) -> str:
-    """Compare a written set with translations of the same files; return a message if all are the same, bit for bit.
+def check(
+    written: Path, original: Path, translator: TrainedTranslator, made_by: str, options: Mapping[str, Any]
+) -> str:
+    """Translate the originals of a written set again; return a message if all are the same, bit for bit.
 
     Raises:
         ValueError: If the set is of another translator, or an image differs or has no original.
@@ -55,15 +62,34 @@ def check(written: Path, files: Sequence[str], made: ImageSet, checkpoint: str) 
     rows, images = read_manifest(written)
     if not rows or not {"checkpoint", "original"} <= set(rows[0]):
         raise ValueError(f"{written} has a manifest without rows, or without the columns checkpoint, original")
-    if others := {row["checkpoint"] for row in rows} - {checkpoint}:
-        raise ValueError(f"{written} was made by checkpoint {others.pop()}, but the translator is {checkpoint}")
-    place = {file: index for index, file in enumerate(files)}
-    if lost := [row["original"] for row in rows if row["original"] not in place]:
-        raise ValueError(f"images: {lost[0]} is not there, of which {written} has a translation")
-    again = made.images[torch.tensor([place[row["original"]] for row in rows])]
+    if others := {row["checkpoint"] for row in rows} - {made_by}:
+        raise ValueError(f"{written} was made by checkpoint {others.pop()}, but the translator is {made_by}")
+    with _read(translator, original, options) as (files, pixels):
+        place = {cell(file): index for index, file in enumerate(files)}  # as the manifest has them
+        if lost := [row["original"] for row in rows if row["original"] not in place]:
+            raise ValueError(f"images: {lost[0]} is not there, of which {written} has a translation")
+        chosen = [place[row["original"]] for row in rows]
+        made = translator.translate(_labelled([files[index] for index in chosen], pixels.subset(torch.tensor(chosen))))
+    again = made.images[torch.arange(len(rows))]
     if differ := [row["original"] for row, old, new in zip(rows, images, again, strict=True) if not old.equal(new)]:
         raise ValueError(f"{len(differ)} of {len(rows)} images of {written} differ, the first is {differ[0]}")
     return f"{len(rows)} images of {written} are reproduced bit for bit"
+
+
+def _read(
+    translator: TrainedTranslator, folder: Path, options: Mapping[str, Any]
+) -> AbstractContextManager[tuple[list[str], MappedImages]]:
+    """Read the image files of a folder, and no others."""
+    for name in ("skip_broken", "follow_links"):
+        check_boolean(name, options[name])
+    how = translator.shape, translator.decoding
+    return read_alike("translator", *how, folder, options["skip_broken"], options["follow_links"], is_image)
+
+
+def _labelled(files: Sequence[str], pixels: MappedImages) -> ImageSet:
+    """Label images by their folders."""
+    classes = sorted({top_of(file) for file in files})
+    return ImageSet(pixels, torch.tensor([classes.index(top_of(file)) for file in files]), classes)
 
 
 def top_of(file: str) -> str:
@@ -73,24 +99,27 @@ def top_of(file: str) -> str:
         >>> top_of("ants/here/1.jpg"), top_of("1.jpg")
         ('ants', 'translated')
     """
-    return file.partition("/")[0] if "/" in file else ALONE
+    return printable(file.partition("/")[0]) if "/" in file else ALONE
 
 
 def names_of(files: Sequence[str]) -> list[str]:
     """Return a name for each translation: that of its original, as PNG, below the folder of its class.
 
-    Where two differ only in their extension, or in case, these keep it.
+    Names are changed where a file system would not take them, and get a number where two would be the same.
 
     Example:
         >>> names_of(["ants/1.jpg", "ants/2.jpg", "ants/2.tif", "3.bmp"])
-        ['ants/1.png', 'ants/2.jpg.png', 'ants/2.tif.png', 'translated/3.png']
+        ['ants/1.png', 'ants/2.png', 'ants/2-2.png', 'translated/3.png']
     """
-    placed = [PurePosixPath(file if "/" in file else f"{ALONE}/{file}") for file in files]
-    short = [str(path.with_suffix(".png")) for path in placed]
-    lower = [name.casefold() for name in short]
-    return [
-        name if lower.count(name.casefold()) == 1 else f"{path}.png" for name, path in zip(short, placed, strict=True)
-    ]
+    taken, names = set[str](), []
+    for file in files:
+        path = PurePosixPath(file if "/" in file else f"{ALONE}/{file}")
+        top, *others = map(safe_name, (*path.parts[:-1], path.stem))
+        stem = "/".join((f"_{top}" if top.casefold() in CARDS else top, *others))
+        candidates = chain([stem], (f"{stem}-{number}" for number in count(2)))
+        names.append(next(f"{one}.png" for one in candidates if one.casefold() not in taken))
+        taken.add(names[-1].removesuffix(".png").casefold())
+    return names
 
 
 def data_card(
@@ -109,7 +138,7 @@ def data_card(
         },
         "trained on": {
             "fingerprint of the labelled images": about["trained_on"],
-            "images of the second domain": about["pool_images"],
+            "images without labels": about["pool_images"],
         },
         "labels": "names of the originals' folders; whether translations still show them is not known",
         "same bits": "with the same versions, number of threads and kind of device",

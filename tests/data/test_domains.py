@@ -201,8 +201,33 @@ def test_the_folders_of_cyclegan_may_have_classes(tmp_path):
     assert split.test.class_counts.tolist() == [6, 6]
     assert source.name(int(split.test_indices[0])) == "B/test/ants/0.png"
     make_folder(tmp_path / "testB", "wasps")
-    with pytest.raises(ValueError, match="testB must have the folders of classes that trainB has"):
+    with pytest.raises(ValueError, match=r"testB has classes that trainB does not have \('wasps'\)"):
         domain_folders(root=str(tmp_path), cache=str(tmp_path / "store"), **FOLDER)
+
+
+def test_layouts_of_cyclegan_that_leave_something_open_are_refused(tmp_path):
+    for name in ("trainA", "trainB/train", "trainB/test", "testB"):
+        make_folder(tmp_path / name, "ants", "bees")
+    with pytest.raises(ValueError, match="trainB has test images of its own, next to testB"):
+        domain_folders(root=str(tmp_path), cache=str(tmp_path / "store"), **FOLDER)
+    make_folder(tmp_path, "source/ants")
+    with pytest.raises(ValueError, match="has both source and trainA: leave one layout"):
+        domain_folders(root=str(tmp_path), cache=str(tmp_path / "store"), **FOLDER)
+
+
+def test_a_source_without_classes_is_refused(tmp_path):
+    make_folder(tmp_path, "source", "target/ants")
+    with pytest.raises(ValueError, match="6 images outside the class folders"):
+        domain_folders(root=str(tmp_path), cache=str(tmp_path / "store"), **FOLDER)
+
+
+def test_the_training_images_of_the_second_domain_may_lack_labels(tmp_path):
+    for name in ("trainA", "testB"):
+        make_folder(tmp_path / name, "ants", "bees")
+    make_folder(tmp_path, "trainB")
+    source = domain_folders(root=str(tmp_path), cache=str(tmp_path / "store"), **FOLDER)
+    assert source.images.labels[source.test].unique().tolist() == [0, 1]
+    assert not (source.images.labels[source.pool] >= 0).any()
 
 
 def test_a_folder_without_domains_is_refused(tmp_path):

@@ -222,6 +222,13 @@ def test_a_training_may_start_from_another_translator(lay_out, tmp_path):
     assert made.images.equal(stage.load(folder).translate(stage.labelled).images)  # it stays as it is
     further = replace(again, settings=replace(settings, where="translation", images_seen=160))
     assert not further.load(store.fetch(further).folder).translate(stage.labelled).images.equal(made.images)
+    one = replace(again, labelled=stage.labelled.subset(torch.tensor([0, 10, 20])))
+    one.check()  # a class mate is not needed
+    assert one.about == TrainedTranslator.load(folder / "weights.pt", torch.device("cpu")).about
+    assert further.about["start"]["hash"] == start.start
+    assert further.about["images_seen"] == 160
+    with pytest.raises(ValueError, match="has changed since the launch"):
+        replace(start, start="0" * 16).give(Domain(stage.settings, stage.labelled.shape).translator)
     other = replace(settings, where="translation", translator=settings.translator | {"channels": 5})
     with pytest.raises(ValueError, match=r"translation\.start=.* has channels=4, not 5: use the same"):
         TranslatorStart.read(str(folder), other, stage.labelled.shape)
@@ -336,6 +343,10 @@ def test_golden_numbers(lay_out, tmp_path):
         (
             {"examples": "pairs"},
             "examples=pairs has no use for translation.identity_mapping and",
+        ),
+        (
+            {"translator": {"latents": 16}},
+            "translation.patch_nce=1.0 compares patches of images without",
         ),
         ({"examples": "mates"}, "translation.examples=mates: use one of domains, pairs, class_mates"),
         ({"translator": {"_target_": "gan_augment.networks.cnn.CNN"}}, "translation.translator"),

@@ -49,7 +49,7 @@ from gan_augment.records.received import (
 from gan_augment.records.record import leaves
 
 MOST_BYTES = 2**30  # of a manifest
-MANIFEST, CARD, CROISSANT = "manifest.csv", "data_card.md", "croissant.json"
+CARDS = MANIFEST, CARD, CROISSANT = "manifest.csv", "data_card.md", "croissant.json"
 PICTURES = "**/*.png"  # of a folder
 LOCK = "gan-augment.lock"  # in the temporary folder of a set that is being written
 SYNCING = 16  # files
@@ -206,8 +206,8 @@ def folder_names(class_names: Sequence[str]) -> list[str]:
         >>> folder_names(["cat", "a/b", "Cat", "a_b"])
         ['cat', 'a_b-2', 'Cat-2', 'a_b']
     """
-    safe = [_safe_name(name) for name in class_names]
-    taken = {MANIFEST, CARD, CROISSANT}
+    safe = [safe_name(name) for name in class_names]
+    taken = {*CARDS}
     for index in sorted(range(len(safe)), key=lambda index: safe[index] != class_names[index]):  # good names stay
         candidates = chain([safe[index]], (f"{safe[index]}-{number}" for number in count(2)))
         safe[index] = next(name for name in candidates if name.casefold() not in taken)
@@ -215,10 +215,16 @@ def folder_names(class_names: Sequence[str]) -> list[str]:
     return safe
 
 
-def _safe_name(name: str) -> str:
+def safe_name(name: str) -> str:
+    """Return a name for a folder or a file that every file system takes, and that a manifest holds as it is.
+
+    Example:
+        >>> safe_name("a/b"), safe_name("-a"), safe_name("con"), safe_name(".hidden.")
+        ('a_b', '_-a', '_con', 'hidden')
+    """
     shown = (one if one.isprintable() and one not in NOT_IN_NAMES else "_" for one in normalize("NFC", name))
     safe = "".join(shown)[:LONGEST_NAME].strip(" .")  # a dot hides it, and Windows drops either at the end
-    return f"_{safe}" if not safe or DEVICES.fullmatch(safe) else safe
+    return f"_{safe}" if not safe or DEVICES.fullmatch(safe) or cell(safe) != safe else safe
 
 
 def _check(images: ImageSet, rows: Rows, key: str, out: Path) -> None:

@@ -17,8 +17,20 @@ IMAGES, LABELS, CACHE = ("root", "images"), ("table", "labels"), "cache"  # sett
 def write_split(config: Config, folder: Path) -> None:
     """Write how a trial reads and divides its images into its folder."""
     files = [name for name in (*IMAGES, *LABELS, CACHE) if config.source.get(name) is not None]
-    source = {name: None if name in files else value for name, value in config.source.items()}
+    source = without_places(config.source)
     write_json({"schema": SCHEMA, "source": source, "files": files, "split": asdict(config.split)}, folder / FILE)
+
+
+def without_places(node: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a data node, and those inside it, with None for the settings that name files.
+
+    Example:
+        >>> without_places({"of": {"root": "/home/me", "fit": "crop"}, "look": "edges"})
+        {'of': {'root': None, 'fit': 'crop'}, 'look': 'edges'}
+    """
+    places = (*IMAGES, *LABELS, CACHE)
+    inner = {name: without_places(value) if isinstance(value, Mapping) else value for name, value in node.items()}
+    return {name: None if name in places else value for name, value in inner.items()}
 
 
 def read_split(

@@ -79,8 +79,7 @@ def read_about(path: Path, kind: str, needed: Sequence[str] = ()) -> dict[str, A
 
 def kind_of(path: Path) -> str:
     """Return the kind of a checkpoint, such as `gan`; raise a ValueError if the file is none."""
-    about = _read(path)["about"]
-    return str(about.get("kind")) if isinstance(about, Mapping) else "unknown"
+    return str(_read(path)["about"].get("kind"))
 
 
 def file_hash(path: Path) -> str:

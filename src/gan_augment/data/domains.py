@@ -76,20 +76,23 @@ def domain_folders(
     settings = {name: value for name, value in locals().items() if name not in ("root", "from_images", "to_images")}
     folder = Path(str(root)).expanduser()
     is_of_cyclegan = (folder / "trainA").is_dir()
-    folders, names = (
-        (("trainA", "trainB"), ["A", "B"]) if is_of_cyclegan else (("source", "target"), ["source", "target"])
-    )
+    folders = ("trainA", "trainB") if is_of_cyclegan else ("source", "target")
+    names = ("A", "B") if is_of_cyclegan else folders
     if missing := [name for name in folders if not (folder / name).is_dir()]:
         raise ValueError(
             f"data.root={root}: no folder {' and no folder '.join(missing)} in it: it needs source and target, or "
             "trainA and trainB"
         )
+    if is_of_cyclegan and (folder / "source").is_dir():
+        raise ValueError(f"data.root={root} has both source and trainA: leave one layout of the two")
     _check_sizes(from_images, to_images)
-    first, second = (read_domain(folder / name, settings) for name in folders)
-    if is_of_cyclegan and not (first.images.labels >= 0).any():
-        first = replace(first, images=first.images.as_one_class())
-    if (folder / "testB").is_dir():
-        second = _with_test(second, read_domain(folder / "testB", settings))
+    if is_of_cyclegan:
+        first = with_a_class(read_domain(folder / "trainA", settings))
+    else:
+        first = image_folder(str(folder / "source"), table=None, **settings)
+    second = read_domain(folder / folders[1], settings)
+    if is_of_cyclegan and (folder / "testB").is_dir():
+        second = _with_test(second, read_domain(folder / "testB", settings), root)
     return join(names, first, second, from_images, to_images)
 
 
@@ -111,18 +114,27 @@ def read_domain(folder: Path, settings: Mapping[str, Any]) -> Source:
     )
 
 
-def _with_test(source: Source, test: Source) -> Source:
-    """Return a source without test images, with all images of another one, of the same classes, as its test."""
-    if [*test.images.class_names] != [*source.images.class_names]:
-        raise ValueError("testB must have the folders of classes that trainB has")
+def with_a_class(source: Source) -> Source:
+    """Return a source whose images are of one class, `any`, if none has a label."""
+    return source if (source.images.labels >= 0).any() else replace(source, images=source.images.as_one_class())
+
+
+def _with_test(source: Source, test: Source, root: str) -> Source:
+    """Return a source without test images, with all images of another one as its test, of the same classes."""
+    if source.test is not None:
+        raise ValueError(f"data.root={root}: trainB has test images of its own, next to testB: leave one of the two")
+    classes, others = source.images.class_names or test.images.class_names, test.images.class_names
+    if unknown := [repr(name) for name in others if name not in classes]:
+        raise ValueError(f"data.root={root}: testB has classes that trainB does not have ({abridged(unknown)})")
+    label_of = torch.tensor([*(classes.index(name) for name in others), -1])
     both, parts = (source, test), ("train", "test")
     groups = [group for one in both for group in one.groups or [""] * len(one.images)]
     return replace(
         source,
         images=ImageSet(
             torch.cat([one.images.images[:] for one in both]),
-            torch.cat([one.images.labels for one in both]),
-            source.images.class_names,
+            torch.cat([source.images.labels, label_of[test.images.labels]]),
+            classes,
         ),
         test=len(source.images) + torch.arange(len(test.images)),
         names=[f"{part}/{one.name(i)}" for part, one in zip(parts, both, strict=True) for i in range(len(one.images))],
@@ -146,9 +158,9 @@ def join(
     to_images: int | None = None,
     are_pairs: bool = False,
 ) -> Source:
-    """Join two sources under their names, as `domains` describes; of pairs, images of one index show the same."""
+    """Join two sources under their names, as `domains` describes; in pairs, images of one index show the same thing."""
     kept = (first.given_part != TEST).nonzero()[:, 0]
-    first = _subset(first, kept)
+    first = replace(first.subset(kept), test=None)
     both = [*zip(names, (first, second), strict=True)]
     labels = _joint_labels(first.images, second.images)
     pixels = _joint_pixels(first.images, second.images)
@@ -192,21 +204,6 @@ def _called(node: Mapping[str, Any]) -> str:
     where = next((str(node[key]) for key in ("root", "images") if key in node), "")
     target = str(node.get("_target_")).rpartition(".")[2]
     return Path(where).stem if target in ("image_folder", "arrays") else target
-
-
-def _subset(source: Source, kept: Tensor) -> Source:
-    """Return a source without test images, of the images at some indices."""
-    place = torch.full((len(source.images),), -1)
-    place[kept] = torch.arange(len(kept))
-    chosen = kept.tolist()
-    return replace(
-        source,
-        images=source.images.subset(kept),
-        test=None,
-        validation=None if source.validation is None else place[source.validation],
-        names=None if source.names is None else [source.names[index] for index in chosen],
-        groups=None if source.groups is None else [source.groups[index] for index in chosen],
-    )
 
 
 def _partners(kept: Tensor, number: int) -> Tensor:

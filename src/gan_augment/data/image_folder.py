@@ -79,7 +79,11 @@ def image_folder(
     elif columns is not None:
         raise ValueError(f"data.columns={columns} names the columns of a table: set data.table, or data.columns=null")
     elif unlabelled:
-        places, expected = dict.fromkeys(filter(is_image, list_files(folder, follow_links)[0]), (UNLABELLED, "")), set()
+        files, _, outside = list_files(folder, follow_links)
+        refuse_outside(outside, folder)
+        places, expected = dict.fromkeys(filter(is_image, files), (UNLABELLED, "")), set()
+        if not places:
+            raise ValueError(f"data.root={root}: no image in it: add some")
     else:
         places, expected, notes = _read_folders(folder, follow_links, has_groups=group_by is not None)
     spelling, several = one_spelling(name for _, name in (*places.values(), *expected))

@@ -1,6 +1,6 @@
-"""Pairs: two domains whose images show the same, one by one. A translator can learn from them (Isola et al. 2017)."""
+"""Pairs: two domains whose images show the same things, one by one. Translators learn from them (Isola et al. 2017)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d, pad
 from torchvision.transforms.functional import gaussian_blur
 
-from gan_augment.data.domains import join, load_node, read_domain
+from gan_augment.data.domains import join, load_node, read_domain, with_a_class
 from gan_augment.data.source import HALVES, Source, abridged
 from gan_augment.settings import check_boolean, check_choice
 
@@ -20,7 +20,7 @@ AT_ONCE = 1000  # images
 
 
 def made_pairs(of: Mapping[str, Any], look: str) -> Source:
-    """Make pairs from a data set: the second domain is the set, the first its images in another look.
+    """Make pairs from a data set: the second domain is the set, the first its images in another style.
 
     Args:
         of: A data node.
@@ -32,9 +32,11 @@ def made_pairs(of: Mapping[str, Any], look: str) -> Source:
     """
     check_choice("data.look", look, LOOKS)
     second = load_node(of, "data.of")
+    if second.pool is not None or second.images.shape.is_point:
+        raise ValueError("data.of joins two domains, or has points: pairs are made from one set of images")
     change = edges if look == "edges" else blurred
     looks = torch.cat([change(some) for some in second.images.images[:].split(AT_ONCE)])
-    first = replace(second, images=replace(second.images, images=looks))
+    first = replace(second, images=replace(second.images, images=looks), notes=())  # those of the second say enough
     return join([look, "images"], first, second, are_pairs=True)
 
 
@@ -89,42 +91,41 @@ def pair_folders(
     folder = Path(str(root)).expanduser()
     if not folder.is_dir():
         raise ValueError(f"data.root={root}: not found: name a folder")
-    if (folder / "A").is_dir() and (folder / "B").is_dir():
-        both = [read_domain(folder / name, settings) for name in ("A", "B")]
-        both[1] = _in_order_of(both[0], both[1], root)
+    found = [one.name for one in folder.iterdir() if one.is_dir() and one.name.upper() in ("A", "B")]
+    if sorted(found) == ["A", "B"]:
+        read = (read_domain(folder / name, settings) for name in ("A", "B"))
+        both = _in_one_order([*read], root, skip_broken)
+    elif found:
+        raise ValueError(f"data.root={root} has the folder {found[0]}: pairs need two, A and B")
     else:
         if fit != "stretch":
             raise ValueError(f"data.fit={fit}: images side by side are stretched to squares: use data.fit=stretch")
         both = [read_domain(folder, settings | {"fit": half}) for half in HALVES]
+        shapes = both[0].facts["shape"]
+        if single := [both[0].name(index) for index, shape in enumerate(shapes) if not shape.startswith("wide")]:
+            raise ValueError(
+                f"data.root={root}: not two images side by side, because not wider than tall: {abridged(single)}; put "
+                "pairs that are files of their own into A/ and B/"
+            )
     names = ["A", "B"]
     if backward:
         both, names = both[::-1], names[::-1]
-    first, second = both
-    if not (first.images.labels >= 0).any():
-        first = replace(first, images=first.images.as_one_class())
-    return join(names, first, second, are_pairs=True)
+    return join(names, with_a_class(both[0]), both[1], are_pairs=True)
 
 
-def _in_order_of(first: Source, second: Source, root: str) -> Source:
-    """Return the second source in the order of the first, by names without their extensions."""
-    places = [
-        {str(Path(one.name(index)).with_suffix("")): index for index in range(len(one.images))}
-        for one in (first, second)
-    ]
-    if any(len(one) != len(source.images) for one, source in zip(places, (first, second), strict=True)):
+def _in_one_order(both: Sequence[Source], root: str, skip_broken: bool) -> list[Source]:
+    """Return two sources in the order of the first, by names without their extensions.
+
+    With `skip_broken`, images whose partner is missing are left out, with a note.
+    """
+    places = [{str(Path(one.name(index)).with_suffix("")): index for index in range(len(one.images))} for one in both]
+    if any(len(one) != len(source.images) for one, source in zip(places, both, strict=True)):
         raise ValueError(f"data.root={root}: two images of A, or of B, have the same name, but for the extension")
-    if alone := sorted(places[0].keys() ^ places[1].keys()):
-        raise ValueError(f"data.root={root}: images without a partner of the same name in A and B: {abridged(alone)}")
-    order = torch.tensor([places[1][name] for name in places[0]])
-    return replace(
-        second,
-        images=second.images.subset(order),
-        test=_moved(second.test, order),
-        validation=_moved(second.validation, order),
-        names=[second.name(index) for index in order.tolist()],
-        groups=None if second.groups is None else [second.groups[index] for index in order.tolist()],
-    )
-
-
-def _moved(indices: Tensor | None, order: Tensor) -> Tensor | None:
-    return None if indices is None else torch.isin(order, indices).nonzero()[:, 0]
+    alone = sorted(places[0].keys() ^ places[1].keys())
+    said = f"images without a partner of the same name in A and B: {abridged(alone)}"
+    shared = [name for name in places[0] if name in places[1]]
+    if (alone and not skip_broken) or not shared:
+        raise ValueError(f"data.root={root}: {said}")
+    orders = (torch.tensor([place[name] for name in shared]) for place in places)
+    first, second = (source.subset(order) for source, order in zip(both, orders, strict=True))
+    return [replace(first, notes=[*first.notes, f"left out: {said}"]) if alone else first, second]

@@ -1,6 +1,6 @@
 """Reading a folder of images in the same way as those that a network learned from."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +23,7 @@ def read_alike(
     folder: Path,
     skip_broken: bool = False,
     follow_links: bool = False,
+    are_images: Callable[[str], bool] = lambda name: True,
 ) -> Iterator[tuple[list[str], MappedImages]]:
     """Read the images below a folder as a network needs them, in the same size, colours and so on.
 
@@ -33,6 +34,7 @@ def read_alike(
         folder: The folder.
         skip_broken: Whether to continue without files that cannot be read.
         follow_links: Whether symbolic links may lead out of the folder.
+        are_images: Tells by their names which files are read; by default all.
 
     Yields:
         The files, relative to the folder, and their images, which can be read inside the context.
@@ -51,7 +53,8 @@ def read_alike(
     root = folder.resolve()
     if not root.is_dir():
         raise ValueError(f"images={folder}: {'this is a file' if root.exists() else 'not found'}: name a folder")
-    files, _, outside = list_files(root, follow_links)
+    found, _, outside = list_files(root, follow_links)
+    files = [*filter(are_images, found)]
     try:
         refuse_outside(outside, root)
     except ValueError as error:

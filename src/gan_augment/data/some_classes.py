@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from gan_augment.data.domains import load_node
 from gan_augment.data.image_set import ImageSet
@@ -14,7 +13,7 @@ from gan_augment.data.source import Source
 
 
 def some_classes(of: Mapping[str, Any], classes: Sequence[str]) -> Source:
-    """Keep the images of some classes of a data node, in its order; images without a label are left out.
+    """Keep the images of some classes of a data node, in its order. Images without a label are left out, with a note.
 
     Raises:
         ValueError: If the node cannot be loaded, joins two domains, or a class is unknown or named twice.
@@ -35,19 +34,10 @@ def some_classes(of: Mapping[str, Any], classes: Sequence[str]) -> Source:
     label_of[[known.index(name) for name in kept_names]] = torch.arange(len(kept_names))
     labels = label_of[source.images.labels]
     kept = (labels >= 0).nonzero()[:, 0]
-    place = torch.full((len(labels),), -1)
-    place[kept] = torch.arange(len(kept))
-
-    def moved(indices: Tensor | None) -> Tensor | None:
-        return None if indices is None else place[indices][place[indices] >= 0]
-
-    chosen = kept.tolist()
+    unlabelled = int((source.images.labels < 0).sum())
+    chosen = source.subset(kept)
     return replace(
-        source,
-        images=ImageSet(source.images.subset(kept).images, labels[kept], kept_names),
-        test=moved(source.test),
-        validation=moved(source.validation),
-        names=[source.name(index) for index in chosen],
-        facts={name: [words[index] for index in chosen] for name, words in source.facts.items()},
-        groups=None if source.groups is None else [source.groups[index] for index in chosen],
+        chosen,
+        images=ImageSet(chosen.images.images, labels[kept], kept_names),
+        notes=[*source.notes, *([f"{unlabelled} images without a label are left out"] if unlabelled else [])],
     )

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -48,8 +48,8 @@ class Source:
         sizes: How many images each seed draws for `labelled` and for `pool`; without an entry, all.
         domains: The names of two domains: the labelled and validation images are of the first, pool and test of the
             second; None for images of one domain.
-        partner: The index of the image in the other domain that shows the same, int64 `[N]`, -1 for none; None if the
-            domains have no pairs.
+        partner: The index of the image in the other domain that shows the same thing, int64 `[N]`, -1 for none; None
+            if the domains have no pairs.
         names: The user's name of each image, such as its file; None if they have no names.
         notes: Notes for the reader of a result on these images, one sentence each.
         modes: The density that they were drawn from, if it is known.
@@ -57,7 +57,7 @@ class Source:
         copies: Names of identical images, one group each; found when the source is loaded.
         groups: The group of each image, such as its patient, empty for an image that is alone; None without groups.
         licence: The licence of the images, such as `MIT`, if their makers gave one.
-        is_own: Whether these are the user's own images, whose labels are all used by default.
+        is_own: Whether these are the user's own images, whose labels are all used by default, except in pairs.
     """
 
     images: ImageSet
@@ -99,6 +99,22 @@ class Source:
             if given is not None:
                 part[given] = number
         return part
+
+    def subset(self, chosen: Tensor) -> "Source":
+        """Return the images at some indices, int64 `[M]`, in that order, with what is known about them."""
+        place = torch.full((len(self.images),), -1)
+        place[chosen] = torch.arange(len(chosen))
+        own = {"test": self.test, "validation": self.validation, "pool": self.pool}
+        moved = {name: None if some is None else place[some][place[some] >= 0] for name, some in own.items()}
+        indices = chosen.tolist()
+        return replace(
+            self,
+            images=self.images.subset(chosen),
+            **moved,  # type: ignore[arg-type]
+            names=[self.name(index) for index in indices],
+            facts={name: [words[index] for index in indices] for name, words in self.facts.items()},
+            groups=None if self.groups is None else [self.groups[index] for index in indices],
+        )
 
     def name(self, index: int) -> str:
         """Return the name of an image."""

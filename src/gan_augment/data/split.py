@@ -188,7 +188,7 @@ class Split:
         hash: Identifies the four index sets, and the groups of the test images.
         overlap: Expected share of the labelled images that a split with another seed labels too, in (0, 1].
         domains: The names of the domains of labelled and validation images, and of pool and test; None for one domain.
-        pairs: Images of the first domain, and those of the pool that show the same, in the same order and without
+        pairs: Images of the first domain, and those of the pool that show the same things, in one order and without
             labels; None if the domains have no pairs. No image of the other parts is in a pair.
         pool_overlap: Expected share of the pool that is also in that of a split with another seed: 1 unless each draws
             some of a larger one.
@@ -373,24 +373,24 @@ def _held_out(
     return hold_out(members, images, group, share)
 
 
-def _related(test: Tensor, source: Source) -> Tensor:
-    """Return which images are identical to one of the test, make a pair or are of one group with it, bool `[N]`."""
+def _related(some: Tensor, source: Source) -> Tensor:
+    """Return which images are identical to one of some, make a pair or are of one group with it, bool `[N]`."""
     first, group = source.images.first_copy, source.together
     if source.partner is not None:
-        test = torch.cat([test, source.partner[test]])
-        test = test[test >= 0]
-    is_related = torch.isin(first, first[test])
-    return is_related if group is None else is_related | torch.isin(group, group[test])
+        some = torch.cat([some, source.partner[some]])
+        some = some[some >= 0]
+    is_related = torch.isin(first, first[some])
+    return is_related if group is None else is_related | torch.isin(group, group[some])
 
 
 def _pairs(parts: Mapping[str, Tensor], source: Source) -> tuple[ImageSet, ImageSet] | None:
     """Return the pairs of the pool, without those of labelled and validation images."""
     if source.partner is None:
         return None
-    images, first, pool = source.images, source.images.first_copy, parts["pool"]
+    images, pool = source.images, parts["pool"]
     inputs = source.partner[pool]
-    taken = first[torch.cat([parts["labelled"], parts["validation"]])]
-    is_free = (inputs >= 0) & ~torch.isin(first[inputs], taken)
+    is_taken = _related(torch.cat([parts["labelled"], parts["validation"]]), source)
+    is_free = (inputs >= 0) & ~is_taken[inputs]
     return images.subset(inputs[is_free]).without_labels(), images.subset(pool[is_free]).without_labels()
 
 

@@ -15,7 +15,7 @@ from gan_augment.data.copies import copies_of
 from gan_augment.data.image_set import ImageSet, absent_classes
 from gan_augment.data.loading import load_source
 from gan_augment.data.names import find_class
-from gan_augment.data.source import Source, abridged
+from gan_augment.data.source import HALVES, Source, abridged
 from gan_augment.extras.synthetic import Synthetic
 from gan_augment.generators.sampling import SyntheticStage
 from gan_augment.generators.start import LEARNED_FROM_ANY
@@ -85,6 +85,8 @@ class GivenSettings:
             )
         alike = {"fit": "letterbox", "white": None, "skip_broken": False, "follow_links": False, "cache": self.cache}
         alike |= {name: source[name] for name in AS_THE_DATA if source.get(name) is not None}
+        if alike["fit"] in HALVES:  # of two pictures side by side, which given images are not
+            alike["fit"] = "stretch"
         table = str(path / STYLEGAN) if (path / STYLEGAN).is_file() else None
         further = {"table": table, "group_by": None, "image_size": side, "channels": like.shape.channels}
         return {"_target_": FOLDER, "root": str(path), **further, **alike, "allow_synthetic": True}

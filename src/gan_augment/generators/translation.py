@@ -1,4 +1,4 @@
-"""Image translation: a generator whose latents are images. Labelled images get the look of the pool."""
+"""Image translation: a generator whose latents are images. They become like others of the pool, or of their class."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from gan_augment.data.image_set import ImageSet, ImageShape
 from gan_augment.generators.samples import SampleGrid
 from gan_augment.generators.translation_design import TranslationSettings
 from gan_augment.generators.translation_training import Domain, Translation
-from gan_augment.methods.base import DECODING
+from gan_augment.methods.base import decoding_of
 from gan_augment.networks.translator import check_size
 from gan_augment.randomness import Stream, initialised
 from gan_augment.records.findings import Findings
@@ -31,7 +31,7 @@ from gan_augment.training.base import last_points
 START = "translation.start"
 REPEATS = 4  # of an image on average where classes are drawn as often as in the pool
 USUAL = {"domains": "cut", "class_mates": "class_mates"}  # translations by their examples
-MATES = 20  # most other images of its class that an image is paired with
+MATES, MOST_PAIRS = 20, 40_000  # other images of its class for each image, and pairs in all
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +65,11 @@ class TranslatorStart(Bundle):
             raise ValueError(f"{START}={named} has {name}={there.get(name)}, not {here.get(name)}: use the same")
         return cls(file_hash(path), path, trained.about)
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What is known of it, for records and checkpoints."""
+        return {"hash": self.start, **{name: self.about[name] for name in ("trained_on", "images_seen")}}
+
     def give(self, translator: nn.Module) -> None:
         """Give a translator its weights; raise a ValueError if the file has changed."""
         if file_hash(self.path) != self.start:
@@ -75,13 +80,13 @@ class TranslatorStart(Bundle):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TrainTranslator(Stage):
-    """Trains a translator of labelled images into the look of the pool.
+    """Trains a translator of images, or takes a trained one.
 
     Attributes:
         labelled: The images to translate.
         pool: The images whose look they get; None where it learns from the labelled images alone.
-        partners: Of pairs, the image that each of the pool should be made from; None without pairs.
-        teacher: The stage of a classifier that learned from the labelled images; None if nothing asks it.
+        partners: In pairs, the image from which each image of the pool should be made; None without pairs.
+        teacher: The stage of a classifier that learned from the labelled images; None if no term needs it.
         start: Whose weights it starts from; None for random ones.
         decoding: How the files of its images were read, for later ones.
     """
@@ -109,14 +114,14 @@ class TrainTranslator(Stage):
         if settings.needs_teacher:
             if plan.config.parts["classifier"] is None:
                 raise ValueError(
-                    "classifier=none, but this arm translates images for a classifier: choose one, such as "
-                    "classifier=cnn"
+                    "classifier=none, but this translation asks a classifier whether classes are kept: choose one, or "
+                    "set translation.task=0 translation.match_prior=false"
                 )
             teacher = plan.method(Arm("labelled", "none", None, "classical", "classifier"), NoExtra())
         partners, pool, shape = None, None, plan.views.labelled.shape
-        if settings.examples == "domains":
+        if settings.examples == "domains" and settings.num_steps:
             pool = plan.views.pool
-        elif settings.examples == "pairs":
+        elif settings.examples == "pairs" and settings.num_steps:
             partners, pool = plan.views.pairs
         return cls(
             labelled=plan.views.labelled,
@@ -125,7 +130,7 @@ class TrainTranslator(Stage):
             partners=partners,
             teacher=teacher,
             start=None if settings.start is None else TranslatorStart.read(str(settings.start), settings, shape),
-            decoding={name: plan.config.source.get(name) for name in DECODING},
+            decoding=decoding_of(plan.config.source, "from"),
             seed=plan.config.seeds.gan,
             hardware=plan.config.hardware,
         )
@@ -137,14 +142,14 @@ class TrainTranslator(Stage):
         self.settings.build_discriminator(self.labelled.shape)
         if self.pool is not None:
             assert not (self.pool.labels >= 0).any(), "views provide the pool without its labels"
-        if self.settings.examples == "class_mates" and not (self.labelled.class_counts > 1).any():
+        learns = self.settings.examples == "class_mates" and self.settings.num_steps
+        if learns and not (self.labelled.class_counts > 1).any():
             raise ValueError("no class has two labelled images, so an image has no class mate: use labels=2 or more")
 
     def run(self, folder: Path, made: Mapping[str, Path]) -> None:
         """Train, and write the translator."""
         settings, seed, shape = self.settings, self.seed, self.labelled.shape
         teacher = None if self.teacher is None else self.teacher.load(made["teacher"])
-        parts = self.examples(teacher)
         target = initialised(lambda: Domain(settings, shape), seed, "init/target")
         source = initialised(lambda: Domain(settings, shape), seed, "init/source") if settings.cycle else None
         if self.start is not None:
@@ -152,21 +157,30 @@ class TrainTranslator(Stage):
         network = teacher.network if teacher is not None and settings.task else None
         system = Translation(target, source, network, settings, self.labelled, seed)
         if settings.num_steps:
+            data = ImageBatches(self.examples(teacher), settings.num_steps, seed)
             grid = SampleGrid(self.labelled, seed, with_diversity=False)
-            self.hardware.fit(system, ImageBatches(parts, settings.num_steps, seed), folder, callbacks=(grid,))
+            self.hardware.fit(system, data, folder, callbacks=(grid,))
             system.keep_last_points(folder)
-        about = {
+        save_weights(folder / FILE, self.about, average=system.average)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """The metadata of its checkpoint: those of the translator that it starts from, if it does not train."""
+        if self.start is not None and not self.settings.num_steps:
+            return dict(self.start.about)
+        learned = self.labelled if self.partners is None else self.partners
+        return {
             "kind": "translator",
-            "translator": {**settings.translator},
-            "shape": [*astuple(shape)],
+            "translator": {**self.settings.translator},
+            "shape": [*astuple(self.labelled.shape)],
             "class_names": [*self.labelled.class_names],
-            "trained_on": self.labelled.fingerprint,
-            "images_seen": settings.num_steps * settings.batch_size,
+            "trained_on": learned.fingerprint,
+            "images_seen": self.settings.num_steps * self.settings.batch_size,
             "pool_images": 0 if self.pool is None else len(self.pool),
-            "seed": seed,
-            "decoding": {**(self.decoding or {})},
+            "seed": self.seed,
+            **({} if self.decoding is None else {"decoding": dict(self.decoding)}),
+            **({} if self.start is None else {"start": self.start.facts}),
         }
-        save_weights(folder / FILE, about, average=system.average)
 
     def examples(self, teacher: TrainedClassifier | None) -> list[Part]:
         """Return the sets that batches draw from: both domains, or pairs of images, channel by channel."""
@@ -192,7 +206,7 @@ class TrainTranslator(Stage):
         """What is known of the translator that it starts from."""
         if self.start is None:
             return {}
-        return {START: {"hash": self.start.start, **{name: self.start.about[name] for name in ("trained_on",)}}}
+        return {START: self.start.facts}
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -248,19 +262,21 @@ def paired(images: ImageSet, others: ImageSet) -> ImageSet:
 
 
 def class_mates(images: ImageSet, random: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Pair each image with others of its class, at most `MATES`; return the indices of both, int64 `[P]`.
+    """Pair each image with others of its class; return the indices of both, int64 `[P]`.
+
+    There are `MATES` of each or, of many images, fewer: about `MOST_PAIRS` pairs in all, at least one of each image.
 
     Example:
         >>> images = ImageSet(torch.zeros(3, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1, 0]), ["a", "b"])
         >>> [one.tolist() for one in class_mates(images, torch.Generator())]
         [[0, 2], [2, 0]]
     """
-    originals, mates = [], []
+    originals, mates, number = [], [], min(MATES, max(1, MOST_PAIRS // len(images)))
     for label in range(images.num_classes):
         members = images.members(label)
         for index in members.tolist():
             others = members[members != index]
-            others = others[torch.randperm(len(others), generator=random)[:MATES]]
+            others = others[torch.randperm(len(others), generator=random)[:number]]
             originals.append(torch.full_like(others, index))
             mates.append(others)
     return torch.cat(originals), torch.cat(mates)

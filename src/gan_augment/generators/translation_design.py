@@ -29,7 +29,7 @@ class TranslationSettings:
 
     Attributes:
         examples: What it learns from: `domains`, the labelled images and those of the pool; `pairs`, an image of each
-            domain that show the same; or `class_mates`, two labelled images of one class.
+            domain that show the same thing; or `class_mates`, two labelled images of one class.
         translator: The node of the translating network.
         discriminator: The node of the discriminator of each domain.
         loss: The node of the adversarial loss.
@@ -42,13 +42,14 @@ class TranslationSettings:
         l1: Weight of the L1 distance to what the image should become (Pix2Pix).
         conditional: Whether the discriminator also sees the image that was translated.
         match_prior: Whether classes are drawn as often as the teacher sees them in the pool.
-        images_seen: Labelled images seen in the training; as many of the pool are.
+        images_seen: Images translated in the training, and as many real ones seen; 0 keeps the translator of `start`.
         batch_size: Images of each domain per step.
         learning_rate: Of the translators' Adam; constant for half of the training, then down to 0.
         discriminator_learning_rate: Of the discriminators' Adam, likewise.
         betas: Betas of both Adams.
         ema_half_life: Half-life of the averaged translator, in images seen.
         start: Whose weights the translator starts from: the folder of a trial, or a checkpoint; None for random ones.
+            Discriminators, heads and the way back start from random ones.
 
     Raises:
         ValueError: If a value is out of range.
@@ -92,6 +93,10 @@ class TranslationSettings:
         for name in ("learning_rate", "discriminator_learning_rate"):
             check_number(f"{where}.{name}", getattr(self, name), 0, 1, open_low=True)
         check_betas(f"{where}.betas", self.betas)
+        if self.patch_nce and self.translator.get("latents"):
+            raise ValueError(
+                f"{where}.patch_nce={self.patch_nce} compares patches of images without latent numbers: use 0"
+            )
         check_integer(f"{where}.ema_half_life", self.ema_half_life, low=1)
         build_later(self.translator, f"{where}.translator", Translator)
         build_later(self.discriminator, f"{where}.discriminator", PatchDiscriminator)
@@ -119,7 +124,7 @@ class TranslationSettings:
     @property
     def needs_teacher(self) -> bool:
         """Whether a classifier that learned from the labelled images takes part."""
-        return self.task > 0 or self.match_prior
+        return self.num_steps > 0 and (self.task > 0 or self.match_prior)
 
     @property
     def adversarial(self) -> AdversarialLoss:

@@ -12,6 +12,7 @@ from gan_augment.artefacts.drawing import draw_rows
 from gan_augment.contracts import Plan
 from gan_augment.data.image_set import ImageSet
 from gan_augment.data.split import Split
+from gan_augment.generators.translation import TrainTranslator
 from gan_augment.measures.base import Finished, Measure
 from gan_augment.measures.judging import JudgeSettings, features_of, share_right
 from gan_augment.metrics.fidelity import fewest_images, kernel_distance
@@ -42,20 +43,24 @@ class TranslationMeasure(JudgeSettings, Measure):
     """
 
     where = "measures.translation"
-    needs = "translator"
 
     def stages(self, plan: Plan, split: Split, stages: Mapping[str, Stage]) -> Mapping[str, Stage] | None:
         """Plan the judge of the pool, for trials with a translator."""
         known = with_labels(split.pool)
-        if self.needs not in stages or not known.class_counts.all():
+        if not self.applies(stages) or not known.class_counts.all():
             return None
         judge = self.judge(plan.config, known, known.subset(torch.arange(0)))
         return {"target_judge": judge}
 
     def notes(self, split: Split, stages: Mapping[str, Stage]) -> tuple[str, ...]:
         """Say that a pool without labels has no judge."""
-        lacks = self.needs in stages and not with_labels(split.pool).class_counts.all()
+        lacks = self.applies(stages) and not with_labels(split.pool).class_counts.all()
         return (WHY_NO_JUDGE,) if lacks else ()
+
+    def applies(self, stages: Mapping[str, Stage]) -> bool:
+        """Whether a trial translates images into the look of the pool."""
+        translator = stages.get("translator")
+        return isinstance(translator, TrainTranslator) and translator.settings.examples != "class_mates"
 
     def find(self, finished: Finished) -> Findings:
         """Translate the labelled images, and measure what became of them."""

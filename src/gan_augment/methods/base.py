@@ -28,6 +28,14 @@ NUM_VALIDATIONS = 10  # over the whole training
 LOOKS = "looks"  # in a stage's folder: the classifier at some steps of its training, as <step>.pt
 
 
+def decoding_of(node: Mapping[str, Any], domain: str) -> dict[str, Any]:
+    """Return how the files of a data node are read; of two domains that of `from` or `to`, of others the inner node."""
+    for inner in ("of", domain):
+        if "fit" not in node and isinstance(node.get(inner), Mapping):
+            return decoding_of(node[inner], domain)
+    return {name: node.get(name) for name in DECODING}
+
+
 class ClassifierTraining(Training):
     """A training of a classifier."""
 
@@ -100,7 +108,7 @@ class MethodStage(ClassifierStage):
             labelled=plan.views.labelled,
             validation=plan.views.validation,
             classical=plan.config.classical if transform == "classical" else None,
-            decoding={name: plan.config.source.get(name) for name in DECODING},
+            decoding=decoding_of(plan.config.source, "to"),
             looks=None if plan.views.domains is None else NUM_VALIDATIONS,
             seed=plan.config.seeds.classifier,
             hardware=plan.config.hardware,

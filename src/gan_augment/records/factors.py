@@ -32,7 +32,7 @@ NOT_A_FACTOR = (
         f"data.{node}.{name}" for node in ("from", "to", "of") for name in ("classical", "test_share")
     ),  # `data` has its own
 )
-OF_A_NODE = re.compile(r"^data\.(from|to|of)\.")  # a data node within another one
+OF_A_NODE = re.compile(r"^data\.((from|to|of)\.)+")  # a data node within another one
 NULL = "null"  # the value of a factor that has an effect and is set to null
 # Settings that came after records of schema 1.7, which lack them, with the values at which they are left out.
 LATER: dict[str, Any] = {
@@ -79,8 +79,8 @@ def is_no_factor(name: str) -> bool:
         (True, False)
         >>> is_no_factor("data.patches_dir"), is_no_factor("data.to.patches_dir")
         (True, True)
-        >>> is_no_factor("data.of.classical.shift"), is_no_factor("data.of.image_size")
-        (True, False)
+        >>> is_no_factor("data.of.classical.shift"), is_no_factor("data.from.of.root"), is_no_factor("data.of.fit")
+        (True, True, False)
     """
     names, nodes = (f"{name}.", OF_A_NODE.sub("data.", f"{name}.")), tuple(f"{one}." for one in NOT_A_FACTOR)
     return any(one.startswith(nodes) for one in names)
