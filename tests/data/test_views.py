@@ -55,6 +55,12 @@ def test_an_empty_pool_is_refused():
         Views(everything, "pool_labels", 3).labelled_pool(torch.full((10,), 5))
 
 
+def test_pairs_are_for_arms_that_see_the_pool():
+    for sees in ("labelled", "pool_labels"):
+        with pytest.raises(ValueError, match=r"this arm needs pool_images"):
+            assert Views(draw_split(digits(), SplitSettings(3, 5)), sees, 3).pairs
+
+
 def test_views_hand_out_nothing_else_of_a_split():
     public = {name for name in vars(Views) if not name.startswith("_")}
-    assert public == {"labelled", "validation", "domains", "pool", "labelled_pool"}
+    assert public == {"labelled", "validation", "domains", "pool", "labelled_pool", "pairs"}
