@@ -263,7 +263,7 @@ def trained(monkeypatch):
 
 
 def test_arms_of_one_seed_share_split_initial_weights_and_the_order_of_real_images(trial, trained, tmp_path):
-    plans = {arm: trial(f"augmentation={arm}", *UNEQUAL) for arm in SUPERVISED}
+    plans = {arm: trial(*settings_of(arm), *UNEQUAL) for arm in SUPERVISED}
     assert len({planned.split.hash for planned in plans.values()}) == 1
     sequences, weights = {}, {}
     for arm, planned in plans.items():
