@@ -611,7 +611,10 @@ def test_a_setting_that_cannot_be_is_refused_before_anything_trains(cli, tmp_pat
     [
         ("generator.foo=1", "Could not override 'generator.foo'. generator.foo: Key 'foo' is not in struct"),
         ("generator.images_sen=1", "Did you mean: 'images_seen'"),
-        ("augmentation=flip", "augmentation=flip: use one of adda, batch_norm, cdan, class_mates, class_mates_classical, classical, "),
+        (
+            "augmentation=flip",
+            "augmentation=flip: use one of adda, batch_norm, cdan, class_mates, class_mates_classical, ",
+        ),
         ("experiment=nothing", "experiment=nothing: use one of architectures, "),
         ("hydra/launcher=nothing", "hydra/launcher=nothing: use one of basic, joblib"),
         ("augmentation=3", "Config group override must be a string or a list. Got int"),
