@@ -21,7 +21,7 @@ from gan_augment.settings import check_boolean
 # Options for a translator, to write a set and to check one.
 OF_BOTH = ("generator", "images", "skip_broken", "follow_links", "accelerator", "plugins", "num_threads")
 OPTIONS = {"out": (*OF_BOTH, "out", "licence"), "check": (*OF_BOTH, "check")}
-ALONE = "translated"  # the class of images that lie in no folder
+NO_FOLDER = "translated"  # the label of images without a folder
 
 
 def translate(checkpoint: Path, device: torch.device, options: Mapping[str, Any], command: str) -> str:
@@ -88,18 +88,18 @@ def _read(
 
 def _labelled(files: Sequence[str], pixels: MappedImages) -> ImageSet:
     """Label images by their folders."""
-    classes = sorted({top_of(file) for file in files})
-    return ImageSet(pixels, torch.tensor([classes.index(top_of(file)) for file in files]), classes)
+    classes = sorted({label_of(file) for file in files})
+    return ImageSet(pixels, torch.tensor([classes.index(label_of(file)) for file in files]), classes)
 
 
-def top_of(file: str) -> str:
-    """Return the name of the folder that a file lies in, at the top, or `translated`.
+def label_of(file: str) -> str:
+    """Return the label of a file: the first folder of its path, or `translated` if there is none.
 
     Example:
-        >>> top_of("ants/here/1.jpg"), top_of("1.jpg")
+        >>> label_of("ants/here/1.jpg"), label_of("1.jpg")
         ('ants', 'translated')
     """
-    return printable(file.partition("/")[0]) if "/" in file else ALONE
+    return printable(file.partition("/")[0]) if "/" in file else NO_FOLDER
 
 
 def names_of(files: Sequence[str]) -> list[str]:
@@ -113,7 +113,7 @@ def names_of(files: Sequence[str]) -> list[str]:
     """
     taken, names = set[str](), []
     for file in files:
-        path = PurePosixPath(file if "/" in file else f"{ALONE}/{file}")
+        path = PurePosixPath(file if "/" in file else f"{NO_FOLDER}/{file}")
         top, *others = map(safe_name, (*path.parts[:-1], path.stem))
         stem = "/".join((f"_{top}" if top.casefold() in CARDS else top, *others))
         candidates = chain([stem], (f"{stem}-{number}" for number in count(2)))

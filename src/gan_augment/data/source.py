@@ -102,15 +102,20 @@ class Source:
 
     def subset(self, chosen: Tensor) -> "Source":
         """Return the images at some indices, int64 `[M]`, in that order, with what is known about them."""
+        assert self.partner is None, "pairs are made last"
         place = torch.full((len(self.images),), -1)
         place[chosen] = torch.arange(len(chosen))
-        own = {"test": self.test, "validation": self.validation, "pool": self.pool}
-        moved = {name: None if some is None else place[some][place[some] >= 0] for name, some in own.items()}
+
+        def moved(part: Tensor | None) -> Tensor | None:
+            return None if part is None else place[part][place[part] >= 0]
+
         indices = chosen.tolist()
         return replace(
             self,
             images=self.images.subset(chosen),
-            **moved,  # type: ignore[arg-type]
+            test=moved(self.test),
+            validation=moved(self.validation),
+            pool=moved(self.pool),
             names=[self.name(index) for index in indices],
             facts={name: [words[index] for index in indices] for name, words in self.facts.items()},
             groups=None if self.groups is None else [self.groups[index] for index in indices],

@@ -114,8 +114,8 @@ class SplitSettings:
             is_enough = min(units.values(), default=0) >= DEFAULT_FOLDS
             folds = DEFAULT_FOLDS if is_few and is_free and is_enough else None
         if labels == AUTO:
-            is_open = source.partner is not None or not (folds or source.is_own or source.pool is not None)
-            labels = DEFAULT_LABELS if is_open else "all"
+            takes_all = folds is not None or source.is_own or source.pool is not None
+            labels = "all" if takes_all and source.partner is None else DEFAULT_LABELS
         return replace(self, folds=folds, labels=labels)
 
     @property

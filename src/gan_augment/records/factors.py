@@ -28,9 +28,8 @@ NOT_A_FACTOR = (
     *("data.root", "data.table", "data.columns", "data.group_by", "data.images", "data.labels", "data.cache"),
     *("data.patches_dir", "data.skip_broken", "data.follow_links", "data.allow_synthetic", "synthetic.cache"),
     *("trainer.accelerator", "trainer.num_threads", "trainer.checkpoint_every"),
-    *(
-        f"data.{node}.{name}" for node in ("from", "to", "of") for name in ("classical", "test_share")
-    ),  # `data` has its own
+    *(f"data.{node}.classical" for node in ("from", "to", "of")),  # `data` has its own
+    *(f"data.{node}.test_share" for node in ("from", "to", "of")),
 )
 OF_A_NODE = re.compile(r"^data\.((from|to|of)\.)+")  # a data node within another one
 NULL = "null"  # the value of a factor that has an effect and is set to null
