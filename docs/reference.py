@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from hydra import compose, initialize_config_dir
+
 from gan_augment.options import Group, Option, Section, read_sections
 from gan_augment.records.aliases import FACTORS, VALUES
 
@@ -47,7 +49,7 @@ def page(conf: Path) -> str:
         parts.append(f"## {section.title}")
         if section.options:
             parts.append(_option_table(section.options))
-        parts += [part for group in section.groups for part in _group_parts(group)]
+        parts += [part for group in section.groups for part in _group_parts(conf, group)]
     parts += ["## Old names", OLD_NAMES, _old_names()]
     return "\n\n".join(parts) + "\n"
 
@@ -58,14 +60,14 @@ def _contents(section: Section) -> str:
     return ", ".join([*names, *plain])
 
 
-def _group_parts(group: Group) -> list[str]:
+def _group_parts(conf: Path, group: Group) -> list[str]:
     """Return a group's part of the page."""
     parts = [f"### The group `{group.name}`", f"{group.comment[0].upper()}{group.comment[1:]}."]
     if group.name == "experiment":
         return [*parts, *_recipes(group)]
     names = [f"**`{one.name}`**" if one.name in group.chosen else f"`{one.name}`" for one in group.members]
     if group.shared:
-        return [*parts, _arms(group, names), "Options of every arm:", _option_table(group.shared)]
+        return [*parts, _arms(conf, group, names), "Options of every arm:", _option_table(group.shared)]
     parts.append(
         _table(
             ["member", ""], [[name, divide_head(one.head)[0]] for name, one in zip(names, group.members, strict=True)]
@@ -82,21 +84,16 @@ def _group_parts(group: Group) -> list[str]:
     return parts
 
 
-def _arms(group: Group, names: Sequence[str]) -> str:
-    """Return the table of arms: what each trains on, and its row."""
-    defaults = {one.name: one.default for one in group.shared}
-    columns = [name for name in defaults if name != f"{group.name}.method"]
+def _arms(conf: Path, group: Group, names: Sequence[str]) -> str:
+    """Return the table of arms: what each trains on, and its row, which may build on that of another arm."""
+    heads = [one.name.removeprefix(f"{group.name}.") for one in group.shared]
+    heads.remove("method")
     rows = []
-    for name, one in zip(names, group.members, strict=True):
-        row = defaults | {option.name: option.default for option in one.options}
-        rows.append(
-            [
-                name,
-                divide_head(one.head)[0],
-                *("" if row[key] in ("null", "none") else f"`{row[key]}`" for key in columns),
-            ]
-        )
-    heads = [key.removeprefix(f"{group.name}.") for key in columns]
+    with initialize_config_dir(str(conf)):
+        for name, one in zip(names, group.members, strict=True):
+            row = compose("config", overrides=[f"{group.name}={one.name}"])[group.name]
+            values = ("" if row[head] in (None, "none") else f"`{row[head]}`" for head in heads)
+            rows.append([name, divide_head(one.head)[0], *values])
     return _table(["arm", "the classifier is trained on", *heads], rows)
 
 

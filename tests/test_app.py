@@ -235,6 +235,13 @@ EVERY_ARM = {
     "fourier": (POOL, 0, WITHOUT),
     "translated": (POOL, 0, WITHOUT | {"teacher", "translator"}),
     "translated_classical": (POOL, 0, WITHOUT | {"teacher", "translator"}),
+    "class_mates": (0, 0, WITHOUT | {"translator"}),
+    "class_mates_classical": (0, 0, WITHOUT | {"translator"}),
+    "low": (0, 0, WITHOUT),
+    "bicubic": (0, 0, WITHOUT),
+    "sr_l1": (POOL, 0, WITHOUT | {"translator"}),
+    "sr_gan": (POOL, 0, WITHOUT | {"translator"}),
+    "sr_task": (POOL, 0, WITHOUT | {"teacher", "translator"}),
     "gan": (0, 0, WITH_GAN),
     "gan_classical": (0, 0, WITH_GAN),
     "placebo": (0, 0, WITH_GAN),
@@ -254,8 +261,7 @@ EVERY_ARM = {
 
 
 def test_every_arm_runs_and_says_what_it_saw(cli, tmp_path):
-    # `given` needs images of its own, the others another classifier or translation: tests/test_trial.py has them.
-    others = {"row", "given", "batch_norm", "class_mates", "class_mates_classical"}
+    others = {"row", "given", "batch_norm"}  # images of its own, another classifier: tests/test_trial.py has these
     assert {*EVERY_ARM, *others} == {path.stem for path in (CONF / "augmentation").glob("*.yaml")}
     rare = ("imbalance.classes=['3']", "imbalance.share=0.5")  # oversampling refuses equal classes
     arms = f"augmentation={','.join(EVERY_ARM)}"
@@ -613,7 +619,7 @@ def test_a_setting_that_cannot_be_is_refused_before_anything_trains(cli, tmp_pat
         ("generator.images_sen=1", "Did you mean: 'images_seen'"),
         (
             "augmentation=flip",
-            "augmentation=flip: use one of adda, batch_norm, cdan, class_mates, class_mates_classical, ",
+            "augmentation=flip: use one of adda, batch_norm, bicubic, cdan, class_mates, class_mates_classical, ",
         ),
         ("experiment=nothing", "experiment=nothing: use one of architectures, "),
         ("hydra/launcher=nothing", "hydra/launcher=nothing: use one of basic, joblib"),
@@ -788,7 +794,7 @@ FOR_RECIPES = {
         "classifier.views=2",
     ),
     **dict.fromkeys(("mnist_arms", "mnist_100_labels", "mnist_precision"), ("data.image_size=8",)),
-    **dict.fromkeys(("fashion_few_labels", "rare_classes"), ("data.image_size=8",)),
+    **dict.fromkeys(("fashion_few_labels", "rare_classes", "super_resolution"), ("data.image_size=8",)),
     **dict.fromkeys(
         ("mnist_to_usps", "usps_to_mnist"),
         ("data.from.image_size=12", "data.to.image_size=12", "data.from_images=100", "data.to_images=100"),

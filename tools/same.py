@@ -44,7 +44,9 @@ def variants(checkout: Path) -> dict[str, list[str]]:
     """Return the settings of each study, under the names that the options have in a checkout."""
     arms = {path.stem for path in (checkout / "conf" / "augmentation").glob("*.yaml")}
     arms -= {"row", "given", "batch_norm"}  # they need images of another generator, and another classifier
-    arms -= {"class_mates", "class_mates_classical"}  # and another translation
+    mates = checkout / "conf" / "augmentation" / "class_mates.yaml"
+    if mates.exists() and "override /translation" not in mates.read_text(encoding="utf-8"):
+        arms -= {"class_mates", "class_mates_classical"}  # they needed another translation once
     every, best_by = ("measures.judge.every", "measures.judge.best_by")
     if (checkout / "conf" / "gan").is_dir():  # before the groups were renamed
         every, best_by = ("gan.judge_every", "gan.best_by")

@@ -8,6 +8,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from gan_augment.app import CONF
 from gan_augment.artefacts.translator import TrainedTranslator
+from gan_augment.augmentation.degrading import Degrading
 from gan_augment.data.batches import Batch
 from gan_augment.data.image_set import ImageSet, ImageShape
 from gan_augment.extras.class_mates import ClassMates
@@ -22,7 +23,7 @@ from gan_augment.stages import Stage, StageStore
 
 SMALL = {"images_seen": 160, "batch_size": 8, "ema_half_life": 40}
 UNPAIRED = ("cut", "fastcut", "cyclegan")
-MEMBERS = (*UNPAIRED, "pix2pix", "class_mates")
+MEMBERS = (*UNPAIRED, "pix2pix", "class_mates", "super_resolution")
 
 
 def node_of(member="cut", **changes):
@@ -49,6 +50,8 @@ def lay_out(image_set, cpu):
         sets = {"pool": pool} if settings.examples == "domains" else {}
         if settings.examples == "pairs":
             sets = {"pool": pool, "partners": others.without_labels()}
+        if settings.examples == "low_resolution":
+            sets = {"pool": pool, "degrading": Degrading(2, "area")}
         return TrainTranslator(labelled=image_set(), settings=settings, seed=3, hardware=cpu, **sets)
 
     return make
@@ -188,6 +191,24 @@ def test_the_losses_of_a_step_with_pairs_by_hand(lay_out_step, conditional):
     system.minimise = lambda loss, optimizer: losses.append(loss.detach())
     system.training_step(batch, 0)
     torch.testing.assert_close(losses, [judged, fooled])
+
+
+@pytest.mark.parametrize("adversarial", [0.0, 0.5])
+def test_a_teacher_should_see_in_a_restored_image_what_it_sees_in_the_original(lay_out_step, adversarial):
+    system, batch = lay_out_step("super_resolution", l1=7.0, task=3.0, adversarial=adversarial)
+    torch.nn.init.normal_(system.target.translator.end[-1].weight)
+    system.eval()
+    small, wanted = batch.images[:, :1], batch.images[:, 1:]
+    with torch.no_grad():
+        made = system.target(small)
+        entropies = -(system.teacher(wanted).softmax(dim=1) * system.teacher(made).log_softmax(dim=1)).sum(dim=1)
+        expected = 7 * (made - wanted).abs().mean() + 3 * entropies.mean()
+        fooled = system.target.discriminator(torch.cat([small, made], dim=1)).square().mean() / 2
+    losses = []
+    system.minimise = lambda loss, optimizer: losses.append(loss.detach())
+    system.training_step(batch, 0)
+    assert len(losses) == (2 if adversarial else 1)  # without it no discriminator learns
+    torch.testing.assert_close(losses[-1], expected + adversarial * fooled)
 
 
 def test_pairs_show_what_an_image_becomes(lay_out, tmp_path):
@@ -335,7 +356,9 @@ def test_golden_numbers(lay_out, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        *[({name: -1}, f"translation.{name}=-1: use a number") for name in WEIGHTS],
+        *[({name: -1}, f"translation.{name}=-1: use a number") for name in ("adversarial", *WEIGHTS)],
+        ({"adversarial": 0.0}, "translation.adversarial=0 and translation.l1=0: nothing says what an image should"),
+        ({"examples": "low_resolution"}, "examples=low_resolution has no use for translation.identity_mapping and"),
         ({"match_prior": "yes"}, "translation.match_prior=yes: use true or false"),
         ({"batch_size": 0}, "translation.batch_size=0: use a whole number of at least 1"),
         ({"images_seen": 7}, "translation.images_seen=7: use a whole number of at least 8"),
@@ -354,7 +377,7 @@ def test_golden_numbers(lay_out, tmp_path):
             {"translator": {"latents": 16}},
             "translation.patch_nce=1.0 compares patches of images without",
         ),
-        ({"examples": "mates"}, "translation.examples=mates: use one of domains, pairs, class_mates"),
+        ({"examples": "mates"}, "translation.examples=mates: use one of domains, pairs, class_mates, low_resolution"),
         ({"translator": {"_target_": "gan_augment.networks.cnn.CNN"}}, "translation.translator"),
         (
             {"loss": {"_target_": "gan_augment.losses.adversarial.Relativistic"}},

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gan_augment.artefacts.front import Front
 from gan_augment.artefacts.weights import ABOUT, load_weights, read_about, reason_of
 from gan_augment.data.image_set import ImageSet, ImageShape, to_float
 from gan_augment.networks.heads import head_name
@@ -29,6 +30,7 @@ class TrainedClassifier:
         class_counts: Training images per class.
         batch_size: Images at a time: that of the training, to need no more memory.
         decoding: How files were read for its training: `fit`, `white` and `background` of the data; None if unknown.
+        front: What changes images before the network sees them; None for nothing.
     """
 
     network: nn.Module
@@ -38,6 +40,7 @@ class TrainedClassifier:
     batch_size: int
     device: torch.device
     decoding: Mapping[str, Any] | None = None
+    front: Front | None = None
 
     @classmethod
     def load(cls, checkpoint: Path, device: torch.device) -> "TrainedClassifier":
@@ -51,15 +54,17 @@ class TrainedClassifier:
                 raise ValueError(f"{len(about['class_counts'])} counts for {len(class_names)} classes")
             with torch.device("meta"):
                 network, batch_size = make(shape, len(class_names), **settings), node["batch_size"]
+            front = Front.read(about["front"], checkpoint, device) if "front" in about else None
         except Exception as error:  # a damaged description can break a constructor in any way
             raise ValueError(f"{checkpoint} does not describe a classifier: {reason_of(error)}") from error
         weights = load_weights(checkpoint, "classifier", network).to(device)
-        return cls(weights, shape, class_names, about["class_counts"], batch_size, device, about.get("decoding"))
+        counts, decoding = about["class_counts"], about.get("decoding")
+        return cls(weights, shape, class_names, counts, batch_size, device, decoding, front)
 
     @torch.no_grad()
     def probabilities(self, images: ImageSet) -> Tensor:
         """Return class probabilities, float32 `[N, K]`, on the CPU."""
-        network = self.network
+        network, images = self.network, self.seen(images)
         if not isinstance(network, Transfer) or network.fixed is None:
             return self.outputs(network, images).softmax(dim=1)
         return network.head(self._fixed_features(network, images).to(self.device)).softmax(dim=1).cpu()
@@ -71,7 +76,7 @@ class TrainedClassifier:
         Raises:
             ValueError: If the network has no linear layer.
         """
-        network = self.network
+        network, images = self.network, self.seen(images)
         if isinstance(network, Transfer) and network.fixed is not None:
             return self._fixed_features(network, images)[chosen]
         found: list[Tensor] = []
@@ -82,6 +87,10 @@ class TrainedClassifier:
         finally:
             handle.remove()
         return torch.cat(found)
+
+    def seen(self, images: ImageSet) -> ImageSet:
+        """Return images as the network sees them, behind the front if there is one."""
+        return images if self.front is None else self.front.apply(images)
 
     def _fixed_features(self, network: Transfer, images: ImageSet) -> Tensor:
         """Return the features of a frozen backbone, which are kept for the next classifier on it."""

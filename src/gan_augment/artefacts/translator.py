@@ -40,7 +40,11 @@ class TrainedTranslator:
     @classmethod
     def load(cls, checkpoint: Path, device: torch.device) -> "TrainedTranslator":
         """Read a translator; raise a ValueError if the file is no checkpoint of one."""
-        about = read_about(checkpoint, "translator", NEEDED)
+        return cls.build(read_about(checkpoint, "translator", NEEDED), checkpoint, "average", device)
+
+    @classmethod
+    def build(cls, about: Mapping[str, Any], checkpoint: Path, name: str, device: torch.device) -> "TrainedTranslator":
+        """Build a translator from its metadata and the weights under a name in a checkpoint, if need be of another."""
         try:
             check_shape(about, ABOUT)
             shape = ImageShape(*about["shape"])
@@ -49,7 +53,7 @@ class TrainedTranslator:
                 network = make(shape, **settings)
         except Exception as error:  # a damaged description can break a constructor in any way
             raise ValueError(f"{checkpoint} does not describe a translator: {reason_of(error)}") from error
-        load_weights(checkpoint, "average", network)
+        load_weights(checkpoint, name, network)
         return cls(network.to(device), shape, about, device)
 
     @torch.no_grad()

@@ -1,7 +1,7 @@
 """Image translation: a generator whose latents are images. They become like others of the pool, or of their class."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from gan_augment.arm import Arm
 from gan_augment.artefacts.classifier import TrainedClassifier
+from gan_augment.artefacts.front import changed
 from gan_augment.artefacts.generator import find_checkpoint
 from gan_augment.artefacts.translator import TrainedTranslator
 from gan_augment.artefacts.weights import FILE, file_hash, load_weights, save_weights
+from gan_augment.augmentation.degrading import Degrading
 from gan_augment.contracts import NoExtra, Plan
 from gan_augment.data.batches import ImageBatches, Part
 from gan_augment.data.image_set import ImageSet, ImageShape
@@ -30,7 +32,11 @@ from gan_augment.training.base import last_points
 
 START = "translation.start"
 REPEATS = 4  # of an image on average where classes are drawn as often as in the pool
-USUAL = {"domains": "cut", "class_mates": "class_mates"}  # translations by their examples
+USUAL = {
+    "domains": "cut",
+    "class_mates": "class_mates",
+    "low_resolution": "super_resolution",
+}  # translations by their examples
 MATES, MOST_PAIRS = 20, 40_000  # other images of its class for each image, and pairs in all
 
 
@@ -86,6 +92,7 @@ class TrainTranslator(Stage):
         labelled: The images to translate.
         pool: The images whose look they get; None where it learns from the labelled images alone.
         partners: In pairs, the image from which each image of the pool should be made; None without pairs.
+        degrading: How images lose resolution, if it learns to restore them; None otherwise.
         teacher: The stage of a classifier that learned from the labelled images; None if no term needs it.
         start: Whose weights it starts from; None for random ones.
         decoding: How the files of its images were read, for later ones.
@@ -98,17 +105,28 @@ class TrainTranslator(Stage):
     settings: TranslationSettings
     pool: ImageSet | None = made_from()
     partners: ImageSet | None = made_from()
+    degrading: Degrading | None = made_from()
     teacher: Stage | None = made_from()
     start: TranslatorStart | None = made_from()
     decoding: Mapping[str, Any] | None = implied(default=None)
 
     @classmethod
-    def plan(cls, plan: Plan, examples: Sequence[str]) -> "TrainTranslator":
-        """Plan the stage, and that of the teacher if it needs one, for an arm that needs some kind of examples."""
-        settings, teacher = plan.config.part("translation", TranslationSettings), None
+    def plan(
+        cls,
+        plan: Plan,
+        examples: Sequence[str],
+        degrading: Degrading | None = None,
+        teach: Callable[[], Stage] | None = None,
+    ) -> "TrainTranslator":
+        """Plan the stage, and that of the teacher if it needs one, for an arm that needs some kind of examples.
+
+        `degrading` makes images of low resolution. `teach` plans the teacher; None plans one of labelled images.
+        """
+        settings, teacher, arm = plan.config.part("translation", TranslationSettings), None, plan.config.arm
         if settings.examples not in examples:
+            named = f"method={arm.method}" if arm.extra == "none" else f"extra={arm.extra}"
             raise ValueError(
-                f"augmentation.extra={plan.config.arm.extra} needs translation.examples={' or '.join(examples)}, not "
+                f"augmentation.{named} needs translation.examples={' or '.join(examples)}, not "
                 f"{settings.examples}: choose another translation, such as translation={USUAL[examples[0]]}"
             )
         if settings.needs_teacher:
@@ -117,9 +135,12 @@ class TrainTranslator(Stage):
                     "classifier=none, but this translation asks a classifier whether classes are kept: choose one, or "
                     "set translation.task=0 translation.match_prior=false"
                 )
-            teacher = plan.method(Arm("labelled", "none", None, "classical", "classifier"), NoExtra())
+            if teach is None:
+                teacher = plan.method(Arm("labelled", "none", None, "classical", "classifier"), NoExtra())
+            else:
+                teacher = teach()
         partners, pool, shape = None, None, plan.views.labelled.shape
-        if settings.examples == "domains" and settings.num_steps:
+        if settings.examples in ("domains", "low_resolution") and settings.num_steps:
             pool = plan.views.pool
         elif settings.examples == "pairs" and settings.num_steps:
             partners, pool = plan.views.pairs
@@ -128,6 +149,7 @@ class TrainTranslator(Stage):
             pool=pool,
             settings=settings,
             partners=partners,
+            degrading=degrading,
             teacher=teacher,
             start=None if settings.start is None else TranslatorStart.read(str(settings.start), settings, shape),
             decoding=decoding_of(plan.config.source, "from"),
@@ -155,7 +177,8 @@ class TrainTranslator(Stage):
         if self.start is not None:
             self.start.give(target.translator)
         network = teacher.network if teacher is not None and settings.task else None
-        system = Translation(target, source, network, settings, self.labelled, seed)
+        shown = self.labelled if self.degrading is None else changed(self.labelled, self.degrading.bicubic)
+        system = Translation(target, source, network, settings, shown, seed)
         if settings.num_steps:
             data = ImageBatches(self.examples(teacher), settings.num_steps, seed)
             grid = SampleGrid(self.labelled, seed, with_diversity=False)
@@ -168,7 +191,8 @@ class TrainTranslator(Stage):
         """The metadata of its checkpoint: those of the translator that it starts from, if it does not train."""
         if self.start is not None and not self.settings.num_steps:
             return dict(self.start.about)
-        learned = self.labelled if self.partners is None else self.partners
+        learned = self.pool if self.degrading is not None else self.partners
+        learned = self.labelled if learned is None else learned
         return {
             "kind": "translator",
             "translator": {**self.settings.translator},
@@ -196,6 +220,10 @@ class TrainTranslator(Stage):
             assert self.partners is not None
             assert self.pool is not None
             sets = {"order/pairs": paired(self.partners, self.pool)}
+        elif settings.examples == "low_resolution":
+            assert self.pool is not None
+            assert self.degrading is not None
+            sets = {"order/pairs": paired(changed(self.pool, self.degrading.bicubic), self.pool)}
         else:
             originals, mates = class_mates(labelled, Stream(self.seed, "mates").at(0))
             sets = {"order/pairs": paired(labelled.subset(originals), labelled.subset(mates))}

@@ -18,9 +18,13 @@ from gan_augment.settings import (
 )
 
 WEIGHTS = ("patch_nce", "cycle", "identity_mapping", "task", "l1")
-EXAMPLES = ("domains", "pairs", "class_mates")
-OF_DOMAINS = ("cycle", "identity_mapping", "task", "match_prior")  # settings that pairs have no use for
-OF_PAIRS = ("l1", "conditional")
+# What it learns from, and settings for which this has no use.
+UNUSED = {
+    "domains": ("l1", "conditional"),
+    "pairs": ("cycle", "identity_mapping", "task", "match_prior"),
+    "class_mates": ("cycle", "identity_mapping", "task", "match_prior"),
+    "low_resolution": ("cycle", "identity_mapping", "match_prior"),
+}
 
 
 @dataclass(frozen=True)
@@ -29,16 +33,19 @@ class TranslationSettings:
 
     Attributes:
         examples: What it learns from: `domains`, the labelled images and those of the pool; `pairs`, an image of each
-            domain that show the same thing; or `class_mates`, two labelled images of one class.
+            domain that show the same thing; `class_mates`, two labelled images of one class; or `low_resolution`, an
+            image of the pool and what is left of it.
         translator: The node of the translating network.
         discriminator: The node of the discriminator of each domain.
         loss: The node of the adversarial loss.
+        adversarial: Weight of the adversarial loss; 0 for none, where it is known what an image should become.
         patch_nce: Weight of the contrast of patches (CUT).
         cycle: Weight of the L1 distance of an image that was translated there and back (CycleGAN). Above 0, a second
             translator with a discriminator of its own learns the way back.
         identity_mapping: Weight of what keeps images of the pool as they are when they are translated: a contrast of
             patches, or with `patch_nce=0` the L1 distance, which then also keeps labelled images on the way back.
-        task: Weight of the cross-entropy of a teacher that learned from the labelled images, on their translations.
+        task: Weight of the cross-entropy of a teacher that learned from the labelled images, on translations: with the
+            labels, or where there are none with what it sees in what the image should become.
         l1: Weight of the L1 distance to what the image should become (Pix2Pix).
         conditional: Whether the discriminator also sees the image that was translated.
         match_prior: Whether classes are drawn as often as the teacher sees them in the pool.
@@ -59,6 +66,7 @@ class TranslationSettings:
     translator: Mapping[str, Any]
     discriminator: Mapping[str, Any]
     loss: Mapping[str, Any]
+    adversarial: float
     patch_nce: float
     cycle: float
     identity_mapping: float
@@ -76,17 +84,19 @@ class TranslationSettings:
     where: InitVar[str] = "translation"
 
     def __post_init__(self, where: str) -> None:
-        for name in WEIGHTS:
+        for name in ("adversarial", *WEIGHTS):
             check_number(f"{where}.{name}", getattr(self, name), 0, 1000)
         for name in ("match_prior", "conditional"):
             check_boolean(f"{where}.{name}", getattr(self, name))
-        check_choice(f"{where}.examples", self.examples, EXAMPLES)
-        unused = [name for name in (OF_DOMAINS if self.is_paired else OF_PAIRS) if getattr(self, name)]
+        check_choice(f"{where}.examples", self.examples, UNUSED)
+        unused = [name for name in UNUSED[self.examples] if getattr(self, name)]
         if unused:
             raise ValueError(
                 f"{where}.examples={self.examples} has no use for {' and '.join(f'{where}.{one}' for one in unused)}: "
                 "leave them at 0 or false"
             )
+        if not (self.adversarial or self.l1):
+            raise ValueError(f"{where}.adversarial=0 and {where}.l1=0: nothing says what an image should become")
         check_integer(f"{where}.batch_size", self.batch_size, low=1)
         if self.start is None or self.images_seen:  # a trained translator may stay as it is
             check_integer(f"{where}.images_seen", self.images_seen, low=self.batch_size)
@@ -100,9 +110,9 @@ class TranslationSettings:
         check_integer(f"{where}.ema_half_life", self.ema_half_life, low=1)
         build_later(self.translator, f"{where}.translator", Translator)
         build_later(self.discriminator, f"{where}.discriminator", PatchDiscriminator)
-        if self.adversarial.pairs or self.adversarial.weight_clip is not None:
+        if self.adversarial_loss.pairs or self.adversarial_loss.weight_clip is not None:
             raise ValueError(
-                f"{where}.loss={type(self.adversarial).__name__} compares pairs of images or clips weights, which "
+                f"{where}.loss={type(self.adversarial_loss).__name__} compares pairs of images or clips weights, which "
                 "translators do not support: use LeastSquares, NonSaturating, Hinge or Minimax"
             )
 
@@ -127,7 +137,7 @@ class TranslationSettings:
         return self.num_steps > 0 and (self.task > 0 or self.match_prior)
 
     @property
-    def adversarial(self) -> AdversarialLoss:
+    def adversarial_loss(self) -> AdversarialLoss:
         """The adversarial loss."""
         return build(self.loss, "translation.loss", AdversarialLoss)
 

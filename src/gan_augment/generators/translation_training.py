@@ -72,7 +72,7 @@ class Translation(Training):
         self.automatic_optimization = False
         self.target, self.source, self.settings = target, source, settings
         self.average = copy.deepcopy(target.translator).requires_grad_(False).eval()
-        self.loss = settings.adversarial
+        self.loss = settings.adversarial_loss
         self.teacher = teacher
         self._labelled = labelled
 
@@ -127,21 +127,21 @@ class Translation(Training):
         if self.source is not None:
             pairs.append((self.source, known.images, self.source(pool)))
 
-        judged = torch.zeros((), device=self.device)
-        for domain, real, made in pairs:
-            seen = torch.cat([self.seen(real, known.images), self.seen(made.detach(), known.images)])
-            logits = domain.discriminator(seen).float()
-            judged = judged + self.loss.discriminator(*(part.flatten() for part in logits.split(len(real))))
-        self.minimise(judged, of_discriminators)
-
+        judged = fooled = torch.zeros((), device=self.device)
         judging: list[Tensor] = of_discriminators.param_groups[0]["params"]
-        set_requires_grad(judging, False)  # the gradients of these weights are not used
-        nothing = judged.new_empty(0)
-        scores = [one.discriminator(self.seen(made, known.images)).float().flatten() for one, _, made in pairs]
-        fooled = [self.loss.generator(score, nothing) for score in scores]
+        if settings.adversarial:
+            for domain, real, made in pairs:
+                seen = torch.cat([self.seen(real, known.images), self.seen(made.detach(), known.images)])
+                logits = domain.discriminator(seen).float()
+                judged = judged + self.loss.discriminator(*(part.flatten() for part in logits.split(len(real))))
+            self.minimise(judged, of_discriminators)
+            set_requires_grad(judging, False)  # the gradients of these weights are not used
+            nothing = judged.new_empty(0)
+            scores = [one.discriminator(self.seen(made, known.images)).float().flatten() for one, _, made in pairs]
+            fooled = torch.stack([self.loss.generator(score, nothing) for score in scores]).sum()
         terms = self.content(known, pool, maps, [made for *_, made in pairs], step)
         weighted = [getattr(settings, name) * term for name, term in terms.items()]
-        loss = torch.stack([*fooled, *weighted]).sum()
+        loss = settings.adversarial * fooled + torch.stack(weighted).sum()
         self.minimise(loss, of_translators)
         set_requires_grad(judging, True)
         self.update_average(
@@ -153,7 +153,7 @@ class Translation(Training):
             ramp_up=0.05,
         )
         self.expect_finite(judged + loss)
-        self.add_points(torch.stack([judged, torch.stack(fooled).sum(), *terms.values()]).detach())
+        self.add_points(torch.stack([judged, fooled, *terms.values()]).detach())
         if (step + 1) % self.log_every_n_steps == 0:
             self.draw_curves(step)
 
@@ -196,7 +196,8 @@ class Translation(Training):
                 terms["identity_mapping"] = terms["identity_mapping"] + l1_loss(source(known.images), known.images)
         if settings.task:
             assert self.teacher is not None
-            terms["task"] = cross_entropy(self.teacher(made[0].float()).float(), known.labels)
+            wanted = self.teacher(pool.float()).float().softmax(dim=1) if settings.is_paired else known.labels
+            terms["task"] = cross_entropy(self.teacher(made[0].float()).float(), wanted)
         if settings.l1:
             terms["l1"] = l1_loss(made[0], pool)
         return terms

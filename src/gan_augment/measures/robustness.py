@@ -14,6 +14,7 @@ from gan_augment.contracts import Plan
 from gan_augment.data.image_set import to_float
 from gan_augment.data.split import Split
 from gan_augment.measures.base import Finished, Measure
+from gan_augment.methods.front import Fronted
 from gan_augment.randomness import Stream
 from gan_augment.records.findings import Findings
 from gan_augment.settings import check_choice, check_integer
@@ -223,8 +224,9 @@ class Robustness(Measure):
             raise ValueError("measures.robustness.severities=[]: name at least one of 1, 2, 3, or use corruptions=[]")
 
     def stages(self, plan: Plan, split: Split, stages: Mapping[str, Stage]) -> Mapping[str, Stage] | None:
-        """Apply where there is a classifier of pictures."""
-        return {} if "classifier" in stages and not split.labelled.shape.is_point else None
+        """Apply where there is a classifier of pictures, without a front, through which attacks have no gradient."""
+        applies = "classifier" in stages and not isinstance(stages["classifier"], Fronted)
+        return {} if applies and not split.labelled.shape.is_point else None
 
     def find(self, finished: Finished) -> Findings:
         """Count right answers to changed images.

@@ -60,7 +60,7 @@ class TranslationMeasure(JudgeSettings, Measure):
     def applies(self, stages: Mapping[str, Stage]) -> bool:
         """Whether a trial translates images into the look of the pool."""
         translator = stages.get("translator")
-        return isinstance(translator, TrainTranslator) and translator.settings.examples != "class_mates"
+        return isinstance(translator, TrainTranslator) and translator.settings.examples in ("domains", "pairs")
 
     def find(self, finished: Finished) -> Findings:
         """Translate the labelled images, and measure what became of them."""

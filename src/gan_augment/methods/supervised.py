@@ -13,6 +13,7 @@ from torch.nn.functional import cross_entropy
 from torchvision.transforms.v2 import CutMix, MixUp
 
 from gan_augment.arm import Arm
+from gan_augment.artefacts.front import Front
 from gan_augment.augmentation.classical import ClassicalTransform
 from gan_augment.contracts import Extra, Method, Plan
 from gan_augment.data.batches import Batch, Part
@@ -136,6 +137,10 @@ class Supervised(MethodStage):
 
     def run(self, folder: Path, made: Mapping[str, Path]) -> None:
         """Train the classifier and write its weights."""
+        self.train(folder, made)
+
+    def train(self, folder: Path, made: Mapping[str, Path], front: Front | None = None) -> None:
+        """Train the classifier and write its weights, with those of the front that has changed all images."""
         settings, labelled = self.classifier, self.labelled
         parts = [Part(labelled, settings.batch_size - self.num_extra, "order")]
         extra = self.extra.images(labelled, made, self.seed)
@@ -145,7 +150,7 @@ class Supervised(MethodStage):
         mixing = None
         if self.arm.transform in MIXING:  # shares are uniform in [0, 1]
             mixing = MIXING[self.arm.transform](alpha=1.0, num_classes=labelled.num_classes)
-        train_classifier(self, parts, labelled, settings, folder, mixing)
+        train_classifier(self, parts, labelled, settings, folder, mixing, front)
 
 
 class Classifier(ClassifierTraining):
@@ -210,14 +215,19 @@ def train_classifier(
     settings: ClassifierSettings,
     folder: Path,
     mixing: MixUp | CutMix | None = None,
+    front: Front | None = None,
 ) -> None:
-    """Train a classifier on batches of these parts and write its weights into a stage's folder.
+    """Train a classifier on batches of these parts and write its weights into a stage's folder, with those of a front.
 
     The labelled images decide its shape and classes; the stage its validation images, transform, seed and hardware.
     """
     network = initialised(lambda: settings.build(labelled.shape, labelled.num_classes), stage.seed)
     system = Classifier(network, settings, stage.transform, mixing, stage.seed)
-    stage.fit(system, parts, settings.num_steps, about_classifier(asdict(settings), labelled, stage.decoding), folder)
+    about = about_classifier(asdict(settings), labelled, stage.decoding)
+    if front is None:
+        stage.fit(system, parts, settings.num_steps, about, folder)
+    else:
+        stage.fit(system, parts, settings.num_steps, {**about, "front": front.about}, folder, **front.networks)
 
 
 def check_classes(labelled: ImageSet) -> None:

@@ -49,6 +49,9 @@ CONTRASTS = (
     ("gan_pool_classical", "pseudo_label_gan"),
     # Methods of domain adaptation train under classical transforms.
     *((arm, "classical") for arm in ("dann", "cdan", "mcd", "adda", "information_maximisation")),
+    ("low", "classical"),
+    ("bicubic", "low"),
+    *((arm, "bicubic") for arm in ("sr_l1", "sr_gan", "sr_task")),
     ("translated_classical", "classical"),
     ("translated", "none"),
     *(
