@@ -235,6 +235,8 @@ EVERY_ARM = {
     "fourier": (POOL, 0, WITHOUT),
     "translated": (POOL, 0, WITHOUT | {"teacher", "translator"}),
     "translated_classical": (POOL, 0, WITHOUT | {"teacher", "translator"}),
+    "style": (POOL, 0, WITHOUT | {"teacher", "translator"}),
+    "style_classical": (POOL, 0, WITHOUT | {"teacher", "translator"}),
     "class_mates": (0, 0, WITHOUT | {"translator"}),
     "class_mates_classical": (0, 0, WITHOUT | {"translator"}),
     "low": (0, 0, WITHOUT),

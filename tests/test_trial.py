@@ -668,7 +668,7 @@ def test_arms_that_see_the_images_of_the_pool_see_none_of_its_labels(plain_setti
 
     unmoved = {(arm.extra, name) for arm, name, network in reference if is_same(arm, name, network)}
     # These see the labelled images alone.
-    teachers = {("pseudo_labelled", "teacher"), ("translated", "teacher")}
+    teachers = {(extra, "teacher") for extra in ("pseudo_labelled", "translated", "style")}
     assert unmoved == teachers | {("none", name) for name in ("trained", "source", "teacher")}
 
 

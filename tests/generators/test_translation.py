@@ -10,19 +10,22 @@ from gan_augment.app import CONF
 from gan_augment.artefacts.translator import TrainedTranslator
 from gan_augment.augmentation.degrading import Degrading
 from gan_augment.data.batches import Batch
-from gan_augment.data.image_set import ImageSet, ImageShape
+from gan_augment.data.image_set import ImageSet, ImageShape, to_float
 from gan_augment.extras.class_mates import ClassMates
+from gan_augment.extras.style import Style
 from gan_augment.extras.translated import Translated
 from gan_augment.generators import translation
 from gan_augment.generators.translation import TrainTranslator, TranslatorStart, class_mates, with_prior
 from gan_augment.generators.translation_design import WEIGHTS, TranslationSettings
 from gan_augment.generators.translation_training import Domain, Translation
+from gan_augment.losses.content import style_distance
+from gan_augment.networks.translator import statistics
 from gan_augment.randomness import Stream
 from gan_augment.settings import build
 from gan_augment.stages import Stage, StageStore
 
 SMALL = {"images_seen": 160, "batch_size": 8, "ema_half_life": 40}
-UNPAIRED = ("cut", "fastcut", "cyclegan")
+UNPAIRED = ("cut", "fastcut", "cyclegan", "style")
 MEMBERS = (*UNPAIRED, "pix2pix", "class_mates", "super_resolution")
 
 
@@ -32,7 +35,11 @@ def node_of(member="cut", **changes):
     small = node["translator"] | {"channels": 4, "blocks": 2}
     node |= yaml.safe_load((CONF / "translation" / f"{member}.yaml").read_text())
     node.pop("defaults", None)
-    node["translator"] = small | {"residual": member != "pix2pix", "latents": 16 * (member == "class_mates")}
+    node["translator"] = small | {
+        "residual": member != "pix2pix",
+        "latents": 16 * (member == "class_mates"),
+        "styled": member == "style",
+    }
     node["discriminator"] = node["discriminator"] | {"channels": 4}
     return node | SMALL | changes
 
@@ -136,8 +143,9 @@ def test_a_step_trains_every_player_and_leaves_the_teacher(lay_out_step, member)
     before = {name: value.clone() for name, value in system.state_dict().items()}
     system.training_step(batch, 0)
     same = {name for name, value in system.state_dict().items() if value.equal(before[name])}
-    # Of a layer with one output, the vector of spectral norm is 1.
-    assert {name for name in same if not name.endswith("_u")} == {"teacher.1.weight", "teacher.1.bias", "finite"}
+    # Of a layer with one output, the vector of spectral norm is 1; the lens of styles does not learn.
+    same = {name for name in same if not name.endswith("_u") and not name.startswith("lens.")}
+    assert same == {"teacher.1.weight", "teacher.1.bias", "finite"}
 
 
 @pytest.mark.parametrize(
@@ -145,6 +153,7 @@ def test_a_step_trains_every_player_and_leaves_the_teacher(lay_out_step, member)
     [
         ("cut", {"patch_nce": 2.0, "identity_mapping": 3.0, "task": 5.0}),
         ("cyclegan", {"cycle": 2.0, "identity_mapping": 3.0, "task": 5.0}),
+        ("style", {"patch_nce": 2.0, "style": 3.0, "task": 5.0}),
     ],
 )
 def test_the_losses_of_a_step_by_hand(lay_out_step, member, weights):
@@ -154,7 +163,8 @@ def test_the_losses_of_a_step_by_hand(lay_out_step, member, weights):
     system.eval()  # spectral norm stays as it is
     known, pool, target, source = batch.labelled, batch.pool.images, system.target, system.source
     with torch.no_grad():
-        there = target(known.images)
+        latents = target.translator.style(pool) if target.translator.styled else None
+        there = target.translator(known.images, latents)
         pairs = [(target, pool, there)] + ([(source, known.images, source(pool))] if source else [])
         scores = [(one.discriminator(real), one.discriminator(made)) for one, real, made in pairs]
         judged = sum((real - 1).square().mean() / 2 + (made + 1).square().mean() / 2 for real, made in scores)
@@ -166,6 +176,10 @@ def test_the_losses_of_a_step_by_hand(lay_out_step, member, weights):
             terms["identity_mapping"] = sum(kept)
         else:
             terms["patch_nce"] = system.contrast(target.translator.maps(known.images), there, 0)
+        if "style" in weights:
+            looks = [[statistics(one) for one in system.lens.maps(images)] for images in (there, pool)]
+            terms["style"] = style_distance(*looks)
+        elif not source:
             terms["identity_mapping"] = system.contrast(target.translator.maps(pool), target(pool), 0)
             assert terms["patch_nce"] != terms["identity_mapping"]
     losses = []
@@ -278,6 +292,29 @@ def test_class_mates_are_two_images_of_one_class(lay_out, image_set, tmp_path):
         stage.check()
 
 
+def test_styles_make_several_images_of_one(lay_out, tmp_path):
+    stage = lay_out("style", images_seen=480, learning_rate=0.01)
+    folder = StageStore(tmp_path).fetch(stage).folder
+    assert stage.load(folder).network.styles.abs().sum(dim=1).all()
+    made = Style(stage).images(stage.labelled, {"translator": folder}, seed=0)
+    assert made.labels.equal(stage.labelled.labels.repeat(20))
+    ones = made.images[torch.arange(20) * len(stage.labelled)]
+    assert len({image.numpy().tobytes() for image in ones}) > 10
+    assert made.images.equal(Style(stage).images(stage.labelled, {"translator": folder}, seed=1).images)
+
+
+def test_images_get_the_brightness_of_their_style(lay_out, tmp_path):
+    stage = lay_out("style", images_seen=3200, adversarial=0.1, patch_nce=0.1, learning_rate=0.005)
+    levels = torch.linspace(0.2, 1, len(stage.pool))[:, None, None, None]
+    pool = replace(stage.pool, images=(stage.pool.images * levels).to(torch.uint8))
+    stage = replace(stage, pool=pool)
+    network = stage.load(StageStore(tmp_path).fetch(stage).folder).network
+    one = to_float(stage.labelled.images[:1]).expand(len(pool), -1, -1, -1)
+    made = network(one, network.style(to_float(pool.images)))
+    both = torch.stack([made.mean(dim=(1, 2, 3)), to_float(pool.images).mean(dim=(1, 2, 3))])
+    assert torch.corrcoef(both)[0, 1] > 0.8
+
+
 def test_latent_numbers_make_several_images_of_one(lay_out, tmp_path):
     stage = lay_out("class_mates", images_seen=480, learning_rate=0.01)
     folder = StageStore(tmp_path).fetch(stage).folder
@@ -377,6 +414,9 @@ def test_golden_numbers(lay_out, tmp_path):
             {"translator": {"latents": 16}},
             "translation.patch_nce=1.0 compares patches of images without",
         ),
+        ({"style": 1.0}, "translation.style=1.0 with translation.translator.styled=false: a translator that takes"),
+        ({"translator": {"styled": True}}, "translation.style=0.0 with translation.translator.styled=true: a transl"),
+        ({"style": 1.0, "cycle": 1.0, "translator": {"styled": True}}, "translation.cycle=1.0: images come back witho"),
         ({"examples": "mates"}, "translation.examples=mates: use one of domains, pairs, class_mates, low_resolution"),
         ({"translator": {"_target_": "gan_augment.networks.cnn.CNN"}}, "translation.translator"),
         (

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from gan_augment.losses.content import patch_nce
+from gan_augment.losses.content import patch_nce, style_distance
 
 
 def test_patch_nce_by_hand():
@@ -27,3 +27,10 @@ def test_the_source_has_no_gradient():
     patch_nce(output, source).backward()
     assert source.grad is None
     assert output.grad is not None
+
+
+def test_a_style_is_means_and_deviations_of_each_layer():
+    output = [torch.tensor([[0.0, 1.0], [2.0, 1.0]]), torch.tensor([[5.0, 5.0, 5.0, 5.0], [5.0, 5.0, 5.0, 5.0]])]
+    wanted = [torch.tensor([[0.0, 3.0], [2.0, 1.0]]), torch.tensor([[5.0, 5.0, 5.0, 5.0], [5.0, 7.0, 5.0, 5.0]])]
+    assert style_distance(output, wanted).item() == pytest.approx((4 / 4 + 4 / 8) / 2)
+    assert style_distance(output, output) == 0

@@ -2,7 +2,14 @@ import pytest
 import torch
 
 from gan_augment.data.image_set import ImageShape
-from gan_augment.networks.translator import PatchDiscriminator, PatchHeads, Translator
+from gan_augment.networks.translator import (
+    STYLES,
+    PatchDiscriminator,
+    PatchHeads,
+    Translator,
+    statistics,
+    with_statistics,
+)
 
 SHAPES = [(1, 8, 8), (3, 28, 28), (4, 31, 47), (1, 96, 96)]
 
@@ -48,6 +55,42 @@ def test_latent_numbers_change_the_image():
     random = torch.randn(3, 32, generator=torch.Generator().manual_seed(0))
     assert not network(images, random).allclose(plain)
     assert [one.shape[1] for one in network.maps(images)] == network.widths
+
+
+def test_maps_get_the_statistics_of_others_by_hand():
+    maps = torch.tensor([[[[0.0, 2.0]], [[3.0, 7.0]]]])
+    torch.testing.assert_close(statistics(maps), torch.tensor([[1.0, 5.0, 1.0, 2.0]]), atol=1e-5, rtol=0)
+    changed = with_statistics(maps, torch.tensor([[10.0, 20.0, 3.0, 0.0]]))
+    torch.testing.assert_close(changed, torch.tensor([[[[7.0, 13.0]], [[20.0, 20.0]]]]), atol=1e-4, rtol=0)
+    flat = torch.ones(1, 1, 2, 2, requires_grad=True)
+    with_statistics(flat, torch.tensor([[0.0, 1.0]])).sum().backward()
+    assert flat.grad.isfinite().all()  # a map without any variance
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_style_changes_the_image_and_evaluation_computes_the_same(shape):
+    network, images, others = translator(shape, styled=True), drawn(shape), drawn(shape, seed=1) / 4
+    made = network(images, network.style(others))
+    assert made.shape == images.shape
+    assert not made.allclose(network(images))
+    assert network(images).equal(network(images, network.style(images)))  # without a style it keeps its own
+    assert network.eval()(images, network.style(others)).equal(made)
+    maps = network.maps(images, network.style(others))
+    assert network.finish(maps, images, network.style(others)).equal(made)
+
+
+def test_styles_are_those_of_the_last_images_of_the_training():
+    network, random = translator((1, 12, 12), styled=True), torch.Generator().manual_seed(0)
+    styles = torch.randn(3, 8, generator=random)
+    network.keep(styles, 0)
+    assert {tuple(one) for one in network.styles.tolist()} == {tuple(one) for one in styles.tolist()}
+    for step in range(1, 400):
+        network.keep(torch.full((3, 8), float(step)), step)
+    assert sorted({*network.styles[:, 0].tolist()}) == [*range(66, 400)]  # 1,000 of 1,200
+    drawn_styles = network.draw(5000, random)
+    assert drawn_styles.shape == (5000, 8)
+    assert len(drawn_styles[:, 0].unique()) > 300
+    assert len(network.styles) == STYLES
 
 
 def test_an_image_is_translated_by_itself():
@@ -101,3 +144,10 @@ def test_heads_return_unit_vectors_at_the_given_places():
 def test_what_does_not_fit_is_refused(network, shape, settings, message):
     with pytest.raises(ValueError, match=message):
         network(ImageShape(*shape), **settings)
+
+
+def test_a_discriminator_shows_its_feature_maps():
+    network, images = PatchDiscriminator(ImageShape(3, 28, 28), channels=4), drawn((3, 28, 28))
+    maps = network.eval().maps(images)
+    assert [tuple(one.shape[1:]) for one in maps] == [(4, 14, 14), (8, 7, 7), (16, 7, 7)]
+    assert network.layers[-1](network.layers[-2](maps[-1])).equal(network(images))

@@ -58,7 +58,7 @@ class TrainedTranslator:
 
     @torch.no_grad()
     def translate(self, images: ImageSet, seed: int = 0) -> ImageSet:
-        """Translate images; they keep their labels. The seed decides latent numbers, if the translator has some.
+        """Translate images; they keep their labels. The seed decides latent numbers or styles, if it has some.
 
         Raises:
             ValueError: If they have another shape than those of the training.
@@ -66,7 +66,7 @@ class TrainedTranslator:
         if images.shape != self.shape:
             takes, are = ("x".join(map(str, astuple(shape))) for shape in (self.shape, images.shape))
             raise ValueError(f"the translator takes images of {takes} (channels, height, width), but these are {are}")
-        latents = torch.randn(len(images), self.network.num_latents, generator=Stream(seed, "latents").at(0))
+        latents = self.network.draw(len(images), Stream(seed, "latents", self.device).at(0))
         made = []
         for chunk in torch.arange(len(images)).split(AT_ONCE):
             some = to_float(images.images[chunk].to(self.device))

@@ -12,7 +12,7 @@ from gan_augment.data.image_set import ImageSet
 from gan_augment.generators.translation import TrainTranslator
 from gan_augment.stages import Stage
 
-PER_IMAGE = 20  # images made of each labelled one
+PER_IMAGE, MOST = 20, 40_000  # images made of each labelled one, and in all
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +34,16 @@ class ClassMates(Extra):
         return self.translator
 
     def images(self, labelled: ImageSet, made: Mapping[str, Path], seed: int) -> ImageSet:
-        """Return `PER_IMAGE` images made of each labelled one."""
-        repeated = labelled.subset(torch.arange(len(labelled)).repeat(PER_IMAGE))
-        return self.translator.load(made["translator"]).translate(repeated)
+        """Return several images made of each labelled one."""
+        return self.translator.load(made["translator"]).translate(repeated(labelled))
+
+
+def repeated(images: ImageSet) -> ImageSet:
+    """Return each image `PER_IMAGE` times or, of many images, less often: about `MOST` in all, at least each once.
+
+    Example:
+        >>> images = ImageSet(torch.zeros(3, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1, 0]), ["a", "b"])
+        >>> len(repeated(images))
+        60
+    """
+    return images.subset(torch.arange(len(images)).repeat(min(PER_IMAGE, max(1, MOST // len(images)))))

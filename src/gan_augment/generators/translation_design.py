@@ -17,13 +17,13 @@ from gan_augment.settings import (
     check_number,
 )
 
-WEIGHTS = ("patch_nce", "cycle", "identity_mapping", "task", "l1")
+WEIGHTS = ("patch_nce", "cycle", "identity_mapping", "task", "style", "l1")
 # What it learns from, and settings for which this has no use.
 UNUSED = {
     "domains": ("l1", "conditional"),
-    "pairs": ("cycle", "identity_mapping", "task", "match_prior"),
-    "class_mates": ("cycle", "identity_mapping", "task", "match_prior"),
-    "low_resolution": ("cycle", "identity_mapping", "match_prior"),
+    "pairs": ("cycle", "identity_mapping", "task", "style", "match_prior"),
+    "class_mates": ("cycle", "identity_mapping", "task", "style", "match_prior"),
+    "low_resolution": ("cycle", "identity_mapping", "style", "match_prior"),
 }
 
 
@@ -46,6 +46,7 @@ class TranslationSettings:
             patches, or with `patch_nce=0` the L1 distance, which then also keeps labelled images on the way back.
         task: Weight of the cross-entropy of a teacher that learned from the labelled images, on translations: with the
             labels, or where there are none with what it sees in what the image should become.
+        style: Weight of the distance of statistics to those of an image of the pool, whose style it should have.
         l1: Weight of the L1 distance to what the image should become (Pix2Pix).
         conditional: Whether the discriminator also sees the image that was translated.
         match_prior: Whether classes are drawn as often as the teacher sees them in the pool.
@@ -71,6 +72,7 @@ class TranslationSettings:
     cycle: float
     identity_mapping: float
     task: float
+    style: float
     l1: float
     conditional: bool
     match_prior: bool
@@ -107,6 +109,14 @@ class TranslationSettings:
             raise ValueError(
                 f"{where}.patch_nce={self.patch_nce} compares patches of images without latent numbers: use 0"
             )
+        styled = bool(self.translator.get("styled"))
+        if styled != bool(self.style):
+            raise ValueError(
+                f"{where}.style={self.style} with {where}.translator.styled={str(styled).lower()}: a translator that "
+                "takes a style needs this weight, and the weight such a translator: use translation=style"
+            )
+        if styled and self.cycle:
+            raise ValueError(f"{where}.cycle={self.cycle}: images come back without knowing their style, use 0")
         check_integer(f"{where}.ema_half_life", self.ema_half_life, low=1)
         build_later(self.translator, f"{where}.translator", Translator)
         build_later(self.discriminator, f"{where}.discriminator", PatchDiscriminator)

@@ -11,8 +11,9 @@ from gan_augment.data.batches import Batch
 from gan_augment.data.image_set import ImageSet, ImageShape, from_float, to_float
 from gan_augment.generators.gan_training import set_requires_grad
 from gan_augment.generators.translation_design import WEIGHTS, TranslationSettings
-from gan_augment.losses.content import patch_nce
-from gan_augment.networks.translator import PatchHeads
+from gan_augment.losses.content import patch_nce, style_distance
+from gan_augment.networks.translator import PatchDiscriminator, PatchHeads, statistics
+from gan_augment.randomness import initialised
 from gan_augment.training.base import Training
 
 PATCHES = 64  # most patches of an image that are compared, at each stage of the translator
@@ -74,6 +75,10 @@ class Translation(Training):
         self.average = copy.deepcopy(target.translator).requires_grad_(False).eval()
         self.loss = settings.adversarial_loss
         self.teacher = teacher
+        self.lens: PatchDiscriminator | None = None  # random features, whose statistics say what a style is
+        if settings.style:
+            lens = initialised(lambda: settings.build_discriminator(labelled.shape), seed, "init/lens")
+            self.lens = lens.requires_grad_(False).eval()
         self._labelled = labelled
 
     def images_seen(self, step: int) -> int:
@@ -110,7 +115,7 @@ class Translation(Training):
         for label in labels.unique().tolist():
             members, places = self._labelled.members(label), (labels == label).nonzero()[:, 0]
             chosen[places] = members[torch.arange(len(places)) % len(members)]
-        latents = torch.randn(len(chosen), self.average.num_latents, generator=random).to(self.device)
+        latents = self.average.draw(len(chosen), random).to(self.device)
         some = (to_float(self._labelled.images[part].to(self.device)) for part in chosen.split(CHUNK))
         made = (self.average(*both).float() for both in zip(some, latents.split(CHUNK), strict=True))
         return torch.cat([from_float(one, dtype).cpu() for one in made])
@@ -121,8 +126,9 @@ class Translation(Training):
         share, rates = min(1.0, 2 - 2 * step / settings.num_steps), self.rates
         of_discriminators, of_translators = self.optimizers_at(*(share * rate for rate in rates))
         known, pool = self.sides(batch)
-        maps = self.target.translator.maps(known.images, self.latents(len(known.images), step))
-        there = self.target.translator.finish(maps, known.images)
+        latents = self.latents(len(known.images), pool, step)
+        maps = self.target.translator.maps(known.images, latents)
+        there = self.target.translator.finish(maps, known.images, latents)
         pairs = [(self.target, pool, there)]
         if self.source is not None:
             pairs.append((self.source, known.images, self.source(pool)))
@@ -164,10 +170,14 @@ class Translation(Training):
         originals, wanted = batch.images.chunk(2, dim=1)
         return Batch(originals, batch.labels), wanted
 
-    def latents(self, number: int, step: int) -> Tensor:
-        """Draw latent numbers for some images, `[B, num_latents]`."""
-        size = (number, self.target.translator.num_latents)
-        return torch.randn(size, generator=self.draws["latents"].at(step), device=self.device)
+    def latents(self, number: int, pool: Tensor, step: int) -> Tensor:
+        """Return latent numbers for some images, `[B, num_latents]`: random ones, or the styles of the pool's."""
+        translator = self.target.translator
+        if not translator.styled:
+            return translator.draw(number, self.draws["latents"].at(step))
+        styles = translator.style(pool)
+        translator.keep(styles.detach(), step)
+        return styles
 
     def seen(self, images: Tensor, originals: Tensor) -> Tensor:
         """Return what the discriminator sees of images that were made from some originals, or could have been."""
@@ -198,6 +208,9 @@ class Translation(Training):
             assert self.teacher is not None
             wanted = self.teacher(pool.float()).float().softmax(dim=1) if settings.is_paired else known.labels
             terms["task"] = cross_entropy(self.teacher(made[0].float()).float(), wanted)
+        if self.lens is not None:
+            looks = ([statistics(one) for one in self.lens.maps(some)] for some in (made[0], pool))
+            terms["style"] = style_distance(*looks)
         if settings.l1:
             terms["l1"] = l1_loss(made[0], pool)
         return terms

@@ -1,8 +1,10 @@
 """What a translated image must share with the image that it was made from, as pure functions."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, mse_loss
 
 
 def patch_nce(output: Tensor, source: Tensor, temperature: float = 0.07) -> Tensor:
@@ -25,3 +27,19 @@ def patch_nce(output: Tensor, source: Tensor, temperature: float = 0.07) -> Tens
     similarities = output @ source.detach().transpose(1, 2) / temperature
     own = torch.arange(output.shape[1], device=output.device).expand(len(output), -1)
     return cross_entropy(similarities.flatten(0, 1), own.flatten())
+
+
+def style_distance(output: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
+    """Return how far the statistics of feature maps are from those wanted, a scalar (Huang and Belongie 2017, eq. 13).
+
+    It is the mean squared difference of the means and standard deviations of each map, averaged over the layers.
+
+    Args:
+        output: Means and standard deviations of the translated images, `[B, 2C]` for each layer.
+        wanted: Those of the images whose style they should have.
+
+    Example:
+        >>> round(style_distance([torch.tensor([[1.0, 2.0]])], [torch.tensor([[1.0, 5.0]])]).item(), 2)
+        4.5
+    """
+    return torch.stack([mse_loss(one, other) for one, other in zip(output, wanted, strict=True)]).mean()

@@ -18,6 +18,8 @@ from gan_augment.settings import check_boolean, check_integer
 
 FEWEST_PIXELS = 8  # a side
 PLANE = 4  # side of a plane of latent numbers
+STYLES = 1000  # that a translator keeps
+SMALL = 1e-5  # variance that keeps a division finite, as in instance norm
 BELOW_1 = 0.99  # scale of images, so that their inverse hyperbolic tangents are finite
 
 
@@ -40,6 +42,9 @@ class Translator(nn.Module):
         residual: Whether it computes a change of the image.
         latents: Latent numbers of an image, in planes of 4x4 that are enlarged to its size: constant planes would be
             normalised away.
+        styled: Whether the last feature maps get the means and deviations of another image, its style (AdaIN, Huang and
+            Belongie 2017, equation 8). They are those of the first convolution, before the norm. Then the latent
+            numbers are a style: that of an image of the pool, of which it keeps `STYLES`.
     """
 
     def __init__(
@@ -50,22 +55,32 @@ class Translator(nn.Module):
         halvings: int = 1,
         residual: bool = True,
         latents: int = 0,
+        styled: bool = False,
     ) -> None:
         super().__init__()
         check_boolean("translation.translator.residual", residual)
+        check_boolean("translation.translator.styled", styled)
         check_integer("translation.translator.channels", channels, low=1)
         check_integer("translation.translator.blocks", blocks, low=1)
         check_integer("translation.translator.halvings", halvings, low=0, high=3)
         check_integer("translation.translator.latents", latents, low=0)
         if latents % PLANE**2:
             raise ValueError(f"translation.translator.latents={latents}: use a multiple of {PLANE**2}, or 0")
+        if latents and styled:
+            raise ValueError(
+                f"translation.translator.latents={latents} and styled=true: a style takes their place, use 0"
+            )
         check_size("translation", shape)
         if -(-min(shape.height, shape.width) // 2**halvings) < 4:
             raise ValueError(
                 f"translation.translator.halvings={halvings} leaves fewer than 4 pixels a side of "
                 f"{shape.height}x{shape.width}: use a smaller number, or larger images"
             )
-        self.num_latents, planes = latents, latents // PLANE**2
+        planes, self.styled = latents // PLANE**2, styled
+        self.num_latents = 2 * channels if styled else latents
+        self.styles: Tensor
+        if styled:
+            self.register_buffer("styles", torch.zeros(STYLES, self.num_latents))
         self.multiple, width = 2**halvings, channels * 2**halvings
         widths = [channels * 2**level for level in range(halvings + 1)]
         shrinking = [_normed(nn.Conv2d(one, 2 * one, 3, 2, 1, bias=False)) for one in widths[:-1]]
@@ -91,17 +106,40 @@ class Translator(nn.Module):
     def maps(self, images: Tensor, latents: Tensor | None = None) -> list[Tensor]:
         """Return the feature maps that contrasts compare: the images themselves, then those of each stage.
 
-        `latents` are standard normal numbers `[B, num_latents]`; None means 0.
+        `latents` are standard normal numbers `[B, num_latents]`; None means 0. A style does not change these maps.
         """
         height, width = images.shape[-2:]
-        if self.num_latents:
+        if self.num_latents and not self.styled:
             numbers = images.new_zeros(len(images), self.num_latents) if latents is None else latents
             planes = numbers.unflatten(1, (-1, PLANE, PLANE)).to(images.dtype)
             images = torch.cat([images, interpolate(planes, (height, width), mode="bilinear")], dim=1)
-        maps = [pad(images, (0, -width % self.multiple, 0, -height % self.multiple), "replicate")]
+        maps = [self.padded(images)]
         for stage in self.stages:
             maps.append(stage(maps[-1]))
         return maps[: len(self.widths)]
+
+    def padded(self, images: Tensor) -> Tensor:
+        """Return images whose sides can be halved often enough."""
+        height, width = images.shape[-2:]
+        return pad(images, (0, -width % self.multiple, 0, -height % self.multiple), "replicate")
+
+    def style(self, images: Tensor) -> Tensor:
+        """Return the styles of images, `[B, num_latents]`: means, then standard deviations of feature maps."""
+        convolution: Any = self.stages[0]
+        return statistics(convolution[0](self.padded(images)))
+
+    @torch.no_grad()
+    def keep(self, styles: Tensor, step: int) -> None:
+        """Keep the styles of a training step, `[B, num_latents]`, in place of the oldest; at step 0 of all."""
+        number = STYLES if step == 0 else len(styles)
+        places = torch.arange(number, device=styles.device)
+        self.styles[(places + step * len(styles)) % STYLES] = styles[places % len(styles)]
+
+    def draw(self, number: int, random: torch.Generator) -> Tensor:
+        """Draw latent numbers `[number, num_latents]` on the device of `random`: standard normal, or kept styles."""
+        if self.styled:
+            return self.styles[torch.randint(STYLES, (number,), generator=random, device=random.device)]
+        return torch.randn(number, self.num_latents, generator=random, device=random.device)
 
     def compile(self, *arguments: Any, **settings: Any) -> None:
         """Compile the parts, which are called by themselves."""
@@ -110,12 +148,36 @@ class Translator(nn.Module):
 
     def forward(self, images: Tensor, latents: Tensor | None = None) -> Tensor:
         """Translate images, with latent numbers as in `maps`."""
-        return self.finish(self.maps(images, latents), images)
+        return self.finish(self.maps(images, latents), images, latents)
 
-    def finish(self, maps: Sequence[Tensor], images: Tensor) -> Tensor:
-        """Return the translations of images from their feature maps."""
-        changes = self.end(maps[-1])[..., : images.shape[-2], : images.shape[-1]]
+    def finish(self, maps: Sequence[Tensor], images: Tensor, latents: Tensor | None = None) -> Tensor:
+        """Return the translations of images from their feature maps; without latent numbers they keep their style."""
+        if self.styled:
+            style = self.style(images) if latents is None else latents
+            changes = self.end[-1](with_statistics(self.end[:-1](maps[-1]), style))
+        else:
+            changes = self.end(maps[-1])
+        changes = changes[..., : images.shape[-2], : images.shape[-1]]
         return torch.tanh(torch.atanh(BELOW_1 * images) + changes if self.residual else changes)
+
+
+def statistics(maps: Tensor) -> Tensor:
+    """Return the means and the standard deviations of feature maps `[B, C, H, W]`, `[B, 2C]`.
+
+    Example:
+        >>> statistics(torch.tensor([[[[0.0, 2.0]], [[3.0, 3.0]]]])).round(decimals=2).tolist()
+        [[1.0, 3.0, 1.0, 0.0]]
+    """
+    variances, means = torch.var_mean(maps.float(), dim=(2, 3), correction=0)
+    return torch.cat([means, (variances + SMALL).sqrt()], dim=1)
+
+
+def with_statistics(maps: Tensor, wanted: Tensor) -> Tensor:
+    """Give feature maps `[B, C, H, W]` other means and standard deviations, `[B, 2C]` (Huang and Belongie 2017)."""
+    (means, deviations), (new_means, new_deviations) = (
+        one.to(maps.dtype)[..., None, None].chunk(2, dim=1) for one in (statistics(maps), wanted)
+    )
+    return (maps - means) / deviations * new_deviations + new_means
 
 
 class PatchDiscriminator(nn.Module):
@@ -151,6 +213,16 @@ class PatchDiscriminator(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits of the patches."""
         return self.layers(images)
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Return the feature maps behind each layer but the last, `[B, C, H, W]`."""
+        maps = [images]
+        for layer in self.layers[:-2]:
+            if isinstance(layer, nn.LeakyReLU):
+                maps[-1] = layer(maps[-1])
+            else:
+                maps.append(layer(maps[-1]))
+        return maps[1:]
 
 
 class PatchHeads(nn.Module):

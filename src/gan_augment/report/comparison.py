@@ -54,6 +54,7 @@ CONTRASTS = (
     *((arm, "bicubic") for arm in ("sr_l1", "sr_gan", "sr_task")),
     ("translated_classical", "classical"),
     ("translated", "none"),
+    ("style_classical", "classical"),
     *(
         (arm, "none")
         for arm in ("synthetic_only", "more_real", "more_real_classical", "oversampling", "mixup", "cutmix")
