@@ -120,7 +120,7 @@ def lay_out_step(lay_out, image_set):
         stage = lay_out(member, **weights)
         torch.manual_seed(0)
         teacher = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3)).requires_grad_(False)
-        domains = [Domain(stage.settings, ImageShape(1, 8, 8)) for _ in range(2)]
+        domains = [Domain(stage.settings, ImageShape(1, 8, 8), 3) for _ in range(2)]
         source = domains[1] if stage.settings.cycle else None
         system = Translation(domains[0], source, teacher, stage.settings, stage.labelled, seed=0)
         optimizers = system.configure_optimizers()
@@ -189,6 +189,31 @@ def test_the_losses_of_a_step_by_hand(lay_out_step, member, weights):
     torch.testing.assert_close(losses, [judged, expected])
 
 
+@pytest.mark.parametrize("member", ["cut", "cyclegan"])
+def test_discriminators_are_told_classes(lay_out_step, member):
+    system, batch = lay_out_step(member, class_conditional=True)
+    labels = torch.tensor([2, 1, 0, 0, 1, 2])  # of the pool, as a teacher sees them
+    batch = batch._replace(labels=torch.cat([batch.labelled.labels, labels]))
+    for domain in system.domains:
+        torch.nn.init.normal_(domain.translator.end[-1].weight)
+    system.eval()
+    known, pool, target, source = batch.labelled, batch.pool.images, system.target, system.source
+
+    def judge(domain, images, classes):
+        planes = torch.eye(3)[classes][:, :, None, None].expand(-1, -1, 8, 8)
+        return domain.discriminator(torch.cat([images, planes], dim=1))
+
+    with torch.no_grad():
+        scores = [(judge(target, pool, labels), judge(target, target(known.images), known.labels))]
+        if source is not None:
+            scores.append((judge(source, known.images, known.labels), judge(source, source(pool), labels)))
+        judged = sum((real - 1).square().mean() / 2 + (made + 1).square().mean() / 2 for real, made in scores)
+    losses = []
+    system.minimise = lambda loss, optimizer: losses.append(loss.detach())
+    system.training_step(batch, 0)
+    torch.testing.assert_close(losses[0], judged)
+
+
 @pytest.mark.parametrize("conditional", [True, False])
 def test_the_losses_of_a_step_with_pairs_by_hand(lay_out_step, conditional):
     system, batch = lay_out_step("pix2pix", l1=7.0, conditional=conditional)
@@ -197,7 +222,7 @@ def test_the_losses_of_a_step_with_pairs_by_hand(lay_out_step, conditional):
     originals, wanted = batch.images[:, :1], batch.images[:, 1:]
     with torch.no_grad():
         made = system.target(originals)
-        shown = [torch.cat([originals, one], dim=1) if conditional else one for one in (wanted, made)]
+        shown = [torch.cat([one, originals], dim=1) if conditional else one for one in (wanted, made)]
         real, fake = map(system.target.discriminator, shown)
         judged = (real - 1).square().mean() / 2 + (fake + 1).square().mean() / 2
         fooled = fake.square().mean() / 2 + 7 * (made - wanted).abs().mean()
@@ -217,7 +242,7 @@ def test_a_teacher_should_see_in_a_restored_image_what_it_sees_in_the_original(l
         made = system.target(small)
         entropies = -(system.teacher(wanted).softmax(dim=1) * system.teacher(made).log_softmax(dim=1)).sum(dim=1)
         expected = 7 * (made - wanted).abs().mean() + 3 * entropies.mean()
-        fooled = system.target.discriminator(torch.cat([small, made], dim=1)).square().mean() / 2
+        fooled = system.target.discriminator(torch.cat([made, small], dim=1)).square().mean() / 2
     losses = []
     system.minimise = lambda loss, optimizer: losses.append(loss.detach())
     system.training_step(batch, 0)
@@ -238,7 +263,14 @@ def test_pairs_show_what_an_image_becomes(lay_out, tmp_path):
     assert off[0] < 0.2 * 255 < 0.4 * 255 < off[1]  # by chance, it is half of 255
 
 
-OTHERS = {"l1": 1.0, "conditional": True, "match_prior": True, "examples": "pairs", "translator": {"a": 1}}
+OTHERS = {
+    "l1": 1.0,
+    "conditional": True,
+    "match_prior": True,
+    "class_conditional": True,
+    "examples": "pairs",
+    "translator": {"a": 1},
+}
 OTHERS |= {"discriminator": {"a": 1}, "loss": {"a": 1}, "betas": [0.0, 0.9]}
 
 
@@ -269,7 +301,7 @@ def test_a_training_may_start_from_another_translator(lay_out, tmp_path):
     assert further.about["start"]["hash"] == start.start
     assert further.about["images_seen"] == 160
     with pytest.raises(ValueError, match="has changed since the launch"):
-        replace(start, start="0" * 16).give(Domain(stage.settings, stage.labelled.shape).translator)
+        replace(start, start="0" * 16).give(Domain(stage.settings, stage.labelled.shape, 3).translator)
     other = replace(settings, where="translation", translator=settings.translator | {"channels": 5})
     with pytest.raises(ValueError, match=r"translation\.start=.* has channels=4, not 5: use the same"):
         TranslatorStart.read(str(folder), other, stage.labelled.shape)
@@ -344,7 +376,8 @@ def test_classes_are_drawn_as_often_as_the_teacher_sees_them_in_the_pool(lay_out
             pass
 
         def load(self, folder):
-            return SimpleNamespace(probabilities=lambda images: torch.tensor([[0.5, 0.5, 0.0], [0.5, 0.0, 0.5]]))
+            both = torch.tensor([[0.5, 0.5, 0.0], [0.5, 0.0, 0.5]])
+            return SimpleNamespace(probabilities=lambda images: both.repeat(len(images) // 2, 1))
 
     seen = []
     monkeypatch.setattr(translation, "ImageBatches", lambda parts, *rest: seen.extend(one.images for one in parts))
@@ -352,6 +385,10 @@ def test_classes_are_drawn_as_often_as_the_teacher_sees_them_in_the_pool(lay_out
     replace(stage, hardware=SimpleNamespace(fit=lambda *given, **more: None)).run(tmp_path, {"teacher": tmp_path})
     assert seen[0].class_counts.tolist() == [60, 30, 30]  # of 30 images
     assert seen[1] is stage.pool
+    stage = replace(stage, settings=replace(stage.settings, where="translation", class_conditional=True))
+    replace(stage, hardware=SimpleNamespace(fit=lambda *given, **more: None)).run(tmp_path, {"teacher": tmp_path})
+    assert seen[3].labels.tolist() == [0] * len(stage.pool)
+    assert stage.pool.labels.eq(-1).all()
 
 
 def test_classes_are_as_frequent_as_the_prior_says(image_set):
@@ -397,6 +434,7 @@ def test_golden_numbers(lay_out, tmp_path):
         ({"adversarial": 0.0}, "translation.adversarial=0 and translation.l1=0: nothing says what an image should"),
         ({"examples": "low_resolution"}, "examples=low_resolution has no use for translation.identity_mapping and"),
         ({"match_prior": "yes"}, "translation.match_prior=yes: use true or false"),
+        ({"class_conditional": 1}, "translation.class_conditional=1: use true or false"),
         ({"batch_size": 0}, "translation.batch_size=0: use a whole number of at least 1"),
         ({"images_seen": 7}, "translation.images_seen=7: use a whole number of at least 8"),
         ({"learning_rate": 0}, "translation.learning_rate=0: use a number above 0"),

@@ -133,7 +133,7 @@ class TrainTranslator(Stage):
             if plan.config.parts["classifier"] is None:
                 raise ValueError(
                     "classifier=none, but this translation asks a classifier whether classes are kept: choose one, or "
-                    "set translation.task=0 translation.match_prior=false"
+                    "set translation.task=0 translation.match_prior=false translation.class_conditional=false"
                 )
             if teach is None:
                 teacher = plan.method(Arm("labelled", "none", None, "classical", "classifier"), NoExtra())
@@ -172,8 +172,9 @@ class TrainTranslator(Stage):
         """Train, and write the translator."""
         settings, seed, shape = self.settings, self.seed, self.labelled.shape
         teacher = None if self.teacher is None else self.teacher.load(made["teacher"])
-        target = initialised(lambda: Domain(settings, shape), seed, "init/target")
-        source = initialised(lambda: Domain(settings, shape), seed, "init/source") if settings.cycle else None
+        size = shape, self.labelled.num_classes
+        target = initialised(lambda: Domain(settings, *size), seed, "init/target")
+        source = initialised(lambda: Domain(settings, *size), seed, "init/source") if settings.cycle else None
         if self.start is not None:
             self.start.give(target.translator)
         network = teacher.network if teacher is not None and settings.task else None
@@ -211,11 +212,15 @@ class TrainTranslator(Stage):
         settings, labelled = self.settings, self.labelled
         if not settings.is_paired:
             assert self.pool is not None
-            if settings.match_prior:
+            pool = self.pool
+            if settings.match_prior or settings.class_conditional:
                 assert teacher is not None
-                prior = teacher.probabilities(self.pool).double().mean(dim=0)
-                labelled = with_prior(labelled, prior, Stream(self.seed, "prior").at(0))
-            sets = {"order": labelled, "order/pool": self.pool}
+                seen = teacher.probabilities(pool)
+                if settings.match_prior:
+                    labelled = with_prior(labelled, seen.double().mean(dim=0), Stream(self.seed, "prior").at(0))
+                if settings.class_conditional:
+                    pool = replace(pool, labels=seen.argmax(dim=1))
+            sets = {"order": labelled, "order/pool": pool}
         elif settings.examples == "pairs":
             assert self.partners is not None
             assert self.pool is not None
@@ -248,7 +253,9 @@ class TrainTranslator(Stage):
 
     def alone(self) -> "TrainTranslator":
         """Return the stage without its teacher, whose part of the time is small."""
-        return replace(self, teacher=None, settings=replace(self.settings, task=0.0, match_prior=False))
+        return replace(
+            self, teacher=None, settings=replace(self.settings, task=0.0, match_prior=False, class_conditional=False)
+        )
 
     def load(self, folder: Path) -> TrainedTranslator:
         """Read the translator."""

@@ -21,9 +21,9 @@ WEIGHTS = ("patch_nce", "cycle", "identity_mapping", "task", "style", "l1")
 # What it learns from, and settings for which this has no use.
 UNUSED = {
     "domains": ("l1", "conditional"),
-    "pairs": ("cycle", "identity_mapping", "task", "style", "match_prior"),
-    "class_mates": ("cycle", "identity_mapping", "task", "style", "match_prior"),
-    "low_resolution": ("cycle", "identity_mapping", "style", "match_prior"),
+    "pairs": ("cycle", "identity_mapping", "task", "style", "match_prior", "class_conditional"),
+    "class_mates": ("cycle", "identity_mapping", "task", "style", "match_prior", "class_conditional"),
+    "low_resolution": ("cycle", "identity_mapping", "style", "match_prior", "class_conditional"),
 }
 
 
@@ -50,6 +50,8 @@ class TranslationSettings:
         l1: Weight of the L1 distance to what the image should become (Pix2Pix).
         conditional: Whether the discriminator also sees the image that was translated.
         match_prior: Whether classes are drawn as often as the teacher sees them in the pool.
+        class_conditional: Whether discriminators are told the class of an image: its label, or in the pool the one that
+            the teacher sees.
         images_seen: Images translated in the training, and as many real ones seen; 0 keeps the translator of `start`.
         batch_size: Images of each domain per step.
         learning_rate: Of the translators' Adam; constant for half of the training, then down to 0.
@@ -76,6 +78,7 @@ class TranslationSettings:
     l1: float
     conditional: bool
     match_prior: bool
+    class_conditional: bool
     images_seen: int
     batch_size: int
     learning_rate: float
@@ -88,7 +91,7 @@ class TranslationSettings:
     def __post_init__(self, where: str) -> None:
         for name in ("adversarial", *WEIGHTS):
             check_number(f"{where}.{name}", getattr(self, name), 0, 1000)
-        for name in ("match_prior", "conditional"):
+        for name in ("match_prior", "class_conditional", "conditional"):
             check_boolean(f"{where}.{name}", getattr(self, name))
         check_choice(f"{where}.examples", self.examples, UNUSED)
         unused = [name for name in UNUSED[self.examples] if getattr(self, name)]
@@ -144,7 +147,7 @@ class TranslationSettings:
     @property
     def needs_teacher(self) -> bool:
         """Whether a classifier that learned from the labelled images takes part."""
-        return self.num_steps > 0 and (self.task > 0 or self.match_prior)
+        return self.num_steps > 0 and (self.task > 0 or self.match_prior or self.class_conditional)
 
     @property
     def adversarial_loss(self) -> AdversarialLoss:
@@ -155,8 +158,11 @@ class TranslationSettings:
         """Build a translator of images of this shape."""
         return build_later(self.translator, "translation.translator", Translator)(shape)
 
-    def build_discriminator(self, shape: ImageShape) -> PatchDiscriminator:
-        """Build a discriminator of images of this shape, and if it is conditional of the images they were made from."""
-        if self.conditional:
-            shape = replace(shape, channels=2 * shape.channels)
-        return build_later(self.discriminator, "translation.discriminator", PatchDiscriminator)(shape)
+    def build_discriminator(self, shape: ImageShape, num_classes: int = 0) -> PatchDiscriminator:
+        """Build a discriminator of images of this shape, and of what else it sees as further channels.
+
+        These are the images they were made from if it is conditional, and planes of classes if it is told them.
+        """
+        further = shape.channels * self.conditional + num_classes * self.class_conditional
+        seen = replace(shape, channels=shape.channels + further)
+        return build_later(self.discriminator, "translation.discriminator", PatchDiscriminator)(seen)

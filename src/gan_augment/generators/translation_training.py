@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, l1_loss
+from torch.nn.functional import cross_entropy, l1_loss, one_hot
 
 from gan_augment.data.batches import Batch
 from gan_augment.data.image_set import ImageSet, ImageShape, from_float, to_float
@@ -26,12 +26,13 @@ class Domain(nn.Module):
     Args:
         settings: The settings of the translation.
         shape: The shape of the images.
+        num_classes: The number of their classes.
     """
 
-    def __init__(self, settings: TranslationSettings, shape: ImageShape) -> None:
+    def __init__(self, settings: TranslationSettings, shape: ImageShape, num_classes: int) -> None:
         super().__init__()
         self.translator = settings.build_translator(shape)
-        self.discriminator = settings.build_discriminator(shape)
+        self.discriminator = settings.build_discriminator(shape, num_classes)
         self.heads = PatchHeads(self.translator.widths) if settings.patch_nce else None
 
     def compile(self, *arguments: Any, **settings: Any) -> None:
@@ -125,27 +126,29 @@ class Translation(Training):
         settings = self.settings
         share, rates = min(1.0, 2 - 2 * step / settings.num_steps), self.rates
         of_discriminators, of_translators = self.optimizers_at(*(share * rate for rate in rates))
-        known, pool = self.sides(batch)
+        known, others = self.sides(batch)
+        pool = others.images
         latents = self.latents(len(known.images), pool, step)
         maps = self.target.translator.maps(known.images, latents)
         there = self.target.translator.finish(maps, known.images, latents)
-        pairs = [(self.target, pool, there)]
+        # Into each domain: real images as its discriminator sees them, made ones, and what it sees beside these.
+        of_known, of_pool = self.beside(known, others)
+        ways = [(self.target, torch.cat([pool, of_pool], dim=1), there, of_known)]
         if self.source is not None:
-            pairs.append((self.source, known.images, self.source(pool)))
+            ways.append((self.source, torch.cat([known.images, of_known], dim=1), self.source(pool), of_pool))
 
         judged = fooled = torch.zeros((), device=self.device)
         judging: list[Tensor] = of_discriminators.param_groups[0]["params"]
         if settings.adversarial:
-            for domain, real, made in pairs:
-                seen = torch.cat([self.seen(real, known.images), self.seen(made.detach(), known.images)])
-                logits = domain.discriminator(seen).float()
+            for domain, real, made, beside in ways:
+                logits = domain.discriminator(torch.cat([real, torch.cat([made.detach(), beside], dim=1)])).float()
                 judged = judged + self.loss.discriminator(*(part.flatten() for part in logits.split(len(real))))
             self.minimise(judged, of_discriminators)
             set_requires_grad(judging, False)  # the gradients of these weights are not used
             nothing = judged.new_empty(0)
-            scores = [one.discriminator(self.seen(made, known.images)).float().flatten() for one, _, made in pairs]
-            fooled = torch.stack([self.loss.generator(score, nothing) for score in scores]).sum()
-        terms = self.content(known, pool, maps, [made for *_, made in pairs], step)
+            scores = [one.discriminator(torch.cat([made, beside], dim=1)).float() for one, _, made, beside in ways]
+            fooled = torch.stack([self.loss.generator(score.flatten(), nothing) for score in scores]).sum()
+        terms = self.content(known, pool, maps, [made for _, _, made, _ in ways], step)
         weighted = [getattr(settings, name) * term for name, term in terms.items()]
         loss = settings.adversarial * fooled + torch.stack(weighted).sum()
         self.minimise(loss, of_translators)
@@ -163,12 +166,26 @@ class Translation(Training):
         if (step + 1) % self.log_every_n_steps == 0:
             self.draw_curves(step)
 
-    def sides(self, batch: Batch) -> tuple[Batch, Tensor]:
+    def sides(self, batch: Batch) -> tuple[Batch, Batch]:
         """Return the images to translate, and images of the other domain: of pairs, what these should become."""
         if not self.settings.is_paired:
-            return batch.labelled, batch.pool.images
+            return batch.labelled, batch.pool
         originals, wanted = batch.images.chunk(2, dim=1)
-        return Batch(originals, batch.labels), wanted
+        return Batch(originals, batch.labels), Batch(wanted, batch.labels)
+
+    def beside(self, known: Batch, pool: Batch) -> tuple[Tensor, Tensor]:
+        """Return what discriminators see beside images made of labelled ones, and beside those of the pool.
+
+        These are channels `[B, E, H, W]`: the originals, planes of classes, or none.
+        """
+        if self.settings.conditional:
+            return known.images, known.images  # of pairs the original of both
+        if not self.settings.class_conditional:
+            return known.images[:, :0], pool.images[:, :0]
+        size = known.images.shape[-2:]
+        planes = (one_hot(one.labels, self._labelled.num_classes)[..., None, None] for one in (known, pool))
+        of_known, of_pool = (one.to(known.images.dtype).expand(-1, -1, *size) for one in planes)
+        return of_known, of_pool
 
     def latents(self, number: int, pool: Tensor, step: int) -> Tensor:
         """Return latent numbers for some images, `[B, num_latents]`: random ones, or the styles of the pool's."""
@@ -178,10 +195,6 @@ class Translation(Training):
         styles = translator.style(pool)
         translator.keep(styles.detach(), step)
         return styles
-
-    def seen(self, images: Tensor, originals: Tensor) -> Tensor:
-        """Return what the discriminator sees of images that were made from some originals, or could have been."""
-        return torch.cat([originals, images], dim=1) if self.settings.conditional else images
 
     def content(
         self, known: Batch, pool: Tensor, maps: list[Tensor], made: list[Tensor], step: int
