@@ -589,7 +589,7 @@ def all_weights(plain_settings, folder, change=None, arms=LABELLED_ARMS):
             if (output.folder / "weights.pt").exists():
                 for network, state in torch.load(output.folder / "weights.pt", weights_only=True)["networks"].items():
                     content = b"".join(value.numpy().tobytes() for value in state.values())
-                    found[planned.config.arm, name, network] = hashlib.sha256(content).hexdigest()
+                    found[arm, name, network] = hashlib.sha256(content).hexdigest()
     return found
 
 
@@ -666,7 +666,7 @@ def test_arms_that_see_the_images_of_the_pool_see_none_of_its_labels(plain_setti
     def is_same(*key):
         return other_images[key] == reference[key]
 
-    unmoved = {(arm.extra, name) for arm, name, network in reference if is_same(arm, name, network)}
+    unmoved = {(ROWS[arm]["extra"], name) for arm, name, network in reference if is_same(arm, name, network)}
     # These see the labelled images alone.
     teachers = {(extra, "teacher") for extra in ("pseudo_labelled", "translated", "style")}
     assert unmoved == teachers | {("none", name) for name in ("trained", "source", "teacher")}
