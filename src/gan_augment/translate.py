@@ -12,7 +12,7 @@ import torch
 from gan_augment.artefacts.export import CARDS, check_free, read_manifest, safe_name, write_folder, write_npz
 from gan_augment.artefacts.translator import TrainedTranslator
 from gan_augment.artefacts.weights import file_hash
-from gan_augment.data.image_set import ImageSet, MappedImages
+from gan_augment.data.image_set import ImageSet, MappedImages, changed
 from gan_augment.data.listing import is_image
 from gan_augment.data.reading import read_alike
 from gan_augment.records.received import cell, printable
@@ -41,7 +41,7 @@ def translate(checkpoint: Path, device: torch.device, options: Mapping[str, Any]
     out = Path(options["out"]).expanduser()
     check_free(out)
     with _read(translator, original, options) as (files, pixels):
-        made = translator.translate(_labelled(files, pixels))
+        made = _translate(translator, _labelled(files, pixels))
     rows = [{"original": file, "original_hash": file_hash(original / file), "checkpoint": made_by} for file in files]
     card = data_card(translator, made_by, options, command)
     if out.suffix == ".npz":
@@ -69,7 +69,8 @@ def check(
         if lost := [row["original"] for row in rows if row["original"] not in place]:
             raise ValueError(f"images: {lost[0]} is not there, of which {written} has a translation")
         chosen = [place[row["original"]] for row in rows]
-        made = translator.translate(_labelled([files[index] for index in chosen], pixels.subset(torch.tensor(chosen))))
+        some = _labelled([files[index] for index in chosen], pixels.subset(torch.tensor(chosen)))
+        made = _translate(translator, some)
     again = made.images[torch.arange(len(rows))]
     if differ := [row["original"] for row, old, new in zip(rows, images, again, strict=True) if not old.equal(new)]:
         raise ValueError(f"{len(differ)} of {len(rows)} images of {written} differ, the first is {differ[0]}")
@@ -84,6 +85,12 @@ def _read(
         check_boolean(name, options[name])
     how = translator.shape, translator.decoding
     return read_alike("translator", *how, folder, options["skip_broken"], options["follow_links"], is_image)
+
+
+def _translate(translator: TrainedTranslator, images: ImageSet) -> ImageSet:
+    """Translate images; a translator that restores small images gets them small, enlarged by bicubic interpolation."""
+    degrading = translator.degrading
+    return translator.translate(images if degrading is None else changed(images, degrading.bicubic))
 
 
 def _labelled(files: Sequence[str], pixels: MappedImages) -> ImageSet:
@@ -137,7 +144,7 @@ def data_card(
             "images seen in training": about["images_seen"],
         },
         "trained on": {
-            "fingerprint of the labelled images": about["trained_on"],
+            "fingerprint of the images it learned from": about["trained_on"],
             "images without labels": about["pool_images"],
         },
         "labels": "names of the originals' folders; whether translations still show them is not known",

@@ -10,7 +10,7 @@ from gan_augment.app import CONF
 from gan_augment.artefacts.translator import TrainedTranslator
 from gan_augment.augmentation.degrading import Degrading
 from gan_augment.data.batches import Batch
-from gan_augment.data.image_set import ImageSet, ImageShape, to_float
+from gan_augment.data.image_set import ImageSet, ImageShape, from_float, to_float
 from gan_augment.extras.class_mates import ClassMates
 from gan_augment.extras.style import Style
 from gan_augment.extras.translated import Translated
@@ -19,7 +19,7 @@ from gan_augment.generators.translation import TrainTranslator, TranslatorStart,
 from gan_augment.generators.translation_design import WEIGHTS, TranslationSettings
 from gan_augment.generators.translation_training import Domain, Translation
 from gan_augment.losses.content import style_distance
-from gan_augment.networks.translator import statistics
+from gan_augment.networks.translator import STYLES, statistics
 from gan_augment.randomness import Stream
 from gan_augment.settings import build
 from gan_augment.stages import Stage, StageStore
@@ -86,8 +86,9 @@ def test_each_translator_trains_and_draws_its_curves_and_pictures(lay_out, tmp_p
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 @pytest.mark.parametrize("shape", [(4, 31, 47), (3, 8, 8)], ids=str)
-def test_images_of_any_shape_train_in_both_precisions(lay_out, tmp_path, shape, precision):
-    stage = lay_out("cut", images_seen=16)
+@pytest.mark.parametrize("member", ["cut", "style", "super_resolution"])
+def test_images_of_any_shape_train_in_both_precisions(lay_out, tmp_path, member, shape, precision):
+    stage = lay_out(member, images_seen=16)
     random = torch.Generator().manual_seed(0)
     sets = {
         name: replace(some, images=torch.randint(0, 256, (len(some), *shape), dtype=torch.uint8, generator=random))
@@ -122,12 +123,15 @@ def lay_out_step(lay_out, image_set):
         teacher = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3)).requires_grad_(False)
         domains = [Domain(stage.settings, ImageShape(1, 8, 8), 3) for _ in range(2)]
         source = domains[1] if stage.settings.cycle else None
-        system = Translation(domains[0], source, teacher, stage.settings, stage.labelled, seed=0)
+        styles = stage.pool.images[torch.arange(STYLES) % len(stage.pool)] if stage.settings.style else None
+        more = {"degrading": stage.degrading, "styles": styles}
+        system = Translation(domains[0], source, teacher, stage.settings, stage.labelled, seed=0, **more)
         optimizers = system.configure_optimizers()
         system.optimizers_at = lambda *rates: optimizers
         system.draws = {name: Stream(0, name) for name in Translation.STREAMS}
         if stage.settings.is_paired:
-            return system, Batch(torch.cat([images, -images], dim=1), torch.full((6,), -1), {"pairs": slice(0, 6)})
+            both = images if stage.degrading else torch.cat([images, -images], dim=1)
+            return system, Batch(both, torch.full((6,), -1), {"pairs": slice(0, 6)})
         both, parts = torch.cat([images, -images]), {"labelled": slice(0, 6), "pool": slice(6, 12)}
         return system, Batch(both, torch.cat([labels, torch.full((6,), -1)]), parts)
 
@@ -143,8 +147,8 @@ def test_a_step_trains_every_player_and_leaves_the_teacher(lay_out_step, member)
     before = {name: value.clone() for name, value in system.state_dict().items()}
     system.training_step(batch, 0)
     same = {name for name, value in system.state_dict().items() if value.equal(before[name])}
-    # Of a layer with one output, the vector of spectral norm is 1; the lens of styles does not learn.
-    same = {name for name in same if not name.endswith("_u") and not name.startswith("lens.")}
+    # Of a layer with one output, the vector of spectral norm is 1; features of styles do not learn.
+    same = {name for name in same if not name.endswith(("_u", ".styles")) and not name.startswith("style_f")}
     assert same == {"teacher.1.weight", "teacher.1.bias", "finite"}
 
 
@@ -177,7 +181,7 @@ def test_the_losses_of_a_step_by_hand(lay_out_step, member, weights):
         else:
             terms["patch_nce"] = system.contrast(target.translator.maps(known.images), there, 0)
         if "style" in weights:
-            looks = [[statistics(one) for one in system.lens.maps(images)] for images in (there, pool)]
+            looks = [[statistics(one) for one in system.style_features.maps(images)] for images in (there, pool)]
             terms["style"] = style_distance(*looks)
         elif not source:
             terms["identity_mapping"] = system.contrast(target.translator.maps(pool), target(pool), 0)
@@ -190,8 +194,8 @@ def test_the_losses_of_a_step_by_hand(lay_out_step, member, weights):
 
 
 @pytest.mark.parametrize("member", ["cut", "cyclegan"])
-def test_discriminators_are_told_classes(lay_out_step, member):
-    system, batch = lay_out_step(member, class_conditional=True)
+def test_discriminators_receive_classes(lay_out_step, member):
+    system, batch = lay_out_step(member, class_conditional=True, match_prior=True)
     labels = torch.tensor([2, 1, 0, 0, 1, 2])  # of the pool, as a teacher sees them
     batch = batch._replace(labels=torch.cat([batch.labelled.labels, labels]))
     for domain in system.domains:
@@ -237,7 +241,7 @@ def test_a_teacher_should_see_in_a_restored_image_what_it_sees_in_the_original(l
     system, batch = lay_out_step("super_resolution", l1=7.0, task=3.0, adversarial=adversarial)
     torch.nn.init.normal_(system.target.translator.end[-1].weight)
     system.eval()
-    small, wanted = batch.images[:, :1], batch.images[:, 1:]
+    small, wanted = to_float(Degrading(2, "area").bicubic(from_float(batch.images))), batch.images
     with torch.no_grad():
         made = system.target(small)
         entropies = -(system.teacher(wanted).softmax(dim=1) * system.teacher(made).log_softmax(dim=1)).sum(dim=1)
@@ -302,6 +306,10 @@ def test_a_training_may_start_from_another_translator(lay_out, tmp_path):
     assert further.about["images_seen"] == 160
     with pytest.raises(ValueError, match="has changed since the launch"):
         replace(start, start="0" * 16).give(Domain(stage.settings, stage.labelled.shape, 3).translator)
+    earlier = {name: value for name, value in settings.translator.items() if name != "styled"}
+    TranslatorStart.read(str(folder), replace(settings, where="translation", translator=earlier), stage.labelled.shape)
+    with pytest.raises(ValueError, match=r"has degrade=None, not \{'scale': 2\}"):
+        TranslatorStart.read(str(folder), settings, stage.labelled.shape, {"scale": 2})
     other = replace(settings, where="translation", translator=settings.translator | {"channels": 5})
     with pytest.raises(ValueError, match=r"translation\.start=.* has channels=4, not 5: use the same"):
         TranslatorStart.read(str(folder), other, stage.labelled.shape)
@@ -327,7 +335,8 @@ def test_class_mates_are_two_images_of_one_class(lay_out, image_set, tmp_path):
 def test_styles_make_several_images_of_one(lay_out, tmp_path):
     stage = lay_out("style", images_seen=480, learning_rate=0.01)
     folder = StageStore(tmp_path).fetch(stage).folder
-    assert stage.load(folder).network.styles.abs().sum(dim=1).all()
+    network, pool = stage.load(folder).network, to_float(stage.pool.images)
+    torch.testing.assert_close(network.styles[: len(pool)], network.style(pool))
     made = Style(stage).images(stage.labelled, {"translator": folder}, seed=0)
     assert made.labels.equal(stage.labelled.labels.repeat(20))
     ones = made.images[torch.arange(20) * len(stage.labelled)]
@@ -431,7 +440,8 @@ def test_golden_numbers(lay_out, tmp_path):
     ("change", "message"),
     [
         *[({name: -1}, f"translation.{name}=-1: use a number") for name in ("adversarial", *WEIGHTS)],
-        ({"adversarial": 0.0}, "translation.adversarial=0 and translation.l1=0: nothing says what an image should"),
+        ({"adversarial": 0.0}, "translation: no weight says what an image should become: set adversarial above 0"),
+        ({"class_conditional": True, "match_prior": False}, "translation.class_conditional=true needs translation.mat"),
         ({"examples": "low_resolution"}, "examples=low_resolution has no use for translation.identity_mapping and"),
         ({"match_prior": "yes"}, "translation.match_prior=yes: use true or false"),
         ({"class_conditional": 1}, "translation.class_conditional=1: use true or false"),
@@ -452,9 +462,15 @@ def test_golden_numbers(lay_out, tmp_path):
             {"translator": {"latents": 16}},
             "translation.patch_nce=1.0 compares patches of images without",
         ),
-        ({"style": 1.0}, "translation.style=1.0 with translation.translator.styled=false: a translator that takes"),
-        ({"translator": {"styled": True}}, "translation.style=0.0 with translation.translator.styled=true: a transl"),
-        ({"style": 1.0, "cycle": 1.0, "translator": {"styled": True}}, "translation.cycle=1.0: images come back witho"),
+        ({"style": 1.0}, "translation.style=1.0 with translation.translator.styled=false: both or neither"),
+        (
+            {"translator": {"styled": True}},
+            "translation.style=0.0 with translation.translator.styled=true: both or neither",
+        ),
+        (
+            {"style": 1.0, "cycle": 1.0, "translator": {"styled": True}},
+            "translation.cycle=1.0: on its way back an image has no style",
+        ),
         ({"examples": "mates"}, "translation.examples=mates: use one of domains, pairs, class_mates, low_resolution"),
         ({"translator": {"_target_": "gan_augment.networks.cnn.CNN"}}, "translation.translator"),
         (

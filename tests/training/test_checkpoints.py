@@ -17,6 +17,7 @@ from tensorboard.summary.writer import event_file_writer
 from conftest import GAN_NODES, JUDGE_NODE, NO_TRANSFORM, gan_stage
 from gan_augment.app import CONF
 from gan_augment.arm import Arm
+from gan_augment.augmentation.degrading import Degrading
 from gan_augment.contracts import NoExtra
 from gan_augment.generators.translation import TrainTranslator
 from gan_augment.generators.translation_design import TranslationSettings
@@ -121,10 +122,18 @@ def lay_out(image_set, cpu, tiny_backbone):
             small = {"channels": 4, "blocks": 2}, {"channels": 4}
             node |= {"translator": node["translator"] | small[0], "discriminator": node["discriminator"] | small[1]}
             node |= {"task": 0.0, "match_prior": False, "images_seen": 4 * NUM_STEPS, "batch_size": 4}
-            teacher = make("classifier", every=None) if kind == "translator with a way back" else None
+            has_teacher = kind in ("translator with a way back", "translator of classes")
+            teacher = make("classifier", every=None) if has_teacher else None
             if teacher is not None:
-                node |= {"patch_nce": 0.0, "cycle": 10.0, "task": 1.0, "match_prior": True}
+                node |= {"task": 1.0, "match_prior": True}
+                way = {"patch_nce": 0.0, "cycle": 10.0}
+                node |= {"class_conditional": True} if kind == "translator of classes" else way
+            if kind == "translator with styles":
+                node |= {"style": 1.0, "translator": node["translator"] | {"styled": True}}
             mates = {}
+            if kind == "translator of small images":
+                node |= {"examples": "low_resolution", "patch_nce": 0.0, "identity_mapping": 0.0, "l1": 10.0}
+                mates = {"degrading": Degrading(2, "area")}
             if kind == "translator of class mates":
                 node |= {"examples": "class_mates", "patch_nce": 0.0, "identity_mapping": 0.0, "conditional": True}
                 node["translator"] |= {"latents": 16}
@@ -193,6 +202,9 @@ INTERRUPTIONS = {  # before the first checkpoint, just before and after one, at 
     "translator": [(19,)],
     "translator with a way back": [(34, 58)],
     "translator of class mates": [(19,)],
+    "translator with styles": [(19,)],
+    "translator of classes": [(19,)],
+    "translator of small images": [(19,)],
 }
 
 

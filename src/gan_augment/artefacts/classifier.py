@@ -54,7 +54,7 @@ class TrainedClassifier:
                 raise ValueError(f"{len(about['class_counts'])} counts for {len(class_names)} classes")
             with torch.device("meta"):
                 network, batch_size = make(shape, len(class_names), **settings), node["batch_size"]
-            front = Front.read(about["front"], checkpoint, device) if "front" in about else None
+            front = Front.read(about["front"], checkpoint, shape, device) if "front" in about else None
         except Exception as error:  # a damaged description can break a constructor in any way
             raise ValueError(f"{checkpoint} does not describe a classifier: {reason_of(error)}") from error
         weights = load_weights(checkpoint, "classifier", network).to(device)
@@ -64,7 +64,7 @@ class TrainedClassifier:
     @torch.no_grad()
     def probabilities(self, images: ImageSet) -> Tensor:
         """Return class probabilities, float32 `[N, K]`, on the CPU."""
-        network, images = self.network, self.seen(images)
+        network = self.network
         if not isinstance(network, Transfer) or network.fixed is None:
             return self.outputs(network, images).softmax(dim=1)
         return network.head(self._fixed_features(network, images).to(self.device)).softmax(dim=1).cpu()
@@ -76,7 +76,7 @@ class TrainedClassifier:
         Raises:
             ValueError: If the network has no linear layer.
         """
-        network, images = self.network, self.seen(images)
+        network = self.network
         if isinstance(network, Transfer) and network.fixed is not None:
             return self._fixed_features(network, images)[chosen]
         found: list[Tensor] = []
@@ -88,13 +88,11 @@ class TrainedClassifier:
             handle.remove()
         return torch.cat(found)
 
-    def seen(self, images: ImageSet) -> ImageSet:
-        """Return images as the network sees them, behind the front if there is one."""
-        return images if self.front is None else self.front.apply(images)
-
     def _fixed_features(self, network: Transfer, images: ImageSet) -> Tensor:
         """Return the features of a frozen backbone, which are kept for the next classifier on it."""
         assert network.fixed is not None
+        if self.front is not None:  # which is one of many
+            return self.outputs(network.features, images)
         key = network.fixed, images.fingerprint
         if key not in KEPT:
             while len(KEPT) >= MOST_KEPT:
@@ -104,7 +102,7 @@ class TrainedClassifier:
 
     @torch.no_grad()
     def outputs(self, part: Callable[[Tensor], Tensor], images: ImageSet) -> Tensor:
-        """Return the output of a part of the network, `[N, ...]`, on the CPU.
+        """Return the output of a part of the network, `[N, ...]`, on the CPU, for images that pass the front first.
 
         Raises:
             ValueError: If the classifier was trained on images of another shape.
@@ -112,4 +110,5 @@ class TrainedClassifier:
         if images.shape != self.shape:
             raise ValueError(f"the classifier takes {self.shape}, but these images are {images.shape}")
         chunks = torch.arange(len(images)).split(self.batch_size)
-        return torch.cat([part(to_float(images.images[chunk].to(self.device))).cpu() for chunk in chunks])
+        change = (lambda pixels: pixels) if self.front is None else self.front.change
+        return torch.cat([part(to_float(change(images.images[chunk]).to(self.device))).cpu() for chunk in chunks])

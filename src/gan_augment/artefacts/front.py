@@ -1,7 +1,7 @@
 """The front of a classifier: it makes images small and then as large as they were, before the classifier sees them."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,10 @@ from torch import Tensor, nn
 
 from gan_augment.artefacts.translator import TrainedTranslator
 from gan_augment.augmentation.degrading import Degrading
-from gan_augment.data.image_set import ImageSet
+from gan_augment.data.image_set import ImageShape
 from gan_augment.settings import check_choice
 
 RESTORE = ("repeat", "bicubic", "translator")
-AT_ONCE = 1000  # images
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,13 +32,23 @@ class Front:
     translator: TrainedTranslator | None = None
 
     @classmethod
-    def read(cls, about: Mapping[str, Any], checkpoint: Path, device: torch.device) -> "Front":
-        """Read a front from the checkpoint of its classifier, whose metadata describe it."""
+    def read(cls, about: Mapping[str, Any], checkpoint: Path, shape: ImageShape, device: torch.device) -> "Front":
+        """Read a front from the checkpoint of its classifier, whose metadata describe it.
+
+        Raises:
+            ValueError: If they do not, or it does not fit images of this shape.
+        """
+        if missing := [name for name in ("scale", "kernel", "restore") if name not in about]:
+            raise ValueError(f"its front lacks {', '.join(missing)}")
         check_choice("front.restore", about["restore"], RESTORE)
+        degrading = Degrading(about["scale"], about["kernel"])
+        degrading.check(shape)
         translator = None
         if about["restore"] == "translator":
-            translator = TrainedTranslator.build(about["translator"], checkpoint, "front", device)
-        return cls(Degrading(about["scale"], about["kernel"]), about["restore"], translator)
+            translator = TrainedTranslator.build(about.get("translator", {}), checkpoint, "front", device)
+            if translator.shape != shape:
+                raise ValueError(f"its front takes images of {translator.shape.words}, it takes {shape.words}")
+        return cls(degrading, about["restore"], translator)
 
     @property
     def about(self) -> dict[str, Any]:
@@ -52,14 +61,9 @@ class Front:
         """The networks that `read` needs, by name."""
         return {} if self.translator is None else {"front": self.translator.network}
 
-    def apply(self, images: ImageSet) -> ImageSet:
-        """Return the images as the classifier sees them: of the same size, with their labels."""
-        enlarge = self.degrading.repeated if self.restore == "repeat" else self.degrading.bicubic
-        enlarged = changed(images, enlarge)
-        return enlarged if self.translator is None else self.translator.translate(enlarged)
-
-
-def changed(images: ImageSet, change: Any) -> ImageSet:
-    """Return an image set whose pixels, uint8 `[B, C, H, W]`, some function has changed, some images at a time."""
-    made: list[Tensor] = [change(images.images[chunk]) for chunk in torch.arange(len(images)).split(AT_ONCE)]
-    return replace(images, images=torch.cat(made))
+    def change(self, images: Tensor) -> Tensor:
+        """Return images, uint8 `[B, C, H, W]`, as the classifier sees them: of the same size."""
+        if self.restore == "repeat":
+            return self.degrading.repeated(images)
+        enlarged = self.degrading.bicubic(images)
+        return enlarged if self.translator is None else self.translator.change(enlarged)

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from gan_augment.artefacts.weights import ABOUT, load_weights, read_about, reason_of
+from gan_augment.augmentation.degrading import Degrading
 from gan_augment.data.image_set import ImageSet, ImageShape, from_float, to_float
 from gan_augment.networks.translator import Translator
 from gan_augment.randomness import Stream
@@ -36,6 +38,11 @@ class TrainedTranslator:
     def decoding(self) -> Mapping[str, Any] | None:
         """How files were read for its training: `fit`, `white` and `background` of the data; None if unknown."""
         return self.about.get("decoding")
+
+    @property
+    def degrading(self) -> Degrading | None:
+        """How images lost resolution in its training, if it restores such images; None otherwise."""
+        return Degrading(**self.about["degrade"]) if "degrade" in self.about else None
 
     @classmethod
     def load(cls, checkpoint: Path, device: torch.device) -> "TrainedTranslator":
@@ -66,9 +73,14 @@ class TrainedTranslator:
         if images.shape != self.shape:
             takes, are = ("x".join(map(str, astuple(shape))) for shape in (self.shape, images.shape))
             raise ValueError(f"the translator takes images of {takes} (channels, height, width), but these are {are}")
-        latents = self.network.draw(len(images), Stream(seed, "latents", self.device).at(0))
+        latents = self.network.draw(len(images), Stream(seed, "latents").at(0))
         made = []
         for chunk in torch.arange(len(images)).split(AT_ONCE):
-            some = to_float(images.images[chunk].to(self.device))
-            made.append(from_float(self.network(some, latents[chunk].to(self.device)).float(), images.dtype).cpu())
+            made.append(self.change(images.images[chunk], latents[chunk]))
         return replace(images, images=torch.cat(made))
+
+    @torch.no_grad()
+    def change(self, images: Tensor, latents: Tensor | None = None) -> Tensor:
+        """Translate pixels, uint8 `[B, C, H, W]`, on the CPU."""
+        numbers = None if latents is None else latents.to(self.device)
+        return from_float(self.network(to_float(images.to(self.device)), numbers).float(), images.dtype).cpu()

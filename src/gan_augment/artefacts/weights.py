@@ -37,6 +37,8 @@ ABOUT: dict[str, Any] = {
     "frozen": {"seed": COUNT, "scale": list_of("numbers", lambda value: type(value) is float)},
     "pool_images": AMOUNT,
     "chosen_by": TEXT,
+    "degrade": {"scale": COUNT, "kernel": WORD},
+    "front": {"scale": COUNT, "kernel": WORD, "restore": WORD},
     "decoding": {"fit": TEXT, "white": AMOUNT, "background": TEXT},
     "design": {"loss": {"_target_": WORD}},
     "classifier": {"batch_size": Kind("a whole number above 0", lambda value: type(value) is int and value > 0)},

@@ -1,7 +1,7 @@
 """Image sets: images, labels, class names and a fingerprint of their content."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 HASH_BYTES = 16  # of one image
+AT_ONCE = 2**22  # pixels that are changed at a time
 
 
 @dataclass(frozen=True)
@@ -223,6 +224,13 @@ def in_proportion(images: ImageSet, counts: Tensor) -> ImageSet:
     pairs = zip(images.class_counts.tolist(), counts.tolist(), strict=True)
     share = min((Fraction(there, count) for there, count in pairs if count), default=Fraction(0))  # the scarcest class
     return first_of_each(images, counts * share.numerator // share.denominator)
+
+
+def changed(images: ImageSet, change: Callable[[Tensor], Tensor]) -> ImageSet:
+    """Return the images, in memory, after a change of their pixels `[B, C, H, W]`, about `AT_ONCE` pixels at a time."""
+    number = max(1, AT_ONCE // max(1, images.images[:1].numel()))
+    made = [change(images.images[chunk]) for chunk in torch.arange(len(images)).split(number)]
+    return replace(images, images=torch.cat(made))
 
 
 def hash_images(images: Tensor) -> np.ndarray:

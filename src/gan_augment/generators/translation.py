@@ -2,28 +2,29 @@
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
+from inspect import signature
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 from gan_augment.arm import Arm
 from gan_augment.artefacts.classifier import TrainedClassifier
-from gan_augment.artefacts.front import changed
 from gan_augment.artefacts.generator import find_checkpoint
 from gan_augment.artefacts.translator import TrainedTranslator
 from gan_augment.artefacts.weights import FILE, file_hash, load_weights, save_weights
 from gan_augment.augmentation.degrading import Degrading
 from gan_augment.contracts import NoExtra, Plan
 from gan_augment.data.batches import ImageBatches, Part
-from gan_augment.data.image_set import ImageSet, ImageShape
+from gan_augment.data.image_set import ImageSet, ImageShape, changed
 from gan_augment.generators.samples import SampleGrid
 from gan_augment.generators.translation_design import TranslationSettings
 from gan_augment.generators.translation_training import Domain, Translation
 from gan_augment.methods.base import decoding_of
-from gan_augment.networks.translator import check_size
+from gan_augment.networks.translator import STYLES, Translator, check_size
 from gan_augment.randomness import Stream, initialised
 from gan_augment.records.findings import Findings
 from gan_augment.settings import errors_of
@@ -31,6 +32,7 @@ from gan_augment.stages import Bundle, Stage, implied, made_from
 from gan_augment.training.base import last_points
 
 START = "translation.start"
+DEFAULTS = {name: one.default for name, one in signature(Translator).parameters.items() if one.default is not one.empty}
 REPEATS = 4  # of an image on average where classes are drawn as often as in the pool
 USUAL = {
     "domains": "cut",
@@ -55,18 +57,22 @@ class TranslatorStart(Bundle):
     about: Mapping[str, Any] = implied()
 
     @classmethod
-    def read(cls, named: str, settings: TranslationSettings, shape: ImageShape) -> Self:
-        """Read the translator that `translation.start` names.
+    def read(
+        cls, named: str, settings: TranslationSettings, shape: ImageShape, degrade: Mapping[str, Any] | None = None
+    ) -> Self:
+        """Read the translator that `translation.start` names. `degrade` says how its images lose resolution, if any.
 
         Raises:
-            ValueError: If there is none, or its network is another than that of the settings.
+            ValueError: If there is none, or its network is another than that of the settings, or what it does.
         """
         path = find_checkpoint(START, named)
         with errors_of(START):
             trained = TrainedTranslator.load(path, torch.device("cpu"))
         if trained.shape != shape:
             raise ValueError(f"{START}={named} takes images of {trained.shape.words}, but these are of {shape.words}")
-        if (there := trained.about["translator"]) != (here := {**settings.translator}):
+        there, here = ({**DEFAULTS, **node} for node in (trained.about["translator"], settings.translator))
+        there["degrade"], here["degrade"] = trained.about.get("degrade"), degrade
+        if there != here:
             name = next(name for name in {**there, **here} if there.get(name) != here.get(name))
             raise ValueError(f"{START}={named} has {name}={there.get(name)}, not {here.get(name)}: use the same")
         return cls(file_hash(path), path, trained.about)
@@ -125,9 +131,10 @@ class TrainTranslator(Stage):
         settings, teacher, arm = plan.config.part("translation", TranslationSettings), None, plan.config.arm
         if settings.examples not in examples:
             named = f"method={arm.method}" if arm.extra == "none" else f"extra={arm.extra}"
+            usual = "style" if arm.extra == "style" else USUAL[examples[0]]
             raise ValueError(
                 f"augmentation.{named} needs translation.examples={' or '.join(examples)}, not "
-                f"{settings.examples}: choose another translation, such as translation={USUAL[examples[0]]}"
+                f"{settings.examples}: choose another translation, such as translation={usual}"
             )
         if settings.needs_teacher:
             if plan.config.parts["classifier"] is None:
@@ -144,6 +151,9 @@ class TrainTranslator(Stage):
             pool = plan.views.pool
         elif settings.examples == "pairs" and settings.num_steps:
             partners, pool = plan.views.pairs
+        start, degrade = None, None if degrading is None else asdict(degrading)
+        if settings.start is not None:
+            start = TranslatorStart.read(str(settings.start), settings, shape, degrade)
         return cls(
             labelled=plan.views.labelled,
             pool=pool,
@@ -151,7 +161,7 @@ class TrainTranslator(Stage):
             partners=partners,
             degrading=degrading,
             teacher=teacher,
-            start=None if settings.start is None else TranslatorStart.read(str(settings.start), settings, shape),
+            start=start,
             decoding=decoding_of(plan.config.source, "from"),
             seed=plan.config.seeds.gan,
             hardware=plan.config.hardware,
@@ -179,12 +189,16 @@ class TrainTranslator(Stage):
             self.start.give(target.translator)
         network = teacher.network if teacher is not None and settings.task else None
         shown = self.labelled if self.degrading is None else changed(self.labelled, self.degrading.bicubic)
-        system = Translation(target, source, network, settings, shown, seed)
+        styles = None
+        if settings.style and self.pool is not None:
+            styles = self.pool.images[torch.arange(STYLES) % len(self.pool)]
+        system = Translation(target, source, network, settings, shown, seed, self.degrading, styles)
         if settings.num_steps:
             data = ImageBatches(self.examples(teacher), settings.num_steps, seed)
             grid = SampleGrid(self.labelled, seed, with_diversity=False)
             self.hardware.fit(system, data, folder, callbacks=(grid,))
             system.keep_last_points(folder)
+            system.keep_styles()
         save_weights(folder / FILE, self.about, average=system.average)
 
     @property
@@ -202,6 +216,8 @@ class TrainTranslator(Stage):
             "trained_on": learned.fingerprint,
             "images_seen": self.settings.num_steps * self.settings.batch_size,
             "pool_images": 0 if self.pool is None else len(self.pool),
+            "examples": self.settings.examples,
+            **({} if self.degrading is None else {"degrade": asdict(self.degrading)}),
             "seed": self.seed,
             **({} if self.decoding is None else {"decoding": dict(self.decoding)}),
             **({} if self.start is None else {"start": self.start.facts}),
@@ -213,13 +229,13 @@ class TrainTranslator(Stage):
         if not settings.is_paired:
             assert self.pool is not None
             pool = self.pool
-            if settings.match_prior or settings.class_conditional:
+            if settings.match_prior:
                 assert teacher is not None
-                seen = teacher.probabilities(pool)
-                if settings.match_prior:
-                    labelled = with_prior(labelled, seen.double().mean(dim=0), Stream(self.seed, "prior").at(0))
-                if settings.class_conditional:
+                seen = teacher.probabilities(pool).double()
+                if settings.class_conditional:  # then the labels' own frequencies count
                     pool = replace(pool, labels=seen.argmax(dim=1))
+                    seen = one_hot(pool.labels, pool.num_classes).double()
+                labelled = with_prior(labelled, seen.mean(dim=0), Stream(self.seed, "prior").at(0))
             sets = {"order": labelled, "order/pool": pool}
         elif settings.examples == "pairs":
             assert self.partners is not None
@@ -227,8 +243,7 @@ class TrainTranslator(Stage):
             sets = {"order/pairs": paired(self.partners, self.pool)}
         elif settings.examples == "low_resolution":
             assert self.pool is not None
-            assert self.degrading is not None
-            sets = {"order/pairs": paired(changed(self.pool, self.degrading.bicubic), self.pool)}
+            sets = {"order/pairs": self.pool}  # the other image of a pair is made from it
         else:
             originals, mates = class_mates(labelled, Stream(self.seed, "mates").at(0))
             sets = {"order/pairs": paired(labelled.subset(originals), labelled.subset(mates))}

@@ -34,7 +34,7 @@ class TranslationSettings:
     Attributes:
         examples: What it learns from: `domains`, the labelled images and those of the pool; `pairs`, an image of each
             domain that show the same thing; `class_mates`, two labelled images of one class; or `low_resolution`, an
-            image of the pool and what is left of it.
+            image of the pool and its copy in low resolution.
         translator: The node of the translating network.
         discriminator: The node of the discriminator of each domain.
         loss: The node of the adversarial loss.
@@ -44,14 +44,14 @@ class TranslationSettings:
             translator with a discriminator of its own learns the way back.
         identity_mapping: Weight of what keeps images of the pool as they are when they are translated: a contrast of
             patches, or with `patch_nce=0` the L1 distance, which then also keeps labelled images on the way back.
-        task: Weight of the cross-entropy of a teacher that learned from the labelled images, on translations: with the
-            labels, or where there are none with what it sees in what the image should become.
+        task: Weight of the cross-entropy of a teacher that learned from the labelled images, on translations. Targets
+            are the labels or, where there are none, its predictions for what the image should become.
         style: Weight of the distance of statistics to those of an image of the pool, whose style it should have.
         l1: Weight of the L1 distance to what the image should become (Pix2Pix).
         conditional: Whether the discriminator also sees the image that was translated.
         match_prior: Whether classes are drawn as often as the teacher sees them in the pool.
-        class_conditional: Whether discriminators are told the class of an image: its label, or in the pool the one that
-            the teacher sees.
+        class_conditional: Whether discriminators also receive the class of an image: its label, or in the pool the one
+            that the teacher predicts.
         images_seen: Images translated in the training, and as many real ones seen; 0 keeps the translator of `start`.
         batch_size: Images of each domain per step.
         learning_rate: Of the translators' Adam; constant for half of the training, then down to 0.
@@ -98,10 +98,18 @@ class TranslationSettings:
         if unused:
             raise ValueError(
                 f"{where}.examples={self.examples} has no use for {' and '.join(f'{where}.{one}' for one in unused)}: "
-                "leave them at 0 or false"
+                "set 0 or false"
             )
+        if self.examples in ("pairs", "low_resolution") and self.translator.get("latents"):
+            raise ValueError(f"{where}.examples={self.examples}: an image has one translation, so set latents=0")
         if not (self.adversarial or self.l1):
-            raise ValueError(f"{where}.adversarial=0 and {where}.l1=0: nothing says what an image should become")
+            way = "l1 or adversarial" if "l1" not in UNUSED[self.examples] else "adversarial"
+            raise ValueError(f"{where}: no weight says what an image should become: set {way} above 0")
+        if self.class_conditional and not self.match_prior:
+            raise ValueError(
+                f"{where}.class_conditional=true needs {where}.match_prior=true: otherwise the frequencies of classes "
+                "tell translations from images of the pool"
+            )
         check_integer(f"{where}.batch_size", self.batch_size, low=1)
         if self.start is None or self.images_seen:  # a trained translator may stay as it is
             check_integer(f"{where}.images_seen", self.images_seen, low=self.batch_size)
@@ -115,11 +123,11 @@ class TranslationSettings:
         styled = bool(self.translator.get("styled"))
         if styled != bool(self.style):
             raise ValueError(
-                f"{where}.style={self.style} with {where}.translator.styled={str(styled).lower()}: a translator that "
-                "takes a style needs this weight, and the weight such a translator: use translation=style"
+                f"{where}.style={self.style} with {where}.translator.styled={str(styled).lower()}: both or neither; "
+                "translation=style sets both"
             )
         if styled and self.cycle:
-            raise ValueError(f"{where}.cycle={self.cycle}: images come back without knowing their style, use 0")
+            raise ValueError(f"{where}.cycle={self.cycle}: on its way back an image has no style, use 0")
         check_integer(f"{where}.ema_half_life", self.ema_half_life, low=1)
         build_later(self.translator, f"{where}.translator", Translator)
         build_later(self.discriminator, f"{where}.discriminator", PatchDiscriminator)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, l1_loss, one_hot
 
+from gan_augment.augmentation.degrading import Degrading
 from gan_augment.data.batches import Batch
 from gan_augment.data.image_set import ImageSet, ImageShape, from_float, to_float
 from gan_augment.generators.gan_training import set_requires_grad
@@ -53,6 +54,8 @@ class Translation(Training):
         source: Translates back; None without a cycle.
         teacher: Images -> logits `[B, K]`, frozen; None without one.
         labelled: The images whose translations are shown during training.
+        degrading: How images lose resolution, if it learns to restore them.
+        styles: Images whose styles it keeps, uint8 `[STYLES, C, H, W]`; None for a translator without styles.
     """
 
     CURVES = (
@@ -69,6 +72,8 @@ class Translation(Training):
         settings: TranslationSettings,
         labelled: ImageSet,
         seed: int,
+        degrading: Degrading | None = None,
+        styles: Tensor | None = None,
     ) -> None:
         super().__init__(seed, settings.num_steps)
         self.automatic_optimization = False
@@ -76,11 +81,11 @@ class Translation(Training):
         self.average = copy.deepcopy(target.translator).requires_grad_(False).eval()
         self.loss = settings.adversarial_loss
         self.teacher = teacher
-        self.lens: PatchDiscriminator | None = None  # random features, whose statistics say what a style is
+        self.style_features: PatchDiscriminator | None = None  # random ones, whose statistics say what a style is
         if settings.style:
-            lens = initialised(lambda: settings.build_discriminator(labelled.shape), seed, "init/lens")
-            self.lens = lens.requires_grad_(False).eval()
-        self._labelled = labelled
+            random = initialised(lambda: settings.build_discriminator(labelled.shape), seed, "init/style_features")
+            self.style_features = random.requires_grad_(False).eval()
+        self._labelled, self._degrading, self._styles = labelled, degrading, styles
 
     def images_seen(self, step: int) -> int:
         """Return how many labelled images were translated after a step."""
@@ -116,10 +121,18 @@ class Translation(Training):
         for label in labels.unique().tolist():
             members, places = self._labelled.members(label), (labels == label).nonzero()[:, 0]
             chosen[places] = members[torch.arange(len(places)) % len(members)]
+        self.keep_styles()
         latents = self.average.draw(len(chosen), random).to(self.device)
         some = (to_float(self._labelled.images[part].to(self.device)) for part in chosen.split(CHUNK))
         made = (self.average(*both).float() for both in zip(some, latents.split(CHUNK), strict=True))
         return torch.cat([from_float(one, dtype).cpu() for one in made])
+
+    @torch.no_grad()
+    def keep_styles(self) -> None:
+        """Let the averaged translator keep the styles of its images, if it has any."""
+        if self._styles is not None:
+            parts = (to_float(some.to(self.average.styles.device)) for some in self._styles.split(CHUNK))
+            self.average.styles.copy_(torch.cat([self.average.style(part) for part in parts]))
 
     def training_step(self, batch: Batch, step: int) -> None:
         """Train the discriminators for a step, then the translators."""
@@ -131,8 +144,8 @@ class Translation(Training):
         latents = self.latents(len(known.images), pool, step)
         maps = self.target.translator.maps(known.images, latents)
         there = self.target.translator.finish(maps, known.images, latents)
-        # Into each domain: real images as its discriminator sees them, made ones, and what it sees beside these.
-        of_known, of_pool = self.beside(known, others)
+        # Into each domain: real images with their conditions, made ones, and the conditions of these.
+        of_known, of_pool = self.conditions(known, others)
         ways = [(self.target, torch.cat([pool, of_pool], dim=1), there, of_known)]
         if self.source is not None:
             ways.append((self.source, torch.cat([known.images, of_known], dim=1), self.source(pool), of_pool))
@@ -140,13 +153,13 @@ class Translation(Training):
         judged = fooled = torch.zeros((), device=self.device)
         judging: list[Tensor] = of_discriminators.param_groups[0]["params"]
         if settings.adversarial:
-            for domain, real, made, beside in ways:
-                logits = domain.discriminator(torch.cat([real, torch.cat([made.detach(), beside], dim=1)])).float()
+            for domain, real, made, condition in ways:
+                logits = domain.discriminator(torch.cat([real, torch.cat([made.detach(), condition], dim=1)])).float()
                 judged = judged + self.loss.discriminator(*(part.flatten() for part in logits.split(len(real))))
             self.minimise(judged, of_discriminators)
             set_requires_grad(judging, False)  # the gradients of these weights are not used
             nothing = judged.new_empty(0)
-            scores = [one.discriminator(torch.cat([made, beside], dim=1)).float() for one, _, made, beside in ways]
+            scores = [one.discriminator(torch.cat([made, under], dim=1)).float() for one, _, made, under in ways]
             fooled = torch.stack([self.loss.generator(score.flatten(), nothing) for score in scores]).sum()
         terms = self.content(known, pool, maps, [made for _, _, made, _ in ways], step)
         weighted = [getattr(settings, name) * term for name, term in terms.items()]
@@ -170,11 +183,14 @@ class Translation(Training):
         """Return the images to translate, and images of the other domain: of pairs, what these should become."""
         if not self.settings.is_paired:
             return batch.labelled, batch.pool
-        originals, wanted = batch.images.chunk(2, dim=1)
+        if self._degrading is not None:
+            originals, wanted = to_float(self._degrading.bicubic(from_float(batch.images))), batch.images
+        else:
+            originals, wanted = batch.images.chunk(2, dim=1)
         return Batch(originals, batch.labels), Batch(wanted, batch.labels)
 
-    def beside(self, known: Batch, pool: Batch) -> tuple[Tensor, Tensor]:
-        """Return what discriminators see beside images made of labelled ones, and beside those of the pool.
+    def conditions(self, known: Batch, pool: Batch) -> tuple[Tensor, Tensor]:
+        """Return what discriminators also receive: with images made of labelled ones, and with those of the pool.
 
         These are channels `[B, E, H, W]`: the originals, planes of classes, or none.
         """
@@ -190,11 +206,7 @@ class Translation(Training):
     def latents(self, number: int, pool: Tensor, step: int) -> Tensor:
         """Return latent numbers for some images, `[B, num_latents]`: random ones, or the styles of the pool's."""
         translator = self.target.translator
-        if not translator.styled:
-            return translator.draw(number, self.draws["latents"].at(step))
-        styles = translator.style(pool)
-        translator.keep(styles.detach(), step)
-        return styles
+        return translator.style(pool) if translator.styled else translator.draw(number, self.draws["latents"].at(step))
 
     def content(
         self, known: Batch, pool: Tensor, maps: list[Tensor], made: list[Tensor], step: int
@@ -219,11 +231,12 @@ class Translation(Training):
                 terms["identity_mapping"] = terms["identity_mapping"] + l1_loss(source(known.images), known.images)
         if settings.task:
             assert self.teacher is not None
+            # The teacher's network alone: these images are such as its front gives.
             wanted = self.teacher(pool.float()).float().softmax(dim=1) if settings.is_paired else known.labels
             terms["task"] = cross_entropy(self.teacher(made[0].float()).float(), wanted)
-        if self.lens is not None:
-            looks = ([statistics(one) for one in self.lens.maps(some)] for some in (made[0], pool))
-            terms["style"] = style_distance(*looks)
+        if self.style_features is not None:
+            made_maps, pool_maps = (self.style_features.maps(images) for images in (made[0], pool))
+            terms["style"] = style_distance(*([statistics(one) for one in maps] for maps in (made_maps, pool_maps)))
         if settings.l1:
             terms["l1"] = l1_loss(made[0], pool)
         return terms

@@ -30,9 +30,10 @@ def patch_nce(output: Tensor, source: Tensor, temperature: float = 0.07) -> Tens
 
 
 def style_distance(output: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
-    """Return how far the statistics of feature maps are from those wanted, a scalar (Huang and Belongie 2017, eq. 13).
+    """Return how far the statistics of feature maps are from those wanted, a scalar.
 
-    It is the mean squared difference of the means and standard deviations of each map, averaged over the layers.
+    It is the mean squared difference of the means and standard deviations of each map, averaged over the layers (after
+    Huang and Belongie 2017, equation 13, which sums norms).
 
     Args:
         output: Means and standard deviations of the translated images, `[B, 2C]` for each layer.

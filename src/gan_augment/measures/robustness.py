@@ -14,7 +14,7 @@ from gan_augment.contracts import Plan
 from gan_augment.data.image_set import to_float
 from gan_augment.data.split import Split
 from gan_augment.measures.base import Finished, Measure
-from gan_augment.methods.front import Fronted
+from gan_augment.methods.front import TrainBehindFront
 from gan_augment.randomness import Stream
 from gan_augment.records.findings import Findings
 from gan_augment.settings import check_choice, check_integer
@@ -225,8 +225,15 @@ class Robustness(Measure):
 
     def stages(self, plan: Plan, split: Split, stages: Mapping[str, Stage]) -> Mapping[str, Stage] | None:
         """Apply where there is a classifier of pictures, without a front, through which attacks have no gradient."""
-        applies = "classifier" in stages and not isinstance(stages["classifier"], Fronted)
+        applies = "classifier" in stages and not isinstance(stages["classifier"], TrainBehindFront)
         return {} if applies and not split.labelled.shape.is_point else None
+
+    def notes(self, split: Split, stages: Mapping[str, Stage]) -> tuple[str, ...]:
+        """Say that a front has no gradient."""
+        behind = isinstance(stages.get("classifier"), TrainBehindFront)
+        return (
+            ("the measure robustness does not apply to a classifier of images that lose resolution",) if behind else ()
+        )
 
     def find(self, finished: Finished) -> Findings:
         """Count right answers to changed images.

@@ -7,38 +7,28 @@ it, so a translator can learn from them what a small image may have shown.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
 
 from gan_augment.arm import Arm
 from gan_augment.artefacts.front import RESTORE, Front
 from gan_augment.augmentation.degrading import Degrading
 from gan_augment.contracts import Extra, Method, NoExtra, Plan
+from gan_augment.data.image_set import changed
 from gan_augment.generators.translation import TrainTranslator
 from gan_augment.methods.supervised import ClassifierSettings, Supervised
 from gan_augment.settings import check_choice
 from gan_augment.stages import Stage, made_from
 
 
-@dataclass(frozen=True)
-class LowResolution(Method):
-    """Small images, enlarged without any training. The settings of the classifier apply.
+class FrontMethod(Method):
+    """The classifier, trained on images that a front has changed. The settings of the classifier apply.
 
     Attributes:
-        restore: How images get their size back: `repeat`, each pixel several times; `bicubic` interpolation; or
-            `translator`, for `SuperResolution`.
-
-    Raises:
-        ValueError: If it is none of these.
+        restore: How images get their size back, as `Front` has it.
     """
-
-    choices: ClassVar[tuple[str, ...]] = RESTORE[:2]
 
     restore: str
 
-    def __post_init__(self) -> None:
-        check_choice("front.restore", self.restore, self.choices)
-
-    def stage(self, plan: Plan, arm: Arm, extra: Extra) -> "Fronted":
+    def stage(self, plan: Plan, arm: Arm, extra: Extra) -> "TrainBehindFront":
         """Plan the stage that trains the classifier in an arm.
 
         Raises:
@@ -56,10 +46,13 @@ class LowResolution(Method):
                 "from labelled ones in full resolution: use extra=none"
             )
         if plan.views.domains is not None:
-            raise ValueError(f"augmentation.method={arm.method} takes images of one domain, and this data set has two")
+            raise ValueError(
+                f"augmentation.method={arm.method} is for images of one domain, and this data set has two: use another "
+                "arm, or one of the two data sets"
+            )
         degrading = plan.config.part("degrade", Degrading)
         degrading.check(plan.views.labelled.shape)
-        return Fronted.plan(
+        return TrainBehindFront.plan(
             plan,
             arm.transform,
             arm=arm,
@@ -76,11 +69,30 @@ class LowResolution(Method):
 
 
 @dataclass(frozen=True)
-class SuperResolution(LowResolution):
+class LowResolution(FrontMethod):
+    """Small images, enlarged without any training.
+
+    Attributes:
+        restore: How images get their size back: `repeat`, each pixel several times; or `bicubic` interpolation.
+
+    Raises:
+        ValueError: If it is neither.
+    """
+
+    restore: str
+
+    def __post_init__(self) -> None:
+        if self.restore == "translator":
+            raise ValueError("front.restore=translator needs images of the pool: use augmentation=sr_l1 or sr_gan")
+        check_choice("front.restore", self.restore, RESTORE[:2])
+
+
+@dataclass(frozen=True)
+class SuperResolution(FrontMethod):
     """Small images, enlarged by bicubic interpolation and then restored by a translator that learned from the pool."""
 
     sees = "pool_images"
-    choices = RESTORE[2:]
+    restore = "translator"
 
     def translator(self, plan: Plan, degrading: Degrading) -> TrainTranslator:
         """Plan the translator, whose teacher learns from images that bicubic interpolation has enlarged."""
@@ -91,7 +103,7 @@ class SuperResolution(LowResolution):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Fronted(Supervised):
+class TrainBehindFront(Supervised):
     """Trains a classifier behind a front, which changes every image.
 
     Attributes:
@@ -111,9 +123,9 @@ class Fronted(Supervised):
         """Train the classifier on changed images, and write its weights and those of the front."""
         translator = None if self.translator is None else self.translator.load(made["translator"])
         front = Front(self.degrading, self.restore, translator)
-        seen = replace(self, labelled=front.apply(self.labelled), validation=front.apply(self.validation))
-        seen.train(folder, made, front)
+        labelled, validation = (changed(images, front.change) for images in (self.labelled, self.validation))
+        replace(self, labelled=labelled, validation=validation).train(folder, made, front)
 
-    def alone(self) -> "Fronted":
+    def alone(self) -> "TrainBehindFront":
         """Return the stage with bicubic interpolation in place of the translator."""
         return self if self.translator is None else replace(self, restore="bicubic", translator=None)

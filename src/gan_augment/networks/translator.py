@@ -19,7 +19,7 @@ from gan_augment.settings import check_boolean, check_integer
 FEWEST_PIXELS = 8  # a side
 PLANE = 4  # side of a plane of latent numbers
 STYLES = 1000  # that a translator keeps
-SMALL = 1e-5  # variance that keeps a division finite, as in instance norm
+EPSILON = 1e-5  # variance that keeps a division finite, as in instance norm
 BELOW_1 = 0.99  # scale of images, so that their inverse hyperbolic tangents are finite
 
 
@@ -36,15 +36,15 @@ class Translator(nn.Module):
 
     Args:
         shape: Shape of the images, at least 8x8 pixels.
-        channels: Feature maps at full size; each halving doubles them.
-        blocks: Residual blocks at the smallest size, at least 1.
+        channels: Feature maps at full size, at most 4096; each halving doubles them.
+        blocks: Residual blocks at the smallest size, 1 to 100.
         halvings: How often the size is halved, at most 3; the smallest feature maps have sides of at least 4 pixels.
         residual: Whether it computes a change of the image.
         latents: Latent numbers of an image, in planes of 4x4 that are enlarged to its size: constant planes would be
             normalised away.
-        styled: Whether the last feature maps get the means and deviations of another image, its style (AdaIN, Huang and
-            Belongie 2017, equation 8). They are those of the first convolution, before the norm. Then the latent
-            numbers are a style: that of an image of the pool, of which it keeps `STYLES`.
+        styled: Whether the last feature maps get a style, the means and deviations of another image's feature maps
+            (AdaIN, Huang and Belongie 2017, equation 8): of those that the first convolution gives, before the norm.
+            Latent numbers are then a style, and `styles` holds those of `STYLES` images to draw from.
     """
 
     def __init__(
@@ -60,8 +60,8 @@ class Translator(nn.Module):
         super().__init__()
         check_boolean("translation.translator.residual", residual)
         check_boolean("translation.translator.styled", styled)
-        check_integer("translation.translator.channels", channels, low=1)
-        check_integer("translation.translator.blocks", blocks, low=1)
+        check_integer("translation.translator.channels", channels, low=1, high=4096)
+        check_integer("translation.translator.blocks", blocks, low=1, high=100)
         check_integer("translation.translator.halvings", halvings, low=0, high=3)
         check_integer("translation.translator.latents", latents, low=0)
         if latents % PLANE**2:
@@ -128,15 +128,8 @@ class Translator(nn.Module):
         convolution: Any = self.stages[0]
         return statistics(convolution[0](self.padded(images)))
 
-    @torch.no_grad()
-    def keep(self, styles: Tensor, step: int) -> None:
-        """Keep the styles of a training step, `[B, num_latents]`, in place of the oldest; at step 0 of all."""
-        number = STYLES if step == 0 else len(styles)
-        places = torch.arange(number, device=styles.device)
-        self.styles[(places + step * len(styles)) % STYLES] = styles[places % len(styles)]
-
     def draw(self, number: int, random: torch.Generator) -> Tensor:
-        """Draw latent numbers `[number, num_latents]` on the device of `random`: standard normal, or kept styles."""
+        """Draw latent numbers `[number, num_latents]`: standard normal ones on the device of `random`, or `styles`."""
         if self.styled:
             return self.styles[torch.randint(STYLES, (number,), generator=random, device=random.device)]
         return torch.randn(number, self.num_latents, generator=random, device=random.device)
@@ -169,15 +162,15 @@ def statistics(maps: Tensor) -> Tensor:
         [[1.0, 3.0, 1.0, 0.0]]
     """
     variances, means = torch.var_mean(maps.float(), dim=(2, 3), correction=0)
-    return torch.cat([means, (variances + SMALL).sqrt()], dim=1)
+    return torch.cat([means, (variances + EPSILON).sqrt()], dim=1)
 
 
 def with_statistics(maps: Tensor, wanted: Tensor) -> Tensor:
     """Give feature maps `[B, C, H, W]` other means and standard deviations, `[B, 2C]` (Huang and Belongie 2017)."""
     (means, deviations), (new_means, new_deviations) = (
-        one.to(maps.dtype)[..., None, None].chunk(2, dim=1) for one in (statistics(maps), wanted)
+        one.float()[..., None, None].chunk(2, dim=1) for one in (statistics(maps), wanted)
     )
-    return (maps - means) / deviations * new_deviations + new_means
+    return ((maps.float() - means) / deviations * new_deviations + new_means).to(maps.dtype)
 
 
 class PatchDiscriminator(nn.Module):

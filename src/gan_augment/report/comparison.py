@@ -52,6 +52,8 @@ CONTRASTS = (
     ("low", "classical"),
     ("bicubic", "low"),
     *((arm, "bicubic") for arm in ("sr_l1", "sr_gan", "sr_task")),
+    ("sr_gan", "sr_l1"),
+    ("sr_task", "sr_l1"),
     ("translated_classical", "classical"),
     ("translated", "none"),
     ("style_classical", "classical"),

@@ -148,8 +148,12 @@ class Configuration:
 
     @property
     def task(self) -> frozenset[tuple[str, Any]]:
-        """Its settings of what is to be learned, such as the number of labels: those that no training reads."""
+        """Its settings of what is to be learned, such as the number of labels: those that no training reads.
+
+        How images lose resolution is one of these.
+        """
         of_training = {"classifier", "augmentation", "measures", *chain.from_iterable(self.reads.values())}
+        of_training.discard("degrade")
         return frozenset(item for item in self.setting.items() if not has_effect(item[0], of_training))
 
     def is_read_by(self, name: str, *roles: str) -> bool:
