@@ -52,6 +52,7 @@ class Degrading(Bundle):
         """Make images small, uint8 `[B, C, H, W]` -> uint8 `[B, C, h, w]`.
 
         Example:
+            >>> import torch
             >>> step = torch.tensor([0, 0, 255, 255], dtype=torch.uint8).expand(1, 1, 4, 4)
             >>> Degrading(2, "area").degrade(step)[0, 0].tolist()
             [[0, 255], [0, 255]]
