@@ -1,41 +1,27 @@
 """The extra `class_mates`: a translator makes further images of its class from each labelled image."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Self
 
 import torch
 
-from gan_augment.contracts import Extra, Plan
 from gan_augment.data.image_set import ImageSet
-from gan_augment.generators.translation import TrainTranslator
-from gan_augment.stages import Stage
+from gan_augment.extras.translated import Translated
 
 PER_IMAGE, MOST = 20, 40_000  # images made of each labelled one, and in all
 
 
 @dataclass(frozen=True, eq=False)
-class ClassMates(Extra):
+class ClassMates(Translated):
     """Images that a translator made of the labelled ones, with their labels (DAGAN, Antoniou et al. 2017)."""
 
     name = "class_mates"
+    sees = ("labelled",)
+    examples = ("class_mates",)
+    usual = "class_mates"
 
-    translator: TrainTranslator
-
-    @classmethod
-    def plan(cls, plan: Plan) -> Self:
-        """Plan the translator."""
-        return cls(TrainTranslator.plan(plan, ("class_mates",)))
-
-    @property
-    def generated(self) -> Stage:
-        """The stage that trains the translator."""
-        return self.translator
-
-    def images(self, labelled: ImageSet, made: Mapping[str, Path], seed: int) -> ImageSet:
-        """Return several images made of each labelled one."""
-        return self.translator.load(made["translator"]).translate(repeated(labelled))
+    def originals(self, labelled: ImageSet) -> ImageSet:
+        """Return each image several times."""
+        return repeated(labelled)
 
 
 def repeated(images: ImageSet) -> ImageSet:

@@ -34,11 +34,6 @@ from gan_augment.training.base import last_points
 START = "translation.start"
 DEFAULTS = {name: one.default for name, one in signature(Translator).parameters.items() if one.default is not one.empty}
 REPEATS = 4  # of an image on average where classes are drawn as often as in the pool
-USUAL = {
-    "domains": "cut",
-    "class_mates": "class_mates",
-    "low_resolution": "super_resolution",
-}  # translations by their examples
 MATES, MOST_PAIRS = 20, 40_000  # other images of its class for each image, and pairs in all
 
 
@@ -121,17 +116,25 @@ class TrainTranslator(Stage):
         cls,
         plan: Plan,
         examples: Sequence[str],
+        usual: str,
         degrading: Degrading | None = None,
         teach: Callable[[], Stage] | None = None,
     ) -> "TrainTranslator":
-        """Plan the stage, and that of the teacher if it needs one, for an arm that needs some kind of examples.
+        """Plan the stage, and that of the teacher if it needs one.
 
-        `degrading` makes images of low resolution. `teach` plans the teacher; None plans one of labelled images.
+        Args:
+            plan: What is known of the trial.
+            examples: What the arm lets it learn from, as `translation.examples` has it.
+            usual: The usual member of the group `translation` for that.
+            degrading: How images lose resolution, if it learns to restore them.
+            teach: Plans the teacher; None plans one of labelled images as they are.
+
+        Raises:
+            ValueError: If the settings learn from something else, or need a classifier that is not there.
         """
         settings, teacher, arm = plan.config.part("translation", TranslationSettings), None, plan.config.arm
         if settings.examples not in examples:
             named = f"method={arm.method}" if arm.extra == "none" else f"extra={arm.extra}"
-            usual = "style" if arm.extra == "style" else USUAL[examples[0]]
             raise ValueError(
                 f"augmentation.{named} needs translation.examples={' or '.join(examples)}, not "
                 f"{settings.examples}: choose another translation, such as translation={usual}"

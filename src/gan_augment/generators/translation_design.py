@@ -169,7 +169,7 @@ class TranslationSettings:
     def build_discriminator(self, shape: ImageShape, num_classes: int = 0) -> PatchDiscriminator:
         """Build a discriminator of images of this shape, and of what else it sees as further channels.
 
-        These are the images they were made from if it is conditional, and planes of classes if it is told them.
+        If it is conditional, these are the originals; if it is class-conditional, a plane for each class.
         """
         further = shape.channels * self.conditional + num_classes * self.class_conditional
         seen = replace(shape, channels=shape.channels + further)

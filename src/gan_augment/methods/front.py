@@ -98,7 +98,11 @@ class SuperResolution(FrontMethod):
         """Plan the translator, whose teacher learns from images that bicubic interpolation has enlarged."""
         teacher = Arm("labelled", "none", None, "classical", "front")
         return TrainTranslator.plan(
-            plan, ("low_resolution",), degrading, lambda: LowResolution("bicubic").stage(plan, teacher, NoExtra())
+            plan,
+            ("low_resolution",),
+            "super_resolution",
+            degrading,
+            teach=lambda: LowResolution("bicubic").stage(plan, teacher, NoExtra()),
         )
 
 

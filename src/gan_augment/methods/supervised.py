@@ -223,11 +223,10 @@ def train_classifier(
     """
     network = initialised(lambda: settings.build(labelled.shape, labelled.num_classes), stage.seed)
     system = Classifier(network, settings, stage.transform, mixing, stage.seed)
-    about = about_classifier(asdict(settings), labelled, stage.decoding)
-    if front is None:
-        stage.fit(system, parts, settings.num_steps, about, folder)
-    else:
-        stage.fit(system, parts, settings.num_steps, {**about, "front": front.about}, folder, **front.networks)
+    about, networks = about_classifier(asdict(settings), labelled, stage.decoding), {}
+    if front is not None:
+        about, networks = {**about, "front": front.about}, front.networks
+    stage.fit(system, parts, settings.num_steps, about, folder, **networks)
 
 
 def check_classes(labelled: ImageSet) -> None:
