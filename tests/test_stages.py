@@ -1,15 +1,21 @@
 import json
+import multiprocessing
+import random
 import shutil
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 import torch
 
+from gan_augment import stages
 from gan_augment.data.image_set import ImageSet
+from gan_augment.parts import parts
 from gan_augment.stages import (
     Bundle,
     DivergedError,
@@ -247,7 +253,8 @@ def test_a_stage_is_given_the_folders_of_its_inputs(store):
 
 
 def test_leftovers_of_a_killed_process_are_cleared(store):
-    partial = store.folder(stage()).with_suffix(".partial")
+    folder = store.folder(stage())
+    partial = folder.with_name(f"{folder.name}.{socket.gethostname()}-1.partial")
     partial.mkdir(parents=True)
     (partial / "leftover").touch()
     folder = store.fetch(stage()).folder
@@ -338,6 +345,44 @@ def test_whoever_comes_second_waits_and_reuses(store):
     assert sorted(output.reused for output in outputs) == [False, True]
 
 
+def sampled(folder, **inputs):
+    """Compute something that takes a while: the two processes of a test reach it in any order."""
+    numbers = torch.rand(3, generator=torch.Generator().manual_seed(len(inputs)))
+    time.sleep(random.uniform(0, 0.01))
+    (folder / "result").write_text(" ".join(map(str, numbers.tolist())))
+    (folder / "tensorboard" / "events").write_text("points")
+
+
+def chains():
+    """Return stages that are each made from an earlier one."""
+    return [stage(sampled, kind=Classifier, gan=stage(sampled, seed=seed), seed=seed) for seed in range(20)]
+
+
+def fetch_without_locks(root, barrier):
+    """Make the chains in a process whose file locks do nothing, at the same time as others."""
+    stages.FileLock = lambda path: nullcontext()
+    for one in chains():
+        barrier.wait()
+        StageStore(root).fetch(one, events=root.parent / "trial" / "tensorboard" / one.key)
+
+
+def test_processes_whose_file_locks_do_nothing_make_one_output_each(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(2)
+    processes = [context.Process(target=fetch_without_locks, args=(tmp_path / "two", barrier)) for _ in range(2)]
+    for one in processes:
+        one.start()
+    for one in processes:
+        one.join(120)
+    assert [one.exitcode for one in processes] == [0, 0]
+    for one in chains():
+        folder, alone = (StageStore(tmp_path / name).fetch(one).folder for name in ("two", "one"))
+        assert (folder / "result").read_bytes() == (alone / "result").read_bytes()
+        assert (tmp_path / "trial" / "tensorboard" / one.key / "events").read_text() == "points"
+    left = sorted(path.name for path in (tmp_path / "two").glob("*/*") if path.suffix != ".lock")
+    assert left == sorted(made.key for one in chains() for made in (one, *one.inputs.values()))
+
+
 def test_the_memory_that_a_stage_took_is_known_when_it_is_reused(store):
     made, found = store.fetch(stage()), store.fetch(stage())
     assert found.reused
@@ -418,7 +463,7 @@ def test_an_output_that_was_finished_before_a_kill_is_not_made_again(store, monk
         patch.setattr("pathlib.Path.rename", killed)
         with pytest.raises(KeyboardInterrupt):
             store.fetch(stage(compute))
-    assert store.folder(stage()).with_suffix(".partial").exists()
+    assert len(parts(store.folder(stage()))) == 1
     store.fetch(stage(compute))
     assert compute.calls == 1
     assert not (store.folder(stage()) / "checkpoints").exists()

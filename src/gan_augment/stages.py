@@ -1,6 +1,7 @@
 """Stages: each step of a trial is a class, computed once, and found again in the store by what went into it."""
 
 import json
+import math
 import os
 import shutil
 import time
@@ -17,6 +18,7 @@ from filelock import FileLock
 
 from gan_augment.data.image_set import ImageSet
 from gan_augment.memory import peak_memory, reset_peak_memory
+from gan_augment.parts import adopt, mine, own_part, publish
 from gan_augment.records.findings import Findings
 from gan_augment.records.manifest import MANIFEST, damage, seal, set_aside
 from gan_augment.records.provenance import code_provenance, plugins, source_hash
@@ -246,9 +248,10 @@ class Output:
 class StageStore:
     """Stage outputs under `<root>/<stage>/<key>/`, each made once and shared by all trials.
 
-    An output is written to `<key>.partial` under a lock and then renamed, so a folder without that ending is whole.
-    What a killed process left there is cleared, unless it holds checkpoints that a training can go on from. An output
-    that was damaged since, as its manifest reveals, is set aside and made again.
+    An output is written to a folder of this process, `<key>.<host>-<pid>.partial`, and then renamed: a folder without
+    that ending is whole. A lock lets processes wait for each other. Where it does nothing, both make the output, and
+    the first one counts. What a killed process left is cleared, unless it holds checkpoints that a training can go on
+    from. An output that was damaged since, as its manifest reveals, is set aside and made again.
     """
 
     root: Path
@@ -266,21 +269,21 @@ class StageStore:
             DivergedError: If an input of the stage diverged.
         """
         folder, reused = self.folder(stage), True
-        partial = folder.with_suffix(".partial")
         if self._damage(stage, folder) is not None:
             inputs = {name: self._input(one) for name, one in stage.inputs.items()}
             folder.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder.with_suffix(".lock")):
+            with FileLock(folder.with_suffix(".lock")), own_part(folder) as part:
                 # Another process may have made it while this one waited.
                 if (reason := self._damage(stage, folder)) is not None:
                     if folder.exists():
                         set_aside(folder, reason)
+                    adopt(folder, part, progress)
                     if events is not None:
-                        _show(partial / "tensorboard", events)
-                    if not (partial / MANIFEST).exists() or self._damage(stage, partial) is not None:
-                        self._make(stage, partial, inputs)
-                    shutil.rmtree(partial / CHECKPOINTS, ignore_errors=True)
-                    partial.rename(folder)
+                        _show(part / "tensorboard", events)
+                    if not (part / MANIFEST).exists() or self._damage(stage, part) is not None:
+                        self._make(stage, part, inputs)
+                    shutil.rmtree(part / CHECKPOINTS, ignore_errors=True)
+                    publish(part, folder)
                     reused = False
         if events is not None:
             share(folder / "tensorboard", events)
@@ -329,6 +332,13 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.ckpt"), key=lambda path: -int(path.stem))
 
 
+def progress(part: Path) -> float:
+    """Return how far an unfinished output has come: the step of its newest checkpoint, 0 without one."""
+    if (part / MANIFEST).exists():
+        return math.inf
+    return max((int(path.stem) for path in checkpoints(part / CHECKPOINTS)), default=0)
+
+
 def seconds_before(folder: Path, same: Mapping[str, Any]) -> float | None:
     """Return what it took to come as far as the newest checkpoint; None if there is none, or it was begun otherwise."""
     try:
@@ -345,14 +355,20 @@ def share(source: Path, place: Path) -> None:
     So a trial's folder can be copied alone. Only some file systems have links, and none across two of them.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
-    fresh = place.with_name(f"{place.name}.{os.getpid()}")
+    fresh = mine(place)
     _remove(fresh)  # of a killed process with the same number
     if source.is_dir():
         shutil.copytree(source, fresh, copy_function=_link)
     else:
         _link(source, fresh)
-    _remove(place)
-    fresh.rename(place)
+    while fresh.exists():
+        _remove(place)
+        try:
+            fresh.rename(place)
+        except OSError:
+            if not place.exists():
+                raise
+            # Another process has put it there meanwhile.
 
 
 def _link(source: Path | str, place: Path | str) -> None:
@@ -372,6 +388,7 @@ def _show(folder: Path, place: Path) -> None:
 
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        with suppress(FileNotFoundError):  # another process removes it too
+            shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)

@@ -23,6 +23,7 @@ from gan_augment.generators.translation import TrainTranslator
 from gan_augment.generators.translation_design import TranslationSettings
 from gan_augment.measures.judge import Judge, JudgeStage, JudgeWatch
 from gan_augment.methods.supervised import ClassifierSettings, Supervised
+from gan_augment.parts import parts
 from gan_augment.settings import build
 from gan_augment.stages import BEGUN, CHECKPOINTS, StageStore, checkpoints
 from gan_augment.training.hardware import Hardware
@@ -187,7 +188,8 @@ def interrupt(lay_out, watch, tmp_path):
             watch.stop_at = step
             with pytest.raises(InterruptionError):
                 store.fetch(stage)
-            between(store.folder(stage).with_suffix(".partial"))
+            (part,) = parts(store.folder(stage))
+            between(part)
         return store.fetch(stage).folder
 
     return make

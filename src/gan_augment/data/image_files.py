@@ -28,6 +28,7 @@ from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 from gan_augment.data.image_set import HASH_BYTES, MappedImages, hash_image
 from gan_augment.data.marks import read_mark
 from gan_augment.data.source import FLAT, HALVES
+from gan_augment.parts import adopt, own_part, publish
 from gan_augment.progress import Meter
 from gan_augment.records.manifest import UNREADABLE, damage, seal, set_aside
 from gan_augment.records.record import digest, write_json
@@ -184,14 +185,16 @@ def decode_files(
             contents = list(_each(_hash_file, root, files, "looking for new images"))
             key = digest([settings, contents])
             listing.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(cache / f"{key}.lock"):
+            with FileLock(cache / f"{key}.lock"), own_part(cache / key) as part:
                 # The same bytes may have been decoded elsewhere or earlier.
                 if (damaged := _damage(cache / key)) is not None:
                     if (cache / key).exists():
                         set_aside(cache / key, damaged)
+                    adopt(cache / key, part, progress=lambda part: 0)
                     read = partial(decode, image_size=image_size, fit=fit, channels=channels, white=white)
                     read = partial(read, background=background)
-                    _fill(cache / key, read, (channels, image_size, image_size), root, files)
+                    _fill(part, read, (channels, image_size, image_size), root, files)
+                    publish(part, cache / key)
             if all(content is not None for _, content in contents):  # a file that failed may be readable next time
                 write_json({"content": key}, listing)
         found, hashes = _read(cache / key)
@@ -244,7 +247,7 @@ def _hash_file(path: Path) -> str | None:
 def _fill(
     folder: Path, read: Callable[[Path], tuple[np.ndarray, dict[str, str]]], shape: Shape, root: Path, files: list[str]
 ) -> None:
-    """Decode files into a folder of the cache, which appears only when it is complete."""
+    """Decode files into a folder."""
 
     def read_or_reason(path: Path) -> tuple[np.ndarray, bytes, dict[str, str]] | str:
         try:
@@ -255,14 +258,13 @@ def _fill(
                 raise ValueError(f"{path} could not be read now: {_reason(error)}: try again") from error
             return _reason(error)
 
-    unfinished = folder.with_suffix(".partial")
-    shutil.rmtree(unfinished, ignore_errors=True)  # of a killed process
-    unfinished.mkdir()
+    shutil.rmtree(folder, ignore_errors=True)  # of a killed process
+    folder.mkdir()
     good: dict[str, tuple[bytes, dict[str, str]]] = {}  # hash and facts
     broken: dict[str, str] = {}
     try:
         # Warning filters are shared by all threads, so they are set once, outside the threads.
-        with warnings.catch_warnings(), (unfinished / "images.npy").open("wb") as out:
+        with warnings.catch_warnings(), (folder / "images.npy").open("wb") as out:
             warnings.simplefilter("ignore")
             _write_header(out, (0, *shape))
             for file, result in _each(read_or_reason, root, files, "reading images"):
@@ -275,16 +277,15 @@ def _fill(
             out.seek(0)
             _write_header(out, (len(good), *shape))
         hashes = b"".join(one for one, _ in good.values())
-        np.save(unfinished / "hashes.npy", np.frombuffer(hashes, np.uint8).reshape(-1, HASH_BYTES))
+        np.save(folder / "hashes.npy", np.frombuffer(hashes, np.uint8).reshape(-1, HASH_BYTES))
         synthetic = [file for file, (_, facts) in good.items() if facts["synthetic"]]
         about = {name: [facts[name] for _, facts in good.values()] for name in FACTS}
         content = {"files": [*good], "broken": broken, "synthetic": synthetic, "facts": about}
-        write_json(content, unfinished / "files.json")
-        seal(unfinished)
+        write_json(content, folder / "files.json")
+        seal(folder)
     except (OSError, ValueError):
-        shutil.rmtree(unfinished, ignore_errors=True)  # it may be filling the disk
+        shutil.rmtree(folder, ignore_errors=True)  # it may be filling the disk
         raise
-    unfinished.rename(folder)
 
 
 def _write_header(out: BinaryIO, shape: Shape) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from gan_augment.parts import mine
 from gan_augment.records.received import read_regular, read_values
 from gan_augment.records.shape import check_shape
 
@@ -29,7 +30,7 @@ def write_whole(content: bytes | memoryview, path: Path) -> None:
 
     That holds even if the machine loses power: the content is safely on disk before the file gets its name.
     """
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial = mine(path)
     try:
         with partial.open("wb") as file:
             file.write(content)
