@@ -1,19 +1,25 @@
 """Launchers other than Hydra's own: those of Slurm and Ray refuse an empty batch, or start a cluster for it."""
 
+import itertools
 import json
 import signal
 import sys
+from types import SimpleNamespace
 
 import pytest
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
 from joblib.externals.loky.backend import fork_exec
 from joblib.externals.loky.backend.process import LokyProcess
 from omegaconf import OmegaConf
 
 from conftest import TINY
 from gan_augment import composing, workers
+from gan_augment.job import plain
+from gan_augment.plan import plan_trial
 from hydra_plugins.study_sweeper import StudySweeper
 from test_until import stub_job
 
@@ -99,21 +105,28 @@ def test_workers_start_with_ctrl_c_blocked(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("done", "further", "taken"),
+    ("done", "further", "chunk", "taken"),
     [
-        ("", [], ["ab", "cd"]),
-        ("ab", [], ["cd"]),
-        ("abd", [], ["c"]),
-        ("abcd", [], []),
-        ("abc", ["d"], ["d"]),
-        ("abcd", ["", ""], []),
-        ("ab", ["c", "d"], ["c", "d"]),
-        ("a", ["cd"], ["b", "cd"]),
+        ("", [], None, ["abc", "d"]),
+        ("", [], 2, ["ab", "c", "d"]),
+        ("abd", [], None, ["c"]),
+        ("abcd", [], None, []),
+        ("abc", ["d"], None, ["d"]),
+        ("abcd", ["", ""], None, []),
+        ("ab", ["c", "d"], None, ["c", "d"]),
+        ("a", ["cd"], None, ["b", "c", "d"]),
     ],
 )
-def test_a_batch_has_at_least_one_job_also_after_a_look(monkeypatch, done, further, taken):
+def test_a_batch_has_at_least_one_job_and_is_of_one_wave(monkeypatch, tmp_path, done, further, chunk, taken):
     requested, finished = set("abcd") - set("".join(further)), set(done)
-    looks = iter(further)
+    looks, found = iter(further), []
+
+    class Launcher:
+        def launch(self, batch, initial_job_idx):
+            assert initial_job_idx == sum(map(len, found))
+            found.append("".join(one for (one,) in batch))
+            finished.update(found[-1])
+            return [JobReturn(_return_value=0.5, status=JobStatus.COMPLETED) for _ in batch]
 
     def more_splits(folder, request):
         added = next(looks, None)
@@ -121,16 +134,67 @@ def test_a_batch_has_at_least_one_job_also_after_a_look(monkeypatch, done, furth
         return added is not None
 
     def left(config, jobs):
-        return [job for job in jobs if job in requested - finished]
+        waves = [[[one] for one in wave if one in requested - finished] for wave in ("abc", "d")]
+        return [wave for wave in waves if wave]
 
-    monkeypatch.setattr("hydra_plugins.study_sweeper.unfinished", left)
-    monkeypatch.setattr("hydra_plugins.study_sweeper.more_splits", more_splits)
-    monkeypatch.setattr("hydra_plugins.study_sweeper.study_folder", str)
-    monkeypatch.setattr("hydra_plugins.study_sweeper.request_file", str)
-    sweeper = StudySweeper(max_batch_size=2)
-    sweeper.config, sweeper.overrides = OmegaConf.create(), [["a", "b"], ["c", "d"]]
-    found = []
-    while not sweeper.is_done():
-        found.append("".join(sweeper.get_job_batch()))
-        finished.update(found[-1])
+    sweeper = StudySweeper(max_batch_size=chunk)
+    for name, value in {
+        "unfinished_waves": left,
+        "more_splits": more_splits,
+        "study_folder": str,
+        "request_file": str,
+    }.items():
+        monkeypatch.setattr(f"hydra_plugins.study_sweeper.{name}", value)
+    monkeypatch.setattr("hydra_plugins.study_sweeper.all_seeds", lambda config: [])
+    monkeypatch.setattr(StudySweeper, "split_arguments", staticmethod(lambda overrides, size: [list("abcd")]))
+    sweeper.config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}})
+    sweeper.launcher, sweeper.hydra_context = Launcher(), SimpleNamespace(config_loader=None)
+    assert len(sweeper.sweep([])) == sum(map(len, taken))
     assert found == taken
+
+
+@pytest.mark.parametrize(
+    ("measures", "sizes"),
+    [
+        ("[]", [4, 6]),  # none and gan of each seed, then the others
+        ("[judge,diversity]", [2, 1, 4, 3]),  # none of each seed, which is a teacher, and one gan with the judge of all
+    ],
+)
+def test_a_cluster_gets_waves_in_which_no_two_jobs_lack_the_same_stage(cli, tmp_path, monkeypatch, measures, sizes):
+    made, lacking = set(), []
+
+    def launch(self, job_overrides, initial_job_idx):
+        made.update(*itertools.chain(*lacking))
+        lacking.append([])
+        return BasicLauncher.launch(self, job_overrides, initial_job_idx)
+
+    def job(config):
+        lacking[-1].append({stage.key for stage in plan_trial(plain(config)).stages.values()} - made)
+
+    monkeypatch.setattr(Strict, "launch", launch)
+    monkeypatch.setattr("gan_augment.launch.report", lambda folder: True)
+    monkeypatch.setattr("gan_augment.app.run_job", job)
+    arms = "augmentation=none,gan,gan_classical,placebo,synthetic_only"
+    words = [word for word in TINY if not word.startswith("measures")] + [f"measures={measures}"]
+    ended = cli("-m", "hydra/launcher=strict", arms, "seed=0,1", *words, f"paths.output_dir={tmp_path}")
+    assert ended.code == 0, ended.err
+    for wave in lacking:
+        assert sum(map(len, wave)) == len(set().union(*wave))
+    assert [*map(len, lacking)] == sizes
+
+
+def test_a_failed_job_ends_a_sweep_only_after_the_last_wave(cli, tmp_path, monkeypatch):
+    ran = []
+
+    def job(config):
+        ran.append(HydraConfig.get().runtime.choices.augmentation)
+        if ran[-1] == "gan":
+            raise RuntimeError("the disk caught fire")
+
+    monkeypatch.setattr("gan_augment.launch.report", lambda folder: True)
+    monkeypatch.setattr("gan_augment.app.run_job", job)
+    ended = cli("-m", "hydra/launcher=strict", "augmentation=gan,placebo", *TINY, f"paths.output_dir={tmp_path}")
+    assert ran == ["gan", "placebo"]
+    assert [size for size, _ in batches] == [1, 1]
+    assert ended.code == 1
+    assert "the disk caught fire" in ended.err

@@ -31,7 +31,7 @@ from gan_augment.records.request import read_requests
 from gan_augment.search import check_search
 from gan_augment.settings import check_integer
 from gan_augment.until import all_seeds, requests
-from gan_augment.workers import num_workers, start_without_ctrl_c
+from gan_augment.workers import num_workers, start_without_ctrl_c, waves
 
 # What launchers raise if a process was killed, by its name, and what to do.
 KILLED = {
@@ -121,8 +121,8 @@ def planned_trials(config: DictConfig) -> tuple[list["Planned"] | None, Mapping[
     if jobs is None:
         check_search(config)
         return None, against, {}
-    trials, folder = [], study_folder(config)
-    estimate = Estimate(StageStore(store_folder(config)))
+    trials, folder, store = [], study_folder(config), StageStore(store_folder(config))
+    estimate = Estimate(store)
     whole = {name: config[name] for name in ("against", "until", "max_splits", "step", "max_trials", "plugins")}
     with Meter("planning", len(jobs), "trials") as meter:
         for overrides, settings in compose_jobs(config, jobs):
@@ -134,7 +134,10 @@ def planned_trials(config: DictConfig) -> tuple[list["Planned"] | None, Mapping[
             trial = plan_trial(settings)
             if finished(folder / "trials" / trial.name / "record.json") is None:  # one that failed runs again
                 estimate.add(trial)
-            trials.append(Planned(trial.name, trial.notes, trial.source.copies, trial.factors, trial.parts, overrides))
+            lacks = [stage.key for stage in trial.stages.values() if not store.folder(stage).exists()]
+            trials.append(
+                Planned(trial.name, trial.notes, trial.source.copies, trial.factors, trial.parts, overrides, lacks)
+            )
             meter.advance()
     check_against(against, [trial.factors for trial in trials])
     return trials, against, estimate.costs(num_workers(config.hydra.launcher))
@@ -162,6 +165,9 @@ def write_request(
         "command": code_provenance()["command"],
     }
     earlier = read_requests(folder)
+    if math.isinf(num_workers(config.hydra.launcher)):  # they would all start at once
+        numbers = zip([one.name for one in trials or []], waves([one.lacks for one in trials or []]), strict=True)
+        request["waves"] = dict(reversed([*numbers]))  # of jobs that are one trial, the first counts
     if config.until is not None:
         request |= requests(config, request["jobs"], earlier)
     path = request_file(config)
@@ -180,16 +186,17 @@ def _without_result(config: DictConfig) -> str:
     return f" ({len(names)} of {len(requested)} trials have no result: {abridged(names)})" if names else ""
 
 
-def unfinished(config: DictConfig, jobs: Sequence[Sequence[str]]) -> list[Sequence[str]]:
-    """Leave out the jobs of a launch whose trials are already done or not requested yet."""
+def unfinished_waves(config: DictConfig, jobs: Sequence[list[str]]) -> list[list[list[str]]]:
+    """Return the jobs of a launch by waves, without those whose trials are already done or not requested yet."""
     folder, request = study_folder(config), read_study(request_file(config))
-    names = request["jobs"]
-    return [
-        job
-        for job in jobs
-        if (name := names.get(shlex.join(job))) is None
-        or (name in request["requested"] and finished(folder / "trials" / name / "record.json") is None)
-    ]
+    found: dict[int, list[list[str]]] = {}
+    for job in jobs:
+        name = request["jobs"].get(shlex.join(job))
+        if name is None or (
+            name in request["requested"] and finished(folder / "trials" / name / "record.json") is None
+        ):
+            found.setdefault(request.get("waves", {}).get(name, 0), []).append(job)
+    return [found[number] for number in sorted(found)]
 
 
 def report(folder: Path) -> bool:
@@ -218,6 +225,7 @@ class Planned(NamedTuple):
     factors: Mapping[str, Any]
     parts: str
     overrides: Sequence[str]  # the settings of its job
+    lacks: Sequence[str]  # the keys of its stages that are not in the store yet
 
     def refresh(self, study: Path, requested: Sequence[str]) -> None:
         """If the trial, one of those requested, is already done, refresh the notes about its images."""

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from threading import Thread
 from typing import Any
@@ -23,6 +23,27 @@ def num_workers(launcher: Mapping[str, Any]) -> float:
     from joblib import effective_n_jobs
 
     return effective_n_jobs(launcher["n_jobs"])
+
+
+def waves(lacks: Sequence[Collection[str]]) -> list[int]:
+    """Return the wave in which each job starts, so that no two of a wave lack the same stage.
+
+    A job waits for the wave of the first job that lacks the same stage, and makes those that it is the first to lack.
+
+    Args:
+        lacks: The stages that each job needs, and that nobody has made yet.
+
+    Example:
+        >>> waves([["a"], ["a", "b"], ["a", "b"], ["c"], []])
+        [0, 1, 2, 0, 0]
+    """
+    makes: dict[str, int] = {}
+    found = []
+    for stages in lacks:
+        found.append(max((makes[one] + 1 for one in stages if one in makes), default=0))
+        for one in stages:
+            makes.setdefault(one, found[-1])
+    return found
 
 
 @cache

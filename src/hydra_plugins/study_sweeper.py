@@ -1,15 +1,17 @@
 """A Hydra plugin, found by the name of this folder: the order of a study's trials."""
 
-from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from omegaconf import OmegaConf
 
 from gan_augment.errors import user_errors
 from gan_augment.job import request_file, study_folder
-from gan_augment.launch import unfinished
+from gan_augment.launch import unfinished_waves
 from gan_augment.until import all_seeds, more_splits
 from gan_augment.workers import num_workers
 
@@ -18,35 +20,34 @@ class StudySweeper(BasicSweeper):
     """Runs every combination, seed by seed, so that a study that is stopped compares its arms on the seeds so far.
 
     With several workers, as many seeds go together. Among them, settings that do not affect a generator vary slowest,
-    so trials that share one do not start together: a worker would wait until the other has trained it.
+    so trials that share one do not start together: a worker would wait until the other has trained it. A cluster, where
+    all trials start at once, gets them in waves: no two of a wave lack the same stage.
     Finished trials are left out: the launch has handled them. With `until=decided`, all seeds are swept at once, but
     only requested trials run; each look requests more.
     """
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Run the jobs, with the seeds of all looks."""
-        assert self.config is not None  # set by `setup`
-        return super().sweep([*arguments, *all_seeds(self.config)])
-
-    def is_done(self) -> bool:
-        """Return whether there is nothing more to run; if there is, take the next jobs. Launchers need at least one."""
-        assert self.config is not None
-        self.jobs: Sequence[Sequence[str]] = []
-        while not self.jobs:
-            if super().is_done():
-                with user_errors():
-                    if not more_splits(study_folder(self.config), request_file(self.config)):
-                        return True
-                self.batch_index = 0  # go through all jobs again
-            self.jobs = unfinished(self.config, super().get_job_batch())
-        return False
-
-    def get_job_batch(self) -> Sequence[Sequence[str]]:
-        """Return the settings of the jobs to run next."""
-        return self.jobs
-
-    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-        """Do nothing: the launch has already composed and checked each job, which is slow."""
+        """Run the jobs, wave by wave and look by look; a failed job ends the sweep after the last wave of its look."""
+        assert self.config is not None  # set by `setup`, as is all else
+        assert self.launcher is not None
+        assert self.hydra_context is not None
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        overrides = parser.parse_overrides([*self._parse_config(), *arguments, *all_seeds(self.config)])
+        (jobs,) = self.split_arguments(overrides, None)
+        folder = Path(self.config.hydra.sweep.dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, folder / "multirun.yaml")
+        returned: list[Any] = []
+        goes_on = True
+        while goes_on:
+            for wave in unfinished_waves(self.config, jobs):
+                for batch in self.split_overrides_to_chunks(wave, self.max_batch_size):
+                    returned += self.launcher.launch(batch, initial_job_idx=len(returned))
+            for one in returned:
+                _ = one.return_value  # raises what a job raised
+            with user_errors():
+                goes_on = more_splits(study_folder(self.config), request_file(self.config))
+        return returned
 
     @staticmethod
     def split_arguments(overrides: list[Override], max_batch_size: int | None) -> list[list[list[str]]]:
@@ -58,8 +59,7 @@ class StudySweeper(BasicSweeper):
             return not has_effect(str(override.key_or_group), ("seed", *OF_EVERY_TRIAL, *TrainGAN.reads))
 
         (jobs,) = BasicSweeper.split_arguments(sorted(overrides, key=shares, reverse=True), None)
-        jobs = seed_by_seed(jobs, num_workers(HydraConfig.get().launcher))
-        return [jobs] if max_batch_size is None else [*BasicSweeper.split_overrides_to_chunks(jobs, max_batch_size)]
+        return [seed_by_seed(jobs, num_workers(HydraConfig.get().launcher))]
 
 
 def seed_by_seed(jobs: list[list[str]], at_a_time: float) -> list[list[str]]:
