@@ -233,6 +233,8 @@ EVERY_ARM = {
     "more_real_classical": (80, 80, WITHOUT),
     "matched": (POOL, 0, WITHOUT),
     "fourier": (POOL, 0, WITHOUT),
+    "random_convolution": (0, 0, WITHOUT),
+    "random_convolution_classical": (0, 0, WITHOUT),
     "translated": (POOL, 0, WITHOUT | {"teacher", "translator"}),
     "translated_classical": (POOL, 0, WITHOUT | {"teacher", "translator"}),
     "style": (POOL, 0, WITHOUT | {"teacher", "translator"}),

@@ -57,6 +57,7 @@ CONTRASTS = (
     ("translated_classical", "classical"),
     ("translated", "none"),
     ("style_classical", "classical"),
+    ("random_convolution_classical", "classical"),
     *(
         (arm, "none")
         for arm in ("synthetic_only", "more_real", "more_real_classical", "oversampling", "mixup", "cutmix")
