@@ -1,134 +1,266 @@
+"""A search for settings: the space, the candidates, the rungs, and what it must not do."""
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
 import pytest
-from hydra.core.config_store import ConfigStore
-from hydra.core.plugins import Plugins
-from hydra.plugins.sweeper import Sweeper
-from omegaconf import OmegaConf
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from conftest import TINY
-from gan_augment import composing
-from gan_augment.search import check_search
+from gan_augment.job import plain, study_folder
+from gan_augment.plan import plan_trial
+from gan_augment.records.record import write_json
+from gan_augment.search import Candidate, Rung, Search, by_luck, distribution
+from test_until import record
+
+SPACE = {"rate": FloatDistribution(1e-4, 1e-2, log=True), "loss": CategoricalDistribution(["hinge", "minimax"])}
+RUNGS = [Rung(1), Rung(3)]
 
 
-class Adaptive(Sweeper):
-    """Chooses its trials as it goes: here it has none."""
-
-    def __init__(self, direction, params=None, ax_config=None):
-        self.direction = direction
-
-    def setup(self, *, hydra_context, task_function, config):
-        self.config = config
-
-    def sweep(self, arguments):
-        """Say that the launch was allowed."""
-        print("searching")
+def search(tried=(), space=SPACE, rungs=RUNGS, seed=0):
+    return Search(space, rungs, seed, tried=[*tried])
 
 
-@pytest.fixture(autouse=True)
-def _adaptive():
-    """Register the sweeper, as an installed plugin of Hydra would."""
-    Plugins.instance()  # registers those that are installed
-    repo = ConfigStore.instance().repo["hydra"]["sweeper"]
-    node = {"_target_": f"{__name__}.Adaptive", "direction": "minimize", "params": None, "ax_config": None}
-    ConfigStore.instance().store(group="hydra/sweeper", name="adaptive", node=node)
-    Plugins.instance().register(Adaptive)
-    composing.installed.cache_clear()
-    yield
-    del repo["adaptive.yaml"]
-    composing.installed.cache_clear()
+def complete(gain, settings=None):
+    return Candidate(settings or {"rate": 1e-3, "loss": "hinge"}, [[gain], [gain, gain, gain]], "complete")
 
 
-RATE = "classifier.learning_rate=choice(0.001,0.01)"
+def dropped(gain):
+    return Candidate({"rate": 1e-3, "loss": "hinge"}, [[gain]], "dropped")
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("a=x,y", CategoricalDistribution(["x", "y"])),
+        ("a=choice(1,2)", CategoricalDistribution(["1", "2"])),
+        ("a=range(2,9,3)", IntDistribution(2, 8, step=3)),
+        ("a=interval(0.1,0.5)", FloatDistribution(0.1, 0.5)),
+        ("a=tag(log,interval(1e-4,1e-2))", FloatDistribution(1e-4, 1e-2, log=True)),
+        ("a=int(interval(1,9))", IntDistribution(1, 9)),
+    ],
+)
+def test_a_sweep_is_a_space(text, wanted):
+    assert distribution(OverridesParser.create().parse_override(text)) == wanted
+
+
+@pytest.mark.parametrize("text", ["a=glob(*)", "a=range(0,1,0.1)"])
+def test_a_sweep_that_is_no_space_is_refused(text):
+    with pytest.raises(ValueError, match="a search takes a,b,c, range"):
+        distribution(OverridesParser.create().parse_override(text))
+
+
+def test_the_next_candidate_follows_from_the_seed_and_those_before():
+    tried = [complete(0.01 * number, {"rate": 1e-3 + 1e-4 * number, "loss": "hinge"}) for number in range(12)]
+    found = search(tried).next()
+    assert found == search(tried).next()
+    assert found != search(tried, seed=100).next()
+    assert found != search(tried[:11]).next()
+    assert 1e-4 <= found["rate"] <= 1e-2
+    assert found["rate"] == float(f"{found['rate']:.3g}")
+
+
+def test_later_candidates_are_drawn_where_the_gains_were():
+    def gain(settings):
+        return -abs(math.log10(settings["rate"]) + 3) + 0.2 * (settings["loss"] == "minimax")
+
+    one = search(rungs=[Rung(1)])
+    for _ in range(40):
+        settings = one.next()
+        one.tried.append(Candidate(settings, [[gain(settings)]], "complete"))
+    first, last = ([gain(candidate.settings) for candidate in some] for some in (one.tried[:10], one.tried[-10:]))
+    assert np.mean(last) > np.mean(first) + 0.1
+    assert one.best.gain == max(map(gain, (candidate.settings for candidate in one.tried)))
+
+
+@pytest.mark.parametrize(
+    ("before", "gain", "goes_on"),
+    [
+        ([], -0.5, True),
+        ([0.1], 0.2, True),
+        ([0.1], 0.0, False),
+        ([0.1, 0.2], 0.15, False),
+        ([0.1, 0.2, 0.3], 0.25, True),  # the second of four
+        ([0.1, 0.2, 0.3], 0.15, False),
+    ],
+)
+def test_the_best_third_of_a_rung_goes_on(before, gain, goes_on):
+    assert search([dropped(one) for one in before]).goes_on([[gain]]) is goes_on
+
+
+def test_after_the_last_rung_nothing_comes():
+    assert search().goes_on([[1.0], [1.0, 1.0, 1.0]]) is False
+
+
+def test_the_best_was_tried_on_all_splits():
+    tried = [
+        dropped(0.9),
+        complete(0.1),
+        complete(0.2),
+        Candidate({"rate": 1e-3, "loss": "hinge"}, [[0.8]], "diverged"),
+    ]
+    assert search(tried).best is tried[2]
+    assert search(tried[:1]).best is None
+
+
+def test_a_candidate_that_diverged_counts_as_the_worst_so_far():
+    lost = replace(dropped(0.5), state="diverged")
+    assert search([dropped(-0.3), complete(0.1), lost])._told(lost).value == -0.3
+
+
+def test_luck_is_the_mean_maximum_of_the_noise():
+    random = np.random.default_rng(0)
+    found, leads = [], []
+    for _ in range(400):
+        gains = random.normal(0.1, 0.02, (8, 3)) + random.normal(0, 0.2, 3)  # splits differ much more than candidates
+        found.append(by_luck([Candidate({}, [one.tolist()], "complete") for one in gains]))
+        leads.append(gains.mean(axis=1).max() - gains.mean())
+    assert np.mean(found) == pytest.approx(np.mean(leads), rel=0.05)
+
+
+def test_luck_needs_two_candidates_on_two_splits():
+    assert math.isnan(by_luck([complete(0.1), dropped(0.2)]))
+    assert math.isnan(by_luck([Candidate({}, [[0.1]], "complete"), Candidate({}, [[0.2]], "complete")]))
+
+
+@pytest.mark.parametrize(
+    ("rungs", "message"),
+    [
+        ([], "hydra.sweeper.splits=[]: use "),
+        ([Rung(3), Rung(1)], "hydra.sweeper.splits=[3, 1]: use "),
+        ([Rung(0)], "hydra.sweeper.splits=[0]: use "),
+        ([Rung(1, 0.0), Rung(3)], "hydra.sweeper.images=0.0: use "),
+        ([Rung(1), Rung(3, 0.5)], "hydra.sweeper.images end with 0.5: the last must be 1"),
+    ],
+)
+def test_rungs_that_do_not_rise_are_refused(rungs, message):
+    with pytest.raises(ValueError) as refused:  # noqa: PT011  # the message is below
+        search(rungs=rungs)
+    assert message in str(refused.value)
+
+
+# Through the command line, with jobs that only write a record.
+
+ran = []
+
+
+def noisy(config, rate=0.0):
+    """Write a record: the gain grows with the learning rate, and each split has a level of its own."""
+    settings = plain(config)
+    trial = plan_trial(settings)
+    arm, seed, rate = trial.factors["augmentation"], config.seed, config.classifier.learning_rate
+    assert config.open_test is False
+    ran.append((arm, seed, rate, config.generator.images_seen))
+    accuracy = 0.5 + 0.1 * np.random.default_rng(seed).normal() + (10 * rate if arm == "gan" else 0)
+    made = record(arm, seed, accuracy) | {"trial": trial.name}
+    made["metrics"]["validation"] = {"accuracy": accuracy}
+    if rate > 0.009:
+        made |= {"status": "diverged", "metrics": {}}
+    folder = study_folder(config) / "trials" / trial.name
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(made, folder / "record.json")
 
 
 @pytest.fixture
-def search(cli, tmp_path):
-    return lambda *settings: cli("-m", *TINY, "hydra/sweeper=adaptive", *settings, f"paths.output_dir={tmp_path}")
+def searching(cli, tmp_path, monkeypatch):
+    """Search through the command line; return what it said, and what was tried."""
+    ran.clear()
+    monkeypatch.setattr("gan_augment.launch.report", lambda folder: True)
+    monkeypatch.setattr("gan_augment.app.run_job", noisy)
+
+    def run(*settings, number=6, rate="classifier.learning_rate=tag(log,interval(1e-4,1e-2))", study="s"):
+        words = ["-m", f"study={study}", "hydra/sweeper=search", f"hydra.sweeper.n_trials={number}", "augmentation=gan"]
+        ended = cli(*words, *TINY, rate, *settings, f"paths.output_dir={tmp_path}")
+        file = tmp_path / "studies" / study / "search.json"
+        return ended, json.loads(file.read_text())["tried"] if file.exists() else []
+
+    return run
+
+
+def test_a_search_tries_candidates_next_to_the_reference(searching):
+    ended, tried = searching()
+    assert ended.code == 0, ended.err
+    assert len(tried) == 6
+    assert [job[:2] for job in ran[:6]] == [
+        *(("none", 1000), ("gan", 1000)),
+        *(("none", 1001), ("none", 1002), ("gan", 1001), ("gan", 1002)),
+    ]
+    assert len({job for job in ran if job[0] == "none"}) == len([job for job in ran if job[0] == "none"]) == 3
+    for one in tried:
+        gain = pytest.approx(10 * one["settings"]["classifier.learning_rate"], abs=1e-6)
+        assert [found for gains in one["gains"] for found in gains] == [gain] * sum(map(len, one["gains"]))
+    best = max((one for one in tried if one["state"] == "complete"), key=lambda one: np.mean(one["gains"][-1]))
+    (line,) = [line for line in ended.out.splitlines() if line.startswith("best of 6 candidates")]
+    assert f"classifier.learning_rate={best['settings']['classifier.learning_rate']}: " in line
+
+
+def test_a_killed_search_goes_on_to_the_same_candidates(searching, monkeypatch):
+    _, whole = searching(study="whole")
+    numbers = iter([2, 1, 3, 100])
+    for number in numbers:
+        left = [number]
+
+        def job(config, left=left):
+            if not left[0]:
+                raise KeyboardInterrupt
+            left[0] -= 1
+            noisy(config)
+
+        monkeypatch.setattr("gan_augment.app.run_job", job)
+        ended, tried = searching(study="killed")
+    assert ended.code == 0, ended.err
+    assert tried == whole
+
+
+def test_more_candidates_go_on_with_a_finished_search(searching):
+    _, first = searching(number=2)
+    _, more = searching(number=4)
+    assert more[:2] == first
+    assert len(more) == 4
+    assert searching(number=4)[1] == more
+
+
+def test_a_generator_sees_fewer_images_on_an_early_rung(searching):
+    ended, _ = searching("hydra.sweeper.splits=[1,1,3]", "hydra.sweeper.images=[0.25,1,1]", number=1)
+    assert ended.code == 0, ended.err
+    assert [job[3] for job in ran if job[0] == "gan"] == [160, 640, 640, 640]
 
 
 @pytest.mark.parametrize(
-    ("settings", "sweeper", "searched"),
+    ("settings", "message"),
     [
-        (["seed=range(0,5)"], {}, "seed"),
-        (["seeds.gan=choice(0,5)"], {}, "seeds.gan"),
-        (["augmentation=none,gan"], {}, "augmentation"),
-        (["augmentation.share=choice(0.2,0.5)"], {}, "augmentation.share"),
-        (["data=digits,ring"], {}, "data"),
-        (["data.test_share=choice(0.1,0.2)"], {}, "data.test_share"),
-        (["labels=5,all"], {}, "labels"),
-        (["+imbalance.share=interval(0.1,0.2)"], {}, "imbalance.share"),
-        (["validation_per_class=choice(5,10)"], {}, "validation_per_class"),
-        (["open_test=true,false"], {}, "open_test"),
-        (["study=a,b"], {}, "study"),
-        (["experiment=digits,losses"], {}, "experiment"),
-        ([], {"params": {"seed": "range(0,5)"}}, "seed"),
-        (["seed=0"], {"params": {"seed": "range(0,5)", "augmentation": "none,gan"}}, "augmentation"),
-        ([], {"ax_config": {"params": {"labels": {"type": "range"}}}}, "labels"),
-        ([], {"search_space": {"seeds.split": {"type": "int"}}}, "seeds.split"),
-    ],
-)
-def test_a_search_for_luck_is_refused(settings, sweeper, searched):
-    with pytest.raises(
-        ValueError, match=f"^hydra/sweeper=adaptive would search over {searched}, and find luck instead "
-    ):
-        check_search(launch(settings, sweeper))
-
-
-def launch(settings, sweeper, open_test=False):
-    """Return what `check_search` reads of a configuration."""
-    hydra = {"runtime": {"choices": {"hydra/sweeper": "adaptive"}}, "overrides": {"task": settings}, "sweeper": sweeper}
-    return OmegaConf.create({"open_test": open_test, "hydra": hydra})
-
-
-@pytest.mark.parametrize(
-    ("settings", "sweeper"),
-    [
-        (["seed=1", "augmentation=gan", RATE], {"params": {"seed": "range(0,5)", "augmentation": "none,gan"}}),
-        (["data.classical.shift=choice(0,0.1)", "loss=hinge,minimax"], {"params": {"seed": 5, "labels": "10"}}),
+        (["seed=3"], "hydra/sweeper=search has splits of its own: leave out seed=..., or set hydra.sweeper.seeds"),
+        (["open_test=true"], "open_test=True, but hydra/sweeper=search tries many settings"),
+        (["labels=5,10"], "hydra/sweeper=search would search over labels"),
+        (["hydra.sweeper.seeds=[1,2]"], "are not as many as the last of hydra.sweeper.splits=[1, 3]"),
         (
-            [],
-            {
-                "ax_config": {
-                    "params": {"classifier.learning_rate": {"type": "range"}},
-                    "experiment": {"minimize": False},
-                }
-            },
+            ["hydra.sweeper.images=[1]"],
+            "hydra.sweeper.splits=[1, 3], but hydra.sweeper.images=[1]: give each",
         ),
-        ([], {"optim": {"maximize": True}, "parametrization": {"loss": ["hinge", "minimax"]}}),
+        (["hydra.sweeper.n_trials=0"], "hydra.sweeper.n_trials=0: use a whole number of at least 1"),
+        (["loss=glob(*)"], "a search takes a,b,c"),
+        (["data.image_size=4"], "needs images of at least 8x8 pixels, not 4x4"),
     ],
 )
-def test_a_search_for_settings_is_not(settings, sweeper):
-    check_search(launch(settings, sweeper))
+def test_a_search_that_cannot_be_is_refused_before_anything_trains(searching, settings, message):
+    ended, tried = searching(*settings)
+    assert ended.code == 1
+    assert message in ended.err
+    assert len(ended.err.splitlines()) == 1
+    assert (ran, tried) == ([], [])
 
 
-@pytest.mark.parametrize(
-    ("sweeper", "now", "remedy"),
-    [
-        ({"direction": "minimize"}, "direction=minimize", "direction=maximize"),
-        ({"optim": {"maximize": False}}, "optim.maximize=False", "optim.maximize=True"),
-        ({"ax_config": {"experiment": {"minimize": True}}}, "ax_config.experiment.minimize=True", "minimize=False"),
-    ],
-)
-def test_a_search_for_the_worst_is_refused(sweeper, now, remedy):
-    with pytest.raises(ValueError, match=rf"^hydra\.sweeper\.{now}, but a trial returns an accuracy: set .*{remedy}$"):
-        check_search(launch([], sweeper))
+def test_a_study_of_another_search_is_left_alone(searching):
+    _, tried = searching(number=1)
+    ended, after = searching("classifier.num_steps=30", number=2)
+    assert "is of a search over other settings: use another study=..." in ended.err
+    assert after == tried
 
 
-def test_a_search_never_opens_the_test_images():
-    with pytest.raises(
-        ValueError, match=r"^open_test=True, but hydra/sweeper=adaptive tries many .*: set open_test=false"
-    ):
-        check_search(launch([], {}, open_test=True))
-
-
-def test_the_remedies_lead_to_a_search(search):
-    """A recipe sweeps seeds and arms: each one that is named gets one value, then the test images and the direction."""
-    settings = ["experiment=digits", RATE]
-    for words, remedy in [
-        ("set open_test=false", "open_test=false"),
-        ("give seed one value", "seed=100"),
-        ("give augmentation one value", "augmentation=none"),
-        ("set hydra.sweeper.direction=maximize", "hydra.sweeper.direction=maximize"),
-    ]:
-        assert words in search(*settings).err
-        settings.append(remedy)
-    assert "searching" in search(*settings).out
+def test_a_recipe_s_splits_are_kept_for_the_confirmation(searching):
+    ended, _ = searching("experiment=digits", number=1)
+    assert ended.code == 0, ended.err
+    assert {job[1] for job in ran} == {1000, 1001, 1002}

@@ -23,7 +23,15 @@ from gan_augment.targets import TARGET
 
 ENGINES = ("launcher", "sweeper")
 OF_HYDRA = ("mode", "overrides.", "runtime.choices.", "runtime.version", "runtime.cwd", "runtime.config_sources")
-WORDS = ("direction", "study_name", "partition", "account", "qos", "constraint")  # settings of engines with words
+WORDS = (
+    "direction",
+    "reference",
+    "study_name",
+    "partition",
+    "account",
+    "qos",
+    "constraint",
+)  # settings of engines with words
 WORD = re.compile(r"[\w.,:@-]+")
 # Where a search may remember its trials: a file in the study's folder.
 STORAGE = re.compile(r"sqlite:///\$\{paths\.output_dir\}/studies/\$\{study\}/[\w-]+\.db")

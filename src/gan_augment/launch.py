@@ -20,6 +20,7 @@ from hydra.experimental.callback import Callback
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
+from gan_augment.adaptive import check_search
 from gan_augment.command import output
 from gan_augment.errors import say, show_error, user_errors
 from gan_augment.estimate import Cost, Estimate, in_words
@@ -28,7 +29,6 @@ from gan_augment.progress import Meter
 from gan_augment.records.factors import LATER, NULL
 from gan_augment.records.record import SCHEMA, read_study, write_json
 from gan_augment.records.request import read_requests
-from gan_augment.search import check_search
 from gan_augment.settings import check_integer
 from gan_augment.until import all_seeds, requests
 from gan_augment.workers import num_workers, start_without_ctrl_c, waves

@@ -1,70 +1,233 @@
-"""Searches: sweepers, such as Optuna, that choose the next trial by the results of earlier ones."""
+"""A search for settings: which candidate comes next, on how many splits it is tried, and which one is the best.
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+The next candidate is a function of the search's seed and of those tried before. So a killed search that starts again
+tries the same candidates as an uninterrupted one, and needs no storage but the list of what was tried.
+"""
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Self
 
-from gan_augment.records.factors import OF_THE_LAUNCH, has_effect
-from gan_augment.records.record import leaves
-
-# A search over these would find lucky splits and easy data, not good settings.
-FIXED = (
-    *(name for name in OF_THE_LAUNCH if name != "spectral_norm"),  # a default of other settings
-    *("seeds", "augmentation", "open_test", "experiment"),
-    *("data", "labels", "folds", "imbalance", "validation_per_class"),
+import numpy as np
+import optuna
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    distribution_to_json,
 )
-SPACES = ("params", "search_space", "parametrization")  # settings of sweepers that hold what they search over
-# A trial returns its accuracy. Each sweeper has one of these settings, and some minimise by default.
-MAXIMISES = {"direction": "maximize", "maximize": True, "minimize": False}
+from optuna.trial import TrialState
+
+from gan_augment.records.record import write_json
+from gan_augment.settings import check_number
+
+KEEPS = 1 / 3  # share of the candidates that go on from a rung to the next one
+WORST = -1.0  # gain of a candidate that diverged, as long as there is no other
+optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-def check_search(config: DictConfig) -> None:
-    """Check a launch whose sweeper chooses its trials as it goes.
+class Rung(NamedTuple):
+    """A stage of a candidate's trial: it goes on to the next one only if it is among the best of those that got here.
+
+    Attributes:
+        splits: The first so many of the search's splits.
+        images: Share of the images that the generator would see.
+    """
+
+    splits: int
+    images: float = 1.0
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A candidate that was tried.
+
+    Attributes:
+        settings: Its values of the settings searched over.
+        gains: For each rung that it reached, its gains over the reference arm, one for each split.
+        state: `complete`; `dropped`, at its last rung; `diverged`, or `failed`.
+    """
+
+    settings: Mapping[str, Any]
+    gains: Sequence[Sequence[float]]
+    state: str
+
+    @property
+    def gain(self) -> float:
+        """Mean gain at its last rung; nan without one."""
+        return float(np.mean(self.gains[-1])) if self.gains else math.nan
+
+    def __str__(self) -> str:
+        settings = " ".join(f"{name}={value}" for name, value in self.settings.items())
+        if not self.gains:
+            return f"{settings}: {self.state}"
+        splits = len(self.gains[-1])
+        said = "" if self.state == "complete" else f"{self.state}, "
+        return f"{settings}: {said}{100 * self.gain:+.1f} points on {splits} split{'s' * (splits > 1)}"
+
+
+@dataclass
+class Search:
+    """A search over a space of settings.
+
+    Attributes:
+        space: What each setting may be.
+        rungs: Through which a candidate goes.
+        seed: That of the draws.
+        about: What else it is about, as plain values: a search goes on only if this is the same.
+        tried: The candidates so far.
+    """
+
+    space: Mapping[str, BaseDistribution]
+    rungs: Sequence[Rung]
+    seed: int
+    about: Mapping[str, Any] = field(default_factory=dict)
+    tried: list[Candidate] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        splits = [one.splits for one in self.rungs]
+        if not splits or splits != sorted(splits) or splits[0] < 1:
+            raise ValueError(f"hydra.sweeper.splits={splits}: use numbers of at least 1 that do not fall")
+        for one in self.rungs:
+            check_number("hydra.sweeper.images", one.images, 0, 1, open_low=True)
+        if self.rungs[-1].images != 1:
+            raise ValueError(f"hydra.sweeper.images end with {self.rungs[-1].images}: the last must be 1")
+        if not self.space:
+            raise ValueError("hydra/sweeper=search searches the swept settings, and there are none: sweep at least one")
+
+    @classmethod
+    def read(cls, file: Path, **settings: Any) -> Self:
+        """Return a search with these settings, which goes on with what a file says was tried, if there is one.
+
+        Raises:
+            ValueError: If the file is of another search.
+        """
+        search = cls(**settings)
+        if file.exists():
+            known = json.loads(file.read_text(encoding="utf-8"))
+            if known["about"] != search._about:
+                raise ValueError(f"{file} is of a search over other settings: use another study=...")
+            search.tried = [Candidate(**one) for one in known["tried"]]
+        return search
+
+    def write(self, file: Path) -> None:
+        """Write what was tried."""
+        write_json({"about": self._about, "tried": [asdict(one) for one in self.tried]}, file)
+
+    def next(self) -> dict[str, Any]:
+        """Return the settings to try next, by a tree-structured Parzen estimator (Bergstra et al. 2011).
+
+        The first ten are drawn at random.
+        """
+        sampler = optuna.samplers.TPESampler(seed=self.seed + len(self.tried))
+        study = optuna.create_study(direction="maximize", sampler=sampler)
+        study.add_trials([self._told(one) for one in self.tried])
+        return {name: self._short(name, value) for name, value in study.ask(dict(self.space)).params.items()}
+
+    def goes_on(self, gains: Sequence[Sequence[float]]) -> bool:
+        """Whether a candidate with these gains, one list for each rung so far, goes on to the next one.
+
+        Successive halving without waiting for others (Li et al. 2020): it must be among the best third of those that
+        were tried on the same rung before it, and of itself.
+        """
+        reached = len(gains)
+        if reached == len(self.rungs):
+            return False
+        mine = np.mean(gains[-1])
+        others = [np.mean(one.gains[reached - 1]) for one in self.tried if len(one.gains) >= reached]
+        return bool(sum(other > mine for other in others) < math.ceil(KEEPS * (len(others) + 1)))
+
+    @property
+    def best(self) -> Candidate | None:
+        """The candidate with the largest mean gain of those that were tried on all splits."""
+        complete = [one for one in self.tried if one.state == "complete"]
+        return max(complete, key=lambda one: one.gain, default=None)
+
+    @property
+    def summary(self) -> str:
+        """What came out, in sentences."""
+        best = self.best
+        if best is None:
+            return "no candidate was tried on all splits with a result"
+        luck = by_luck(self.tried)
+        by_chance = (
+            "" if math.isnan(luck) else f"; the best of as many equal ones would lead by {100 * luck:.1f} by luck"
+        )
+        return f"best of {len(self.tried)} candidates, chosen on validation images and not confirmed: {best}{by_chance}"
+
+    @property
+    def _about(self) -> dict[str, Any]:
+        space = {name: distribution_to_json(one) for name, one in self.space.items()}
+        return {**self.about, "space": space, "rungs": [[*one] for one in self.rungs], "seed": self.seed}
+
+    def _short(self, name: str, value: Any) -> Any:
+        """Round a number to three digits, within its bounds."""
+        one = self.space[name]
+        return min(max(float(f"{value:.3g}"), one.low), one.high) if isinstance(one, FloatDistribution) else value
+
+    def _told(self, one: Candidate) -> optuna.trial.FrozenTrial:
+        """Return what Optuna is told of a candidate; diverging counts as the smallest gain seen."""
+        if one.state == "failed":
+            return optuna.trial.create_trial(
+                state=TrialState.FAIL, params=dict(one.settings), distributions=dict(self.space)
+            )
+        gain = one.gain
+        if one.state == "diverged":
+            gain = min((other.gain for other in self.tried if other.gains), default=WORST)
+        return optuna.trial.create_trial(value=gain, params=dict(one.settings), distributions=dict(self.space))
+
+
+def distribution(override: Override) -> BaseDistribution:
+    """Return what a swept setting may be: one of several values, a whole number of a range, or a number of an interval.
 
     Raises:
-        ValueError: If trials would open the test images, the search covers seeds, arms or data, or it would minimise.
+        ValueError: If the sweep is of another kind, such as a glob.
+
+    Example:
+        >>> from hydra.core.override_parser.overrides_parser import OverridesParser
+        >>> parse = OverridesParser.create().parse_override
+        >>> distribution(parse("classifier.learning_rate=tag(log,interval(1e-4,1e-2))"))
+        FloatDistribution(high=0.01, log=True, low=0.0001, step=None)
+        >>> distribution(parse("loss=hinge,relativistic"))
+        CategoricalDistribution(choices=('hinge', 'relativistic'))
     """
-    name = config.hydra.runtime.choices["hydra/sweeper"]
-    if config.open_test:
-        raise ValueError(
-            f"open_test={config.open_test}, but hydra/sweeper={name} tries many settings and keeps the best: set "
-            "open_test=false, and test the best settings afterwards, with other seeds"
-        )
-    for searched in searched_settings(config):
-        if has_effect(searched, FIXED):
-            raise ValueError(
-                f"hydra/sweeper={name} would search over {searched}, and find luck instead of good settings: give "
-                f"{searched} one value, or leave out hydra/sweeper to run a study"
-            )
-    for name, value in leaves(_plain(config.hydra.sweeper)):
-        wanted = MAXIMISES.get(name.rpartition(".")[2], value)
-        if value != wanted:
-            raise ValueError(
-                f"hydra.sweeper.{name}={value}, but a trial returns an accuracy: set hydra.sweeper.{name}={wanted}"
-            )
+    value = override.value()
+    if isinstance(value, ChoiceSweep) and not value.tags:
+        return CategoricalDistribution([*override.sweep_string_iterator()])
+    if isinstance(value, RangeSweep) and isinstance(values := value.range(), range) and values:
+        return IntDistribution(values[0], values[-1], step=values.step)
+    if isinstance(value, IntervalSweep):
+        low, high, log = value.start, value.end, "log" in value.tags
+        if isinstance(low, int) and isinstance(high, int):
+            return IntDistribution(low, high, log=log)
+        if low is not None and high is not None:
+            return FloatDistribution(low, high, log=log)
+    raise ValueError(
+        f"{override.input_line}: a search takes a,b,c, range(0,8,2), interval(0.1,0.2), int(interval(1,9)) or "
+        "tag(log,interval(1e-4,1e-2))"
+    )
 
 
-def searched_settings(config: DictConfig) -> list[str]:
-    """Return the settings that a sweeper searches over: those of its own settings, then those of the command line."""
-    parser = OverridesParser.create()
-    searched = {}
-    for name, value in spaces(_plain(config.hydra.sweeper)):
-        searched[name] = isinstance(value, Mapping)
-        if isinstance(value, str):
-            searched[name] = parser.parse_override(f"{name}={value}").is_sweep_override()
-    for override in parser.parse_overrides(list(config.hydra.overrides.task)):
-        searched[str(override.key_or_group)] = override.is_sweep_override()
-    return [name for name, is_searched in searched.items() if is_searched]
+def by_luck(tried: Sequence[Candidate]) -> float:
+    """Return the gain over their mean that the best of so many equal candidates would show by luck, on average.
 
+    What is left of the gains without the means of candidates and of splits, which all candidates share, is noise. The
+    best of N means of S splits lies above their mean by its standard deviation over the root of S, times the mean
+    maximum of N standard normal numbers. Nan unless two candidates were tried on the same two splits or more.
+    """
+    from scipy.integrate import quad
+    from scipy.stats import norm
 
-def spaces(sweeper: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the entries of the spaces that a sweeper's settings describe."""
-    for key, inner in sweeper.items():
-        if isinstance(inner, Mapping):
-            yield from inner.items() if key in SPACES else spaces(inner)
-
-
-def _plain(node: Any) -> Any:
-    return OmegaConf.to_container(node, resolve=False, enum_to_str=True)
+    gains = np.array([one.gains[-1] for one in tried if one.state == "complete"])
+    if gains.ndim < 2 or min(gains.shape) < 2:
+        return math.nan
+    rest = gains - gains.mean(axis=0) - gains.mean(axis=1, keepdims=True) + gains.mean()
+    deviation = math.sqrt((rest**2).sum() / np.prod(np.subtract(gains.shape, 1)) / gains.shape[1])
+    number = len(tried)
+    largest = quad(lambda x: x * number * norm.pdf(x) * norm.cdf(x) ** (number - 1), -10, 10)[0]
+    return float(deviation * largest)
