@@ -194,7 +194,13 @@ def test_a_search_tries_candidates_next_to_the_reference(searching):
         assert [found for gains in one["gains"] for found in gains] == [gain] * sum(map(len, one["gains"]))
     best = max((one for one in tried if one["state"] == "complete"), key=lambda one: np.mean(one["gains"][-1]))
     (line,) = [line for line in ended.out.splitlines() if line.startswith("best of 6 candidates")]
-    assert f"classifier.learning_rate={best['settings']['classifier.learning_rate']}: " in line
+    rate = f"classifier.learning_rate={best['settings']['classifier.learning_rate']}"
+    assert f"{rate}: " in line
+    (confirm,) = [
+        line for line in ended.out.splitlines() if line.startswith("confirm it on other splits: gan-augment -m ")
+    ]
+    assert confirm.endswith(f" augmentation=none,gan {rate} 'seed=range(0,8)'")
+    assert "study=s_confirmed " in confirm
 
 
 def test_a_killed_search_goes_on_to_the_same_candidates(searching, monkeypatch):

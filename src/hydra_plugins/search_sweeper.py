@@ -1,5 +1,6 @@
 """A Hydra plugin, found by the name of this folder: a search for settings that stays honest."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,6 +93,8 @@ class SearchSweeper(Sweeper):
                 search.write(folder / "search.json")
                 print(f"candidate {len(search.tried)}/{self.n_trials}: {candidate}")
         print(search.summary)
+        if search.best is not None:
+            print(f"confirm it on other splits: {self._confirmation(fixed, search.best)}")
 
     def _begin(self, arguments: list[str], file: Path) -> tuple[dict[str, str], "Search"]:
         """Return the settings that are not searched, as they are said, by name, and the search, perhaps to go on with.
@@ -118,6 +121,14 @@ class SearchSweeper(Sweeper):
             )
         about = {"fixed": sorted(fixed.values()), "reference": self.reference, "seeds": self.seeds}
         return fixed, Search.read(file, space=space, rungs=rungs, seed=self.seed, about=about)
+
+    def _confirmation(self, fixed: Mapping[str, str], best: "Candidate") -> str:
+        """Return the command that compares the best candidate with the reference, on splits that did not choose it."""
+        arms = f"augmentation={self.reference},{self.config.hydra.runtime.choices.augmentation}"
+        same = [one for name, one in fixed.items() if name not in ("augmentation", "study", "open_test")]
+        settings = [f"{name}={value}" for name, value in best.settings.items()]
+        words = ["gan-augment", "-m", f"study={self.config.study}_confirmed", *same, arms, *settings, "seed=range(0,8)"]
+        return shlex.join(words)
 
     def _try(self, search: "Search", fixed: Mapping[str, str], settings: Mapping[str, Any]) -> "Candidate":
         """Try a candidate on the rungs that it reaches.
