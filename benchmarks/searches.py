@@ -15,8 +15,9 @@ from typing import NamedTuple
 import numpy as np
 from optuna.distributions import FloatDistribution
 
+from gan_augment.report.searches import Candidate
 from gan_augment.report.statistics import paired_interval
-from gan_augment.search import Candidate, Rung, Search
+from gan_augment.search import Rung, Search
 
 EFFECTS = (0.0, 0.1, 1.0, 3.0)  # largest gain, in standard deviations of the noise
 CANDIDATES, SPLITS, CONFIRMED = 20, 3, 8  # CANDIDATES: of the search

@@ -13,7 +13,8 @@ from conftest import TINY
 from gan_augment.job import plain, study_folder
 from gan_augment.plan import plan_trial
 from gan_augment.records.record import write_json
-from gan_augment.search import Candidate, Rung, Search, by_luck, distribution
+from gan_augment.report.searches import Candidate
+from gan_augment.search import Rung, Search, distribution
 from test_until import record
 
 SPACE = {"rate": FloatDistribution(1e-4, 1e-2, log=True), "loss": CategoricalDistribution(["hinge", "minimax"])}
@@ -95,35 +96,9 @@ def test_after_the_last_rung_nothing_comes():
     assert search().goes_on([[1.0], [1.0, 1.0, 1.0]]) is False
 
 
-def test_the_best_was_tried_on_all_splits():
-    tried = [
-        dropped(0.9),
-        complete(0.1),
-        complete(0.2),
-        Candidate({"rate": 1e-3, "loss": "hinge"}, [[0.8]], "diverged"),
-    ]
-    assert search(tried).best is tried[2]
-    assert search(tried[:1]).best is None
-
-
 def test_a_candidate_that_diverged_counts_as_the_worst_so_far():
     lost = replace(dropped(0.5), state="diverged")
     assert search([dropped(-0.3), complete(0.1), lost])._told(lost).value == -0.3
-
-
-def test_luck_is_the_mean_maximum_of_the_noise():
-    random = np.random.default_rng(0)
-    found, leads = [], []
-    for _ in range(400):
-        gains = random.normal(0.1, 0.02, (8, 3)) + random.normal(0, 0.2, 3)  # splits differ much more than candidates
-        found.append(by_luck([Candidate({}, [one.tolist()], "complete") for one in gains]))
-        leads.append(gains.mean(axis=1).max() - gains.mean())
-    assert np.mean(found) == pytest.approx(np.mean(leads), rel=0.05)
-
-
-def test_luck_needs_two_candidates_on_two_splits():
-    assert math.isnan(by_luck([complete(0.1), dropped(0.2)]))
-    assert math.isnan(by_luck([Candidate({}, [[0.1]], "complete"), Candidate({}, [[0.2]], "complete")]))
 
 
 @pytest.mark.parametrize(
@@ -193,7 +168,7 @@ def test_a_search_tries_candidates_next_to_the_reference(searching):
         gain = pytest.approx(10 * one["settings"]["classifier.learning_rate"], abs=1e-6)
         assert [found for gains in one["gains"] for found in gains] == [gain] * sum(map(len, one["gains"]))
     best = max((one for one in tried if one["state"] == "complete"), key=lambda one: np.mean(one["gains"][-1]))
-    (line,) = [line for line in ended.out.splitlines() if line.startswith("best of 6 candidates")]
+    (line,) = [line for line in ended.out.splitlines() if line.startswith("Best of 6 candidates")]
     rate = f"classifier.learning_rate={best['settings']['classifier.learning_rate']}"
     assert f"{rate}: " in line
     (confirm,) = [

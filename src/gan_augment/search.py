@@ -23,7 +23,7 @@ from optuna.distributions import (
 )
 from optuna.trial import TrialState
 
-from gan_augment.records.record import write_json
+from gan_augment.report.searches import Candidate, best_of
 from gan_augment.settings import check_number
 
 KEEPS = 1 / 3  # share of the candidates that go on from a rung to the next one
@@ -41,34 +41,6 @@ class Rung(NamedTuple):
 
     splits: int
     images: float = 1.0
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A candidate that was tried.
-
-    Attributes:
-        settings: Its values of the settings searched over.
-        gains: For each rung that it reached, its gains over the reference arm, one for each split.
-        state: `complete`; `dropped`, at its last rung; `diverged`, or `failed`.
-    """
-
-    settings: Mapping[str, Any]
-    gains: Sequence[Sequence[float]]
-    state: str
-
-    @property
-    def gain(self) -> float:
-        """Mean gain at its last rung; nan without one."""
-        return float(np.mean(self.gains[-1])) if self.gains else math.nan
-
-    def __str__(self) -> str:
-        settings = " ".join(f"{name}={value}" for name, value in self.settings.items())
-        if not self.gains:
-            return f"{settings}: {self.state}"
-        splits = len(self.gains[-1])
-        said = "" if self.state == "complete" else f"{self.state}, "
-        return f"{settings}: {said}{100 * self.gain:+.1f} points on {splits} split{'s' * (splits > 1)}"
 
 
 @dataclass
@@ -115,10 +87,6 @@ class Search:
             search.tried = [Candidate(**one) for one in known["tried"]]
         return search
 
-    def write(self, file: Path) -> None:
-        """Write what was tried."""
-        write_json({"about": self._about, "tried": [asdict(one) for one in self.tried]}, file)
-
     def next(self) -> dict[str, Any]:
         """Return the settings to try next, by a tree-structured Parzen estimator (Bergstra et al. 2011).
 
@@ -145,20 +113,12 @@ class Search:
     @property
     def best(self) -> Candidate | None:
         """The candidate with the largest mean gain of those that were tried on all splits."""
-        complete = [one for one in self.tried if one.state == "complete"]
-        return max(complete, key=lambda one: one.gain, default=None)
+        return best_of(self.tried)
 
     @property
-    def summary(self) -> str:
-        """What came out, in sentences."""
-        best = self.best
-        if best is None:
-            return "no candidate was tried on all splits with a result"
-        luck = by_luck(self.tried)
-        by_chance = (
-            "" if math.isnan(luck) else f"; the best of as many equal ones would lead by {100 * luck:.1f} by luck"
-        )
-        return f"best of {len(self.tried)} candidates, chosen on validation images and not confirmed: {best}{by_chance}"
+    def told(self) -> dict[str, Any]:
+        """What a file and a report are told: what the search is about, and what was tried."""
+        return {"about": self._about, "tried": [asdict(one) for one in self.tried]}
 
     @property
     def _about(self) -> dict[str, Any]:
@@ -211,23 +171,3 @@ def distribution(override: Override) -> BaseDistribution:
         f"{override.input_line}: a search takes a,b,c, range(0,8,2), interval(0.1,0.2), int(interval(1,9)) or "
         "tag(log,interval(1e-4,1e-2))"
     )
-
-
-def by_luck(tried: Sequence[Candidate]) -> float:
-    """Return the gain over their mean that the best of so many equal candidates would show by luck, on average.
-
-    What is left of the gains without the means of candidates and of splits, which all candidates share, is noise. The
-    best of N means of S splits lies above their mean by its standard deviation over the root of S, times the mean
-    maximum of N standard normal numbers. Nan unless two candidates were tried on the same two splits or more.
-    """
-    from scipy.integrate import quad
-    from scipy.stats import norm
-
-    gains = np.array([one.gains[-1] for one in tried if one.state == "complete"])
-    if gains.ndim < 2 or min(gains.shape) < 2:
-        return math.nan
-    rest = gains - gains.mean(axis=0) - gains.mean(axis=1, keepdims=True) + gains.mean()
-    deviation = math.sqrt((rest**2).sum() / np.prod(np.subtract(gains.shape, 1)) / gains.shape[1])
-    number = len(tried)
-    largest = quad(lambda x: x * number * norm.pdf(x) * norm.cdf(x) ** (number - 1), -10, 10)[0]
-    return float(deviation * largest)

@@ -15,12 +15,14 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from gan_augment.errors import user_errors
-from gan_augment.job import finished, study_folder, validation_accuracy
+from gan_augment.job import finished, request_file, study_folder, validation_accuracy
 from gan_augment.launch import compose_jobs
+from gan_augment.records.record import read_study, write_json
+from gan_augment.report.searches import Candidate, outcome_in_words
 from gan_augment.settings import check_integer
 
 if TYPE_CHECKING:  # Hydra imports this file at every start, also without Optuna
-    from gan_augment.search import Candidate, Search
+    from gan_augment.search import Search
 
 
 class SearchSweeper(Sweeper):
@@ -62,14 +64,6 @@ class SearchSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> None:
         """Try candidates until there are `n_trials`, and say which one was the best."""
-        with user_errors():
-            try:
-                from gan_augment.search import Candidate
-            except ModuleNotFoundError as error:
-                raise ValueError(
-                    f"hydra/sweeper=search needs {error.name}: pip install 'gan-augment[search]'"
-                ) from error
-
         folder = study_folder(self.config)
         folder.mkdir(parents=True, exist_ok=True)
         with user_errors():
@@ -79,6 +73,7 @@ class SearchSweeper(Sweeper):
             except Timeout as error:
                 raise ValueError(f"another launch searches in {folder}: wait for its end") from error
         with alone:
+            self._note(search)
             while len(search.tried) < self.n_trials:
                 settings = search.next()
                 try:
@@ -90,11 +85,17 @@ class SearchSweeper(Sweeper):
                     print(f"refused: {refusal}")
                     candidate = Candidate(settings, [], "failed")
                 search.tried.append(candidate)
-                search.write(folder / "search.json")
+                self._note(search)
                 print(f"candidate {len(search.tried)}/{self.n_trials}: {candidate}")
-        print(search.summary)
+        print(outcome_in_words(search.tried))
         if search.best is not None:
             print(f"confirm it on other splits: {self._confirmation(fixed, search.best)}")
+
+    def _note(self, search: "Search") -> None:
+        """Write what was tried: for a launch that goes on, and for the report."""
+        request = request_file(self.config)
+        write_json(search.told, study_folder(self.config) / "search.json")
+        write_json(read_study(request) | {"search": search.told}, request)
 
     def _begin(self, arguments: list[str], file: Path) -> tuple[dict[str, str], "Search"]:
         """Return the settings that are not searched, as they are said, by name, and the search, perhaps to go on with.
@@ -102,7 +103,10 @@ class SearchSweeper(Sweeper):
         Raises:
             ValueError: If a setting of the search does not fit.
         """
-        from gan_augment.search import Rung, Search, distribution
+        try:
+            from gan_augment.search import Rung, Search, distribution
+        except ModuleNotFoundError as error:
+            raise ValueError(f"hydra/sweeper=search needs {error.name}: pip install 'gan-augment[search]'") from error
 
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         said = [*(f"{name}={value}" for name, value in self.params.items() if name != "seed"), *arguments]
@@ -136,8 +140,6 @@ class SearchSweeper(Sweeper):
         Raises:
             ValueError: If it is refused.
         """
-        from gan_augment.search import Candidate
-
         gains: list[list[float]] = []
         said = {name: f"{name}={value}" for name, value in settings.items()}
         reference = {"augmentation": f"augmentation={self.reference}"}

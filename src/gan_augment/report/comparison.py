@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gan_augment.report.configuration import Configuration, configurations, having_results
+from gan_augment.report.searches import searched
 from gan_augment.report.trials import (
     ACCURACY,
     BALANCED,
@@ -144,7 +145,7 @@ def warnings(study: Study) -> list[str]:
     if lost := [f"{numbers[status]} {status}" for status in ("diverged", "failed") if status in numbers]:
         said.append(f"{' and '.join(lost)} of {len(trials)} trials: only the others are compared")
     for one, base_name, bases in _planned(configurations(study), study.against):
-        if not bases:
+        if not bases and not searched(study):
             said.append(f"{one.label()} is not compared with {base_name}: no trials with a result at the same setting")
     # A reused stage may have been made by other code than the trial, or with another number of threads.
     made = columns_of(trials, "provenance.made.")

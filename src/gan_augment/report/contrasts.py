@@ -14,6 +14,7 @@ from gan_augment.report.choosing import best_of, best_pairs, counting_diverged
 from gan_augment.report.comparison import metrics_to_compare, pairs
 from gan_augment.report.configuration import Configuration, configurations, pair_unit
 from gan_augment.report.outcomes import NoPredictionsError, read_answers
+from gan_augment.report.searches import searched
 from gan_augment.report.statistics import Estimate, Interval
 from gan_augment.report.trials import ACCURACY, BALANCED, NUM_GROUPS, NUM_IMAGES, PER_CLASS, Study, columns_of
 from gan_augment.report.verdict import in_words, verdict
@@ -168,7 +169,10 @@ def contrasts(study: Study) -> list[Contrast]:
     The unit of a pair is the split; repeats under one split are averaged first. If all trials of a contrast share one
     split, the unit is the training seed, and the verdict says so. The p values of all contrasts are adjusted together.
     Returned are those of the best configurations, then the planned ones with results on both sides, metric by metric.
+    The candidates of a search are not compared: the best of them was chosen for its gain.
     """
+    if searched(study):
+        return []
     metrics, found = metrics_to_compare(study), configurations(study)
     best = best_pairs(found) if study.part == "test" else []
     compared = dict.fromkeys([*best, *pairs(found, study.against)])

@@ -5,7 +5,7 @@ import itertools
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -81,6 +81,37 @@ def gaps_figure(panels: Mapping[str, Mapping[str, Interval]], unit: str, part: s
         _finish(axes, title)
     bounds = f"; horizontal lines: 95 % intervals over {unit}s" if any(math.isfinite(low) for low in lows) else ""
     grid[-1].set_xlabel(f"mean {part} accuracy (points){bounds}{_cap('settings', panels)}", fontsize=9)
+    return _png(figure)
+
+
+def search_figure(gains: Sequence[float], full: Sequence[bool], settings: Mapping[str, Sequence[Any]]) -> bytes:
+    """Draw the gain of each candidate of a search in its order with the best so far, and over each setting.
+
+    Args:
+        gains: Mean gain of each candidate in points, in its order; nan without one.
+        full: Whether it was tried on all splits.
+        settings: The values of each setting, one for each candidate. At most `MAX_PANELS` - 1 are drawn.
+    """
+    values, is_full = np.array(gains), np.array(full, dtype=bool)
+    shown = {"candidate": range(1, len(gains) + 1), **dict(itertools.islice(settings.items(), MAX_PANELS - 1))}
+    columns = min(len(shown), MAX_COLUMNS)
+    rows = math.ceil(len(shown) / columns)
+    figure = Figure(figsize=(2.9 * columns, 2.6 * rows + 0.3), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
+    for axes in grid.flat[len(shown) :]:
+        axes.set_visible(False)
+    for axes, (name, x) in zip(grid.flat, shown.items(), strict=False):
+        for colour, some in (("#b8bec6", ~is_full), (COLOURS[0], is_full)):
+            axes.scatter(list(itertools.compress(x, some)), values[some], s=22, color=colour)
+        if name == "candidate":
+            best = np.fmax.accumulate(np.where(is_full, values, np.nan))
+            axes.step(x, best, where="post", color=COLOURS[1], linewidth=1.2, zorder=0)
+            axes.set_ylabel("gain (points)", fontsize=9)
+        elif all(isinstance(one, float) and one > 0 for one in x) and max(x) > 10 * min(x):
+            axes.set_xscale("log")
+        axes.axhline(0, color="#555", linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
+        _finish(axes, "")
+        axes.set_xlabel(name.replace(".", ".\n"), fontsize=9, parse_math=False)
     return _png(figure)
 
 

@@ -22,6 +22,7 @@ from gan_augment.report.gap import gaps
 from gan_augment.report.looks import note_look
 from gan_augment.report.outcomes import MOST_PICTURE_BYTES
 from gan_augment.report.prediction import Point, predictions
+from gan_augment.report.searches import candidate_rows, searched
 from gan_augment.report.trials import ACCURACY, RESULT, Study, collect, columns_of, facts
 from gan_augment.report.usability import usability
 
@@ -112,7 +113,8 @@ def _write(
     images: dict[str, bytes] = {}
     with_results = [c for c in found if len(c.with_results)]
     panels, unit = _panels(with_results, [name for name, _ in study.against])
-    if panels:
+    tried = searched(study)
+    if panels and not tried:
         images["arms"] = figures.arms_figure(panels, unit, study.part)
     if by_class := {c.title: c.per_class for c in compared if c.per_class}:
         images["classes"] = figures.classes_figure(by_class)
@@ -126,6 +128,10 @@ def _write(
     if between:
         units = " or ".join(dict.fromkeys(gap.unit for gap in between))
         images["gaps"] = figures.gaps_figure({gap.title: gap.accuracies for gap in between}, units, study.part)
+    if tried:
+        values = {name: [one.settings[name] for one in tried] for name in tried[0].settings}
+        is_full = [one.state == "complete" for one in tried]
+        images["search"] = figures.search_figure([100 * one.gain for one in tried], is_full, values)
     doses = dose_curves(compared)
     for number, (dose, gains) in enumerate(doses.items(), start=1):
         images[f"dose{number}"] = figures.curves_figure({"": gains}, dose, "gain in accuracy (points)")
@@ -175,6 +181,7 @@ def _write(
         gaps=list(tables.gap_rows(between)),
         gap_sizes=wording.gaps_in_words(between),
         gap_explained=wording.GAP,
+        candidates=candidate_rows(tried),
         worths=[worth.sentence for worth in worths(independent)],
         images={name: _embedded(image) for name, image in images.items()},
         samples=[{"image": _embedded(picture), "arms": arms, "trial": trial} for arms, trial, picture in samples],

@@ -11,6 +11,7 @@ from gan_augment.report.comparison import CEILINGS, FLOOR, contests, has_unequal
 from gan_augment.report.configuration import GENERATORS, Configuration, configurations, pair_unit
 from gan_augment.report.contrasts import Contrast, choices, rivals
 from gan_augment.report.gap import Gap
+from gan_augment.report.searches import outcome_in_words, searched
 from gan_augment.report.statistics import MAX_PAIRS
 from gan_augment.report.trials import ACCURACY, ARM, BALANCED, FOLDS, PRETRAINED, SPLIT, Study
 from gan_augment.report.usability import is_not_usable
@@ -41,6 +42,8 @@ def verdicts(study: Study, compared: list[Contrast]) -> list[str]:
     If an arm ran with several GANs, the verdict is on the best one by the validation images. That on the best
     configuration with generated images against the best without comes first, if there is one.
     """
+    if tried := searched(study):
+        return [f"{outcome_in_words(tried)}."]
     reason = "no two configurations that differ only in the arm have results"
     if study.trials[ARM].isna().all():
         reason = "no trial has a classifier, the study trained only generators"
