@@ -102,7 +102,7 @@ def test_the_same_seeds_give_the_same_result_bit_for_bit(trial, tmp_path, accele
 def test_arms_that_see_the_pool_train_on_a_gpu(trial, tmp_path, arm):
     record = run(trial(*settings_of(arm), "trainer=gpu"), tmp_path / "trial")
     assert record["status"] == "ok"
-    assert record["costs"]["device"] == "cuda"
+    assert record["costs"]["device"] == torch.cuda.get_device_name()
     assert record["costs"]["peak_gpu_memory_mib"] > 0
 
 

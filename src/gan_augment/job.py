@@ -20,7 +20,7 @@ from gan_augment.records.received import printable
 from gan_augment.records.record import read_record, read_study, write_json
 from gan_augment.records.request import read_or_set_aside
 from gan_augment.targets import add_plugins
-from gan_augment.workers import end_with_parent
+from gan_augment.workers import end_with_parent, use_own_gpu
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +36,8 @@ def run_job(config: DictConfig) -> float:
         Its accuracy on the validation images, for sweepers that optimise; NaN if there is none.
     """
     end_with_parent()
+    if config.trainer.accelerator == "gpu":
+        use_own_gpu()
     from gan_augment.artefacts.drawing import keep_contact_sheet
     from gan_augment.artefacts.split_file import write_split
     from gan_augment.plan import plan_trial

@@ -58,7 +58,7 @@ def make_record(
             "seconds": seconds,
             "memory": memory,
             **largest(peak_memory(), *memory.values()),
-            "device": trial.config.hardware.device.type,
+            "device": trial.config.hardware.card,
             "threads": torch.get_num_threads(),
         },
         "saw": {

@@ -1,17 +1,26 @@
 """Worker processes of a parallel launch."""
 
+import getpass
 import math
 import multiprocessing
 import os
+import re
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
+from itertools import count
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 SECONDS_BETWEEN_CHECKS = 0.5
+held: list[FileLock] = []  # the place of this process on a GPU
 
 
 def num_workers(launcher: Mapping[str, Any]) -> float:
@@ -90,3 +99,27 @@ def end_with_parent() -> None:
         os._exit(1)  # no clean-up needed: files are written whole or not at all
 
     Thread(target=watch, daemon=True).start()
+
+
+@cache
+def use_own_gpu() -> None:
+    """Let this worker process see one GPU alone, the one with the fewest workers; do nothing in other processes.
+
+    PyTorch takes the first GPU that it sees, so all workers would share it. A file lock for each place on a GPU, held
+    while the process lives, says which are taken. It must come before the first use of a GPU.
+    """
+    import torch
+
+    seen = torch.cuda.device_count()
+    if multiprocessing.parent_process() is None or seen < 2:
+        return
+    names = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(seen)))).split(",")
+    places = Path(tempfile.gettempdir()) / f"gan-augment-gpus-{getpass.getuser()}"
+    places.mkdir(exist_ok=True)
+    for place, name in ((place, name) for place in count() for name in names):
+        lock = FileLock(places / f"{re.sub(r'[^0-9A-Za-z]', '-', name)}.{place}.lock", timeout=0)
+        with suppress(Timeout):
+            lock.acquire()
+            held.append(lock)
+            os.environ["CUDA_VISIBLE_DEVICES"] = name
+            return

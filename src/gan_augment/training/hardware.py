@@ -141,6 +141,11 @@ class Hardware:
         return accelerator
 
     @property
+    def card(self) -> str:
+        """The name of the GPU, `cpu` without one."""
+        return torch.cuda.get_device_name() if self.device.type == "cuda" else self.device.type
+
+    @property
     def identity(self) -> dict[str, Any]:
         """Everything a result depends on: precision, device type, and settings that change rounding."""
         others = {name: True for name in ("channels_last", "compile") if getattr(self, name)}
