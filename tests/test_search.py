@@ -1,5 +1,6 @@
 """A search for settings: the space, the candidates, the rungs, and what it must not do."""
 
+import errno
 import json
 import math
 from dataclasses import replace
@@ -58,7 +59,8 @@ def test_the_next_candidate_follows_from_the_seed_and_those_before():
     tried = [complete(0.01 * number, {"rate": 1e-3 + 1e-4 * number, "loss": "hinge"}) for number in range(12)]
     found = search(tried).next()
     assert found == search(tried).next()
-    assert found != search(tried, seed=100).next()
+    assert found != search(tried, seed=1).next()
+    assert search(tried[:1]).next() != search(seed=1).next()  # seeds that are neighbours share nothing
     assert found != search(tried[:11]).next()
     assert 1e-4 <= found["rate"] <= 1e-2
     assert found["rate"] == float(f"{found['rate']:.3g}")
@@ -126,7 +128,7 @@ def noisy(config, rate=0.0):
     """Write a record: the gain grows with the learning rate, and each split has a level of its own."""
     settings = plain(config)
     trial = plan_trial(settings)
-    arm, seed, rate = trial.factors["augmentation"], config.seed, config.classifier.learning_rate
+    arm, seed, rate = trial.factors["augmentation"], config.seed, config.generator.generator_learning_rate
     assert config.open_test is False
     ran.append((arm, seed, rate, config.generator.images_seen))
     accuracy = 0.5 + 0.1 * np.random.default_rng(seed).normal() + (10 * rate if arm == "gan" else 0)
@@ -146,7 +148,7 @@ def searching(cli, tmp_path, monkeypatch):
     monkeypatch.setattr("gan_augment.launch.report", lambda folder: True)
     monkeypatch.setattr("gan_augment.app.run_job", noisy)
 
-    def run(*settings, number=6, rate="classifier.learning_rate=tag(log,interval(1e-4,1e-2))", study="s"):
+    def run(*settings, number=6, rate="generator.generator_learning_rate=tag(log,interval(1e-4,1e-2))", study="s"):
         words = ["-m", f"study={study}", "hydra/sweeper=search", f"hydra.sweeper.n_trials={number}", "augmentation=gan"]
         ended = cli(*words, *TINY, rate, *settings, f"paths.output_dir={tmp_path}")
         file = tmp_path / "studies" / study / "search.json"
@@ -165,11 +167,11 @@ def test_a_search_tries_candidates_next_to_the_reference(searching):
     ]
     assert len({job for job in ran if job[0] == "none"}) == len([job for job in ran if job[0] == "none"]) == 3
     for one in tried:
-        gain = pytest.approx(10 * one["settings"]["classifier.learning_rate"], abs=1e-6)
+        gain = pytest.approx(10 * one["settings"]["generator.generator_learning_rate"], abs=1e-6)
         assert [found for gains in one["gains"] for found in gains] == [gain] * sum(map(len, one["gains"]))
     best = max((one for one in tried if one["state"] == "complete"), key=lambda one: np.mean(one["gains"][-1]))
     (line,) = [line for line in ended.out.splitlines() if line.startswith("Best of 6 candidates")]
-    rate = f"classifier.learning_rate={best['settings']['classifier.learning_rate']}"
+    rate = f"generator.generator_learning_rate={best['settings']['generator.generator_learning_rate']}"
     assert f"{rate}: " in line
     (confirm,) = [
         line for line in ended.out.splitlines() if line.startswith("confirm it on other splits: gan-augment -m ")
@@ -213,7 +215,7 @@ def test_a_generator_sees_fewer_images_on_an_early_rung(searching):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["seed=3"], "hydra/sweeper=search has splits of its own: leave out seed=..., or set hydra.sweeper.seeds"),
+        (["seed=3"], "hydra/sweeper=search has splits of its own: leave out seed, or set hydra.sweeper.seeds"),
         (["open_test=true"], "open_test=True, but hydra/sweeper=search tries many settings"),
         (["labels=5,10"], "hydra/sweeper=search would search over labels"),
         (["hydra.sweeper.seeds=[1,2]"], "are not as many as the last of hydra.sweeper.splits=[1, 3]"),
@@ -221,6 +223,15 @@ def test_a_generator_sees_fewer_images_on_an_early_rung(searching):
             ["hydra.sweeper.images=[1]"],
             "hydra.sweeper.splits=[1, 3], but hydra.sweeper.images=[1]: give each",
         ),
+        (["hydra.sweeper.splits=3"], "hydra.sweeper.splits=3: use a list"),
+        (["hydra.sweeper.splits=[1.0,3]"], "hydra.sweeper.splits=1.0: use a whole number of at least 1"),
+        (["hydra.sweeper.seed=-1"], "hydra.sweeper.seed=-1: use a whole number of at least 0"),
+        (["seeds.split=5"], "has splits of its own: leave out seeds.split"),
+        (["loss=shuffle(hinge,minimax)"], "a search takes a,b,c"),
+        (["generator.d=tag(log,interval(0,1))"], "generator.d=tag(log,interval(0,1)): "),
+        (["classifier.num_steps=20,30"], "classifier.num_steps also affects the arm none, which gains are measured "),
+        (["hydra.sweeper.reference=gan"], "also affects the arm gan"),
+        (["hydra.sweeper.reference=foo"], "augmentation=foo: use one of "),
         (["hydra.sweeper.n_trials=0"], "hydra.sweeper.n_trials=0: use a whole number of at least 1"),
         (["loss=glob(*)"], "a search takes a,b,c"),
         (["data.image_size=4"], "needs images of at least 8x8 pixels, not 4x4"),
@@ -245,3 +256,52 @@ def test_a_recipe_s_splits_are_kept_for_the_confirmation(searching):
     ended, _ = searching("experiment=digits", number=1)
     assert ended.code == 0, ended.err
     assert {job[1] for job in ran} == {1000, 1001, 1002}
+
+
+def test_a_full_disk_ends_a_search_that_then_goes_on(searching, monkeypatch):
+    _, whole = searching(study="whole")
+    left = [5]
+
+    def job(config):
+        if not left[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        left[0] -= 1
+        noisy(config)
+
+    monkeypatch.setattr("gan_augment.app.run_job", job)
+    ended, tried = searching(study="full")
+    assert ended.code == 1
+    assert "No space left on device" in ended.err
+    assert "failed" not in {one["state"] for one in tried}
+    monkeypatch.setattr("gan_augment.app.run_job", noisy)
+    assert searching(study="full")[1] == whole
+
+
+def test_a_candidate_that_is_refused_has_failed_also_if_it_is_the_first(searching):
+    ended, tried = searching(rate="generator.batch_size=choice(0,8)", number=8)
+    assert ended.code == 0, ended.err
+    states = {one["settings"]["generator.batch_size"]: one["state"] for one in tried}
+    assert states["0"] == "failed"
+    assert states["8"] != "failed"
+    assert "refused: generator.batch_size=0" in ended.out
+
+
+def test_a_refused_search_leaves_nothing_that_refuses_the_next(searching):
+    assert searching("hydra.sweeper.reference=foo")[0].code == 1
+    assert searching(number=1)[0].code == 0
+
+
+def test_a_study_and_a_search_have_folders_of_their_own(searching, cli, tmp_path, monkeypatch):
+    searching(number=1)
+    words = ("-m", "augmentation=none", *TINY, f"paths.output_dir={tmp_path}")
+    ended = cli(*words, "study=s")
+    assert "study=s is a search, which compares nothing: use another study=..." in ended.err
+    monkeypatch.setattr("gan_augment.app.run_job", lambda config: None)
+    cli(*words, "study=other")
+    ended, _ = searching(study="other")
+    assert "study=other has trials that no search asked for: use another study=..." in ended.err
+
+
+def test_the_confirmation_has_other_splits(searching):
+    ended, _ = searching("hydra.sweeper.seeds=[0,1,2]", number=1)
+    assert "'seed=range(3,11)'" in ended.out

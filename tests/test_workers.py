@@ -40,12 +40,13 @@ def claimed(folder, processes, gpus, visible=None):
     [
         (3, 2, None, [1, 2]),
         (2, 2, "3,GPU-5a", [1, 1]),
+        (3, 2, "0,1,-1", [1, 2]),  # PyTorch stops at -1
     ],
 )
 def test_workers_share_the_gpus_evenly(tmp_path, processes, gpus, visible, wanted):
     found = claimed(tmp_path, processes, gpus, visible)
     assert sorted(found.values()) == wanted
-    assert set(found) == set((visible or "0,1").split(","))
+    assert set(found) == set((visible or "0,1").split(",")[:gpus])
     assert claimed(tmp_path, 1, gpus, visible).total() == 1  # the places of ended processes are free again
 
 

@@ -29,15 +29,15 @@ def check_search(config: DictConfig) -> None:
     name = config.hydra.runtime.choices["hydra/sweeper"]
     given = [one.partition("=")[0] for one in config.hydra.overrides.task]
     is_own = config.hydra.sweeper.get("_target_", "").endswith(".SearchSweeper")  # it closes the test, and has splits
-    if is_own and "seed" in given:
-        raise ValueError(f"hydra/sweeper={name} has splits of its own: leave out seed=..., or set hydra.sweeper.seeds")
+    if is_own and (seed := next((one for one in given if one.partition(".")[0] in ("seed", "seeds")), None)):
+        raise ValueError(f"hydra/sweeper={name} has splits of its own: leave out {seed}, or set hydra.sweeper.seeds")
     if config.open_test and not (is_own and "open_test" not in given):
         raise ValueError(
             f"open_test={config.open_test}, but hydra/sweeper={name} tries many settings and keeps the best: set "
             "open_test=false, and test the best settings afterwards, with other seeds"
         )
     for searched in searched_settings(config):
-        if has_effect(searched, FIXED) and not (is_own and searched == "seed"):
+        if has_effect(searched, FIXED) and not (is_own and searched.partition(".")[0] in ("seed", "seeds")):
             raise ValueError(
                 f"hydra/sweeper={name} would search over {searched}, and find luck instead of good settings: give "
                 f"{searched} one value, or leave out hydra/sweeper to run a study"

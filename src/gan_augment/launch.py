@@ -122,6 +122,8 @@ def planned_trials(config: DictConfig) -> tuple[list["Planned"] | None, Mapping[
         check_search(config)
         return None, against, {}
     trials, folder, store = [], study_folder(config), StageStore(store_folder(config))
+    if (folder / "search.json").exists():
+        raise ValueError(f"study={folder.name} is a search, which compares nothing: use another study=...")
     estimate = Estimate(store)
     whole = {name: config[name] for name in ("against", "until", "max_splits", "step", "max_trials", "plugins")}
     with Meter("planning", len(jobs), "trials") as meter:
@@ -132,9 +134,11 @@ def planned_trials(config: DictConfig) -> tuple[list["Planned"] | None, Mapping[
                 if settings[name] != value:
                     raise ValueError(f"{name} cannot be swept: it is one for the whole study")
             trial = plan_trial(settings)
-            if finished(folder / "trials" / trial.name / "record.json") is None:  # one that failed runs again
+            is_done = finished(folder / "trials" / trial.name / "record.json") is not None  # one that failed runs again
+            if not is_done:
                 estimate.add(trial)
-            lacks = [stage.key for stage in trial.stages.values() if not store.folder(stage).exists()]
+            missing = [stage.key for stage in trial.stages.values() if not store.folder(stage).exists()]
+            lacks = [] if is_done else missing  # it would make none
             trials.append(
                 Planned(trial.name, trial.notes, trial.source.copies, trial.factors, trial.parts, overrides, lacks)
             )

@@ -38,14 +38,13 @@ def parts(output: Path) -> list[Path]:
 def adopt(output: Path, own: Path, progress: Callable[[Path], float]) -> None:
     """Go on from what dead processes left: take over the part with the most progress, and remove those without.
 
-    A dead process of this machine is known at once. One of another machine is watched for `LEASE` seconds, if its part
-    has any progress.
+    A dead process of this machine is known at once. One of another machine, or of another container, is watched for
+    `LEASE` seconds if its part has any progress; without any, its part stays.
     """
     for part in parts(output):
         if part == own:
             continue
-        is_near = part.stem.rpartition("-")[0] == own.stem.rpartition("-")[0]
-        with suppress(Timeout, FileNotFoundError), _lease(part, 0 if is_near or not progress(part) else 1.2 * LEASE):
+        with suppress(Timeout, FileNotFoundError), _lease(part, 1.2 * LEASE if progress(part) else 0):
             if progress(part) > progress(own):
                 shutil.rmtree(own, ignore_errors=True)
                 part.rename(own)

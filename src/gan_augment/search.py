@@ -23,6 +23,7 @@ from optuna.distributions import (
 )
 from optuna.trial import TrialState
 
+from gan_augment.randomness import stream_seed
 from gan_augment.report.searches import Candidate, best_of
 from gan_augment.settings import check_number
 
@@ -82,9 +83,11 @@ class Search:
         search = cls(**settings)
         if file.exists():
             known = json.loads(file.read_text(encoding="utf-8"))
-            if known["about"] != search._about:
+            tried = [Candidate(**one) for one in known["tried"]]
+            if known["about"] == search._about:
+                search.tried = tried
+            elif any(one.gains for one in tried):
                 raise ValueError(f"{file} is of a search over other settings: use another study=...")
-            search.tried = [Candidate(**one) for one in known["tried"]]
         return search
 
     def next(self) -> dict[str, Any]:
@@ -92,7 +95,7 @@ class Search:
 
         The first ten are drawn at random.
         """
-        sampler = optuna.samplers.TPESampler(seed=self.seed + len(self.tried))
+        sampler = optuna.samplers.TPESampler(seed=stream_seed(self.seed, "search", len(self.tried)) % 2**32)
         study = optuna.create_study(direction="maximize", sampler=sampler)
         study.add_trials([self._told(one) for one in self.tried])
         return {name: self._short(name, value) for name, value in study.ask(dict(self.space)).params.items()}
@@ -117,7 +120,7 @@ class Search:
 
     @property
     def told(self) -> dict[str, Any]:
-        """What a file and a report are told: what the search is about, and what was tried."""
+        """The search as plain values, for its file and its report: what it is about, and what was tried."""
         return {"about": self._about, "tried": [asdict(one) for one in self.tried]}
 
     @property
@@ -131,7 +134,7 @@ class Search:
         return min(max(float(f"{value:.3g}"), one.low), one.high) if isinstance(one, FloatDistribution) else value
 
     def _told(self, one: Candidate) -> optuna.trial.FrozenTrial:
-        """Return what Optuna is told of a candidate; diverging counts as the smallest gain seen."""
+        """Return a candidate as Optuna's trial; one that diverged has the smallest gain so far."""
         if one.state == "failed":
             return optuna.trial.create_trial(
                 state=TrialState.FAIL, params=dict(one.settings), distributions=dict(self.space)
@@ -157,16 +160,19 @@ def distribution(override: Override) -> BaseDistribution:
         CategoricalDistribution(choices=('hinge', 'relativistic'))
     """
     value = override.value()
-    if isinstance(value, ChoiceSweep) and not value.tags:
+    if isinstance(value, ChoiceSweep) and not value.tags and not value.shuffle:
         return CategoricalDistribution([*override.sweep_string_iterator()])
     if isinstance(value, RangeSweep) and isinstance(values := value.range(), range) and values:
         return IntDistribution(values[0], values[-1], step=values.step)
     if isinstance(value, IntervalSweep):
         low, high, log = value.start, value.end, "log" in value.tags
-        if isinstance(low, int) and isinstance(high, int):
-            return IntDistribution(low, high, log=log)
-        if low is not None and high is not None:
-            return FloatDistribution(low, high, log=log)
+        try:
+            if isinstance(low, int) and isinstance(high, int):
+                return IntDistribution(low, high, log=log)
+            if low is not None and high is not None:
+                return FloatDistribution(low, high, log=log)
+        except ValueError as error:
+            raise ValueError(f"{override.input_line}: {error}") from error
     raise ValueError(
         f"{override.input_line}: a search takes a,b,c, range(0,8,2), interval(0.1,0.2), int(interval(1,9)) or "
         "tag(log,interval(1e-4,1e-2))"

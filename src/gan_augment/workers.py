@@ -40,7 +40,7 @@ def waves(lacks: Sequence[Collection[str]]) -> list[int]:
     A job waits for the wave of the first job that lacks the same stage, and makes those that it is the first to lack.
 
     Args:
-        lacks: The stages that each job needs, and that nobody has made yet.
+        lacks: The stages that each job needs and that are not made yet.
 
     Example:
         >>> waves([["a"], ["a", "b"], ["a", "b"], ["c"], []])
@@ -113,8 +113,12 @@ def use_own_gpu() -> None:
     seen = torch.cuda.device_count()
     if multiprocessing.parent_process() is None or seen < 2:
         return
-    names = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(seen)))).split(",")
-    places = Path(tempfile.gettempdir()) / f"gan-augment-gpus-{getpass.getuser()}"
+    names = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(seen)))).split(",")[:seen]
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a number without a name
+        user = "nobody"
+    places = Path(tempfile.gettempdir()) / f"gan-augment-gpus-{user}"
     places.mkdir(exist_ok=True)
     for place, name in ((place, name) for place in count() for name in names):
         lock = FileLock(places / f"{re.sub(r'[^0-9A-Za-z]', '-', name)}.{place}.lock", timeout=0)

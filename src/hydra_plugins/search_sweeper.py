@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +18,16 @@ from omegaconf import DictConfig
 from gan_augment.errors import user_errors
 from gan_augment.job import finished, request_file, study_folder, validation_accuracy
 from gan_augment.launch import compose_jobs
+from gan_augment.records.factors import has_effect, is_no_factor
 from gan_augment.records.record import read_study, write_json
+from gan_augment.records.request import read_requests
 from gan_augment.report.searches import Candidate, outcome_in_words
 from gan_augment.settings import check_integer
 
 if TYPE_CHECKING:  # Hydra imports this file at every start, also without Optuna
     from gan_augment.search import Search
+
+CONFIRMED = 8  # splits of the confirmation
 
 
 class SearchSweeper(Sweeper):
@@ -50,8 +55,8 @@ class SearchSweeper(Sweeper):
         seed: int,
         params: Mapping[str, Any] | None = None,
     ) -> None:
-        self.n_trials, self.reference, self.seeds, self.seed = n_trials, reference, [*seeds], seed
-        self.splits, self.images, self.params = [*splits], [*images], params or {}
+        self.n_trials, self.reference, self.seeds, self.seed = n_trials, reference, seeds, seed
+        self.splits, self.images, self.params = splits, images, params or {}
         self.launched = 0
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -67,29 +72,23 @@ class SearchSweeper(Sweeper):
         folder = study_folder(self.config)
         folder.mkdir(parents=True, exist_ok=True)
         with user_errors():
-            fixed, search = self._begin(arguments, folder / "search.json")
             try:
                 alone = FileLock(folder / "search.lock").acquire(timeout=0)
             except Timeout as error:
                 raise ValueError(f"another launch searches in {folder}: wait for its end") from error
         with alone:
-            self._note(search)
+            with user_errors():
+                fixed, search = self._begin(arguments, folder / "search.json")
+            if search.tried:
+                self._note(search)
             while len(search.tried) < self.n_trials:
-                settings = search.next()
-                try:
-                    candidate = self._try(search, fixed, settings)
-                except ValueError as refusal:  # settings that do not go together
-                    if not search.tried:
-                        with user_errors():
-                            raise
-                    print(f"refused: {refusal}")
-                    candidate = Candidate(settings, [], "failed")
+                candidate = self._try(search, fixed, search.next())
                 search.tried.append(candidate)
                 self._note(search)
-                print(f"candidate {len(search.tried)}/{self.n_trials}: {candidate}")
-        print(outcome_in_words(search.tried))
+                _say(f"candidate {len(search.tried)}/{self.n_trials}: {candidate}")
+        _say(outcome_in_words(search.tried))
         if search.best is not None:
-            print(f"confirm it on other splits: {self._confirmation(fixed, search.best)}")
+            _say(f"confirm it on other splits: {self._confirmation(fixed, search.best)}")
 
     def _note(self, search: "Search") -> None:
         """Write what was tried: for a launch that goes on, and for the report."""
@@ -108,47 +107,84 @@ class SearchSweeper(Sweeper):
         except ModuleNotFoundError as error:
             raise ValueError(f"hydra/sweeper=search needs {error.name}: pip install 'gan-augment[search]'") from error
 
+        for name, low in {"n_trials": 1, "seed": 0}.items():
+            check_integer(f"hydra.sweeper.{name}", getattr(self, name), low=low)
+        for name in ("seeds", "splits", "images"):
+            if isinstance(values := getattr(self, name), str) or not isinstance(values, Sequence):
+                raise ValueError(f"hydra.sweeper.{name}={values}: use a list")
+        for name, low in {"seeds": 0, "splits": 1}.items():
+            for value in getattr(self, name):
+                check_integer(f"hydra.sweeper.{name}", value, low=low)
+        splits, images, seeds = ([*some] for some in (self.splits, self.images, self.seeds))
+        if len(splits) != len(images):
+            raise ValueError(f"hydra.sweeper.splits={splits}, but hydra.sweeper.images={images}: give each rung both")
+        rungs = [Rung(*one) for one in zip(splits, images, strict=True)]
+        if len(set(seeds)) != max(splits, default=0):
+            raise ValueError(
+                f"hydra.sweeper.seeds={seeds} are not as many as the last of hydra.sweeper.splits={splits}"
+            )
+        others = [one for one in read_requests(study_folder(self.config)) if one.get("requested") is not None]
+        if others:
+            raise ValueError(f"study={self.config.study} has trials that no search asked for: use another study=...")
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        said = [*(f"{name}={value}" for name, value in self.params.items() if name != "seed"), *arguments]
+        params = {name: value for name, value in self.params.items() if name.partition(".")[0] not in ("seed", "seeds")}
+        said = [*(f"{name}={value}" for name, value in params.items()), *arguments]
         overrides = {one.get_key_element(): one for one in parser.parse_overrides(said)}
         space = {name: distribution(one) for name, one in overrides.items() if one.is_sweep_override()}
         fixed = {name: str(one.input_line) for name, one in overrides.items() if name not in space}
-        if len(self.splits) != len(self.images):
-            raise ValueError(
-                f"hydra.sweeper.splits={self.splits}, but hydra.sweeper.images={self.images}: give each rung both"
-            )
-        rungs = [Rung(*one) for one in zip(self.splits, self.images, strict=True)]
-        check_integer("hydra.sweeper.n_trials", self.n_trials, low=1)
-        if len(set(self.seeds)) != max((one.splits for one in rungs), default=0):
-            raise ValueError(
-                f"hydra.sweeper.seeds={self.seeds} are not as many as the last of hydra.sweeper.splits={self.splits}"
-            )
-        about = {"fixed": sorted(fixed.values()), "reference": self.reference, "seeds": self.seeds}
-        return fixed, Search.read(file, space=space, rungs=rungs, seed=self.seed, about=about)
+        apart = [name for name in fixed if is_no_factor(name) or has_effect(name, ("paths", "study"))]
+        counted = sorted(said for name, said in fixed.items() if name not in apart)
+        about = {"fixed": counted, "reference": self.reference, "seeds": seeds}
+        search = Search.read(file, space=space, rungs=rungs, seed=self.seed, about=about)
+        self._check_effects(fixed, search)
+        return fixed, search
+
+    def _check_effects(self, fixed: Mapping[str, str], search: "Search") -> None:
+        """Check that the searched settings affect the arm, but not the reference.
+
+        A search could otherwise make a gain by making the reference worse.
+
+        Raises:
+            ValueError: If they do not, or the reference cannot be planned.
+        """
+        from gan_augment.plan import plan_trial
+
+        closed = {**fixed, "seed": f"seed={self.seeds[0]}", "open_test": "open_test=false"}
+        reference = {**closed, "augmentation": f"augmentation={self.reference}"}
+        ((_, settings),) = compose_jobs(self.config, [[*reference.values()]])
+        factors = plan_trial(settings).factors
+        for name in search.space:
+            if factors.get(name.lstrip("+")) is not None:
+                raise ValueError(
+                    f"{name} also affects the arm {self.reference}, which gains are measured against: search settings "
+                    "that it does not have, such as those of the generator, or compare a few values in a study"
+                )
 
     def _confirmation(self, fixed: Mapping[str, str], best: "Candidate") -> str:
         """Return the command that compares the best candidate with the reference, on splits that did not choose it."""
         arms = f"augmentation={self.reference},{self.config.hydra.runtime.choices.augmentation}"
         same = [one for name, one in fixed.items() if name not in ("augmentation", "study", "open_test")]
         settings = [f"{name}={value}" for name, value in best.settings.items()]
-        words = ["gan-augment", "-m", f"study={self.config.study}_confirmed", *same, arms, *settings, "seed=range(0,8)"]
-        return shlex.join(words)
+        first = 0 if min(self.seeds) >= CONFIRMED else max(self.seeds) + 1
+        seeds = f"seed=range({first},{first + CONFIRMED})"
+        return shlex.join(["gan-augment", "-m", f"study={self.config.study}_confirmed", *same, arms, *settings, seeds])
 
     def _try(self, search: "Search", fixed: Mapping[str, str], settings: Mapping[str, Any]) -> "Candidate":
-        """Try a candidate on the rungs that it reaches.
-
-        Raises:
-            ValueError: If it is refused.
-        """
+        """Try a candidate on the rungs that it reaches; one whose settings do not go together has failed."""
         gains: list[list[float]] = []
         said = {name: f"{name}={value}" for name, value in settings.items()}
         reference = {"augmentation": f"augmentation={self.reference}"}
         while True:
             rung = search.rungs[len(gains)]
             closed = [{"seed": f"seed={seed}", "open_test": "open_test=false"} for seed in self.seeds[: rung.splits]]
-            jobs = [self._job({**fixed, **reference, **one}) for one in closed]
-            jobs += [self._job({**fixed, **said, **one}, rung.images) for one in closed]
-            records = self._run(jobs)
+            try:
+                jobs = [self._job({**fixed, **reference, **one}) for one in closed]
+                jobs += [self._job({**fixed, **said, **one}, rung.images) for one in closed]
+                paths = self._planned(jobs)
+            except ValueError as refusal:
+                _say(f"refused: {refusal}")
+                return Candidate(settings, gains, "failed")
+            records = self._run(jobs, paths)
             bases, ours = (some for some in (records[: len(closed)], records[len(closed) :]))
             before, after = ([validation_accuracy(one) for one in some] for some in (bases, ours))
             if None in before:
@@ -169,13 +205,36 @@ class SearchSweeper(Sweeper):
         ((_, settings),) = compose_jobs(self.config, [job])
         return [*job, f"generator.images_seen={round(images * settings['generator']['images_seen'])}"]
 
-    def _run(self, jobs: Sequence[list[str]]) -> list[Mapping[str, Any]]:
-        """Run jobs unless their trials are already done, and return their records; one that failed has no numbers."""
+    def _planned(self, jobs: Sequence[list[str]]) -> list[Path]:
+        """Plan jobs, and return where their records will be.
+
+        Raises:
+            ValueError: If one is refused.
+        """
         from gan_augment.plan import plan_trial
 
         trials = study_folder(self.config) / "trials"
-        paths = [trials / plan_trial(one).name / "record.json" for _, one in compose_jobs(self.config, jobs)]
+        return [trials / plan_trial(one).name / "record.json" for _, one in compose_jobs(self.config, jobs)]
+
+    def _run(self, jobs: Sequence[list[str]], paths: Sequence[Path]) -> list[Mapping[str, Any]]:
+        """Run jobs unless their trials are already done, and return their records; one that failed has no numbers.
+
+        Raises:
+            OSError: If the machine is to blame, such as a full disk: the same command then goes on.
+        """
         if to_run := [job for job, path in zip(jobs, paths, strict=True) if finished(path) is None]:
-            self.launcher.launch(to_run, initial_job_idx=self.launched)
+            returned = self.launcher.launch(to_run, initial_job_idx=self.launched)
             self.launched += len(to_run)
+            for one in returned:
+                try:
+                    _ = one.return_value  # raises what a job raised
+                except OSError:
+                    raise
+                except Exception:  # the job has said so, and its candidate fails
+                    continue
         return [finished(path) or {"status": "failed", "metrics": {}} for path in paths]
+
+
+def _say(text: str) -> None:
+    with suppress(OSError):  # standard output may be closed: the search goes on
+        print(text, flush=True)

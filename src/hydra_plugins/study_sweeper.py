@@ -51,7 +51,7 @@ class StudySweeper(BasicSweeper):
 
     @staticmethod
     def split_arguments(overrides: list[Override], max_batch_size: int | None) -> list[list[list[str]]]:
-        """Return the settings of each job, in batches."""
+        """Return the settings of each job, in one batch: `sweep` divides them."""
         from gan_augment.generators.gan import TrainGAN
         from gan_augment.records.factors import OF_EVERY_TRIAL, has_effect
 

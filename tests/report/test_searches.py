@@ -20,7 +20,7 @@ TRIED = [
 # deviation of .41 of a mean of 3 splits. The largest of four standard normal numbers is 1.03 on average.
 OUTCOME = (
     "Best of 4 candidates, chosen on validation images and not confirmed: rate=0.004 loss=hinge: +2.0 points on 3 "
-    "splits; the best of as many equal ones would lead by 0.4 points by luck."
+    "splits; of as many equal candidates, the best would lie 0.4 points above their mean by chance."
 )
 
 

@@ -104,7 +104,18 @@ SHAPE: dict[Any, Any] = {
     "looks": list_of("whole numbers", lambda value: type(value) is int and value > 0),
     "further": list_of("lists of texts", WORDS.fits),
     "left_out": WORDS,
+    "search": {"tried": list_of("candidates with settings, gains and a state", lambda value: _is_candidate(value))},
 }
+
+
+def _is_candidate(value: Any) -> bool:
+    """Whether a value is a candidate of a search: settings, gains for each rung and split, and a state."""
+    if not isinstance(value, Mapping) or not isinstance(value.get("settings"), Mapping):
+        return False
+    gains = value.get("gains")
+    if not isinstance(gains, list) or not all(isinstance(one, list) and one for one in gains):
+        return False
+    return isinstance(value.get("state"), str) and all(_is_number(gain) for one in gains for gain in one)
 
 
 def check_shape(value: Any, shape: Any = SHAPE, name: str = "") -> None:

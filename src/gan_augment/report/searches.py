@@ -72,18 +72,15 @@ def outcome_in_words(tried: Sequence[Candidate]) -> str:
     if best is None:
         return f"None of {len(tried)} candidates was tried on all splits with a result"
     said = f"Best of {len(tried)} candidates, chosen on validation images and not confirmed: {best}"
-    luck = by_luck(tried)
-    return (
-        said
-        if math.isnan(luck)
-        else f"{said}; the best of as many equal ones would lead by {100 * luck:.1f} points by luck"
-    )
+    if math.isnan(luck := 100 * by_luck(tried)):
+        return said
+    return f"{said}; of as many equal candidates, the best would lie {luck:.1f} points above their mean by chance"
 
 
 def searched(study: Study) -> list[Candidate]:
-    """Return what the last launch of a search had tried, in its order; nothing for other studies."""
+    """Return what a search has tried, in its order: its launch with the most candidates. Nothing for other studies."""
     found = [launch["search"]["tried"] for launch in study.launches if "search" in launch]
-    return [Candidate(**one) for one in max(found, key=len, default=[])]
+    return [Candidate(one["settings"], one["gains"], one["state"]) for one in max(found, key=len, default=[])]
 
 
 def candidate_rows(tried: Sequence[Candidate]) -> list[dict[str, str]]:
