@@ -92,3 +92,14 @@ def test_luck_is_the_mean_maximum_of_the_noise():
 def test_luck_needs_two_candidates_on_two_splits():
     assert math.isnan(by_luck([complete(0.1), Candidate({}, [[0.2]], "dropped")]))
     assert math.isnan(by_luck([Candidate({}, [[0.1]], "complete"), Candidate({}, [[0.2]], "complete")]))
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [{"settings": {}, "gains": [["a"]], "state": "complete"}, {"settings": {}, "gains": [[]], "state": ""}, 3],
+)
+def test_a_search_that_was_damaged_is_no_part_of_the_report(folder, damaged):
+    launch = json.loads((folder / "study.json").read_text())
+    launch["search"]["tried"].append(damaged)
+    (folder / "study.json").write_text(json.dumps(launch))
+    assert "Candidates" not in write_report([folder]).read_text()
