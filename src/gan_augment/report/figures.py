@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from gan_augment.report.statistics import Interval
 
@@ -109,6 +110,7 @@ def search_figure(gains: Sequence[float], full: Sequence[bool], settings: Mappin
             axes.set_ylabel("gain (points)", fontsize=9)
         elif all(isinstance(one, float) and one > 0 for one in x) and max(x) > 10 * min(x):
             axes.set_xscale("log")
+            axes.xaxis.set_minor_formatter(NullFormatter())  # these labels would overlap
         axes.axhline(0, color="#555", linewidth=0.9, linestyle=(0, (4, 3)), zorder=0)
         _finish(axes, "")
         axes.set_xlabel(name.replace(".", ".\n"), fontsize=9, parse_math=False)
