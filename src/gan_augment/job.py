@@ -199,6 +199,16 @@ def summary(record: Mapping[str, Any]) -> str:
     return "done" if accuracy is None else f"validation accuracy {100 * accuracy:.1f} %"
 
 
+def outcome(config: DictConfig, name: str) -> str | None:
+    """Return the line that tells what became of a trial of a launch, and how long the others will take."""
+    record = read_or_set_aside(study_folder(config) / "trials" / name / "record.json", read_record)
+    if record is None:
+        return None
+    path = request_file(config)
+    request = read_study(path)
+    return f"{trial_title(name, request.get('requested'))}: {printable(summary(record))}{left(path.parent, request)}"
+
+
 def validation_accuracy(record: Mapping[str, Any]) -> float | None:
     """Return the accuracy on the validation images, None if a record has none."""
     return (record["metrics"].get("validation") or {}).get("accuracy")

@@ -38,9 +38,8 @@ KILLED = {
     # of joblib
     "TerminatedWorkerError": "a worker process was killed, perhaps for lack of memory: use fewer with "
     "hydra.launcher.n_jobs=...",
-    # of submitit, which stops to wait for the other jobs
-    "UncompletedJobError": "a job was killed, perhaps for lack of memory or time: allow more with "
-    "hydra.launcher.mem_gb=... or hydra.launcher.timeout_min=..., and wait for the jobs that still run",
+    "JobLostError": "a job of the cluster ended without a result: if it lacked memory, allow more with "
+    "hydra.launcher.mem_gb=...",
 }
 
 
@@ -64,6 +63,7 @@ class Launch(Callback):
         """Check every trial of a study, and write down which ones it consists of."""
         folder = study_folder(config)
         check_writable(folder, store_folder(config))
+        check_waiting(config)
         start_without_ctrl_c()
         trials, against, costs = planned_trials(config)
         request, others = write_request(config, folder, trials, against)
@@ -97,6 +97,9 @@ class Launch(Callback):
             error = OSError(f"{remedy}{_without_result(config)}; the same command resumes the study")
         if isinstance(error, OSError):  # Hydra would show a trace of its own code
             show_error(type(error), error, error.__traceback__)
+        if error is None and config.hydra.launcher.get("wait") is False:
+            print(f"when the jobs have ended: gan-augment-report {study_folder(config)}")
+            return
         if not report(study_folder(config)) or isinstance(error, OSError):
             raise SystemExit(1)
 
@@ -298,6 +301,20 @@ def compose_jobs(config: DictConfig, jobs: Sequence[list[str]]) -> Iterator[tupl
         for name, value in values.items():
             OmegaConf.update(composed[same], name, value)
         yield job, plain(composed[same])
+
+
+def check_waiting(config: DictConfig) -> None:
+    """Check that a launch which does not wait for its jobs does not need their results.
+
+    Raises:
+        ValueError: If it does.
+    """
+    if config.hydra.launcher.get("wait") is not False:
+        return
+    name = config.hydra.runtime.choices["hydra/sweeper"]
+    if config.until is not None or name != "study":
+        needs = f"until={config.until}" if config.until is not None else f"hydra/sweeper={name}"
+        raise ValueError(f"hydra.launcher.wait=false, but {needs} goes on from the results: leave out one of them")
 
 
 def check_against(against: Any, factors: Sequence[Mapping[str, Any]]) -> None:

@@ -23,6 +23,10 @@ SECONDS_BETWEEN_CHECKS = 0.5
 held: list[FileLock] = []  # the place of this process on a GPU
 
 
+class JobLostError(OSError):
+    """A job of a cluster ended without a result."""
+
+
 def num_workers(launcher: Mapping[str, Any]) -> float:
     """Return how many jobs a launcher, by its node, runs at once: one, or its processes; infinity for a cluster."""
     if launcher["_target_"].endswith(".BasicLauncher"):

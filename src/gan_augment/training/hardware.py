@@ -14,6 +14,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.profilers import PassThroughProfiler
 
 from gan_augment.settings import check_boolean, check_choice, check_integer, check_number
@@ -41,6 +42,7 @@ EXPECTED_WARNINGS = (
     r"module\(s\) in eval mode at the start of training",  # the averaged generator
     "The number of training batches .* is smaller than the logging interval",  # curves of a few steps are empty
     r"The \.grad attribute of a Tensor that is not a leaf Tensor",  # torch.compile reads weights under spectral norm
+    "The `srun` command is available on your system but is not used",  # each process trains alone
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # inside Lightning 2.6
 )
 
@@ -180,7 +182,7 @@ class Hardware:
             "precision": self.precision,
             "max_epochs": 1,
             "num_sanity_val_steps": 0,
-            "plugins": [WholeFiles()],
+            "plugins": [WholeFiles(), LightningEnvironment()],  # whatever started this process
             "profiler": NoProfiler(),
             "enable_checkpointing": False,
             "enable_progress_bar": False,
