@@ -78,6 +78,8 @@ def run_job(config: DictConfig) -> float:
                 raise
             sync(folder)
             write_json(record, folder / "record.json")
+            if config.logger is not None:
+                hand_over(folder, config.logger, Path(config.paths.output_dir))
             seconds = record["costs"]["seconds"]["total"]["spent"]
             log.info("%s: %s, %.1f s%s", title, summary(record), seconds, left(path.parent, request))
     if is_single:
@@ -86,6 +88,19 @@ def run_job(config: DictConfig) -> float:
         log.info("folder: %s%s", folder, ", with samples.png" if (folder / "samples.png").exists() else "")
     accuracy = validation_accuracy(record)
     return float("nan") if accuracy is None else accuracy
+
+
+def hand_over(folder: Path, logger: str, output: Path) -> None:
+    """Hand a finished trial to a tracker; a line tells if that fails, and nothing else does."""
+    from gan_augment.trackers.export import export_trial
+
+    try:
+        export_trial(folder, logger, output)
+    except Exception as error:
+        log.warning(
+            "%s was not handed to %s: %s: %s; gan-augment-export does so later",
+            *(folder.name, logger, type(error).__name__, printable(str(error))),
+        )
 
 
 def _place(config: DictConfig, name: str) -> tuple[Any, str]:

@@ -30,9 +30,12 @@ from gan_augment.records.factors import LATER, NULL
 from gan_augment.records.record import SCHEMA, read_study, write_json
 from gan_augment.records.request import read_requests
 from gan_augment.settings import check_integer
+from gan_augment.trackers.export import check_logger
 from gan_augment.until import all_seeds, requests
 from gan_augment.workers import num_workers, start_without_ctrl_c, waves
 
+# Settings of a whole study, which cannot be swept.
+WHOLE = ("against", "until", "max_splits", "step", "max_trials", "logger", "plugins")
 # What launchers raise if a process was killed, by its name, and what to do.
 KILLED = {
     # of joblib
@@ -53,6 +56,7 @@ class Launch(Callback):
         if config.until is not None:
             raise ValueError(f"until={config.until} goes on with a study: add -m, or leave it out for a single trial")
         check_writable(study_folder(config), store_folder(config))
+        check_logger(config.logger)
         if config.hydra.sweeper.get("params"):
             recipe = config.hydra.runtime.choices.experiment
             with output():
@@ -64,6 +68,7 @@ class Launch(Callback):
         folder = study_folder(config)
         check_writable(folder, store_folder(config))
         check_waiting(config)
+        check_logger(config.logger)
         start_without_ctrl_c()
         trials, against, costs = planned_trials(config)
         request, others = write_request(config, folder, trials, against)
@@ -128,7 +133,7 @@ def planned_trials(config: DictConfig) -> tuple[list["Planned"] | None, Mapping[
     if (folder / "search.json").exists():
         raise ValueError(f"study={folder.name} is a search, which compares nothing: use another study=...")
     estimate = Estimate(store)
-    whole = {name: config[name] for name in ("against", "until", "max_splits", "step", "max_trials", "plugins")}
+    whole = {name: config[name] for name in WHOLE}
     with Meter("planning", len(jobs), "trials") as meter:
         for overrides, settings in compose_jobs(config, jobs):
             if study_folder(settings) != folder:

@@ -18,6 +18,7 @@ OF_THE_LAUNCH = (
     "max_splits",
     "step",
     "max_trials",
+    "logger",
     "plugins",
     "paths",
     "choices",
