@@ -143,8 +143,7 @@ def test_a_batch_has_at_least_one_job_and_is_of_one_wave(monkeypatch, tmp_path, 
         "request_file": str,
     }.items():
         monkeypatch.setattr(f"hydra_plugins.study_sweeper.{name}", value)
-    monkeypatch.setattr("hydra_plugins.study_sweeper.all_seeds", lambda config: [])
-    monkeypatch.setattr(StudySweeper, "split_arguments", staticmethod(lambda overrides, size: [list("abcd")]))
+    monkeypatch.setattr("hydra_plugins.study_sweeper.planned_jobs", lambda config: list("abcd"))
     sweeper.config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}})
     sweeper.launcher, sweeper.hydra_context = Launcher(), SimpleNamespace(config_loader=None)
     assert len(sweeper.sweep([])) == sum(map(len, taken))

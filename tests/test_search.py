@@ -15,7 +15,9 @@ from conftest import TINY
 from gan_augment.job import plain, study_folder
 from gan_augment.plan import plan_trial
 from gan_augment.records.record import write_json
+from gan_augment.report.contrasts import contrasts
 from gan_augment.report.searches import Candidate
+from gan_augment.report.trials import collect, facts
 from gan_augment.search import Rung, Search, distribution
 from test_until import record
 
@@ -176,8 +178,9 @@ def test_a_search_tries_candidates_next_to_the_reference(searching):
     (confirm,) = [
         line for line in ended.out.splitlines() if line.startswith("confirm it on other splits: gan-augment -m ")
     ]
-    assert confirm.endswith(f" augmentation=none,gan {rate} 'seed=range(0,8)'")
-    assert "study=s_confirmed " in confirm
+    assert confirm.startswith(
+        "confirm it on other splits: gan-augment -m experiment=confirm search=s paths.output_dir="
+    )
 
 
 def test_a_killed_search_goes_on_to_the_same_candidates(searching, monkeypatch):
@@ -305,3 +308,51 @@ def test_a_study_and_a_search_have_folders_of_their_own(searching, cli, tmp_path
 def test_the_confirmation_has_other_splits(searching):
     ended, _ = searching("hydra.sweeper.seeds=[0,1,2]", number=1)
     assert "'seed=range(3,11)'" in ended.out
+
+
+def told(config):
+    """Write the record of a trial whose accuracy grows with its learning rate."""
+    trial = plan_trial(plain(config))
+    rate = trial.factors["generator.generator_learning_rate"]
+    noise = 0.01 * np.random.default_rng([config.seed, round(1e5 * (rate or 0))]).normal()
+    made = record(trial.factors["augmentation"], config.seed, 0.5 + 10 * (rate or 0) + noise)
+    ran.append((config.seed, trial.factors["augmentation"], rate))
+    folder = study_folder(config) / "trials" / trial.name
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(made | {"trial": trial.name, "factors": trial.factors}, folder / "record.json")
+
+
+def test_a_search_is_confirmed_against_its_reference_and_the_defaults(searching, cli, tmp_path, monkeypatch):
+    _, tried = searching()
+    ran.clear()
+    monkeypatch.setattr("gan_augment.app.run_job", told)
+    ended = cli("-m", "experiment=confirm", "search=s", f"paths.output_dir={tmp_path}")
+    assert ended.code == 0, ended.err
+    best = max((one for one in tried if one["state"] == "complete"), key=lambda one: np.mean(one["gains"][-1]))
+    rate = best["settings"]["generator.generator_learning_rate"]
+    assert ran == [(seed, *arm) for seed in range(8) for arm in (("none", None), ("gan", 0.001), ("gan", rate))]
+    study = collect([tmp_path / "studies" / "s_confirmed"])
+    assert study.against == [{"generator.generator_learning_rate": 0.001}]
+    compared = [(one.one.label(), one.base.label()) for one in contrasts(study)]
+    names = [f"gan (generator.generator_learning_rate={value})" for value in (0.001, rate)]
+    assert sorted(compared) == sorted([(names[0], "none"), (names[1], "none"), (names[1], names[0])])
+    assert facts(study)["settings"] == (
+        "the best of 6 candidates, chosen on validation images of the splits 1000, 1001, 1002 (search s), and the "
+        "default ones: confirmed here on splits that chose nothing"
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (("search=other",), "search=other: there is no "),
+        (("search=s", "seed=1000,1"), "seed=1000 chose the settings of search=s: confirm them with other seeds"),
+        (("search=s", "seed=0,1", "labels=5,10"), "search=s says which arms are run: sweep the seed alone"),
+    ],
+)
+def test_a_confirmation_that_cannot_be_is_refused(searching, cli, tmp_path, settings, message):
+    searching(number=1)
+    ended = cli("-m", *settings, "study=c", f"paths.output_dir={tmp_path}")
+    assert ended.code == 1
+    assert message in ended.err
+    assert len(ended.err.splitlines()) == 1

@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from gan_augment.adaptive import check_search
 from gan_augment.command import output
+from gan_augment.confirm import confirmation, confirming
 from gan_augment.errors import say, show_error, user_errors
 from gan_augment.estimate import Cost, Estimate, in_words
 from gan_augment.job import ESTIMATE, finished, plain, request_file, reuse, store_folder, study_folder, trial_title
@@ -35,7 +36,7 @@ from gan_augment.until import all_seeds, requests
 from gan_augment.workers import num_workers, start_without_ctrl_c, waves
 
 # Settings of a whole study, which cannot be swept.
-WHOLE = ("against", "until", "max_splits", "step", "max_trials", "logger", "plugins")
+WHOLE = ("against", "search", "until", "max_splits", "step", "max_trials", "logger", "plugins")
 # What launchers raise if a process was killed, by its name, and what to do.
 KILLED = {
     # of joblib
@@ -175,6 +176,7 @@ def write_request(
         "jobs": {shlex.join(trial.overrides): trial.name for trial in trials or []},
         "against": against,
         "command": code_provenance()["command"],
+        **confirmation(config, [trial.factors for trial in trials or []]),
     }
     earlier = read_requests(folder)
     if math.isinf(num_workers(config.hydra.launcher)):  # they would all start at once
@@ -277,7 +279,7 @@ def planned_jobs(config: DictConfig) -> list[list[str]] | None:
             f"more than {config.max_trials} trials: sweep fewer values, or set max_trials to allow as many"
         )
     (jobs,) = sweeper.split_arguments(overrides, max_batch_size=None)
-    return jobs
+    return confirming(config, jobs)
 
 
 def compose_jobs(config: DictConfig, jobs: Sequence[list[str]]) -> Iterator[tuple[list[str], dict[str, Any]]]:

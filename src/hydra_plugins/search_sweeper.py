@@ -88,7 +88,7 @@ class SearchSweeper(Sweeper):
                 _say(f"candidate {len(search.tried)}/{self.n_trials}: {candidate}")
         _say(outcome_in_words(search.tried))
         if search.best is not None:
-            _say(f"confirm it on other splits: {self._confirmation(fixed, search.best)}")
+            _say(f"confirm it on other splits: {self._confirmation(fixed)}")
 
     def _note(self, search: "Search") -> None:
         """Write what was tried: for a launch that goes on, and for the report."""
@@ -160,14 +160,12 @@ class SearchSweeper(Sweeper):
                     "that it does not have, such as those of the generator, or compare a few values in a study"
                 )
 
-    def _confirmation(self, fixed: Mapping[str, str], best: "Candidate") -> str:
-        """Return the command that compares the best candidate with the reference, on splits that did not choose it."""
-        arms = f"augmentation={self.reference},{self.config.hydra.runtime.choices.augmentation}"
-        same = [one for name, one in fixed.items() if name not in ("augmentation", "study", "open_test")]
-        settings = [f"{name}={value}" for name, value in best.settings.items()]
+    def _confirmation(self, fixed: Mapping[str, str]) -> str:
+        """Return the command that runs the best settings, the default ones and the reference on other splits."""
+        same = [one for name, one in fixed.items() if has_effect(name, ("plugins", "paths"))]
         first = 0 if min(self.seeds) >= CONFIRMED else max(self.seeds) + 1
-        seeds = f"seed=range({first},{first + CONFIRMED})"
-        return shlex.join(["gan-augment", "-m", f"study={self.config.study}_confirmed", *same, arms, *settings, seeds])
+        seeds = [f"seed=range({first},{first + CONFIRMED})"] if first else []
+        return shlex.join(["gan-augment", "-m", "experiment=confirm", f"search={self.config.study}", *seeds, *same])
 
     def _try(self, search: "Search", fixed: Mapping[str, str], settings: Mapping[str, Any]) -> "Candidate":
         """Try a candidate on the rungs that it reaches; one whose settings do not go together has failed."""

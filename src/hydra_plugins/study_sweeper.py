@@ -5,14 +5,13 @@ from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
 from gan_augment.errors import user_errors
 from gan_augment.job import request_file, study_folder
-from gan_augment.launch import unfinished_waves
-from gan_augment.until import all_seeds, more_splits
+from gan_augment.launch import planned_jobs, unfinished_waves
+from gan_augment.until import more_splits
 from gan_augment.workers import num_workers
 
 
@@ -30,10 +29,8 @@ class StudySweeper(BasicSweeper):
         """Run the jobs, wave by wave and look by look; a failed job ends the sweep after the last wave of its look."""
         assert self.config is not None  # set by `setup`, as is all else
         assert self.launcher is not None
-        assert self.hydra_context is not None
-        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        overrides = parser.parse_overrides([*self._parse_config(), *arguments, *all_seeds(self.config)])
-        (jobs,) = self.split_arguments(overrides, None)
+        jobs = planned_jobs(self.config)
+        assert jobs is not None
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")

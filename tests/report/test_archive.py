@@ -152,7 +152,7 @@ def test_merged_studies_keep_their_names_launches_and_what_is_missing(tmp_path):
     assert covered.missing == ["gan-seed2"]
     assert covered.commands == ["gan-augment -m study=a", "gan-augment -m study=b"]
     assert "<dd>gan-augment -m study=a\ngan-augment -m study=b</dd>" in page
-    assert covered.against == [("loss", "hinge"), ("loss", "wgan")]
+    assert covered.against == [{"loss": "hinge"}, {"loss": "wgan"}]
     assert "a/trials/none-seed0" in page
     assert "b/trials/gan-seed0" in page
     assert covered.left_out == ["none-seed2"]

@@ -14,6 +14,7 @@ OF_THE_LAUNCH = (
     "spectral_norm",
     "study",
     "against",
+    "search",
     "until",
     "max_splits",
     "step",

@@ -7,7 +7,7 @@ any result is seen, and every verdict is corrected for their number.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from gan_augment.report.configuration import Configuration, configurations, having_results
@@ -97,10 +97,10 @@ def metrics_to_compare(study: Study) -> dict[str, str]:
     return {m: words[m] for m in words if m == ACCURACY or (m not in left_out and known[m].notna().any())}
 
 
-def pairs(found: list[Configuration], against: Sequence[tuple[str, Any]] = ()) -> list[Pair]:
+def pairs(found: list[Configuration], against: Sequence[Mapping[str, Any]] = ()) -> list[Pair]:
     """Pair each configuration with results with its bases, arm by arm, then setting by setting.
 
-    `against` are settings with their baseline values, with which all other values are compared.
+    `against` are baselines, settings with values, with which all other values are compared.
     """
     return [(one, base) for one, _, bases in _planned(found, against) for base in bases]
 
@@ -167,7 +167,7 @@ def warnings(study: Study) -> list[str]:
 
 
 def _planned(
-    found: list[Configuration], against: Sequence[tuple[str, Any]]
+    found: list[Configuration], against: Sequence[Mapping[str, Any]]
 ) -> list[tuple[Configuration, str, list[Configuration]]]:
     """Return each configuration with results, the name of its base, and the configurations that match the base."""
     with_results = [c for c in found if len(c.with_results)]
@@ -181,14 +181,15 @@ def _planned(
         for one in with_results
         if one.arm == arm
     ]
-    for name, value in against:
-        sides = [(c.setting[name] == value, c) for c in with_results if name in c.setting]
+    for baseline in against:
+        known = [c for c in with_results if baseline.keys() & c.setting.keys()]
+        sides = [(all(c.setting.get(name) == value for name, value in baseline.items()), c) for c in known]
         for one in [c for is_base, c in sides if not is_base]:
-            bases = [c for is_base, c in sides if is_base and c.arm == one.arm and agree(one, c, less=name)]
-            planned.append((one, f"{name}={value}", bases))
+            bases = [c for is_base, c in sides if is_base and c.arm == one.arm and agree(one, c, less=baseline)]
+            planned.append((one, ", ".join(f"{name}={value}" for name, value in baseline.items()), bases))
     return planned
 
 
-def agree(one: Configuration, base: Configuration, less: str | None = None) -> bool:
+def agree(one: Configuration, base: Configuration, less: Collection[str] = ()) -> bool:
     """Whether two configurations agree in all settings that both have, except `less`."""
-    return all(base.setting.get(name, value) == value for name, value in one.setting.items() if name != less)
+    return all(base.setting.get(name, value) == value for name, value in one.setting.items() if name not in less)

@@ -182,7 +182,7 @@ def configurations(study: Study) -> list[Configuration]:
     swept = [c for c in columns_of(trials, "factors.") if c != ARM and not c.startswith(SEEDS) and _is_swept(trials, c)]
     # Settings that follow from a choice are not listed with it: loss=hinge implies its learning rates, and
     # loss=relativistic its penalty.
-    named = [f"factors.{name}" for name, _ in study.against]
+    named = [f"factors.{name}" for baseline in study.against for name in baseline]
     for column in [c for c in swept if ("." in c.removeprefix("factors.") or c == PENALTY) and c not in named]:
         others = [c for c in swept if c != column and "." not in c.removeprefix("factors.")]
         if not (trials.groupby([ARM, *others], dropna=False)[column].nunique() > 1).any():

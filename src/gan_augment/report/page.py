@@ -112,7 +112,7 @@ def _write(
 
     images: dict[str, bytes] = {}
     with_results = [c for c in found if len(c.with_results)]
-    panels, unit = _panels(with_results, [name for name, _ in study.against])
+    panels, unit = _panels(with_results, [name for baseline in study.against for name in baseline])
     tried = searched(study)
     if panels and not tried:
         images["arms"] = figures.arms_figure(panels, unit, study.part)

@@ -66,7 +66,7 @@ class Study:
     outcomes: dict[str, Outcome]  # by trial, in the order of `trials`
     part: str  # the images of its results: `test`, or `validation` if no trial opened the test images
     commands: list[str]  # the commands that launched the studies
-    against: list[tuple[str, Any]]  # settings with their baseline values, with which all other values are compared
+    against: list[dict[str, Any]]  # baselines: settings with values, with which all other values are compared
     notes: dict[str, int]  # note about images or classifier -> number of trials with it
     reads: dict[str, frozenset[str]]  # role of a stage -> the configuration nodes that it depends on
     compared: dict[str, str]  # column of a metric that its measure wants compared like accuracy -> its words
@@ -142,7 +142,7 @@ def collect(sources: Sequence[Path | str]) -> Study:
         outcomes={name: found[name] for name in covered},
         part=part,
         commands=sorted({str(launch["command"]) for launch in launches if launch.get("command")}),
-        against=list(dict.fromkeys(item for launch in launches for item in launch["against"].items())),
+        against=_baselines(launches),
         notes=_notes(records),
         reads=_reads(records),
         damaged=damaged,
@@ -150,6 +150,16 @@ def collect(sources: Sequence[Path | str]) -> Study:
         sections=_sections(records),
         looks=frozenset(looks),
     )
+
+
+def _baselines(launches: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the baselines that launches name: values of one setting each, or those that a search started from."""
+    named = [{name: value} for launch in launches for name, value in launch["against"].items()]
+    found: list[dict[str, Any]] = []
+    for one in [*named, *(launch.get("baseline") for launch in launches)]:
+        if one and one not in found:
+            found.append(one)
+    return found
 
 
 def _sections(records: Sequence[dict[str, Any]]) -> dict[str, Section]:
@@ -239,6 +249,7 @@ def facts(study: Study) -> dict[str, str]:
         "validation images": values_of(trials, "provenance.validation_images"),
         f"{study.part} images": _amounts(trials, NUM_IMAGES, IMBALANCE),
         "accuracy of the largest class alone": [f"{100 * float(one):.1f} %" for one in values_of(trials, MAJORITY)],
+        "settings": _confirmed(study.launches),
         "folds": [value for value in values_of(trials, FOLDS) if value != NULL],
         "splits": [value[:8] for value in values_of(trials, SPLIT)],
         "seeds": _seeds(trials),
@@ -250,6 +261,18 @@ def facts(study: Study) -> dict[str, str]:
         "command": ["\n".join(study.commands)] if study.commands else [],
     }
     return {name: ", ".join(values) for name, values in facts.items() if values}
+
+
+def _confirmed(launches: Sequence[dict[str, Any]]) -> list[str]:
+    """Say how the settings of a study were chosen, if a search did so."""
+    found = [one["confirms"] for one in launches if one.get("confirms")]
+    return [
+        f"the best of {one['candidates']} candidates, chosen on validation images of the splits "
+        f"{', '.join(map(str, one['seeds']))} (search {one['study']}), and the default ones: confirmed here on splits "
+        "that chose nothing"
+        for one in found
+        if one == found[-1]
+    ][:1]
 
 
 def _seeds(trials: pd.DataFrame) -> list[str]:
