@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -233,6 +234,7 @@ def test_a_generator_sees_fewer_images_on_an_early_rung(searching):
         (["loss=shuffle(hinge,minimax)"], "a search takes a,b,c"),
         (["generator.d=tag(log,interval(0,1))"], "generator.d=tag(log,interval(0,1)): "),
         (["classifier.num_steps=20,30"], "classifier.num_steps also affects the arm none, which gains are measured "),
+        (["semi_supervised.num_steps=20,30"], "semi_supervised.num_steps has no effect on the arm gan: leave it out"),
         (["hydra.sweeper.reference=gan"], "also affects the arm gan"),
         (["hydra.sweeper.reference=foo"], "augmentation=foo: use one of "),
         (["hydra.sweeper.n_trials=0"], "hydra.sweeper.n_trials=0: use a whole number of at least 1"),
@@ -303,6 +305,21 @@ def test_a_study_and_a_search_have_folders_of_their_own(searching, cli, tmp_path
     cli(*words, "study=other")
     ended, _ = searching(study="other")
     assert "study=other has trials that no search asked for: use another study=..." in ended.err
+
+
+@pytest.mark.parametrize(("workers", "wanted"), [(math.inf, [1, 1, 1, 1, 1, 1]), (2, [2, 4])])
+def test_a_search_on_a_cluster_runs_in_waves(searching, monkeypatch, workers, wanted):
+    sizes, launch = [], BasicLauncher.launch
+
+    def counted(self, job_overrides, initial_job_idx):
+        sizes.append(len(job_overrides))
+        return launch(self, job_overrides, initial_job_idx)
+
+    monkeypatch.setattr(BasicLauncher, "launch", counted)
+    monkeypatch.setattr("hydra_plugins.search_sweeper.num_workers", lambda launcher: workers)
+    monkeypatch.setattr("hydra_plugins.search_sweeper.waves", lambda lacks: [*range(len(lacks))])
+    searching(number=1)
+    assert sizes == wanted
 
 
 def test_the_confirmation_has_other_splits(searching):

@@ -146,8 +146,7 @@ def planned_trials(config: DictConfig) -> tuple[list["Planned"] | None, Mapping[
             is_done = finished(folder / "trials" / trial.name / "record.json") is not None  # one that failed runs again
             if not is_done:
                 estimate.add(trial)
-            missing = [stage.key for stage in trial.stages.values() if not store.folder(stage).exists()]
-            lacks = [] if is_done else missing  # it would make none
+            lacks = [] if is_done else store.lacks(trial.stages.values())
             trials.append(
                 Planned(trial.name, trial.notes, trial.source.copies, trial.factors, trial.parts, overrides, lacks)
             )

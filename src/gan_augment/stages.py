@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import Field, asdict, dataclass, field, fields, is_dataclass
 from functools import cached_property
@@ -259,6 +259,10 @@ class StageStore:
     def folder(self, stage: Stage) -> Path:
         """Return where a stage's output lies, or will lie."""
         return self.root / stage.name / stage.key
+
+    def lacks(self, stages: Iterable[Stage]) -> list[str]:
+        """Return the keys of the stages whose output is not there."""
+        return [stage.key for stage in stages if not self.folder(stage).exists()]
 
     def fetch(self, stage: Stage, events: Path | None = None) -> Output:
         """Return a stage's output; make it, and its inputs, first if it is not there.

@@ -1,5 +1,6 @@
 """A Hydra plugin, found by the name of this folder: a search for settings that stays honest."""
 
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -16,13 +17,14 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from gan_augment.errors import user_errors
-from gan_augment.job import finished, request_file, study_folder, validation_accuracy
+from gan_augment.job import finished, request_file, store_folder, study_folder, validation_accuracy
 from gan_augment.launch import compose_jobs
 from gan_augment.records.factors import has_effect, is_no_factor
 from gan_augment.records.record import read_study, write_json
 from gan_augment.records.request import read_requests
 from gan_augment.report.searches import Candidate, outcome_in_words
 from gan_augment.settings import check_integer
+from gan_augment.workers import num_workers, waves
 
 if TYPE_CHECKING:  # Hydra imports this file at every start, also without Optuna
     from gan_augment.search import Search
@@ -140,7 +142,7 @@ class SearchSweeper(Sweeper):
         return fixed, search
 
     def _check_effects(self, fixed: Mapping[str, str], search: "Search") -> None:
-        """Check that the searched settings affect the arm, but not the reference.
+        """Check that the searched settings affect the arm, and do not affect the reference.
 
         A search could otherwise make a gain by making the reference worse.
 
@@ -153,6 +155,13 @@ class SearchSweeper(Sweeper):
         reference = {**closed, "augmentation": f"augmentation={self.reference}"}
         ((_, settings),) = compose_jobs(self.config, [[*reference.values()]])
         factors = plan_trial(settings).factors
+        try:
+            ((_, settings),) = compose_jobs(self.config, [[*closed.values()]])
+            own = plan_trial(settings).factors
+        except ValueError:  # the default settings need not go together
+            own = {}
+        if idle := [name for name in search.space if own.get(name.lstrip("+"), "") is None]:
+            raise ValueError(f"{idle[0]} has no effect on the arm {own['augmentation']}: leave it out of the search")
         for name in search.space:
             if factors.get(name.lstrip("+")) is not None:
                 raise ValueError(
@@ -178,11 +187,11 @@ class SearchSweeper(Sweeper):
             try:
                 jobs = [self._job({**fixed, **reference, **one}) for one in closed]
                 jobs += [self._job({**fixed, **said, **one}, rung.images) for one in closed]
-                paths = self._planned(jobs)
+                planned = self._planned(jobs)
             except ValueError as refusal:
                 _say(f"refused: {refusal}")
                 return Candidate(settings, gains, "failed")
-            records = self._run(jobs, paths)
+            records = self._run(jobs, planned)
             bases, ours = (some for some in (records[: len(closed)], records[len(closed) :]))
             before, after = ([validation_accuracy(one) for one in some] for some in (bases, ours))
             if None in before:
@@ -203,24 +212,32 @@ class SearchSweeper(Sweeper):
         ((_, settings),) = compose_jobs(self.config, [job])
         return [*job, f"generator.images_seen={round(images * settings['generator']['images_seen'])}"]
 
-    def _planned(self, jobs: Sequence[list[str]]) -> list[Path]:
-        """Plan jobs, and return where their records will be.
+    def _planned(self, jobs: Sequence[list[str]]) -> list[tuple[Path, list[str]]]:
+        """Plan jobs, and return where their records will be and the keys of the stages that they lack.
 
         Raises:
             ValueError: If one is refused.
         """
         from gan_augment.plan import plan_trial
+        from gan_augment.stages import StageStore
 
-        trials = study_folder(self.config) / "trials"
-        return [trials / plan_trial(one).name / "record.json" for _, one in compose_jobs(self.config, jobs)]
+        trials, store = study_folder(self.config) / "trials", StageStore(store_folder(self.config))
+        planned = [plan_trial(settings) for _, settings in compose_jobs(self.config, jobs)]
+        return [(trials / one.name / "record.json", store.lacks(one.stages.values())) for one in planned]
 
-    def _run(self, jobs: Sequence[list[str]], paths: Sequence[Path]) -> list[Mapping[str, Any]]:
+    def _run(self, jobs: Sequence[list[str]], planned: Sequence[tuple[Path, list[str]]]) -> list[Mapping[str, Any]]:
         """Run jobs unless their trials are already done, and return their records; one that failed has no numbers.
+
+        On a cluster, where all would start at once, they run in waves.
 
         Raises:
             OSError: If the machine is to blame, such as a full disk: the same command then goes on.
         """
-        if to_run := [job for job, path in zip(jobs, paths, strict=True) if finished(path) is None]:
+        to_do = [(job, lacks) for job, (path, lacks) in zip(jobs, planned, strict=True) if finished(path) is None]
+        at_once = math.isinf(num_workers(self.config.hydra.launcher))
+        turns = waves([lacks for _, lacks in to_do]) if at_once else [0] * len(to_do)
+        for turn in sorted(set(turns)):
+            to_run = [job for (job, _), of_job in zip(to_do, turns, strict=True) if of_job == turn]
             returned = self.launcher.launch(to_run, initial_job_idx=self.launched)
             self.launched += len(to_run)
             for one in returned:
@@ -230,7 +247,7 @@ class SearchSweeper(Sweeper):
                     raise
                 except Exception:  # the job has said so, and its candidate fails
                     continue
-        return [finished(path) or {"status": "failed", "metrics": {}} for path in paths]
+        return [finished(path) or {"status": "failed", "metrics": {}} for path, _ in planned]
 
 
 def _say(text: str) -> None:
