@@ -50,7 +50,7 @@ def test_a_node_without_a_choice_is_nothing(settings):
     ("name", "values", "message"),
     [
         ("architecture", {"depth": 3}, r"architecture has no setting depth: use latent_dim, channels, .*"),
-        ("trainer", {"devices": 2}, r"trainer has no setting devices: use accelerator, precision, .*"),
+        ("trainer", {"gpus": 2}, r"trainer has no setting gpus: use accelerator, precision, .*"),
         ("trainer", {"strategy": "ddp"}, r"trainer has no setting strategy: use accelerator, precision, .*"),
         ("generator", {"judge_every": 3}, r"generator has no setting judge_every: use images_seen, .*"),
         ("augmentation", {"learner": "classifier"}, r"augmentation has no setting learner: use sees, extra, .*"),

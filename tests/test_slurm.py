@@ -19,7 +19,8 @@ from hydra_plugins.slurm_launcher import SlurmLauncher
 
 SETTINGS = {
     **{"wait": True, "again": 1, "timeout_min": 10, "warning_s": 60, "cpus_per_task": 2, "mem_gb": 4},
-    **{"gpus_per_node": 0, "at_once": 8, "partition": None, "account": None, "qos": "short", "constraint": None},
+    **{"gpus_per_node": 0, "nodes": 1, "tasks_per_node": 1, "at_once": 8},
+    **{"partition": None, "account": None, "qos": "short", "constraint": None},
 }
 
 
@@ -71,6 +72,9 @@ class Job:
         folder = folder / self.job_id
         folder.mkdir()
         self.paths = SimpleNamespace(result_pickle=folder / "result.pkl", stderr=folder / "log.err")
+
+    def task(self, number):
+        return self
 
     def finish(self):
         self.paths.result_pickle.touch()
@@ -178,6 +182,7 @@ def test_without_waiting_each_wave_depends_on_the_one_before(monkeypatch, tmp_pa
     )
     assert asked[0] == {
         **{"name": "gan-augment-s", "timeout_min": 10, "cpus_per_task": 2, "mem_gb": 4, "gpus_per_node": 1},
+        **{"nodes": 1, "tasks_per_node": 1},
         **{"slurm_signal_delay_s": 60, "slurm_array_parallelism": 8, "slurm_partition": "gpu"},
         **{"slurm_qos": "short", "slurm_setup": ["export OMP_NUM_THREADS=2"]},
     }

@@ -24,6 +24,7 @@ from gan_augment.options import CONF, help_text
 from gan_augment.overrides import check_overrides
 from gan_augment.records.record import digest
 from gan_augment.targets import add_plugins
+from gan_augment.workers import sharing
 
 # How arguments start that do not name an untitled study: where it runs, and how far it goes.
 ELSEWHERE = (
@@ -92,5 +93,7 @@ def main() -> None:
     with command("gan-augment"):
         check_overrides(sys.argv[1:])
         add_plugins(named_plugins(sys.argv[1:]))
-        job()
+        with sharing() as is_first:
+            if is_first:
+                job()
     sys.exit(0)

@@ -85,8 +85,12 @@ def rehearsed(stage: Stage, workers: float, place: Path) -> Cost:
     """Rehearse a stage, in a folder of its own below `place`; return its cost if several workers share the machine.
 
     A rehearsal that fails costs nothing, and a warning says so.
+
+    Raises:
+        SharingError: If its training is to be shared by several processes, and cannot be.
     """
     from gan_augment.training.rehearsal import Rehearsed, rehearsal
+    from gan_augment.training.replicas import SharingError
 
     with tempfile.TemporaryDirectory(prefix="rehearsal-", dir=place) as folder, rehearsal(workers):
         start = time.perf_counter()
@@ -94,6 +98,8 @@ def rehearsed(stage: Stage, workers: float, place: Path) -> Cost:
             stage.run(Path(folder), {})
         except Rehearsed as training:
             return Cost(training.seconds, training.size)
+        except SharingError:  # bad settings, which are refused before anything trains
+            raise
         except Exception as error:  # its trial will fail of the same; the others go on
             reason = printable(f"{type(error).__name__}: {error}".splitlines()[0])
             log.warning("the estimate lacks the stage %s, whose rehearsal failed: %s", stage.name, reason)

@@ -57,6 +57,7 @@ class Launch(Callback):
         if config.until is not None:
             raise ValueError(f"until={config.until} goes on with a study: add -m, or leave it out for a single trial")
         check_writable(study_folder(config), store_folder(config))
+        check_processes(config)
         check_logger(config.logger)
         if config.hydra.sweeper.get("params"):
             recipe = config.hydra.runtime.choices.experiment
@@ -69,6 +70,7 @@ class Launch(Callback):
         folder = study_folder(config)
         check_writable(folder, store_folder(config))
         check_waiting(config)
+        check_processes(config)
         check_logger(config.logger)
         start_without_ctrl_c()
         trials, against, costs = planned_trials(config)
@@ -321,6 +323,26 @@ def check_waiting(config: DictConfig) -> None:
     if config.until is not None or name != "study":
         needs = f"until={config.until}" if config.until is not None else f"hydra/sweeper={name}"
         raise ValueError(f"hydra.launcher.wait=false, but {needs} goes on from the results: leave out one of them")
+
+
+def check_processes(config: DictConfig) -> None:
+    """Check that trials will have as many processes as their trainings ask for.
+
+    Raises:
+        ValueError: If they will not.
+    """
+    from gan_augment.training.hardware import check_started
+
+    asked, launcher = config.trainer.devices * config.trainer.num_nodes, config.hydra.launcher
+    if "tasks_per_node" in launcher:
+        check_started(asked, launcher.tasks_per_node * launcher.nodes)
+    elif asked > 1 and "n_jobs" in launcher:
+        raise ValueError(
+            f"trainer.devices={config.trainer.devices} shares each training, and hydra/launcher=joblib runs trials in "
+            "parallel: leave out one of them"
+        )
+    elif asked > 1:
+        check_started(asked, int(os.environ.get("WORLD_SIZE", "1")))
 
 
 def check_against(against: Any, factors: Sequence[Mapping[str, Any]]) -> None:

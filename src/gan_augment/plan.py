@@ -119,6 +119,8 @@ def plan_trial(settings: Mapping[str, Any]) -> Trial:
     stages = in_order(**lasts)
     for stage in stages.values():
         stage.check()
+        if config.hardware.processes > 1 and not stage.together:
+            raise ValueError(f"trainer.devices: the stage {stage.name} trains on one device: use trainer.devices=1")
     if config.open_test and "classifier" in lasts and not len(split.test):
         raise ValueError(
             "no image of the second domain has a label, so nothing can be tested: set open_test=false, or label some"

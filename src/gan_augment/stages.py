@@ -24,6 +24,7 @@ from gan_augment.records.manifest import MANIFEST, damage, seal, set_aside
 from gan_augment.records.provenance import code_provenance, plugins, source_hash
 from gan_augment.records.record import digest, write_json
 from gan_augment.targets import is_own, targets_in
+from gan_augment.training import replicas
 
 CHECKPOINTS = "checkpoints"  # in the folder of a stage that is being made: where its training stands
 BEGUN = "begun.json"  # among them: what must be the same to go on, and after how many seconds it goes on
@@ -75,6 +76,7 @@ class Stage(ABC):
         name: What it makes: `gan`, `synthesis`, `classifier`.
         version: Raised by hand when the stage's mathematics changes; if only for some fields, see `is_revised`.
         reads: The configuration nodes that decide its fields. Where its output has an effect, so have these.
+        together: Whether several processes can share its training, if it has one.
         seed: The seed of its streams.
         hardware: Where it is computed; the key holds what the output depends on.
     """
@@ -82,6 +84,7 @@ class Stage(ABC):
     name: ClassVar[str]
     version: ClassVar[int]
     reads: ClassVar[tuple[str, ...]] = ()
+    together: ClassVar[bool] = True
 
     seed: int
     hardware: Any = merged()
@@ -322,7 +325,8 @@ class StageStore:
         reset_peak_memory()
         start, diverged = time.perf_counter(), None
         try:
-            stage.run(partial, inputs)
+            with replicas.sharing(stage, inputs):
+                stage.run(partial, inputs)
         except DivergedError as outcome:
             diverged = str(outcome)
         seconds = (before or 0.0) + time.perf_counter() - start

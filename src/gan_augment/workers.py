@@ -9,8 +9,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -131,3 +131,22 @@ def use_own_gpu() -> None:
             held.append(lock)
             os.environ["CUDA_VISIBLE_DEVICES"] = name
             return
+
+
+@contextmanager
+def sharing() -> Iterator[bool]:
+    """Tell whether this process is the first of those that share each training; the others serve it here.
+
+    `torchrun` starts several, and tells each which one it is.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:  # without PyTorch, which takes a second to import
+        yield True
+        return
+    from gan_augment.training import replicas
+
+    if replicas.is_first():
+        yield True
+        replicas.release()
+    else:
+        replicas.serve()
+        yield False

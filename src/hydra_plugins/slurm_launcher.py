@@ -22,7 +22,7 @@ from gan_augment.errors import say, user_errors
 from gan_augment.job import outcome, request_file
 from gan_augment.records.record import read_study
 from gan_augment.settings import check_boolean, check_integer, check_number
-from gan_augment.workers import JobLostError
+from gan_augment.workers import JobLostError, sharing
 
 SECONDS_BETWEEN_LOOKS = 10.0
 GRACE = 15.0  # seconds in which the result of an ended job may still come, through a slow file system
@@ -45,6 +45,15 @@ class Job:
     config: DictConfig
 
     def __call__(self, overrides: list[str], number: int, state: dict[Any, Any]) -> JobReturn:
+        """Run the trial; in a job of several tasks the first one does, and the others share its trainings."""
+        import submitit
+
+        if submitit.JobEnvironment().num_tasks > 1:
+            submitit.helpers.TorchDistributedEnvironment().export(set_cuda_visible_devices=False)
+        with sharing() as is_first:
+            return self.run(overrides, number, state) if is_first else JobReturn(_return_value=None)
+
+    def run(self, overrides: list[str], number: int, state: dict[Any, Any]) -> JobReturn:
         """Run the trial."""
         import submitit
 
@@ -82,7 +91,9 @@ class SlurmLauncher(Launcher):
         warning_s: Seconds before this limit at which the job stops and is queued again.
         cpus_per_task: Cores of a job, and its threads.
         mem_gb: Memory of a job, in GiB.
-        gpus_per_node: GPUs of a job.
+        gpus_per_node: GPUs of a job on each node.
+        nodes: Nodes of a job: as many as `trainer.num_nodes`.
+        tasks_per_node: Processes of a job on each node: as many as `trainer.devices`.
         at_once: Most jobs of a wave that run at the same time.
         partition: Slurm's partition; None for its default.
         account: The account that pays; None for its default.
@@ -109,6 +120,8 @@ class SlurmLauncher(Launcher):
         cpus_per_task: int,
         mem_gb: float,
         gpus_per_node: int,
+        nodes: int,
+        tasks_per_node: int,
         at_once: int,
         partition: str | None,
         account: str | None,
@@ -120,6 +133,7 @@ class SlurmLauncher(Launcher):
         for name, value, low in (
             *(("again", again, 0), ("gpus_per_node", gpus_per_node, 0), ("timeout_min", timeout_min, 1)),
             *(("warning_s", warning_s, 1), ("cpus_per_task", cpus_per_task, 1), ("at_once", at_once, 1)),
+            *(("nodes", nodes, 1), ("tasks_per_node", tasks_per_node, 1)),
         ):
             check_integer(f"hydra.launcher.{name}", value, low)
         if warning_s >= 60 * timeout_min:
@@ -129,6 +143,7 @@ class SlurmLauncher(Launcher):
         check_submission(self.cluster)
         self.wait, self.again = wait, again
         self.resources = {"timeout_min": timeout_min, "cpus_per_task": cpus_per_task, "mem_gb": mem_gb}
+        self.resources |= {"nodes": nodes, "tasks_per_node": tasks_per_node}
         if gpus_per_node:
             self.resources["gpus_per_node"] = gpus_per_node
         self.of_slurm = {
@@ -189,7 +204,7 @@ class SlurmLauncher(Launcher):
             time.sleep(SECONDS_BETWEEN_LOOKS)
             states = self.states(jobs)
             for number in sorted({*range(len(jobs))} - found.keys()):
-                job, state = jobs[number], states[number]
+                job, state = jobs[number].task(0), states[number]
                 said = f"job {job.job_id}, {names[number] or f'trial {number + 1}'}"
                 if job.paths.result_pickle.exists():
                     found[number] = result(job, calls[number][0])

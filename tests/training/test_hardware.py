@@ -42,7 +42,7 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
         (
             "WORLD_SIZE",
             "2",
-            "WORLD_SIZE=2: this is one of several processes, but training on several devices is not built",
+            "WORLD_SIZE=2: this is one of several processes, but each would train by itself: set trainer.devices to ",
         ),
         ("SLURM_STEP_NUM_TASKS", "4", "SLURM_STEP_NUM_TASKS=4: this is one of several processes, "),
         ("OMPI_COMM_WORLD_SIZE", "2", "OMPI_COMM_WORLD_SIZE=2: this is one of several processes, "),

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from gan_augment.data.image_set import ImageShape
 from gan_augment.settings import check_boolean, check_integer, check_number
+from gan_augment.training import replicas
 
 HIGHEST = {"brightness": 1, "saturation": 1, "contrast": 1, "translation": 0.5, "cutout": 0.9}  # strengths
 FILL = 0.0  # mid grey: fills holes and the edges that a shift uncovers
@@ -155,8 +156,8 @@ class Adaptive(Grouped):
     @torch.no_grad()
     def adapt(self, probability: Tensor, on_real: Tensor) -> None:
         """Move p, a scalar, in place, by the share of real images that the discriminator takes for real."""
-        surer = (on_real.sign().mean() - self.target).sign()
-        probability.add_(surer * len(on_real) / self.images).clamp_(0, 1)
+        surer = (replicas.mean(on_real.sign().mean()) - self.target).sign()
+        probability.add_(surer * replicas.number() * len(on_real) / self.images).clamp_(0, 1)
 
     def _draws(self, count: int, images: Tensor, generator: torch.Generator, probability: Tensor | None) -> Tensor:
         draws, chances = (super(Adaptive, self)._draws(count, images, generator, None) for _ in range(2))

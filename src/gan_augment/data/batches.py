@@ -1,6 +1,6 @@
 """Batches on the device, as a function of the step."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
 from types import MappingProxyType
 from typing import NamedTuple, cast
@@ -12,17 +12,28 @@ from torch.utils.data import DataLoader, Dataset
 
 from gan_augment.data.image_set import ImageSet, to_float
 from gan_augment.randomness import Stream
+from gan_augment.training import replicas
+from gan_augment.training.replicas import Place
 
 
 class Batch(NamedTuple):
     """Images, float `[B, C, H, W]` in [-1, 1], their labels, int64 `[B]`, and where the images of each part stand.
 
-    A pool's labels are -1.
+    A pool's labels are -1. Where several processes share a training, these are the rows at a place of the whole batch.
     """
 
     images: Tensor
     labels: Tensor
     parts: Mapping[str, slice] = MappingProxyType({})
+    place: Place | None = None
+
+    def keep(self, whole: Tensor) -> Tensor:
+        """Return the rows of this batch, of a tensor `[B, ...]` for the whole batch."""
+        return whole if self.place is None else self.place.keep(whole)
+
+    def change(self, images: Tensor, by: Callable[[Tensor], Tensor]) -> Tensor:
+        """Change images of this batch, `[B, C, H, W]`, each by itself, with random draws for the whole batch."""
+        return by(images) if self.place is None else self.place.within(by, images)
 
     @property
     def labelled(self) -> "Batch":
@@ -169,8 +180,8 @@ class ImageBatches(L.LightningDataModule):
     ) -> None:
         super().__init__()
         self._steps = TrainingSteps(parts, num_steps, seed)
-        bounds = accumulate((part.num_per_batch for part in parts), initial=0)
-        self._parts = {part.name: slice(*both) for part, both in zip(parts, pairwise(bounds), strict=True)}
+        self.sizes = [part.num_per_batch for part in parts]
+        self._names = [part.name for part in parts]
         self._sets = [part.images for part in parts] + ([] if validation is None else [validation])
         self._on_device: dict[int, tuple[Tensor, Tensor]] = {}
         indices = torch.arange(0 if validation is None else len(validation)).split(validation_batch_size)
@@ -186,8 +197,14 @@ class ImageBatches(L.LightningDataModule):
 
     def transfer_batch_to_device(self, batch: Selection, device: torch.device, dataloader_idx: int) -> Batch:
         """Move a selection's images and labels to the device and normalise the images there."""
+        shares, place = replicas.number() if 0 in batch else 1, None  # each process validates on all images
+        if shares > 1:
+            batch = {part: indices.chunk(shares)[replicas.rank()] for part, indices in batch.items()}
+            place = Place(self.sizes, device)
         images, labels = zip(*(self._select(number, indices, device) for number, indices in batch.items()), strict=True)
-        return Batch(to_float(torch.cat(images)), torch.cat(labels), self._parts)
+        bounds = accumulate((size // shares for size in self.sizes), initial=0)
+        parts = {name: slice(*both) for name, both in zip(self._names, pairwise(bounds), strict=True)}
+        return Batch(to_float(torch.cat(images)), torch.cat(labels), parts, place)
 
     def _select(self, number: int, indices: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
         images, labels = self._sets[number].images, self._sets[number].labels

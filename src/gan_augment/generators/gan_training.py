@@ -16,7 +16,9 @@ from gan_augment.data.batches import Batch
 from gan_augment.data.clusters import draw_clusters
 from gan_augment.data.image_set import from_float
 from gan_augment.generators.design import GANDesign
+from gan_augment.training import replicas
 from gan_augment.training.base import Training
+from gan_augment.training.replicas import SharingError
 
 CHUNK = 256  # images sampled at a time
 WATCH_EVERY = 25  # steps between two measurements for the curves, or one turn of the generator if that is longer
@@ -35,6 +37,7 @@ class GAN(Training):
         features: The frozen network through which the discriminator sees images; None for the images themselves.
     """
 
+    TOGETHER = True
     CURVES = (
         *("loss/discriminator", "loss/generator", "output/real", "output/fake", "accuracy/real", "accuracy/fake"),
         *("gradient_norm/discriminator", "gradient_norm/generator"),
@@ -78,6 +81,12 @@ class GAN(Training):
         self.register_buffer("of_generator", of_generator, persistent=False)
         self.register_buffer("probability", torch.zeros(()))  # of each change by an adaptive augmentation
 
+    def check_together(self) -> None:
+        """Check that several processes can share this training: all take the same steps."""
+        super().check_together()
+        if self.design.conditioning.divides_batch:
+            raise SharingError("a process may have no image of some class: train on one device")
+
     def images_seen(self, step: int) -> int:
         """Return how many real images the discriminator has seen after a step."""
         return (step + 1) * self.settings.batch_size
@@ -114,6 +123,7 @@ class GAN(Training):
         random, batch_size = self.draws[purpose].at(step), self.settings.batch_size
         latents = torch.randn(batch_size, self.latent_dim, generator=random, device=self.device)
         labels = self.labels[torch.randint(len(self.labels), (batch_size,), generator=random, device=self.device)]
+        latents, labels = batch.keep(latents), batch.keep(labels)
         if self.design.loss.pairs or self.design.penalties.are_on:
             labels = batch.labels
         return self.generator(latents, labels), labels
@@ -127,11 +137,12 @@ class GAN(Training):
         made = [self.ema(some.to(self.device), shown.to(self.device)).float().nan_to_num() for some, shown in pairs]
         return torch.cat([from_float(some, dtype).cpu() for some in made])
 
-    def augment(self, images: Tensor, whose: str, step: int) -> Tensor:
-        """Apply the discriminator augmentation to images."""
+    def augment(self, images: Tensor, whose: str, batch: Batch, step: int) -> Tensor:
+        """Apply the discriminator augmentation to images at the places of a batch."""
         if not self.design.augmentation.is_on:
             return images
-        return self.design.augmentation(images, self.draws[f"augmentation/{whose}"].at(step), self.probability)
+        random = self.draws[f"augmentation/{whose}"].at(step)
+        return batch.change(images, lambda whole: self.design.augmentation(whole, random, self.probability))
 
     def discriminate(self, real: tuple[Tensor, Tensor], fake: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the discriminator's outputs, float32, on real and on generated images with their labels."""
@@ -161,7 +172,7 @@ class GAN(Training):
 
         with torch.no_grad():
             fakes, fake_labels = shared or self.generate("discriminator", batch, step)
-            reals, augmented = self.augment(batch.images, "real", step), self.augment(fakes, "fake", step)
+            reals, augmented = self.augment(batch.images, "real", batch, step), self.augment(fakes, "fake", batch, step)
         judged = self.discriminate((reals, batch.labels), (augmented.detach(), fake_labels))
         on_real, of_labels = split(judged[0], batch.labels)
         on_fake, of_fake_labels = split(judged[1], fake_labels)
@@ -169,7 +180,7 @@ class GAN(Training):
         if self.design.conditioning.tells_generated:
             discriminator_loss = discriminator_loss + of_fake_labels
         if self.penalties.are_due(step):
-            discriminator_loss = discriminator_loss + self.penalty(batch.images, batch.labels, fakes, step)
+            discriminator_loss = discriminator_loss + self.penalty(batch, fakes, step)
         self.minimise(discriminator_loss, discriminator_optimizer)
         self.design.augmentation.adapt(self.probability, on_real)
         if self.loss.weight_clip is not None:
@@ -181,7 +192,7 @@ class GAN(Training):
         if is_generators_turn:
             set_requires_grad(judging, False)  # the gradients of these weights are not used
             fakes, fake_labels = shared or self.generate("generator", batch, step)
-            outputs, features = self.judge(self.augment(fakes, "generator", step), fake_labels)
+            outputs, features = self.judge(self.augment(fakes, "generator", batch, step), fake_labels)
             logits, of_labels = split(outputs, fake_labels)
             real_logits = logits.new_empty(0)
             if self.loss.pairs:
@@ -198,7 +209,7 @@ class GAN(Training):
         if (step + 1) % self.log_every_n_steps == 0:
             self._draw_curves(step)
 
-    def penalty(self, real: Tensor, labels: Tensor, fake: Tensor, step: int) -> Tensor:
+    def penalty(self, batch: Batch, fake: Tensor, step: int) -> Tensor:
         """Return the penalty, a scalar, on slopes in the images before their augmentation, as R3GAN's authors do.
 
         Each image goes through the augmentation of the real image at its place.
@@ -206,11 +217,12 @@ class GAN(Training):
 
         def critic(images: Tensor) -> Tensor:
             # Uncompiled, because a compiled network cannot be differentiated twice.
-            outputs = self.discriminator.forward(self.features(self.augment(images, "real", step)), labels)
-            return self.design.conditioning.split(outputs, labels)[0]
+            outputs = self.discriminator.forward(self.features(self.augment(images, "real", batch, step)), batch.labels)
+            return self.design.conditioning.split(outputs, batch.labels)[0]
 
-        mix = torch.rand(len(real), generator=self.draws["penalty"].at(step), device=self.device)
-        return self.penalties(critic, real, fake, mix)
+        random = self.draws["penalty"].at(step)
+        mix = batch.keep(torch.rand(self.settings.batch_size, generator=random, device=self.device))
+        return self.penalties(critic, batch.images, fake, mix)
 
     def average(self, step: int) -> None:
         """Move the averaged generator towards the current one."""
@@ -227,7 +239,7 @@ class GAN(Training):
         if step // turns % max(1, WATCH_EVERY // turns):
             return
         # Halfway between the two means, because some losses do not fix the zero of the logits.
-        boundary = (on_real.mean() + on_fake.mean()) / 2
+        boundary = replicas.mean((on_real.mean() + on_fake.mean()) / 2)
         accuracies = (on_real > boundary).float().mean(), (on_fake < boundary).float().mean()
         outputs = self.loss.output(on_real).mean(), self.loss.output(on_fake).mean()
         loss = norm = torch.zeros_like(discriminator_loss)

@@ -100,6 +100,7 @@ class TrainTranslator(Stage):
     """
 
     name, version = "translator", 2
+    together = False
     reads = ("translation", "seeds.gan")
 
     labelled: ImageSet

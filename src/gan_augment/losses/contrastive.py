@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from gan_augment.training import replicas
+
 
 def data_to_data_cross_entropy(
     features: Tensor, proxies: Tensor, labels: Tensor, margin: float, temperature: float
@@ -25,6 +27,7 @@ def data_to_data_cross_entropy(
             less this, as in its authors' code.
         temperature: Above 0; a smaller one looks more at the worst images.
     """
+    features, proxies, labels = map(replicas.gather, (features, proxies, labels))
     to_proxy = ((features * proxies).sum(dim=-1) - margin).clamp(max=0) / temperature
     similarities = torch.einsum("i...e,j...e->ij...", features, features)
     to_others = (similarities - (1 - margin)).clamp(min=0) / temperature

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from gan_augment.losses.penalties import Penalties
 from gan_augment.settings import check_number
+from gan_augment.training import replicas
 
 KEPT = 0.95  # of the running means of the real images, at each step
 
@@ -77,6 +78,7 @@ def distances(maps: Sequence[Tensor], labels: Tensor, group: int) -> Tensor:
         >>> distances([torch.tensor([[0.0, 0.0], [3.0, 4.0], [9.0, 9.0]])], torch.tensor([1, 1, 0]), group=8)
         tensor([5., 1.])
     """
+    maps, labels = [*map(replicas.gather, maps)], replicas.gather(labels)
     groups = torch.arange(len(labels), device=labels.device) // group
     pairs = ((labels[:, None] == labels) & (groups[:, None] == groups)).float().triu(1)
     vectors = [one.flatten(1).float() for one in maps]

@@ -192,6 +192,7 @@ class AdaptationStage(MethodStage):
     """
 
     name, version = "adaptation", 1
+    together = False
     reads = (*MethodStage.reads, "classifier")
 
     arm: Arm

@@ -184,6 +184,7 @@ class ConsistencyStage(MethodStage):
     """Trains a classifier on labelled images and, without their labels, on images of the pool."""
 
     name, version = "consistency", 1
+    together = False
     reads = (*MethodStage.reads, *(f"semi_supervised.{one.name}" for one in fields(ConsistencySettings)))
 
     pool: ImageSet

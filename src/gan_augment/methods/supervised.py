@@ -23,6 +23,7 @@ from gan_augment.networks.transfer import Transfer
 from gan_augment.randomness import initialised, seed_global, stream_seed
 from gan_augment.settings import build_later, check_integer, check_number
 from gan_augment.training.base import LOG_EVERY
+from gan_augment.training.replicas import SharingError
 
 # Zhang et al. 2018, Yun et al. 2019. Each image is mixed with the previous one of the batch, real ones with real ones.
 MIXING = {"mixup": MixUp, "cutmix": CutMix}
@@ -162,6 +163,7 @@ class Classifier(ClassifierTraining):
         mixing: (Images `[B, C, H, W]`, labels `[B]`) -> mixed images and probabilities `[B, K]`; None to mix nothing.
     """
 
+    TOGETHER = True
     STREAMS = ("transform",)
 
     def __init__(
@@ -175,6 +177,12 @@ class Classifier(ClassifierTraining):
         super().__init__(seed, settings.num_steps)
         self.network, self.settings = network, settings
         self.transform, self.mixing = transform, mixing
+
+    def check_together(self) -> None:
+        """Check that several processes can share this training: images are not mixed with each other."""
+        super().check_together()
+        if self.mixing is not None:
+            raise SharingError("mixup and cutmix mix the images of a batch: train on one device")
 
     def classifier(self) -> nn.Module:
         """Return the network."""
@@ -192,7 +200,8 @@ class Classifier(ClassifierTraining):
         """Return the loss on one batch."""
         images, targets = batch.images, batch.labels
         if self.transform is not None:
-            images = self.transform(images, self.draws["transform"].at(step))
+            random, transform = self.draws["transform"].at(step), self.transform
+            images = batch.change(images, lambda whole: transform(whole, random))
         if self.mixing is not None:
             seed_global(stream_seed(self.seed, "mixing", step), self.device)  # torchvision draws from the global stream
             images, targets = self.mixing(images, targets)

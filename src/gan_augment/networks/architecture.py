@@ -12,6 +12,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from gan_augment.data.image_set import ImageShape
 from gan_augment.settings import check_integer
+from gan_augment.training import replicas
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ class BatchStd(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Map features `[B, F]` to `[B, F + 1]`."""
         # At a variance of 0 the slope of the square root is infinite.
-        std = (features.var(dim=0, unbiased=False) + 1e-8).sqrt().mean()
+        std = (replicas.variance(features) + 1e-8).sqrt().mean()
         return torch.cat([features, std.expand(len(features), 1)], dim=1)
 
 

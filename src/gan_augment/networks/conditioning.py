@@ -18,6 +18,7 @@ class Conditioning(ABC):
     """Builds whole networks, which take labels, from an architecture's bodies, which do not.
 
     Attributes:
+        divides_batch: Whether networks see only some images of a batch.
         knows_classes: Whether the generator makes images of a given class; otherwise the GAN trains without classes.
         clusters: Clusters of each class that the networks distinguish. Their labels then number clusters: first those
             of class 0, then those of class 1, and so on.
@@ -26,6 +27,7 @@ class Conditioning(ABC):
     """
 
     knows_classes: bool = True
+    divides_batch: bool = False
     clusters: int = 1
     tells_generated: bool = True
 
@@ -174,6 +176,8 @@ class Unconditional(Conditioning):
 
 class PerClass(Conditioning):
     """One unconditional GAN per class; each sees only its images, and a step without any leaves it unchanged."""
+
+    divides_batch = True
 
     def generator(self, architecture: Architecture, shape: ImageShape, num_classes: int) -> nn.Module:
         """Return one body per class."""

@@ -30,6 +30,7 @@ NOT_A_FACTOR = (
     *("data.root", "data.table", "data.columns", "data.group_by", "data.images", "data.labels", "data.cache"),
     *("data.patches_dir", "data.skip_broken", "data.follow_links", "data.allow_synthetic", "synthetic.cache"),
     *("trainer.accelerator", "trainer.num_threads", "trainer.checkpoint_every"),
+    *("trainer.devices", "trainer.num_nodes"),
     *(f"data.{node}.classical" for node in ("from", "to", "of")),  # `data` has its own
     *(f"data.{node}.test_share" for node in ("from", "to", "of")),
 )

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from gan_augment.randomness import Stream
 from gan_augment.records.record import write_json
+from gan_augment.training import replicas
+from gan_augment.training.replicas import SharingError
 
 LOG_EVERY = 50  # largest number of steps between two points of the curves
 CURVES_END = "signals.json"  # in a stage's folder: the last point of each curve
@@ -19,6 +21,7 @@ class Training(L.LightningModule):
     """A training of a fixed number of steps, whose draws depend only on the seed and the step.
 
     Attributes:
+        TOGETHER: Whether several processes can share it (`replicas`).
         STREAMS: Names of the streams that it draws from.
         CURVES: Names of the curves that it draws.
         finite: Whether all losses so far were finite. It stays on the device: reading it makes the host wait.
@@ -26,6 +29,7 @@ class Training(L.LightningModule):
         last_points: The last point of each curve.
     """
 
+    TOGETHER: ClassVar[bool] = False
     STREAMS: ClassVar[tuple[str, ...]] = ()
     CURVES: ClassVar[tuple[str, ...]] = ()
 
@@ -42,6 +46,16 @@ class Training(L.LightningModule):
         self.register_buffer("finite", torch.tensor(True))
         self.register_buffer("sums", torch.zeros(len(self.CURVES)))
         self.register_buffer("counts", torch.zeros(len(self.CURVES)))  # of the values in each sum
+
+    def check_together(self) -> None:
+        """Check that several processes can share this training, with the same result.
+
+        Raises:
+            SharingError: If nobody has shown that yet.
+        """
+        if not self.TOGETHER:
+            raise SharingError(f"{type(self).__name__} trains on one device: use trainer.devices=1")
+        replicas.check_network(self)
 
     def axis(self, step: int) -> int:
         """Return the position of a step on the axis of the curves."""
@@ -85,10 +99,11 @@ class Training(L.LightningModule):
 
     def draw_curves(self, step: int, **further: float) -> None:
         """Draw the mean of each curve since its last point, and further values, at the last step, `step`."""
-        totals = zip(self.CURVES, *torch.stack([self.sums, self.counts]).tolist(), strict=True)
+        totals = zip(self.CURVES, *replicas.mean(torch.stack([self.sums, self.counts])).tolist(), strict=True)
         self.last_points |= {name: total / count for name, total, count in totals if count}
-        assert self.logger is not None
-        self.logger.log_metrics({**self.last_points, **further}, step=self.axis(step))
+        assert self.logger is not None or replicas.rank()
+        if self.logger is not None:
+            self.logger.log_metrics({**self.last_points, **further}, step=self.axis(step))
         self.sums.zero_()
         self.counts.zero_()
 

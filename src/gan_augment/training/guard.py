@@ -6,6 +6,7 @@ import lightning as L
 from lightning.pytorch.callbacks import Callback
 
 from gan_augment.stages import DivergedError
+from gan_augment.training import replicas
 
 
 class NotFiniteGuard(Callback):
@@ -19,10 +20,11 @@ class NotFiniteGuard(Callback):
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """End the training if a loss was not finite."""
-        if (batch_idx + 1) % self.every_n_steps == 0 and not pl_module.finite:
+        if (batch_idx + 1) % self.every_n_steps == 0 and not replicas.all_true(pl_module.finite):
             raise DivergedError(f"a loss was not finite within the first {batch_idx + 1} steps")
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_train_end(self, trainer: L.Trainer, pl_module: Any) -> None:
         """End the training if a loss or a weight was not finite."""
-        if not (pl_module.finite and all(value.isfinite().all() for value in pl_module.state_dict().values())):
+        weights = all(value.isfinite().all() for value in pl_module.state_dict().values())  # the same in all processes
+        if not (replicas.all_true(pl_module.finite) and weights):
             raise DivergedError("a loss or a weight was not finite at the end of the training")

@@ -19,11 +19,13 @@ from lightning.pytorch.profilers import PassThroughProfiler
 
 from gan_augment.settings import check_boolean, check_choice, check_integer, check_number
 from gan_augment.stages import CHECKPOINTS
+from gan_augment.training import replicas
 from gan_augment.training.base import Training
 from gan_augment.training.checkpoints import Checkpoints, WholeFiles, newest_checkpoint
 from gan_augment.training.guard import NotFiniteGuard
 from gan_augment.training.progress import Progress
 from gan_augment.training.rehearsal import rehearse
+from gan_augment.training.replicas import SharingError
 
 # Lightning logs the hardware for every training; the record holds it once.
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -42,6 +44,7 @@ EXPECTED_WARNINGS = (
     r"module\(s\) in eval mode at the start of training",  # the averaged generator
     "The number of training batches .* is smaller than the logging interval",  # curves of a few steps are empty
     r"The \.grad attribute of a Tensor that is not a leaf Tensor",  # torch.compile reads weights under spectral norm
+    r"It is recommended to use `self.log\(.*, sync_dist=True\)`",  # one process validates, on all images
     "The `srun` command is available on your system but is not used",  # each process trains alone
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # inside Lightning 2.6
 )
@@ -71,10 +74,8 @@ class Events(TensorBoardLogger):
         super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
 
 
-def check_alone(environment: Mapping[str, str]) -> None:
-    """Check that nothing from outside changes Lightning's trainer or spreads a training over several processes.
-
-    Optimisation is manual here, and nothing synchronises the gradients of several processes.
+def check_environment(environment: Mapping[str, str], processes: int) -> None:
+    """Check that nothing from outside changes Lightning's trainer, or makes several processes train one by one.
 
     Raises:
         ValueError: If a variable of the environment does so.
@@ -82,12 +83,12 @@ def check_alone(environment: Mapping[str, str]) -> None:
     for name, value in environment.items():
         if name.startswith("PL_TRAINER_"):
             raise ValueError(f"{name}={value} in the environment would change Lightning's trainer: unset it")
-    for name in PROCESSES:
+    for name in PROCESSES if processes == 1 else ():
         if environment.get(name, "1") != "1":
             raise ValueError(
-                f"{name}={environment[name]}: this is one of several processes, but training on several devices is not "
-                "built yet, and each process would train by itself: start one (if you did, unset the variable), and "
-                "run trials in parallel with hydra/launcher"
+                f"{name}={environment[name]}: this is one of several processes, but each would train by itself: set "
+                "trainer.devices to their number, or start one (if you did, unset the variable); hydra/launcher runs "
+                "trials in parallel"
             )
 
 
@@ -102,10 +103,12 @@ class Hardware:
         channels_last: Whether images and feature maps are stored in memory with their channels last.
         compile: Whether to compile networks for training, which takes a minute first.
         checkpoint_every: Seconds between two checkpoints of a training; None for none.
+        devices: Processes on each node that share a training, each with a device of its own.
+        num_nodes: Nodes that share a training.
 
     Raises:
-        ValueError: If a setting is out of range, the machine lacks the GPU or the compiler, or this is one of several
-            processes that were started for one training.
+        ValueError: If a setting is out of range, the machine lacks the GPU or the compiler, or other processes were
+            started than asked for.
     """
 
     accelerator: str
@@ -114,6 +117,8 @@ class Hardware:
     channels_last: bool = False
     compile: bool = False
     checkpoint_every: float | None = None
+    devices: int = 1
+    num_nodes: int = 1
 
     def __post_init__(self) -> None:
         check_choice("trainer.accelerator", self.accelerator, ("cpu", "gpu"))
@@ -124,7 +129,11 @@ class Hardware:
         check_boolean("trainer.compile", self.compile)
         if self.checkpoint_every is not None:
             check_number("trainer.checkpoint_every", self.checkpoint_every, 0, 86_400, open_low=True)
-        check_alone(os.environ)
+        check_integer("trainer.devices", self.devices, low=1)
+        check_integer("trainer.num_nodes", self.num_nodes, low=1)
+        check_environment(os.environ, self.processes)
+        if self.processes > 1 and self.compile:
+            raise ValueError("trainer.compile=true trains on one device: use trainer.devices=1")
         if self.accelerator == "gpu" and not torch.accelerator.is_available():
             raise ValueError("trainer=gpu, but PyTorch sees no GPU on this machine: use trainer=cpu")
         if self.compile and not any(map(shutil.which, filter(None, (os.environ.get("CXX"), *COMPILERS)))):
@@ -140,7 +149,12 @@ class Hardware:
             return torch.device("cpu")
         accelerator = torch.accelerator.current_accelerator()
         assert accelerator is not None
-        return accelerator
+        return accelerator if self.processes == 1 else torch.device(accelerator.type, replicas.local_rank())
+
+    @property
+    def processes(self) -> int:
+        """How many processes share a training."""
+        return self.devices * self.num_nodes
 
     @property
     def card(self) -> str:
@@ -150,7 +164,8 @@ class Hardware:
     @property
     def identity(self) -> dict[str, Any]:
         """Everything a result depends on: precision, device type, and settings that change rounding."""
-        others = {name: True for name in ("channels_last", "compile") if getattr(self, name)}
+        others: dict[str, Any] = {name: True for name in ("channels_last", "compile") if getattr(self, name)}
+        others |= {"processes": self.processes} if self.processes > 1 else {}
         return {"precision": self.precision, "device": self.device.type, **others}
 
     def use_threads(self) -> None:
@@ -176,9 +191,37 @@ class Hardware:
         self.use_threads()
         if self.channels_last:
             system.to(memory_format=torch.channels_last)
+        if self.processes > 1:
+            check_together(system, data, self.processes)
+        with expected_warnings():
+            rehearse(system, data, **self._trainer)
+        for network in system.children():
+            if self.compile and any(weight.requires_grad for weight in network.parameters()):  # not the averages
+                network.compile()
+        checkpoint = newest_checkpoint(folder / CHECKPOINTS)
+        if self.processes > 1:
+            check_started(self.processes, replicas.environment()[1])
+            if not replicas.is_first():  # the first process alone logs, validates and writes
+                self._fit(system, data, checkpoint, limit_val_batches=0, logger=False, callbacks=[NotFiniteGuard()])
+                return
+            replicas.share(checkpoint)
+        logger = Events(folder, purge_from=system.axis(int(checkpoint.stem) if checkpoint else 0))
+        writing = [] if self.checkpoint_every is None else [Checkpoints(folder / CHECKPOINTS, self.checkpoint_every)]
         settings: dict[str, Any] = {
+            "val_check_interval": validate_every,
+            "limit_val_batches": 0 if validate_every is None else None,
+            "logger": logger,
+            "callbacks": [NotFiniteGuard(), Progress(), *callbacks, *writing],
+        }
+        self._fit(system, data, checkpoint, **settings)
+        logger.experiment.close()
+
+    @property
+    def _trainer(self) -> dict[str, Any]:
+        """The settings of every Lightning trainer."""
+        return {
             "accelerator": self.accelerator,
-            "devices": 1,
+            "devices": 1 if self.processes == 1 or self.accelerator == "cpu" else [replicas.local_rank()],
             "precision": self.precision,
             "max_epochs": 1,
             "num_sanity_val_steps": 0,
@@ -190,24 +233,35 @@ class Hardware:
             "deterministic": "warn" if self.accelerator == "gpu" else None,
             "use_distributed_sampler": False,  # batches depend only on the step
         }
-        with expected_warnings():
-            rehearse(system, data, **settings)
-        for network in system.children():
-            if self.compile and any(weight.requires_grad for weight in network.parameters()):  # not the averages
-                network.compile()
-        checkpoint = newest_checkpoint(folder / CHECKPOINTS)
-        logger = Events(folder, purge_from=system.axis(int(checkpoint.stem) if checkpoint else 0))
-        writing = [] if self.checkpoint_every is None else [Checkpoints(folder / CHECKPOINTS, self.checkpoint_every)]
-        trainer = L.Trainer(
-            **settings,
-            val_check_interval=validate_every,
-            limit_val_batches=0 if validate_every is None else None,
-            logger=logger,
-            callbacks=[NotFiniteGuard(), Progress(), *callbacks, *writing],
-        )
-        with expected_warnings():
+
+    def _fit(self, system: Training, data: L.LightningDataModule, checkpoint: Path | None, **settings: Any) -> None:
+        """Train a system, in all processes if there are several."""
+        sharing: AbstractContextManager[None] = nullcontext()
+        if self.processes > 1:
+            sharing, settings["callbacks"] = replicas.together(system), [replicas.Averaging(), *settings["callbacks"]]
+        trainer = L.Trainer(**self._trainer, **settings)
+        with expected_warnings(), sharing:
             trainer.fit(system, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-        logger.experiment.close()
+
+
+def check_started(processes: int, started: int) -> None:
+    """Check that as many processes were started as a training asks for; raise a ValueError if not."""
+    if started != processes:
+        raise ValueError(
+            f"trainer.devices and trainer.num_nodes ask for {processes} processes, but there are {started}: start them "
+            "with torchrun, or set hydra.launcher.nodes and hydra.launcher.tasks_per_node of hydra/launcher=slurm"
+        )
+
+
+def check_together(system: Training, data: Any, processes: int) -> None:
+    """Check that several processes can share a training.
+
+    Raises:
+        SharingError: If nobody has shown yet that the result would be the same, or a batch has no equal shares.
+    """
+    system.check_together()
+    if odd := [size for size in data.sizes if size % processes]:
+        raise SharingError(f"{odd[0]} images of a batch cannot be shared by {processes} processes")
 
 
 @contextmanager
