@@ -8,7 +8,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from conftest import GAN_NODES, gan_stage
 from gan_augment.artefacts.weights import load_weights
 from gan_augment.augmentation.discriminator import Adaptive, DiffAugment, Grouped
-from gan_augment.data.batches import ImageBatches, Part
+from gan_augment.data.batches import Batch, ImageBatches, Part
 from gan_augment.data.image_set import to_float
 from gan_augment.generators.design import GANDesign, GANSettings
 from gan_augment.generators.gan import GANGenerator, TrainGAN
@@ -186,7 +186,8 @@ def test_generated_labels_are_as_frequent_as_the_real_ones(image_set, cpu, tmp_p
     images = images.subset(torch.arange(50))  # 40 of one class and 10 of the other
     system = make_system(images, batch_size=500, images_seen=10_000)
     fit(system, images, cpu, tmp_path, num_steps=20)
-    drawn = torch.cat([system.generate("generator", None, step)[1] for step in range(20)])
+    batch = Batch(to_float(images.images), images.labels)
+    drawn = torch.cat([system.generate("generator", batch, step)[1] for step in range(20)])
     assert torch.bincount(drawn).div(len(drawn)).tolist() == pytest.approx([0.8, 0.2], abs=0.015)
 
 
@@ -541,8 +542,9 @@ def test_penalties_are_slopes_in_the_image_before_its_augmentation(image_set, pe
     system = GAN(parts.generator(images.shape, 3), WeighsPixels(images.shape), parts, images.class_counts, 0)
     system.on_fit_start()
     pixels = to_float(images.images)
-    found = system.penalty(pixels, images.labels, pixels, 0).item()
-    left = (system.augment(torch.ones_like(pixels), "real", 0) != 0).float()  # a hole has no slope
+    batch = Batch(pixels, images.labels)
+    found = system.penalty(batch, pixels, 0).item()
+    left = (system.augment(torch.ones_like(pixels), "real", batch, 0) != 0).float()  # a hole has no slope
     assert 0 < left.mean() < 1
     slopes = (left * system.discriminator.weights).flatten(1).norm(dim=1)
     expected = {"gradient_penalty": (slopes - 1).square().mean()}.get(penalty, slopes.square().mean() / 2)

@@ -27,6 +27,11 @@ class Batch(NamedTuple):
     parts: Mapping[str, slice] = MappingProxyType({})
     place: Place | None = None
 
+    @property
+    def size(self) -> int:
+        """The number of images of the whole batch."""
+        return len(self.images) if self.place is None else self.place.size
+
     def keep(self, whole: Tensor) -> Tensor:
         """Return the rows of this batch, of a tensor `[B, ...]` for the whole batch."""
         return whole if self.place is None else self.place.keep(whole)

@@ -221,7 +221,7 @@ class GAN(Training):
             return self.design.conditioning.split(outputs, batch.labels)[0]
 
         random = self.draws["penalty"].at(step)
-        mix = batch.keep(torch.rand(self.settings.batch_size, generator=random, device=self.device))
+        mix = batch.keep(torch.rand(batch.size, generator=random, device=self.device))
         return self.penalties(critic, batch.images, fake, mix)
 
     def average(self, step: int) -> None:
