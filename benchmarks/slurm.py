@@ -91,8 +91,8 @@ def until(happened: object, seconds: float = 600) -> None:
 
 
 def start(output: Path, *words: str) -> subprocess.Popen[bytes]:
-    """Start the study."""
-    program = [sys.executable, "-m", "gan_augment", "-m", *STUDY, *words, f"paths.output_dir={output}"]
+    """Start a study."""
+    program = [sys.executable, "-m", "gan_augment", "-m", *words, f"paths.output_dir={output}"]
     return subprocess.Popen(program)
 
 
@@ -112,7 +112,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where everything is written")
     folder = parser.parse_args().folder or Path(tempfile.mkdtemp())
     with cluster(folder / "slurm"):
-        study = start(folder / "cluster", *LAUNCHER)
+        study = start(folder / "cluster", *STUDY, *LAUNCHER)
         until(lambda: len(asked("squeue", "--noheader", "--array", "--states=RUNNING").splitlines()) >= 2)
         until(lambda: [*(folder / "cluster").glob("store/gan/*.partial/checkpoints/*.ckpt")])
         victim = asked("squeue", "--noheader", "--array", "--states=RUNNING", "--format=%i").split()[-1]
@@ -121,8 +121,8 @@ def main() -> None:
         code = study.wait()
         missing = 12 - len(trials(folder / "cluster"))
         print(f"the launch ended with {code}; {missing} of 12 trials have no result", flush=True)
-        again = start(folder / "cluster", *LAUNCHER).wait()
-    basic = start(folder / "basic").wait()
+        again = start(folder / "cluster", *STUDY, *LAUNCHER).wait()
+    basic = start(folder / "basic", *STUDY).wait()
     on_cluster, alone = trials(folder / "cluster"), trials(folder / "basic")
     same = len(alone) == 12 and on_cluster == alone
     print(json.dumps({"machine": machine(), "ended": [code, again, basic], "missing": missing, "same": same}, indent=1))

@@ -99,17 +99,17 @@ def test_rows_that_mean_nothing_are_refused(planned, change, message):
         (
             SEMI,
             {"transform": "mixup"},
-            ".*method=semi_supervised learns only from labelled images and images of the .*",
+            ".*method=semi_supervised labels the images of the pool itself, and mixes none: use .*",
         ),
         (
             SEMI,
             {"extra": "synthetic", "share": 0.5, "teacher": "classifier"},
-            ".*use sees=pool_images, extra=none, share=null, teacher=null .*",
+            ".*use sees=pool_images, teacher=null and transform=none or classical",
         ),
         (
             SEMI | {"method": "consistency"},
             {"transform": "cutmix"},
-            "augmentation.method=consistency learns only from labelled images and images of the .*",
+            "augmentation.method=consistency labels the images of the pool itself, and mixes none: .*",
         ),
         (SEMI, {"teacher": "classifier"}, r".* augmentation\.teacher=classifier: leave teacher null"),
         (MATCHED, {"teacher": "classifier"}, r".* augmentation\.teacher=classifier: leave teacher null"),

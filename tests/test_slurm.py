@@ -266,3 +266,12 @@ def test_without_waiting_the_launch_says_how_to_report(cli, tmp_path, monkeypatc
     )
     assert ended.code == 0, ended.err
     assert ended.out.endswith(f"when the jobs have ended: gan-augment-report {tmp_path}/studies/s\n")
+
+
+def test_a_launcher_that_is_not_installed_is_refused(cli, tmp_path, monkeypatch):
+    monkeypatch.setattr("gan_augment.launch.find_spec", lambda name: None)
+    ended = cli("-m", "hydra/launcher=ray", "augmentation=none", f"paths.output_dir={tmp_path}")
+    assert (ended.code, ended.err) == (
+        1,
+        "gan-augment: hydra/launcher=ray is not installed: pip install 'gan-augment[ray]'\n",
+    )

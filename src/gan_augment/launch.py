@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,6 +43,8 @@ KILLED = {
     # of joblib
     "TerminatedWorkerError": "a worker process was killed, perhaps for lack of memory: use fewer with "
     "hydra.launcher.n_jobs=...",
+    "WorkerCrashedError": "a trial was lost with its node or its worker more often than "
+    "hydra.launcher.ray.remote.max_retries",
     "JobLostError": "a job of the cluster ended without a result: if it lacked memory, allow more with "
     "hydra.launcher.mem_gb=...",
 }
@@ -69,6 +72,7 @@ class Launch(Callback):
         """Check every trial of a study, and write down which ones it consists of."""
         folder = study_folder(config)
         check_writable(folder, store_folder(config))
+        check_launcher(config)
         check_waiting(config)
         check_processes(config)
         check_logger(config.logger)
@@ -309,6 +313,17 @@ def compose_jobs(config: DictConfig, jobs: Sequence[list[str]]) -> Iterator[tupl
         for name, value in values.items():
             OmegaConf.update(composed[same], name, value)
         yield job, plain(composed[same])
+
+
+def check_launcher(config: DictConfig) -> None:
+    """Check that the package of a launcher is installed; raise a ValueError if not."""
+    name, module = config.hydra.runtime.choices["hydra/launcher"], config.hydra.launcher._target_.rpartition(".")[0]
+    try:
+        found = find_spec(module)
+    except ModuleNotFoundError:  # of a package around it
+        found = None
+    if found is None:
+        raise ValueError(f"hydra/launcher={name} is not installed: pip install 'gan-augment[{name}]'")
 
 
 def check_waiting(config: DictConfig) -> None:

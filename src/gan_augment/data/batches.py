@@ -55,6 +55,12 @@ class Batch(NamedTuple):
         """The images that an arm mixes in, with their labels."""
         return self._part("extra")
 
+    @property
+    def known(self) -> "Batch":
+        """The images that come before those of the pool: labelled ones, and those that an arm mixes in."""
+        number = self.parts["pool"].start
+        return Batch(self.images[:number], self.labels[:number])
+
     def _part(self, name: str) -> "Batch":
         return Batch(self.images[self.parts[name]], self.labels[self.parts[name]])
 

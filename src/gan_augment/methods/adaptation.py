@@ -138,9 +138,9 @@ class Adaptation(ClassifierTraining):
         if self.transform is not None:
             images = self.transform(images, self.draws["transform"].at(step))
         seed_global(stream_seed(self.seed, "dropout", step), self.device)  # networks draw from it
-        number = batch.parts["pool"].start
         terms = dict.fromkeys(self.CURVES, images.new_zeros(()))
-        terms |= self.play(optimizers, Batch(images[:number], batch.labels[:number]), images[number:], step)
+        changed = batch._replace(images=images)
+        terms |= self.play(optimizers, changed.known, changed.pool.images, step)
         points = torch.stack([term.detach().float() for term in terms.values()])
         self.expect_finite(points)
         self.add_points(points)
@@ -236,11 +236,7 @@ class AdaptationStage(MethodStage):
             network = Divided(self.source.load(made["source"]).network.train().requires_grad_(True))
         common = {"settings": settings, "transform": self.transform, "seed": self.seed}
         system = self.adaptation.training(network, self.labelled.num_classes, **common)
-        parts = [Part(self.labelled, settings.batch_size - self.num_extra, "order")]
-        extra = self.extra.images(self.labelled, made, self.seed)
-        if extra is not None:
-            parts.append(Part(extra, self.num_extra, "order/extra", balanced=self.extra.balanced))
+        parts = self.known_parts(self.extra, settings.batch_size, self.num_extra, made)
         parts.append(Part(self.pool, settings.batch_size, "order/pool"))
-        parts = [part for part in parts if part.num_per_batch]
         about = about_classifier(asdict(settings), self.labelled, self.decoding) | {"pool_images": len(self.pool)}
         self.fit(system, parts, settings.num_steps, about, folder)

@@ -16,7 +16,7 @@ from torchmetrics.functional.classification import multiclass_accuracy
 from gan_augment.artefacts.classifier import TrainedClassifier
 from gan_augment.artefacts.weights import FILE, save_weights
 from gan_augment.augmentation.classical import ClassicalTransform
-from gan_augment.contracts import Plan
+from gan_augment.contracts import Extra, Plan
 from gan_augment.data.batches import ImageBatches, Part
 from gan_augment.data.image_set import ImageSet
 from gan_augment.settings import build
@@ -114,6 +114,17 @@ class MethodStage(ClassifierStage):
             hardware=plan.config.hardware,
             **fields,
         )
+
+    def known_parts(self, extra: Extra, number: int, num_extra: int, made: Mapping[str, Path]) -> list[Part]:
+        """Return the parts of a batch that have labels: `number` images, of which `num_extra` are further ones.
+
+        Without images of the extra, the batch is smaller.
+        """
+        parts = [Part(self.labelled, number - num_extra, "order")]
+        images = extra.images(self.labelled, made, self.seed)
+        if images is not None:
+            parts.append(Part(images, num_extra, "order/extra", balanced=extra.balanced))
+        return [part for part in parts if part.num_per_batch]
 
     @property
     def is_revised(self) -> bool:

@@ -20,6 +20,7 @@ from gan_augment.methods.base import ClassifierTraining, MethodStage, about_clas
 from gan_augment.networks.classifying import ClassifyingDiscriminator, initialise_from_data
 from gan_augment.randomness import initialised, seed_global, stream_seed
 from gan_augment.settings import build_later, check_betas, check_integer, check_number
+from gan_augment.stages import later, made_from
 
 FOR_START = 500  # pool images over which the layers' outputs are normalised at the start
 
@@ -158,7 +159,7 @@ class Consistency(ClassifierTraining):
 
     def loss_of_real(self, logits: Tensor, batch: Batch, views: Batch, step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the network's loss on real images, from the logits `[B, K]` of their views, and its curves' values."""
-        settings, labels, pool = self.settings, batch.labelled.labels, batch.pool.images
+        settings, labels, pool = self.settings, batch.known.labels, batch.pool.images
         on_labelled, on_pool = logits.split([len(labels), len(pool)])
         loss = cross_entropy(on_labelled, labels)
         terms = {"loss/labelled": loss, "pool/confidence": on_pool.detach().softmax(dim=1).amax(dim=1).mean()}
@@ -181,7 +182,12 @@ class Consistency(ClassifierTraining):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ConsistencyStage(MethodStage):
-    """Trains a classifier on labelled images and, without their labels, on images of the pool."""
+    """Trains a classifier on labelled images and, without their labels, on images of the pool.
+
+    Attributes:
+        extra: The source of further images with labels; None for none.
+        share: Their share of the images with labels.
+    """
 
     name, version = "consistency", 1
     together = False
@@ -189,26 +195,42 @@ class ConsistencyStage(MethodStage):
 
     pool: ImageSet
     semi_supervised: ConsistencySettings
+    extra: Extra | None = made_from()
+    share: float | None = later()
 
     @classmethod
     def plan_arm(cls, plan: Plan, arm: Arm, extra: Extra, settings: ConsistencySettings) -> Self:
         """Plan the stage in an arm; raise a ValueError if it cannot learn from all that the arm has."""
-        if not isinstance(extra, NoExtra) or arm.transform not in ("none", "classical") or arm.teacher is not None:
+        if arm.transform not in ("none", "classical") or arm.teacher is not None:
             raise ValueError(
-                f"augmentation.method={arm.method} learns only from labelled images and images of the pool: "
-                "use sees=pool_images, extra=none, share=null, teacher=null and transform=none or classical"
+                f"augmentation.method={arm.method} labels the images of the pool itself, and mixes none: use "
+                "sees=pool_images, teacher=null and transform=none or classical"
             )
-        return cls.plan(plan, arm.transform, pool=plan.views.pool, semi_supervised=settings)
+        further = {} if isinstance(extra, NoExtra) else {"extra": extra, "share": arm.share}
+        return cls.plan(plan, arm.transform, pool=plan.views.pool, semi_supervised=settings, **further)
 
     def check(self) -> None:
         """Check that the network can take the images."""
         self.semi_supervised.discriminator(self.labelled.shape, self.labelled.num_classes)
+        if self.extra is not None:
+            number = self.semi_supervised.labelled_batch_size
+            self.extra.check(self.labelled, self.num_extra, number)
+            if not self.num_extra:
+                raise ValueError(
+                    f"augmentation.share={self.share} of semi_supervised.labelled_batch_size={number} rounds to no "
+                    "image: use a larger share"
+                )
         assert not (self.pool.labels >= 0).any(), "views provide the pool without its labels"
 
     def run(self, folder: Path, made: Mapping[str, Path]) -> None:
         """Train the classifier and write it."""
         system = Consistency(self.start(), self.semi_supervised, self.transform, self.seed)
-        self.train(system, folder)
+        self.train(system, folder, made)
+
+    @property
+    def num_extra(self) -> int:
+        """The number of images of a batch that come from the extra set."""
+        return round((self.share or 0) * self.semi_supervised.labelled_batch_size)
 
     def start(self) -> ClassifyingDiscriminator:
         """Return the network with its first weights."""
@@ -219,11 +241,17 @@ class ConsistencyStage(MethodStage):
         return network
 
     def train(
-        self, system: Consistency, folder: Path, about: Mapping[str, Any] | None = None, **further: nn.Module
+        self,
+        system: Consistency,
+        folder: Path,
+        made: Mapping[str, Path],
+        about: Mapping[str, Any] | None = None,
+        **further: nn.Module,
     ) -> None:
         """Train, and write the averaged network as a classifier, with further metadata and networks."""
         settings, labelled, pool = self.semi_supervised, self.labelled, self.pool
-        parts = [Part(labelled, settings.labelled_batch_size, "order"), Part(pool, settings.batch_size, "order/pool")]
+        parts = self.known_parts(self.extra or NoExtra(), settings.labelled_batch_size, self.num_extra, made)
+        parts.append(Part(pool, settings.batch_size, "order/pool"))
         of_network = {"network": settings.network, "batch_size": settings.batch_size}
         known = about_classifier(of_network, labelled, self.decoding) | {"pool_images": len(pool)} | dict(about or {})
         self.fit(system, parts, settings.num_steps, known, folder, **further)

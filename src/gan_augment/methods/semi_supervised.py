@@ -112,7 +112,7 @@ class SemiSupervised(Consistency):
         # No layer couples images, so all take one forward pass.
         logits = self.network(torch.cat([views.images, fakes])).float()
         on_real, on_fake = logits.split([len(views.images), len(fakes)])
-        on_pool = on_real[len(batch.labelled.labels) :]
+        on_pool = on_real[len(batch.known.labels) :]
         loss, terms = self.loss_of_real(on_real, batch, views, step)
         terms |= {"loss/pool": real_loss(on_pool), "loss/fake": fake_loss(on_fake)}
         self.minimise(loss + (terms["loss/pool"] + terms["loss/fake"]) / 2, optimizer)
@@ -159,4 +159,4 @@ class SemiSupervisedStage(ConsistencyStage):
             lambda: architecture.generator(shape, architecture.latent_dim), self.seed, "init/generator"
         )
         system = SemiSupervised(self.start(), generator, settings, self.transform, self.seed)
-        self.train(system, folder, {"generator": settings.generator}, generator=generator)
+        self.train(system, folder, made, {"generator": settings.generator}, generator=generator)

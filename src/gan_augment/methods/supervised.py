@@ -143,11 +143,7 @@ class Supervised(MethodStage):
     def train(self, folder: Path, made: Mapping[str, Path], front: Front | None = None) -> None:
         """Train the classifier and write its weights, with those of the front that has changed all images."""
         settings, labelled = self.classifier, self.labelled
-        parts = [Part(labelled, settings.batch_size - self.num_extra, "order")]
-        extra = self.extra.images(labelled, made, self.seed)
-        if extra is not None:
-            parts.append(Part(extra, self.num_extra, "order/extra", balanced=self.extra.balanced))
-        parts = [part for part in parts if part.num_per_batch]
+        parts = self.known_parts(self.extra, settings.batch_size, self.num_extra, made)
         mixing = None
         if self.arm.transform in MIXING:  # shares are uniform in [0, 1]
             mixing = MIXING[self.arm.transform](alpha=1.0, num_classes=labelled.num_classes)
