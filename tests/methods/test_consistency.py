@@ -101,3 +101,26 @@ def test_golden_numbers(stage, tmp_path):
     bias = torch.load(tmp_path / "weights.pt", weights_only=True)["networks"]["classifier"]["head.1.bias"]
     assert ConsistencyStage.version == 1
     assert bias[:3].tolist() == pytest.approx([0.741126, -0.885834, -0.293417], abs=1e-4)
+
+
+@pytest.mark.parametrize("arm", ["consistency", "semi_supervised"])
+def test_a_share_of_the_images_with_labels_may_come_from_an_extra(stage, tmp_path, monkeypatch, arm):
+    words = ("augmentation.extra=random_convolution", "augmentation.share=0.25")
+    _, batches = watch(stage(arm, *words), tmp_path / "with", monkeypatch)
+    _, without = watch(stage(arm), tmp_path / "without", monkeypatch)
+    for (images, labels, _), (others, _, _) in zip(batches, without, strict=True):
+        assert images.shape == (132, 1, 8, 8)
+        assert (labels[:32] >= 0).all()
+        assert (labels[32:] == -1).all()
+        assert torch.equal(images[32:], others[32:])  # of the pool
+    seen = {tuple(one.flatten().tolist()) for images, _, _ in without for one in images[:32]}
+    new = [tuple(one.flatten().tolist()) not in seen for images, _, _ in batches for one in images[24:32]]
+    assert sum(new) > 0.9 * len(new)  # filtered
+    assert all(tuple(one.flatten().tolist()) in seen for images, _, _ in batches for one in images[:24])
+
+
+def test_a_share_that_rounds_to_no_image_is_refused(stage):
+    with pytest.raises(
+        ValueError, match=r"^augmentation.share=0.01 of semi_supervised.labelled_batch_size=32 rounds to"
+    ):
+        stage("consistency", "augmentation.extra=random_convolution", "augmentation.share=0.01")
