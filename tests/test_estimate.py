@@ -167,5 +167,6 @@ def test_a_stage_that_cannot_be_rehearsed_is_left_to_its_trial_and_named(tmp_pat
     def fail(folder, made):
         raise RuntimeError("out of memory\nwith details")
 
-    assert rehearsed(SimpleNamespace(run=fail, name="gan"), 1, tmp_path) == Cost(0.0, 0.0)
+    here = SimpleNamespace(is_here=True)
+    assert rehearsed(SimpleNamespace(run=fail, name="gan", hardware=here), 1, tmp_path) == Cost(0.0, 0.0)
     assert caplog.messages == ["the estimate lacks the stage gan, whose rehearsal failed: RuntimeError: out of memory"]

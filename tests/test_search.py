@@ -364,7 +364,8 @@ def test_a_search_is_confirmed_against_its_reference_and_the_defaults(searching,
     [
         (("search=other",), "search=other: there is no "),
         (("search=s", "seed=1000,1"), "seed=1000 chose the settings of search=s: confirm them with other seeds"),
-        (("search=s", "seed=0,1", "labels=5,10"), "search=s says which arms are run: sweep the seed alone"),
+        (("search=s", "seed=0,1", "labels=5,10"), "search=s keeps the settings of the search: leave out labels"),
+        (("search=s", "seed=0,1", "trainer.num_threads=1,2"), "search=s says which arms are run: sweep the seed alone"),
     ],
 )
 def test_a_confirmation_that_cannot_be_is_refused(searching, cli, tmp_path, settings, message):

@@ -33,6 +33,11 @@ class Local(SlurmLauncher):
         """Return what is known of them."""
         return ["COMPLETED" if job.done() else "RUNNING" for job in jobs]
 
+    def cancel(self, jobs):
+        """Cancel them."""
+        for job in jobs:
+            job.cancel(check=False)
+
     def watch(self, executor, jobs, calls, names):
         """Also wait until the processes have ended."""
         found = super().watch(executor, jobs, calls, names)
@@ -71,7 +76,7 @@ class Job:
         self.job_id, self.cancelled = f"{number}", False
         folder = folder / self.job_id
         folder.mkdir()
-        self.paths = SimpleNamespace(result_pickle=folder / "result.pkl", stderr=folder / "log.err")
+        self.paths = SimpleNamespace(folder=folder, result_pickle=folder / "result.pkl", stderr=folder / "log.err")
 
     def task(self, number):
         return self
@@ -88,7 +93,15 @@ class Job:
 
 def watched(launcher, monkeypatch, folder, states):
     """Watch jobs whose states, one letter for each look, end with a result where that is "D"; return what they did."""
-    letters = {"P": "PENDING", "R": "RUNNING", "N": "NODE_FAIL", "C": "CANCELLED", "O": "OUT_OF_MEMORY", "D": "GONE"}
+    letters = {
+        "P": "PENDING",
+        "R": "RUNNING",
+        "N": "NODE_FAIL",
+        "F": "FAILED",
+        "C": "CANCELLED",
+        "O": "OUT_OF_MEMORY",
+        "D": "GONE",
+    }
     jobs = [Job(folder, number) for number in range(len(states))]
     left = {job.job_id: [*shown] for job, shown in zip(jobs, states, strict=True)}
     submitted = []
@@ -134,11 +147,37 @@ def test_a_job_that_would_end_again_is_given_up_and_the_others_are_waited_for(
     assert f"job 0, trial 1: ended without a result ({state}); its log is " in capsys.readouterr().err
 
 
-def test_a_job_is_submitted_again_only_so_often(launcher, monkeypatch, tmp_path):
+def test_a_job_is_submitted_again_only_so_often_unless_it_was_its_node(launcher, monkeypatch, tmp_path):
     launcher.again = 0
-    (lost,), again = watched(launcher, monkeypatch, tmp_path, ["RN"])
+    (lost, done), again = watched(launcher, monkeypatch, tmp_path, ["RF", "RN"])
     assert lost.status == JobStatus.FAILED
+    assert done.return_value == again[0].job_id
+
+
+def test_a_job_that_comes_back_is_not_lost_at_its_next_short_absence(launcher, monkeypatch, tmp_path):
+    monkeypatch.setattr(slurm_launcher, "GRACE", 0.2)
+    (done,), again = watched(launcher, monkeypatch, tmp_path, ["RN" + 40 * "R" + "ND"])
+    assert done.return_value == "0"
     assert not again
+
+
+def test_a_result_that_cannot_be_read_is_that_of_one_job(launcher, monkeypatch, tmp_path):
+    def unreadable(self):
+        if self.job_id == "0":
+            raise TypeError("missing 1 required argument")
+        return "success", JobReturn(status=JobStatus.COMPLETED, _return_value=self.job_id)
+
+    monkeypatch.setattr(Job, "_get_outcome_and_result", unreadable)
+    (failed, done), _ = watched(launcher, monkeypatch, tmp_path, ["RD", "RRD"])
+    assert failed.status == JobStatus.FAILED
+    assert done.return_value == "1"
+
+
+def test_all_jobs_are_cancelled_by_one_command(launcher, monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(slurm_launcher.subprocess, "run", lambda command, **settings: asked.append(command))
+    SlurmLauncher.cancel(launcher, [SimpleNamespace(job_id=one) for one in ("7_0", "7_1")])
+    assert asked == [["scancel", "7_0", "7_1"]]
 
 
 def test_a_launch_that_is_ended_cancels_its_jobs(launcher, monkeypatch, tmp_path):
@@ -184,7 +223,11 @@ def test_without_waiting_each_wave_depends_on_the_one_before(monkeypatch, tmp_pa
         **{"name": "gan-augment-s", "timeout_min": 10, "cpus_per_task": 2, "mem_gb": 4, "gpus_per_node": 1},
         **{"nodes": 1, "tasks_per_node": 1},
         **{"slurm_signal_delay_s": 60, "slurm_array_parallelism": 8, "slurm_partition": "gpu"},
-        **{"slurm_qos": "short", "slurm_setup": ["export OMP_NUM_THREADS=2"]},
+        **{
+            "slurm_srun_args": ["--kill-on-bad-exit=1"],
+            "slurm_qos": "short",
+            "slurm_setup": ["export OMP_NUM_THREADS=2"],
+        },
     }
     assert asked[1]["slurm_additional_parameters"] == {"dependency": "afterany:11"}
 
@@ -275,3 +318,29 @@ def test_a_launcher_that_is_not_installed_is_refused(cli, tmp_path, monkeypatch)
         1,
         "gan-augment: hydra/launcher=ray is not installed: pip install 'gan-augment[ray]'\n",
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (("trainer=gpu",), "trainer=gpu needs 1 GPUs on a node, but hydra.launcher.gpus_per_node=0: ask for as many"),
+        (("trainer.checkpoint_every=null",), "trainer.checkpoint_every=null: a job that runs out of time would start"),
+    ],
+)
+def test_jobs_that_could_not_work_are_refused(cli, tmp_path, words, line):
+    ended = cli("-m", "hydra/launcher=local", "augmentation=none", *words, f"paths.output_dir={tmp_path}")
+    assert ended.code == 1
+    assert line in ended.err
+
+
+def test_trials_for_gpus_are_planned_on_a_machine_without(cli, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: False)
+    monkeypatch.setattr("torch.accelerator.current_accelerator", lambda: None)
+    job = SimpleNamespace(job_id="5")
+    monkeypatch.setattr(Local, "executor", lambda self: SimpleNamespace(map_array=lambda *calls: [job]))
+    words = ("trainer=gpu", "hydra.launcher.gpus_per_node=1", "hydra.launcher.wait=false", "augmentation=none")
+    ended = cli("-m", "hydra/launcher=local", *words, f"paths.output_dir={tmp_path}")
+    assert ended.code == 0, ended.err
+    assert "the estimate lacks the stage classifier, which needs another machine" in ended.out + ended.err
+    ended = cli("-m", "trainer=gpu", "augmentation=none", f"paths.output_dir={tmp_path}")
+    assert "trainer=gpu, but PyTorch sees no GPU on this machine: use trainer=cpu" in ended.err

@@ -8,6 +8,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
 from gan_augment.job import study_folder
+from gan_augment.records.factors import OF_THE_LAUNCH, has_effect
 from gan_augment.report.searches import Candidate, best_of
 
 
@@ -52,6 +53,9 @@ def confirming(config: DictConfig, jobs: list[list[str]]) -> list[list[str]]:
 
     chosen = best(search)
     assert chosen is not None
+    for name in {str(one.key_or_group) for one in parser.parse_overrides([one for job in jobs for one in job])}:
+        if name != "experiment" and not has_effect(name, (*OF_THE_LAUNCH, "seeds", "measures", "trainer")):
+            raise ValueError(f"search={config.search} keeps the settings of the search: leave out {name}")
     fixed = [one for one in search["about"]["fixed"] if not one.startswith("open_test=")]
     seeds = [job_seed(job) for job in jobs]
     if len(set(seeds)) < len(jobs):

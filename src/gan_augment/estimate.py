@@ -92,6 +92,9 @@ def rehearsed(stage: Stage, workers: float, place: Path) -> Cost:
     from gan_augment.training.rehearsal import Rehearsed, rehearsal
     from gan_augment.training.replicas import SharingError
 
+    if not stage.hardware.is_here:
+        log.warning("the estimate lacks the stage %s, which needs another machine", stage.name)
+        return Cost(0.0, 0)
     with tempfile.TemporaryDirectory(prefix="rehearsal-", dir=place) as folder, rehearsal(workers):
         start = time.perf_counter()
         try:

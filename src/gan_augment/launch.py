@@ -341,16 +341,25 @@ def check_waiting(config: DictConfig) -> None:
 
 
 def check_processes(config: DictConfig) -> None:
-    """Check that trials will have as many processes as their trainings ask for.
+    """Check that trials will have as many processes and devices as their trainings ask for.
 
     Raises:
         ValueError: If they will not.
     """
+    from gan_augment.training import hardware
     from gan_augment.training.hardware import check_started
 
     asked, launcher = config.trainer.devices * config.trainer.num_nodes, config.hydra.launcher
+    hardware.elsewhere = math.isinf(num_workers(launcher))
     if "tasks_per_node" in launcher:
         check_started(asked, launcher.tasks_per_node * launcher.nodes)
+        if config.trainer.accelerator == "gpu" and launcher.gpus_per_node < config.trainer.devices:
+            raise ValueError(
+                f"trainer=gpu needs {config.trainer.devices} GPUs on a node, but hydra.launcher.gpus_per_node="
+                f"{launcher.gpus_per_node}: ask for as many"
+            )
+        if config.trainer.checkpoint_every is None:
+            raise ValueError("trainer.checkpoint_every=null: a job that runs out of time would start anew each time")
     elif asked > 1 and "n_jobs" in launcher:
         raise ValueError(
             f"trainer.devices={config.trainer.devices} shares each training, and hydra/launcher=joblib runs trials in "

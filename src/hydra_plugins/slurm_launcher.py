@@ -25,13 +25,14 @@ from gan_augment.settings import check_boolean, check_integer, check_number
 from gan_augment.workers import JobLostError, sharing
 
 SECONDS_BETWEEN_LOOKS = 10.0
-GRACE = 15.0  # seconds in which the result of an ended job may still come, through a slow file system
+GRACE = 60.0  # seconds in which the result of an ended job may still come, through a slow file system
 ENDINGS = 1000  # times that a job may run out of its time: it goes on from its last checkpoint
 # States in which a job has ended and Slurm will not start it again; "GONE" if Slurm knows it no more.
 ENDED = (
     *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED"),
     *("REVOKED", "TIMEOUT", "GONE"),
 )
+NOT_ITS_FAULT = ("NODE_FAIL", "PREEMPTED")  # these do not count for `again`
 FINAL = ("CANCELLED", "DEADLINE", "OUT_OF_MEMORY", "REVOKED")  # submitted again, it would end in the same way
 RAN, WAITS = ("RUNNING", "COMPLETING", "SUSPENDED"), ("PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT")
 
@@ -48,6 +49,8 @@ class Job:
         """Run the trial; in a job of several tasks the first one does, and the others share its trainings."""
         import submitit
 
+        for name in ("MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+            os.environ.pop(name, None)  # of the shell that submitted it
         if submitit.JobEnvironment().num_tasks > 1:
             submitit.helpers.TorchDistributedEnvironment().export(set_cuda_visible_devices=False)
         with sharing() as is_first:
@@ -149,6 +152,7 @@ class SlurmLauncher(Launcher):
         self.of_slurm = {
             "signal_delay_s": warning_s,
             "array_parallelism": at_once,
+            "srun_args": ["--kill-on-bad-exit=1"],
             "setup": [f"export OMP_NUM_THREADS={cpus_per_task}"],
         }
         named = {"partition": partition, "account": account, "qos": qos, "constraint": constraint}
@@ -176,9 +180,12 @@ class SlurmLauncher(Launcher):
         try:
             return self.watch(executor, jobs, calls, [names.get(shlex.join(one)) for one in job_overrides])
         except BaseException:
-            for job in jobs:
-                job.cancel(check=False)
+            self.cancel(jobs)
             raise
+
+    def cancel(self, jobs: Sequence[Any]) -> None:
+        """Cancel jobs, all at once: a launch that is ended has only seconds."""
+        subprocess.run(["scancel", *dict.fromkeys(job.job_id for job in jobs)], check=False)
 
     def executor(self) -> Any:
         """Return what submits jobs, with their resources."""
@@ -206,26 +213,27 @@ class SlurmLauncher(Launcher):
             for number in sorted({*range(len(jobs))} - found.keys()):
                 job, state = jobs[number].task(0), states[number]
                 said = f"job {job.job_id}, {names[number] or f'trial {number + 1}'}"
-                if job.paths.result_pickle.exists():
+                if job.paths.result_pickle in {*job.paths.folder.iterdir()}:  # a list is not as old as `exists` may be
                     found[number] = result(job, calls[number][0])
                     if names[number] and (line := outcome(self.config, names[number])):
                         say_here(line)
                 elif state in ENDED:
                     if time.monotonic() - lost_since.setdefault(number, time.monotonic()) < GRACE:
                         continue
-                    if state in FINAL or submitted[number] >= self.again:
+                    if state in FINAL or (state not in NOT_ITS_FAULT and submitted[number] >= self.again):
                         log = os.path.relpath(job.paths.stderr)
                         say(f"gan-augment: {said}: ended without a result ({state}); its log is {log}")
                         failed = {"overrides": calls[number][0], "status": JobStatus.FAILED}
                         found[number] = JobReturn(**failed, _return_value=JobLostError(said))
                         continue
-                    submitted[number] += 1
-                    del lost_since[number]
+                    submitted[number] += state not in NOT_ITS_FAULT
                     jobs[number] = executor.submit(self.job, *calls[number])
                     state = "PENDING"
                     say(f"gan-augment: {said}: ended without a result; submitted again as job {jobs[number].job_id}")
                 elif before[number] in RAN and state in WAITS:
                     say(f"gan-augment: {said}: stopped, and queued again to go on from its last checkpoint")
+                if state not in ENDED:
+                    lost_since.pop(number, None)
                 before[number] = state
         return [found[number] for number in range(len(jobs))]
 
@@ -262,7 +270,10 @@ def check_submission(cluster: str) -> None:
 
 def result(job: Any, overrides: Sequence[str]) -> JobReturn:
     """Return the result of a job that has written one: what its trial returned or raised."""
-    kind, value = job._get_outcome_and_result()  # `results` would first ask sacct
+    try:
+        kind, value = job._get_outcome_and_result()  # `results` would first ask sacct
+    except Exception as failure:  # of many types, for a result that cannot be read
+        kind, value = "error", f"{type(failure).__name__}: {failure}"
     if kind == "success":
         return value
     error = RuntimeError(f"job {job.job_id} failed:\n{value}")

@@ -1,6 +1,7 @@
 """Trackers get the trials of a study once each, from its records and curves, and offline."""
 
 import json
+import shutil
 import struct
 
 import pandas as pd
@@ -50,7 +51,8 @@ def change(study, accuracy):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # inside MLflow
 def test_mlflow_has_each_trial_once_as_it_is_now(study, capsys):
     mlflow = pytest.importorskip("mlflow")
-    assert export.export_study([study], "mlflow")[:2] == (2, 0)
+    export.export_trial(study / "trials" / "gan-seed0", "mlflow", study.parents[1])
+    assert export.export_study([study], "mlflow")[:2] == (1, 1)  # what its trial has handed over stays
     added, there, place = export.export_study([study], "mlflow")
     assert (added, there) == (0, 2)
     assert place.startswith("mlflow ui --backend-store-uri sqlite:///")
@@ -82,6 +84,21 @@ def test_a_run_of_mlflow_that_was_not_added_whole_is_added_again(study, monkeypa
     assert (added, there) == (2, 0)
     client = mlflow.MlflowClient(place.split()[-1])
     assert len(client.search_runs([client.get_experiment_by_name("few").experiment_id])) == 3
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # inside MLflow
+def test_a_run_of_somebody_else_with_the_same_name_stays(study, tmp_path):
+    mlflow = pytest.importorskip("mlflow")
+    other = tmp_path / "others" / "studies" / "few"
+    shutil.copytree(study, other)
+    change(other, 0.875)
+    server = tmp_path / "server"
+    server.mkdir()
+    for folder in (study, other, study):
+        *_, place = export.export_study([folder], "mlflow", server)
+    client = mlflow.MlflowClient(place.split()[-1])
+    found = client.search_runs([client.get_experiment_by_name("few").experiment_id])
+    assert sorted(one.info.run_name for one in found) == ["gan-seed0", "gan-seed0", "none-seed0", "report"]
 
 
 def logged(content):

@@ -1,5 +1,6 @@
 """Several processes that share a training get the weights of one."""
 
+import copy
 import os
 import signal
 import socket
@@ -13,10 +14,12 @@ import torch
 import torch.multiprocessing
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
-from torch import distributed
+from torch import distributed, nn
+from torch.multiprocessing.spawn import ProcessException
 
 from gan_augment.app import CONF
 from gan_augment.artefacts.weights import FILE
+from gan_augment.generators.samples import SampleGrid
 from gan_augment.job import plain
 from gan_augment.plan import plan_trial
 from gan_augment.training import replicas
@@ -131,6 +134,52 @@ def flat(content):
     return vectors
 
 
+def broken(rank, number, settings, folder):
+    """Train together, with an error in the first process alone."""
+    os.environ |= {"RANK": f"{rank}", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": f"{number}"}
+    if rank:
+        replicas.serve()
+        return
+
+    def full(*arguments):
+        raise OSError("no space left on device")
+
+    SampleGrid.on_train_batch_end = full
+    stage = plan_trial(settings).stages["gan"]
+    with pytest.raises(OSError, match="no space left"), replicas.sharing(stage, {}):
+        stage.run(folder, {})
+    try:
+        replicas.release()
+    except SystemExit as end:
+        (folder / "code").write_text(f"{end.code}")
+        os._exit(1)
+
+
+def test_an_error_in_the_first_process_ends_all(tmp_path):
+    settings = settings_of("trainer.devices=2", "generator.images_seen=800")
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(ProcessException):
+        torch.multiprocessing.spawn(broken, (port(), settings, tmp_path), nprocs=2)
+    assert (tmp_path / "code").read_text() == "1"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(6, 3, 4, 4), (6, 3)])
+def test_batch_norm_of_one_process_is_that_of_torch(tmp_path, dtype, shape):
+    distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/group", rank=0, world_size=1)
+    try:
+        own = (nn.BatchNorm2d if len(shape) == 4 else nn.BatchNorm1d)(3)
+        whole, features = copy.deepcopy(own), torch.randn(shape).to(dtype)
+        with replicas.together(whole), torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+            found = whole(features)
+        wanted = own(features)
+        assert found.dtype == wanted.dtype == dtype
+        torch.testing.assert_close(found, wanted)
+        torch.testing.assert_close(whole.state_dict(), own.state_dict())
+    finally:
+        distributed.destroy_process_group()
+
+
 def together(folder, log):
     """Start a trial in two processes through torchrun."""
     environment = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
@@ -171,6 +220,7 @@ def test_a_killed_process_ends_all_and_the_same_command_goes_on(tmp_path):
         (["conditioning=per_class"], "gan", "a process may have no image of some class"),
         (["generator.batch_size=9"], "gan", "9 images of a batch cannot be shared by 2 processes"),
         (["augmentation=mixup"], "classifier", "mixup and cutmix mix the images of a batch"),
+        (["augmentation.share=0.3", "classifier.batch_size=10"], "classifier", "7 images of a batch cannot be shared"),
         (
             ["augmentation=none", "classifier=resnet18", "classifier.network.name=efficientnet_b0"],
             "classifier",

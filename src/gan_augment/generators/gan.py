@@ -30,6 +30,7 @@ from gan_augment.records.findings import Findings
 from gan_augment.settings import check_integer
 from gan_augment.stages import Stage, implied, made_from, merged
 from gan_augment.training.base import last_points
+from gan_augment.training.replicas import SharingError, check_shares
 
 PARTS = ("architecture", "conditioning", "loss", "penalty", "discriminator_augmentation")  # of a GAN's design
 SCALED_ON = 64  # training images that set the scale of frozen features
@@ -129,6 +130,10 @@ class TrainGAN(Stage):
     def check(self) -> None:
         """Check the images, the design and the watch."""
         self.design.check(self.labelled.shape, self.labelled.num_classes)
+        if self.hardware.processes > 1:
+            check_shares([self.design.settings.batch_size], self.hardware.processes)
+            if self.design.conditioning.divides_batch:
+                raise SharingError("a process may have no image of some class: train on one device")
         self.design.architecture.origin()
         if self.watch is not None:
             self.watch.check(self.design.conditioning.knows_classes)

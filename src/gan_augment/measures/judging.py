@@ -103,6 +103,7 @@ class JudgeStage(ClassifierStage):
     def check(self) -> None:
         """Check that the network is a judge's and can take such images."""
         assert self.num_features
+        self.check_sharing(self.judge, self.training, self.judge.batch_size)
 
     def run(self, folder: Path, made: Mapping[str, Path]) -> None:
         """Train the judge and write its weights."""

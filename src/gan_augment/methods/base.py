@@ -22,6 +22,7 @@ from gan_augment.data.image_set import ImageSet
 from gan_augment.settings import build
 from gan_augment.stages import Stage, implied, later
 from gan_augment.training.base import Training
+from gan_augment.training.replicas import check_network, check_shares
 
 DECODING = ("fit", "white", "background")  # settings of data: size and colours are those of the images
 NUM_VALIDATIONS = 10  # over the whole training
@@ -83,6 +84,18 @@ class ClassifierStage(Stage):
         looks = () if self.looks is None else (Looks(folder / LOOKS, num_steps, self.looks, about),)
         self.hardware.fit(system, data, folder, validate_every=every, callbacks=looks)
         save_weights(folder / FILE, about, classifier=system.classifier(), **further)
+
+    def check_sharing(self, settings: Any, images: ImageSet, *sizes: int) -> None:
+        """Check that the processes of the hardware can share batches with parts of these sizes, and the network.
+
+        `settings` build the network for such images.
+
+        Raises:
+            SharingError: If they cannot.
+        """
+        if self.hardware.processes > 1:
+            check_shares(sizes, self.hardware.processes)
+            check_network(settings.build(images.shape, images.num_classes))
 
     def load(self, folder: Path) -> TrainedClassifier:
         """Read the classifier."""

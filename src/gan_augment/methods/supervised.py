@@ -22,6 +22,7 @@ from gan_augment.methods.base import ClassifierStage, ClassifierTraining, Method
 from gan_augment.networks.transfer import Transfer
 from gan_augment.randomness import initialised, seed_global, stream_seed
 from gan_augment.settings import build_later, check_integer, check_number
+from gan_augment.training import replicas
 from gan_augment.training.base import LOG_EVERY
 from gan_augment.training.replicas import SharingError
 
@@ -131,6 +132,9 @@ class Supervised(MethodStage):
                 "larger share"
             )
         self.extra.check(self.labelled, self.num_extra, batch_size)
+        if self.hardware.processes > 1 and self.arm.transform in MIXING:
+            raise SharingError("mixup and cutmix mix the images of a batch: train on one device")
+        self.check_sharing(self.classifier, self.labelled, batch_size - self.num_extra, self.num_extra)
         if self.arm.transform in MIXING and batch_size == 1:
             raise ValueError(
                 f"augmentation.transform={self.arm.transform} mixes images, but classifier.batch_size=1: use more"
@@ -205,7 +209,7 @@ class Classifier(ClassifierTraining):
         loss = cross_entropy(self.network(images).float(), targets)
         self.expect_finite(loss)
         if (step + 1) % LOG_EVERY == 0:  # Lightning draws every 50th too
-            self.log("train/loss", loss)
+            self.log("train/loss", replicas.mean(loss.detach()))
         return loss
 
     def validation_step(self, batch: Batch, step: int) -> None:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from filelock import FileLock
+
 from gan_augment.command import command
 from gan_augment.settings import check_choice
 from gan_augment.trackers.run import Run
@@ -42,10 +44,12 @@ def export_trial(folder: Path, name: str, output: Path) -> None:
         name: The tracker.
         output: Where the tracker keeps its files: the same for all studies.
     """
-    tracker, run = TRACKERS[name](output), Run.read(folder)
-    if not tracker.has(run):
-        tracker.add(run)
-    tracker.close()
+    output.mkdir(parents=True, exist_ok=True)
+    with FileLock(output / f"{name}.lock"):  # workers would create the same tables
+        tracker, run = TRACKERS[name](output), Run.read(folder.absolute())
+        if not tracker.has(run):
+            tracker.add(run)
+        tracker.close()
 
 
 def export_study(sources: Sequence[Path], name: str, output: Path | None = None) -> tuple[int, int, str]:
@@ -72,8 +76,10 @@ def export_study(sources: Sequence[Path], name: str, output: Path | None = None)
         study = collect([source])
         title = source.stem if source.is_file() else source.absolute().name
         for trial, outcome in study.outcomes.items():
-            folder = source / "trials" / trial
-            run = Run(title, outcome.record, folder if folder.is_dir() else None)
+            if source.is_file():
+                run = Run(title, outcome.record, None)
+            else:  # the record as it is, as `export_trial` has it: a study reads old ones in new words
+                run = Run.read(source.absolute() / "trials" / trial)
             is_there = tracker.has(run)
             numbers[is_there] += 1
             if not is_there:

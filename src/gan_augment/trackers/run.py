@@ -2,6 +2,7 @@
 
 import math
 import re
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -80,9 +81,14 @@ class Run:
     def tags(self) -> dict[str, str]:
         """What identifies the trial, and the code that ran it."""
         provenance = self.record["provenance"]
-        known = {"trial": self.trial, "study": self.study, "status": self.record["status"]}
+        known = {"trial": self.trial, "study": self.study, "status": self.record["status"], "origin": self.origin}
         known |= {name: provenance.get(name) for name in ("commit", "split", "fingerprint")}
         return {f"gan_augment.{name}": str(value) for name, value in known.items() if value is not None}
+
+    @property
+    def origin(self) -> str:
+        """Where the trial lies: another one of the same settings may be somebody else's."""
+        return f"{socket.gethostname()}:{self.folder}"
 
     @property
     def arm(self) -> str:

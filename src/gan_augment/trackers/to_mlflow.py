@@ -13,7 +13,12 @@ from gan_augment.trackers.tracker import Tracker
 
 AT_ONCE = 1000  # metrics, or 100 parameters, in one request
 MOST_CHARACTERS = 5000  # of a parameter
-CONTENT = "gan_augment.content"
+CONTENT, ORIGIN = "gan_augment.content", "gan_augment.origin"
+# A server that does not answer must not hold up trials for long.
+ENVIRONMENT = {
+    **{"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"},
+    "MLFLOW_DISABLE_AGENT_HINTS": "1",
+}
 
 
 class MLflow(Tracker):
@@ -22,7 +27,8 @@ class MLflow(Tracker):
     needs = "mlflow"
 
     def __init__(self, folder: Path) -> None:
-        os.environ.setdefault("MLFLOW_DISABLE_AGENT_HINTS", "1")
+        for name, value in ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
         from mlflow import MlflowClient
 
         logging.getLogger("mlflow").setLevel(logging.WARNING)
@@ -30,7 +36,7 @@ class MLflow(Tracker):
         self.uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / 'mlflow.db'}"
         self.artefacts = None if "MLFLOW_TRACKING_URI" in os.environ else (folder / "mlflow").as_uri()
         self.client = MlflowClient(self.uri)
-        self.known: dict[str, dict[str, dict[str, str]]] = {}
+        self.known: dict[str, dict[str, dict[str, tuple[str, str]]]] = {}
 
     @property
     def place(self) -> str:
@@ -39,7 +45,7 @@ class MLflow(Tracker):
 
     def has(self, run: Run) -> bool:
         """Whether a run has this content."""
-        return run.content in self.runs(run.study).get(run.trial, {}).values()
+        return any(content == run.content for content, _ in self.runs(run.study).get(run.trial, {}).values())
 
     def add(self, run: Run) -> None:
         """Add a run with its parameters, metrics, curves and files."""
@@ -64,9 +70,11 @@ class MLflow(Tracker):
             self.client.log_artifact(number, str(path), None if folder == "." else folder)
         self.client.set_terminated(number, "FINISHED" if run.is_ok else "FAILED", ended)
         self.client.set_tag(number, CONTENT, run.content)  # last: a run without it is not whole
-        for one in earlier:
-            self.client.delete_run(one)
-        self.runs(run.study)[run.trial] = {number: run.content}
+        for one, (_, origin) in earlier.items():
+            if origin == run.origin:
+                self.client.delete_run(one)
+        others = {one: known for one, known in earlier.items() if known[1] != run.origin}
+        self.runs(run.study)[run.trial] = others | {number: (run.content, run.origin)}
 
     def report(self, study: str, page: Path) -> None:
         """Add the report to a run that has nothing else."""
@@ -88,14 +96,14 @@ class MLflow(Tracker):
         assert found is not None
         return str(found.experiment_id)
 
-    def runs(self, study: str) -> dict[str, dict[str, str]]:
-        """Return the contents of a study's runs, by trial and run; "" for one that was not added whole."""
+    def runs(self, study: str) -> dict[str, dict[str, tuple[str, str]]]:
+        """Return content and origin of a study's runs, by trial and run; the content is "" if a run is not whole."""
         if study not in self.known:
             self.known[study] = {}
             for one in self.search(study, "`gan_augment.trial` != ''"):
                 tags: Mapping[str, str] = one.data.tags
                 of_trial = self.known[study].setdefault(tags["gan_augment.trial"], {})
-                of_trial[str(one.info.run_id)] = tags.get(CONTENT, "")
+                of_trial[str(one.info.run_id)] = tags.get(CONTENT, ""), tags.get(ORIGIN, "")
         return self.known[study]
 
     def search(self, study: str, tag: str) -> Iterator[Any]:

@@ -8,11 +8,13 @@ from gan_augment.records.record import digest
 from gan_augment.trackers.run import Run
 from gan_augment.trackers.tracker import Tracker
 
+CONTENT = "content"  # in the folder of a run that was written to its end: the hash of its content
+
 
 class WandB(Tracker):
     """Writes runs to `wandb/` in the folder, for `wandb sync`; with `WANDB_MODE=online` it also sends them.
 
-    The name of a run's folder ends in a hash of its trial and one of its content.
+    The name of a run's folder ends in a hash of its trial, which is its id.
     """
 
     needs = "wandb"
@@ -29,18 +31,19 @@ class WandB(Tracker):
 
     def has(self, run: Run) -> bool:
         """Whether there is a run of this content that was written to its end."""
-        return any((one / "files" / "whole").exists() for one in self.runs(f"{trial_id(run)}-{run.content}"))
+        contents = [one / "files" / CONTENT for one in self.runs(run)]
+        return any(file.exists() and file.read_text() == run.content for file in contents)
 
     def add(self, run: Run) -> None:
         """Add a run with its configuration, summary, curves and files."""
         import wandb
 
-        for earlier in self.runs(f"{trial_id(run)}-*"):
+        for earlier in self.runs(run):
             shutil.rmtree(earlier)
         self.folder.mkdir(parents=True, exist_ok=True)
         with wandb.init(
             project=run.study,
-            id=f"{trial_id(run)}-{run.content}",
+            id=digest([run.study, run.trial]),
             name=run.trial,
             group=run.arm,
             config=run.parameters | run.tags,
@@ -58,13 +61,8 @@ class WandB(Tracker):
                 assert run.folder is not None
                 made.save(str(path), base_path=str(run.folder), policy="now")
             place = Path(made.dir)
-        (place / "whole").touch()
+        (place / CONTENT).write_text(run.content)
 
-    def runs(self, name: str) -> list[Path]:
-        """Return the folders of runs, by the pattern of their names."""
-        return sorted((self.folder / "wandb").glob(f"*run-*-{name}"))
-
-
-def trial_id(run: Run) -> str:
-    """Return a hash of what a run is of."""
-    return digest([run.study, run.trial])
+    def runs(self, run: Run) -> list[Path]:
+        """Return the folders that are there of the trial."""
+        return sorted((self.folder / "wandb").glob(f"*run-*-{digest([run.study, run.trial])}"))

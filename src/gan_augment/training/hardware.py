@@ -25,7 +25,6 @@ from gan_augment.training.checkpoints import Checkpoints, WholeFiles, newest_che
 from gan_augment.training.guard import NotFiniteGuard
 from gan_augment.training.progress import Progress
 from gan_augment.training.rehearsal import rehearse
-from gan_augment.training.replicas import SharingError
 
 # Lightning logs the hardware for every training; the record holds it once.
 logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -33,6 +32,8 @@ logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 # Lightning sets it to 1: without a GPU, every optimizer step would then open the driver's library to search for one.
 # That check is for processes that fork, and none does here.
 os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
+
+elsewhere = False  # whether trials are only planned here, and jobs on other machines run them
 
 COMPILERS = ("g++", "clang++", "cl")
 # The number of processes, as torchrun, srun, submitit, Open MPI and MPICH tell them.
@@ -134,7 +135,7 @@ class Hardware:
         check_environment(os.environ, self.processes)
         if self.processes > 1 and self.compile:
             raise ValueError("trainer.compile=true trains on one device: use trainer.devices=1")
-        if self.accelerator == "gpu" and not torch.accelerator.is_available():
+        if not self.is_here and not elsewhere:
             raise ValueError("trainer=gpu, but PyTorch sees no GPU on this machine: use trainer=cpu")
         if self.compile and not any(map(shutil.which, filter(None, (os.environ.get("CXX"), *COMPILERS)))):
             raise ValueError(
@@ -147,14 +148,18 @@ class Hardware:
         """The device that tensors live on."""
         if self.accelerator == "cpu":
             return torch.device("cpu")
-        accelerator = torch.accelerator.current_accelerator()
-        assert accelerator is not None
+        accelerator = torch.accelerator.current_accelerator() or torch.device("cuda")  # what jobs elsewhere will find
         return accelerator if self.processes == 1 else torch.device(accelerator.type, replicas.local_rank())
 
     @property
     def processes(self) -> int:
         """How many processes share a training."""
         return self.devices * self.num_nodes
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this machine has what it asks for."""
+        return self.accelerator == "cpu" or torch.accelerator.is_available()
 
     @property
     def card(self) -> str:
@@ -260,8 +265,7 @@ def check_together(system: Training, data: Any, processes: int) -> None:
         SharingError: If nobody has shown yet that the result would be the same, or a batch has no equal shares.
     """
     system.check_together()
-    if odd := [size for size in data.sizes if size % processes]:
-        raise SharingError(f"{odd[0]} images of a batch cannot be shared by {processes} processes")
+    replicas.check_shares(data.sizes, processes)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ The first process runs the program. The others `serve` it: they take part in its
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -27,12 +27,17 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 from torchvision.ops import StochasticDepth
 
+from gan_augment.errors import say
+
 if TYPE_CHECKING:
     from gan_augment.stages import Stage
 
-PATIENCE = timedelta(days=30)  # how long processes wait for the first one, which also works alone
+PATIENCE = timedelta(days=30)  # how long the others wait for the first process, which also works alone
+IN_STEP = timedelta(hours=1)  # how long processes wait for each other within a training, in which the first validates
 _task: ContextVar["Task | None"] = ContextVar("task", default=None)
 _together = False  # whether this process is in a training that several share
+_broken = False  # whether this process left one before its end: the others still wait in it
+_calls: Any = None  # the group in which the first process tells the others what to do
 
 
 class SharingError(ValueError):
@@ -154,6 +159,7 @@ class _Whole:
     def forward(self: Any, features: Tensor) -> Tensor:
         if not self.training:
             return super().forward(features)  # type: ignore[misc]
+        given, features = features.dtype, features.float()  # as torch's own does in bfloat16
         others = [dim for dim in range(features.ndim) if dim != 1]
         shape = [1, -1, *[1] * (features.ndim - 2)]
         average = mean(features.mean(others))
@@ -167,7 +173,7 @@ class _Whole:
                 self.running_mean.lerp_(average, share)
                 self.running_var.lerp_(variance * count / (count - 1), share)
         normal = centred * (variance + self.eps).rsqrt().view(shape)
-        return normal * self.weight.view(shape) + self.bias.view(shape) if self.affine else normal
+        return (normal * self.weight.view(shape) + self.bias.view(shape) if self.affine else normal).to(given)
 
 
 class WholeBatchNorm1d(_Whole, nn.BatchNorm1d):
@@ -182,6 +188,13 @@ WHOLE: Mapping[type[nn.Module], type[nn.Module]] = {
     nn.BatchNorm1d: WholeBatchNorm1d,
     nn.BatchNorm2d: WholeBatchNorm2d,
 }
+
+
+def check_shares(sizes: Iterable[int], processes: int) -> None:
+    """Check that the parts of a batch, by their numbers of images, can be shared; raise a SharingError if not."""
+    for size in sizes:
+        if size % processes:
+            raise SharingError(f"{size} images of a batch cannot be shared by {processes} processes")
 
 
 def check_network(network: nn.Module) -> None:
@@ -201,7 +214,9 @@ def check_network(network: nn.Module) -> None:
 @contextmanager
 def together(system: nn.Module) -> Iterator[None]:
     """Train in all processes inside this context, with batch norm over the whole batch."""
-    global _together
+    from gan_augment.stages import DivergedError
+
+    global _together, _broken
     norms = [layer for layer in system.modules() if type(layer) in WHOLE]
     before = [type(layer) for layer in norms]
     for layer in norms:
@@ -209,6 +224,11 @@ def together(system: nn.Module) -> Iterator[None]:
     _together = True
     try:
         yield
+    except DivergedError:  # in all processes at the same step
+        raise
+    except BaseException:
+        _broken = True
+        raise
     finally:
         _together = False
         for layer, kind in zip(norms, before, strict=True):
@@ -232,9 +252,11 @@ def is_first() -> bool:
 
 def join() -> None:
     """Join the group of processes, and wait for the others."""
+    global _calls
     if not dist.is_initialized():
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-        dist.init_process_group(backend, timeout=PATIENCE)
+        dist.init_process_group(backend, timeout=IN_STEP)
+        _calls = dist.new_group(backend="gloo", timeout=PATIENCE)
 
 
 @dataclass(frozen=True)
@@ -287,7 +309,7 @@ def serve() -> None:
     join()
     while True:
         told: list[Task | None] = [None]
-        dist.broadcast_object_list(told, src=0)
+        dist.broadcast_object_list(told, src=0, group=_calls)
         if told[0] is None:
             break
         told[0].work()
@@ -301,5 +323,8 @@ def release() -> None:
 
 
 def _tell(task: Task | None) -> None:
+    if _broken:
+        say("gan-augment: an error ended a shared training, and the other processes still wait in it: all end now")
+        raise SystemExit(1)
     join()
-    dist.broadcast_object_list([task], src=0)
+    dist.broadcast_object_list([task], src=0, group=_calls)
