@@ -139,7 +139,8 @@ def sharing() -> Iterator[bool]:
 
     `torchrun` starts several, and tells each which one it is.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:  # without PyTorch, which takes a second to import
+    # Without PyTorch, which takes a second to import. A number alone does not say where the others are.
+    if os.environ.get("WORLD_SIZE", "1") == "1" or "MASTER_ADDR" not in os.environ:
         yield True
         return
     from gan_augment.training import replicas

@@ -163,8 +163,9 @@ class Hardware:
 
     @property
     def card(self) -> str:
-        """The name of the GPU, `cpu` without one."""
-        return torch.cuda.get_device_name() if self.device.type == "cuda" else self.device.type
+        """The name of the GPU, `cpu` without one, and how many of them share a training if it is several."""
+        name = torch.cuda.get_device_name() if self.device.type == "cuda" else self.device.type
+        return name if self.processes == 1 else f"{self.processes} x {name}"
 
     @property
     def identity(self) -> dict[str, Any]:
