@@ -312,7 +312,7 @@ def test_without_waiting_the_launch_says_how_to_report(cli, tmp_path, monkeypatc
 
 
 def test_a_launcher_that_is_not_installed_is_refused(cli, tmp_path, monkeypatch):
-    monkeypatch.setattr("gan_augment.launch.find_spec", lambda name: None)
+    monkeypatch.setattr("gan_augment.launchers.find_spec", lambda name: None)
     ended = cli("-m", "hydra/launcher=ray", "augmentation=none", f"paths.output_dir={tmp_path}")
     assert (ended.code, ended.err) == (
         1,

@@ -43,8 +43,10 @@ def run_job(config: DictConfig) -> float:
     from gan_augment.plan import plan_trial
     from gan_augment.recording import make_record
     from gan_augment.stages import StageStore
+    from gan_augment.training.hardware import check_gpu
     from gan_augment.trial import run_trial
 
+    check_gpu(config.trainer.accelerator)  # where it was planned there need not be one
     add_plugins(config.plugins)  # this may be another process than the one that was told
     trial, store = plan_trial(plain(config)), StageStore(store_folder(config))
     folder = study_folder(config) / "trials" / trial.name

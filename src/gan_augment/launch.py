@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +26,7 @@ from gan_augment.confirm import confirmation, confirming
 from gan_augment.errors import say, show_error, user_errors
 from gan_augment.estimate import Cost, Estimate, in_words
 from gan_augment.job import ESTIMATE, finished, plain, request_file, reuse, store_folder, study_folder, trial_title
+from gan_augment.launchers import KILLED, check_devices, check_launcher, check_waiting
 from gan_augment.progress import Meter
 from gan_augment.records.factors import LATER, NULL
 from gan_augment.records.record import SCHEMA, read_study, write_json
@@ -38,16 +38,6 @@ from gan_augment.workers import num_workers, start_without_ctrl_c, waves
 
 # Settings of a whole study, which cannot be swept.
 WHOLE = ("against", "search", "until", "max_splits", "step", "max_trials", "logger", "plugins")
-# What launchers raise if a process was killed, by its name, and what to do.
-KILLED = {
-    # of joblib
-    "TerminatedWorkerError": "a worker process was killed, perhaps for lack of memory: use fewer with "
-    "hydra.launcher.n_jobs=...",
-    "WorkerCrashedError": "a trial was lost with its node or its worker more often than "
-    "hydra.launcher.ray.remote.max_retries",
-    "JobLostError": "a job of the cluster ended without a result: if it lacked memory, allow more with "
-    "hydra.launcher.mem_gb=...",
-}
 
 
 class Launch(Callback):
@@ -60,7 +50,7 @@ class Launch(Callback):
         if config.until is not None:
             raise ValueError(f"until={config.until} goes on with a study: add -m, or leave it out for a single trial")
         check_writable(study_folder(config), store_folder(config))
-        check_processes(config)
+        check_devices(config.trainer, {})
         check_logger(config.logger)
         if config.hydra.sweeper.get("params"):
             recipe = config.hydra.runtime.choices.experiment
@@ -74,7 +64,7 @@ class Launch(Callback):
         check_writable(folder, store_folder(config))
         check_launcher(config)
         check_waiting(config)
-        check_processes(config)
+        check_devices(config.trainer, config.hydra.launcher)
         check_logger(config.logger)
         start_without_ctrl_c()
         trials, against, costs = planned_trials(config)
@@ -313,60 +303,6 @@ def compose_jobs(config: DictConfig, jobs: Sequence[list[str]]) -> Iterator[tupl
         for name, value in values.items():
             OmegaConf.update(composed[same], name, value)
         yield job, plain(composed[same])
-
-
-def check_launcher(config: DictConfig) -> None:
-    """Check that the package of a launcher is installed; raise a ValueError if not."""
-    name, module = config.hydra.runtime.choices["hydra/launcher"], config.hydra.launcher._target_.rpartition(".")[0]
-    try:
-        found = find_spec(module)
-    except ModuleNotFoundError:  # of a package around it
-        found = None
-    if found is None:
-        raise ValueError(f"hydra/launcher={name} is not installed: pip install 'gan-augment[{name}]'")
-
-
-def check_waiting(config: DictConfig) -> None:
-    """Check that a launch which does not wait for its jobs does not need their results.
-
-    Raises:
-        ValueError: If it does.
-    """
-    if config.hydra.launcher.get("wait") is not False:
-        return
-    name = config.hydra.runtime.choices["hydra/sweeper"]
-    if config.until is not None or name != "study":
-        needs = f"until={config.until}" if config.until is not None else f"hydra/sweeper={name}"
-        raise ValueError(f"hydra.launcher.wait=false, but {needs} goes on from the results: leave out one of them")
-
-
-def check_processes(config: DictConfig) -> None:
-    """Check that trials will have as many processes and devices as their trainings ask for.
-
-    Raises:
-        ValueError: If they will not.
-    """
-    from gan_augment.training import hardware
-    from gan_augment.training.hardware import check_started
-
-    asked, launcher = config.trainer.devices * config.trainer.num_nodes, config.hydra.launcher
-    hardware.elsewhere = math.isinf(num_workers(launcher))
-    if "tasks_per_node" in launcher:
-        check_started(asked, launcher.tasks_per_node * launcher.nodes)
-        if config.trainer.accelerator == "gpu" and launcher.gpus_per_node < config.trainer.devices:
-            raise ValueError(
-                f"trainer=gpu needs {config.trainer.devices} GPUs on a node, but hydra.launcher.gpus_per_node="
-                f"{launcher.gpus_per_node}: ask for as many"
-            )
-        if config.trainer.checkpoint_every is None:
-            raise ValueError("trainer.checkpoint_every=null: a job that runs out of time would start anew each time")
-    elif asked > 1 and "n_jobs" in launcher:
-        raise ValueError(
-            f"trainer.devices={config.trainer.devices} shares each training, and hydra/launcher=joblib runs trials in "
-            "parallel: leave out one of them"
-        )
-    elif asked > 1:
-        check_started(asked, int(os.environ.get("WORLD_SIZE", "1")))
 
 
 def check_against(against: Any, factors: Sequence[Mapping[str, Any]]) -> None:

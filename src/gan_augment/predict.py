@@ -51,7 +51,7 @@ def predict(options: Mapping[str, Any]) -> str:
     """
     from gan_augment.artefacts.classifier import TrainedClassifier
     from gan_augment.settings import check_boolean
-    from gan_augment.training.hardware import Hardware
+    from gan_augment.training.hardware import Hardware, check_gpu
 
     for name in ("skip_broken", "follow_links"):
         check_boolean(name, options[name])
@@ -64,6 +64,7 @@ def predict(options: Mapping[str, Any]) -> str:
         if not checkpoint.exists():
             raise ValueError(f"trial={options['trial']}: there is no classifier.pt in this folder: name another one")
     hardware = Hardware(options["accelerator"], "32-true", options["num_threads"])
+    check_gpu(options["accelerator"])
     hardware.use_threads()
     classifier = TrainedClassifier.load(checkpoint, hardware.device)
     if trial.is_dir() and (record := trial / "record.json").exists():

@@ -311,9 +311,10 @@ def refusal(made: SyntheticSet) -> dict[str, Any]:
 
 
 def _device(options: Mapping[str, Any]) -> torch.device:
-    from gan_augment.training.hardware import Hardware
+    from gan_augment.training.hardware import Hardware, check_gpu
 
     hardware = Hardware(options["accelerator"], "32-true", options["num_threads"])
+    check_gpu(options["accelerator"])
     hardware.use_threads()
     return hardware.device
 

@@ -4,7 +4,7 @@ import torch
 from conftest import GAN_NODES, gan_stage
 from gan_augment.artefacts.weights import FILE, load_weights
 from gan_augment.generators.gan_training import GAN
-from gan_augment.training.hardware import DEFAULT_THREADS, Hardware
+from gan_augment.training.hardware import DEFAULT_THREADS, Hardware, check_gpu
 
 CPU = {"accelerator": "cpu", "precision": "32-true", "num_threads": None}
 
@@ -27,7 +27,8 @@ def test_settings_out_of_range_are_refused(change, message):
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
     with pytest.raises(ValueError, match=r"^trainer=gpu, but PyTorch sees no GPU on this machine: use trainer=cpu$"):
-        Hardware(**CPU | {"accelerator": "gpu"})
+        check_gpu("gpu")
+    check_gpu("cpu")
 
 
 @pytest.mark.parametrize(

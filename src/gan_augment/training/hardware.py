@@ -33,8 +33,6 @@ logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
 # That check is for processes that fork, and none does here.
 os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "0"
 
-elsewhere = False  # whether trials are only planned here, and jobs on other machines run them
-
 COMPILERS = ("g++", "clang++", "cl")
 # The number of processes, as torchrun, srun, submitit, Open MPI and MPICH tell them.
 PROCESSES = ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS", "SUBMITIT_LOCAL_NTASKS", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
@@ -108,8 +106,8 @@ class Hardware:
         num_nodes: Nodes that share a training.
 
     Raises:
-        ValueError: If a setting is out of range, the machine lacks the GPU or the compiler, or other processes were
-            started than asked for.
+        ValueError: If a setting is out of range, the machine lacks the compiler, or this is one of several processes
+            and none were asked for. A GPU may be missing where trials are only planned: see `check_gpu`.
     """
 
     accelerator: str
@@ -135,8 +133,6 @@ class Hardware:
         check_environment(os.environ, self.processes)
         if self.processes > 1 and self.compile:
             raise ValueError("trainer.compile=true trains on one device: use trainer.devices=1")
-        if not self.is_here and not elsewhere:
-            raise ValueError("trainer=gpu, but PyTorch sees no GPU on this machine: use trainer=cpu")
         if self.compile and not any(map(shutil.which, filter(None, (os.environ.get("CXX"), *COMPILERS)))):
             raise ValueError(
                 f"trainer.compile=true, but there is no C++ compiler ({', '.join(COMPILERS)}) on this machine: install "
@@ -148,7 +144,7 @@ class Hardware:
         """The device that tensors live on."""
         if self.accelerator == "cpu":
             return torch.device("cpu")
-        accelerator = torch.accelerator.current_accelerator() or torch.device("cuda")  # what jobs elsewhere will find
+        accelerator = torch.accelerator.current_accelerator() or torch.device("cuda")  # of where jobs will run
         return accelerator if self.processes == 1 else torch.device(accelerator.type, replicas.local_rank())
 
     @property
@@ -250,6 +246,12 @@ class Hardware:
             trainer.fit(system, datamodule=data, ckpt_path=checkpoint, weights_only=True)
 
 
+def check_gpu(accelerator: str) -> None:
+    """Check that this machine has the GPU that is asked for, if one is; raise a ValueError if not."""
+    if accelerator == "gpu" and not torch.accelerator.is_available():
+        raise ValueError("trainer=gpu, but PyTorch sees no GPU on this machine: use trainer=cpu")
+
+
 def check_started(processes: int, started: int) -> None:
     """Check that as many processes were started as a training asks for; raise a ValueError if not."""
     if started != processes:
@@ -263,9 +265,11 @@ def check_together(system: Training, data: Any, processes: int) -> None:
     """Check that several processes can share a training.
 
     Raises:
-        SharingError: If nobody has shown yet that the result would be the same, or a batch has no equal shares.
+        SharingError: If the result might be another one, or a batch cannot be divided equally.
     """
-    system.check_together()
+    if not system.TOGETHER:
+        raise replicas.SharingError(f"{type(system).__name__} trains on one device: use trainer.devices=1")
+    replicas.check_network(system)
     replicas.check_shares(data.sizes, processes)
 
 
