@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 LIBRARIES = ("gan-augment", "torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "numpy", "scikit-learn")
+CODE = ("src", "conf", "pyproject.toml")  # in the checkout: images or notes beside them change no result
 PLUGINS = "GAN_AUGMENT_PLUGINS"  # the environment variable
 
 
@@ -28,7 +29,7 @@ def code_provenance() -> dict[str, Any]:
     `commit` and `clean` are None if the package is not in its own git checkout.
     """
     versions = {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
-    status = _git("status", "--porcelain")
+    status = _git("status", "--porcelain", "--", *CODE)
     return {
         "versions": versions,
         "commit": _git("rev-parse", "HEAD"),
