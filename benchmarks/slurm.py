@@ -4,8 +4,8 @@
     python benchmarks/slurm.py [--folder /tmp/slurm]
 
 Starts Slurm with this machine as its only node, in a folder of its own, and stops it at the end. A study of 12 trials
-then runs with `hydra/launcher=slurm`. One GAN needs more time than its job has, and the first job of another is
-cancelled. The same command again makes what is missing. The results must be those of the same study without a cluster.
+then runs with `hydra/launcher=slurm`. Its GANs need more time than a job has, and one job is cancelled. The same
+command again runs what is missing. The results must be those of the same study without a cluster.
 """
 
 import argparse

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -216,7 +217,8 @@ class SlurmLauncher(Launcher):
                 if job.paths.result_pickle in {*job.paths.folder.iterdir()}:  # a list is not as old as `exists` may be
                     found[number] = result(job, calls[number][0])
                     if names[number] and (line := outcome(self.config, names[number])):
-                        say_here(line)
+                        with output():
+                            print(line)
                 elif state in ENDED:
                     if time.monotonic() - lost_since.setdefault(number, time.monotonic()) < GRACE:
                         continue
@@ -256,10 +258,8 @@ def check_submission(cluster: str) -> None:
     Raises:
         ValueError: If submitit is missing, or the commands of Slurm are.
     """
-    try:
-        import submitit  # noqa: F401 (is it there?)
-    except ImportError:
-        raise ValueError("hydra/launcher=slurm needs submitit: pip install 'gan-augment[slurm]'") from None
+    if find_spec("submitit") is None:
+        raise ValueError("hydra/launcher=slurm needs submitit: pip install 'gan-augment[slurm]'")
     missing = [name for name in ("sbatch", "squeue", "srun") if shutil.which(name) is None]
     if missing and cluster == "slurm":
         raise ValueError(
@@ -278,9 +278,3 @@ def result(job: Any, overrides: Sequence[str]) -> JobReturn:
         return value
     error = RuntimeError(f"job {job.job_id} failed:\n{value}")
     return JobReturn(overrides=overrides, status=JobStatus.FAILED, _return_value=error)
-
-
-def say_here(line: str) -> None:
-    """Print a line to standard output now."""
-    with output():
-        print(line)

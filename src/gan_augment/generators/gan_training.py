@@ -18,7 +18,6 @@ from gan_augment.data.image_set import from_float
 from gan_augment.generators.design import GANDesign
 from gan_augment.training import replicas
 from gan_augment.training.base import Training
-from gan_augment.training.replicas import SharingError
 
 CHUNK = 256  # images sampled at a time
 WATCH_EVERY = 25  # steps between two measurements for the curves, or one turn of the generator if that is longer
@@ -80,12 +79,6 @@ class GAN(Training):
         of_generator = torch.tensor([name.endswith("/generator") for name in self.CURVES]).float()
         self.register_buffer("of_generator", of_generator, persistent=False)
         self.register_buffer("probability", torch.zeros(()))  # of each change by an adaptive augmentation
-
-    def check_together(self) -> None:
-        """Check that several processes can share this training: all take the same steps."""
-        super().check_together()
-        if self.design.conditioning.divides_batch:
-            raise SharingError("a process may have no image of some class: train on one device")
 
     def images_seen(self, step: int) -> int:
         """Return how many real images the discriminator has seen after a step."""

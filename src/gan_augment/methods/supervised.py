@@ -178,12 +178,6 @@ class Classifier(ClassifierTraining):
         self.network, self.settings = network, settings
         self.transform, self.mixing = transform, mixing
 
-    def check_together(self) -> None:
-        """Check that several processes can share this training: images are not mixed with each other."""
-        super().check_together()
-        if self.mixing is not None:
-            raise SharingError("mixup and cutmix mix the images of a batch: train on one device")
-
     def classifier(self) -> nn.Module:
         """Return the network."""
         return self.network

@@ -1,8 +1,8 @@
 """A run: what a tracker gets of one trial."""
 
 import math
+import os
 import re
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -88,7 +88,7 @@ class Run:
     @property
     def origin(self) -> str:
         """Where the trial lies: another one of the same settings may be somebody else's."""
-        return f"{socket.gethostname()}:{self.folder}"
+        return f"{os.environ.get('USER', '')}:{self.folder}"  # no machine: those of a cluster share folders
 
     @property
     def arm(self) -> str:

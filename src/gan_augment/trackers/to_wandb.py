@@ -21,13 +21,17 @@ class WandB(Tracker):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
-        self.mode = os.environ.get("WANDB_MODE", "offline")
+        os.environ.setdefault("WANDB_MODE", "offline")
         os.environ.setdefault("WANDB_SILENT", "true")
 
     @property
     def place(self) -> str:
         """The command that sends the runs."""
-        return f"wandb sync {self.folder / 'wandb'}/offline-run-*" if self.mode == "offline" else "https://wandb.ai"
+        return (
+            f"wandb sync {self.folder / 'wandb'}/offline-run-*"
+            if os.environ["WANDB_MODE"] == "offline"
+            else "https://wandb.ai"
+        )
 
     def has(self, run: Run) -> bool:
         """Whether there is a run of this content that was written to its end."""
@@ -43,12 +47,11 @@ class WandB(Tracker):
         self.folder.mkdir(parents=True, exist_ok=True)
         with wandb.init(
             project=run.study,
-            id=digest([run.study, run.trial]),
+            id=identity(run),
             name=run.trial,
             group=run.arm,
             config=run.parameters | run.tags,
             dir=str(self.folder),
-            mode=self.mode,  # type: ignore[arg-type]  # one of a few words, from the environment
             settings=wandb.Settings(console="off", x_disable_stats=True, x_disable_meta=True),
         ) as made:
             for name, points in run.curves():
@@ -65,4 +68,9 @@ class WandB(Tracker):
 
     def runs(self, run: Run) -> list[Path]:
         """Return the folders that are there of the trial."""
-        return sorted((self.folder / "wandb").glob(f"*run-*-{digest([run.study, run.trial])}"))
+        return sorted((self.folder / "wandb").glob(f"*run-*-{identity(run)}"))
+
+
+def identity(run: Run) -> str:
+    """Return a hash of which trial a run is of."""
+    return digest([run.origin, run.study, run.trial])

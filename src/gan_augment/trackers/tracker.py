@@ -38,5 +38,5 @@ class Tracker(ABC):
     def report(self, study: str, page: Path) -> None:  # noqa: B027  # some have no place for it
         """Add the report of a study, in place of an older one."""
 
-    def close(self) -> None:  # noqa: B027
+    def close(self) -> None:  # noqa: B027  # most write each run at once
         """Write what is not written yet."""

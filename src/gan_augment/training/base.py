@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from gan_augment.randomness import Stream
 from gan_augment.records.record import write_json
 from gan_augment.training import replicas
-from gan_augment.training.replicas import SharingError
 
 LOG_EVERY = 50  # largest number of steps between two points of the curves
 CURVES_END = "signals.json"  # in a stage's folder: the last point of each curve
@@ -21,7 +20,7 @@ class Training(L.LightningModule):
     """A training of a fixed number of steps, whose draws depend only on the seed and the step.
 
     Attributes:
-        TOGETHER: Whether several processes can share it (`replicas`).
+        TOGETHER: Whether several processes can share it with the same result (`replicas`), as tests must show.
         STREAMS: Names of the streams that it draws from.
         CURVES: Names of the curves that it draws.
         finite: Whether all losses so far were finite. It stays on the device: reading it makes the host wait.
@@ -46,16 +45,6 @@ class Training(L.LightningModule):
         self.register_buffer("finite", torch.tensor(True))
         self.register_buffer("sums", torch.zeros(len(self.CURVES)))
         self.register_buffer("counts", torch.zeros(len(self.CURVES)))  # of the values in each sum
-
-    def check_together(self) -> None:
-        """Check that several processes can share this training, with the same result.
-
-        Raises:
-            SharingError: If nobody has shown that yet.
-        """
-        if not self.TOGETHER:
-            raise SharingError(f"{type(self).__name__} trains on one device: use trainer.devices=1")
-        replicas.check_network(self)
 
     def axis(self, step: int) -> int:
         """Return the position of a step on the axis of the curves."""

@@ -153,19 +153,19 @@ def average_gradients(optimizer: torch.optim.Optimizer) -> None:
         weight.grad.copy_(piece.view_as(weight))
 
 
-class _Whole:
+class _Whole(_BatchNorm):
     """Batch norm over the whole batch."""
 
-    def forward(self: Any, features: Tensor) -> Tensor:
+    def forward(self, features: Tensor) -> Tensor:
         if not self.training:
-            return super().forward(features)  # type: ignore[misc]
+            return super().forward(features)
         given, features = features.dtype, features.float()  # as torch's own does in bfloat16
         others = [dim for dim in range(features.ndim) if dim != 1]
         shape = [1, -1, *[1] * (features.ndim - 2)]
         average = mean(features.mean(others))
         centred = features - average.view(shape)
         variance = mean(centred.square().mean(others))
-        if self.track_running_stats:
+        if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
             count = number() * features.numel() // features.shape[1]
             self.num_batches_tracked.add_(1)
             share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
