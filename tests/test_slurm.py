@@ -94,6 +94,7 @@ class Job:
 def watched(launcher, monkeypatch, folder, states):
     """Watch jobs whose states, one letter for each look, end with a result where that is "D"; return what they did."""
     letters = {
+        "U": "UNKNOWN",
         "P": "PENDING",
         "R": "RUNNING",
         "N": "NODE_FAIL",
@@ -159,6 +160,12 @@ def test_a_job_that_comes_back_is_not_lost_at_its_next_short_absence(launcher, m
     (done,), again = watched(launcher, monkeypatch, tmp_path, ["RN" + 40 * "R" + "ND"])
     assert done.return_value == "0"
     assert not again
+
+
+def test_a_silent_slurm_is_told_in_a_line(launcher, monkeypatch, tmp_path, capsys):
+    (done,), _ = watched(launcher, monkeypatch, tmp_path, ["RUUURD"])
+    assert done.return_value == "0"
+    assert capsys.readouterr().err == "gan-augment: squeue does not answer; the launch goes on to wait for its jobs\n"
 
 
 def test_a_result_that_cannot_be_read_is_that_of_one_job(launcher, monkeypatch, tmp_path):

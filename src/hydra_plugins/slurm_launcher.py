@@ -211,6 +211,8 @@ class SlurmLauncher(Launcher):
         while len(found) < len(jobs):
             time.sleep(SECONDS_BETWEEN_LOOKS)
             states = self.states(jobs)
+            if "UNKNOWN" in states and "UNKNOWN" not in before:
+                say("gan-augment: squeue does not answer; the launch goes on to wait for its jobs")
             for number in sorted({*range(len(jobs))} - found.keys()):
                 job, state = jobs[number].task(0), states[number]
                 said = f"job {job.job_id}, {names[number] or f'trial {number + 1}'}"
