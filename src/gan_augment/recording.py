@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from gan_augment.artefacts.drawing import draw_confusion_matrix
+from gan_augment.artefacts.generator import KINDS
 from gan_augment.artefacts.weights import file_hash, read_about
 from gan_augment.data.image_set import ImageSet, imbalance_ratio, rare_classes
 from gan_augment.memory import peak_memory
@@ -137,7 +138,7 @@ def generator_checkpoint(trial: Trial, outputs: Mapping[str, Output]) -> dict[st
         return None
     path = trial.stages["gan"].checkpoint(outputs["gan"].folder)
     assert path is not None
-    about = read_about(path, "gan")
+    about = read_about(path, KINDS)
     return {"images_seen": about["images_seen"], "chosen_by": about.get("chosen_by"), "hash": file_hash(path)}
 
 

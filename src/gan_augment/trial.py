@@ -36,7 +36,7 @@ def run_trial(trial: Trial, folder: Path, store: StageStore, title: str) -> dict
     found = Findings()
     for role, stage in trial.stages.items():
         try:
-            with titled(f"{title}: {role}"):
+            with titled(f"{title}: {stage.name if role == 'gan' else role}"):  # any generator takes that role
                 outputs[role] = output = store.fetch(stage, events=folder / "tensorboard" / role)
         except Exception as error:
             if role in trial.needed:

@@ -137,3 +137,16 @@ def test_mixed_precision_does_not_move_the_images_elsewhere(images):
     exact = transform(images, shift=0.1, rotation=15.0)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(transform(images, shift=0.1, rotation=15.0), exact)
+
+
+def test_a_share_of_the_images_is_mapped_and_numbers_tell_how(images):
+    settings = STILL | {"shift": 0.2, "rotation": 30.0, "scale": 0.1, "flip": True}
+    moved, changes = ClassicalTransform(**settings).some(images, 0.5, generator())
+    still = (changes == 0).all(dim=1)
+    assert changes.shape == (len(images), 5)
+    assert 0.3 < still.double().mean() < 0.7
+    torch.testing.assert_close(moved[still], images[still], atol=1e-5, rtol=0)
+    assert ((moved - images).abs().flatten(1).amax(dim=1)[~still] > 0.01).all()
+    assert set(changes[~still, 4].tolist()) == {0.0, 1.0}  # mirrored or not
+    again = ClassicalTransform(**settings).move(images, torch.cat([changes[:, :4], 1 - 2 * changes[:, 4:]], dim=1).T)
+    torch.testing.assert_close(again, moved)

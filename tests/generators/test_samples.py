@@ -39,12 +39,14 @@ def draw(num_steps, real=None, ema=None, latent_dim=5, **settings):
     pictures, curves, ema = [], [], ema or Generator()
     writer = SimpleNamespace(add_image=lambda tag, grid, step: pictures.append((tag, step, grid)))
     logger = SimpleNamespace(experiment=writer, log_metrics=lambda values, step: curves.append((step, values)))
-    trainer = SimpleNamespace(num_training_batches=num_steps, logger=logger)
+    trainer = SimpleNamespace(logger=logger)
 
     def sample(labels, random, dtype):
         return from_float(ema(torch.randn(len(labels), latent_dim, generator=random), labels), dtype)
 
-    system = SimpleNamespace(sample=sample, images_seen=lambda step: 64 * (step + 1))
+    system = SimpleNamespace(
+        sample=sample, images_seen=lambda step: 64 * (step + 1), turn=lambda step, number: step * number // num_steps
+    )
     callback = SampleGrid(real or real_images(), seed=0, **settings)
     for step in range(num_steps):
         callback.on_train_batch_end(trainer, system, None, None, step)

@@ -19,6 +19,7 @@ from gan_augment.app import CONF
 from gan_augment.arm import Arm
 from gan_augment.augmentation.degrading import Degrading
 from gan_augment.contracts import NoExtra
+from gan_augment.generators.single import SingleSettings
 from gan_augment.generators.translation import TrainTranslator
 from gan_augment.generators.translation_design import TranslationSettings
 from gan_augment.measures.judge import Judge, JudgeStage, JudgeWatch
@@ -147,6 +148,12 @@ def lay_out(image_set, cpu, tiny_backbone):
                 seed=0,
                 hardware=hardware,
             )
+        if kind in ("flow", "vae"):
+            node = yaml.safe_load((CONF / "generator" / f"{kind}.yaml").read_text())
+            node |= {"network": node["network"] | {"channels": 4}, "images_seen": 4 * NUM_STEPS, "batch_size": 4}
+            settings = build(node | {"transformed": 0.5}, "generator", SingleSettings)
+            planned = {"labelled": images, "generator": settings, "classical": moved}
+            return settings.kind(**planned, watch=JudgeWatch(judge, 72, "cas_validation"), seed=0, hardware=hardware)
         nodes = GAN_NODES | {"generator": GAN_NODES["generator"] | {"decay": True, "discriminator_steps": 2}}
         if kind == "projected gan":
             nodes = PROJECTED | {"architecture": PROJECTED["architecture"] | {"backbone": tiny_backbone}}
@@ -199,6 +206,8 @@ INTERRUPTIONS = {  # before the first checkpoint, just before and after one, at 
     "gan": [(5,), (19,), (20,), (59,), (34, 58)],
     "projected gan": [(34, 58)],
     "gan with looks": [(40,), (53,)],  # between two looks, and at the very step of one
+    "flow": [(34, 58)],
+    "vae": [(34, 58)],
     "classifier": [(5,), (19,), (20,), (59,), (34, 58)],
     "judge": [(34, 58)],
     "translator": [(19,)],

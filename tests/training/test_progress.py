@@ -8,7 +8,8 @@ from gan_augment import progress
 from gan_augment.progress import Meter
 from gan_augment.training.progress import Progress, titled
 
-TRAINER = SimpleNamespace(num_training_batches=100, fit_loop=SimpleNamespace(batch_idx=-1))
+TRAINER = SimpleNamespace(fit_loop=SimpleNamespace(batch_idx=-1))
+SYSTEM = SimpleNamespace(num_steps=100, seconds=None)
 
 
 @pytest.fixture
@@ -23,10 +24,10 @@ def test_away_from_a_terminal_there_are_lines_with_the_title(clock, caplog):
     caplog.set_level(logging.INFO)
     callback = Progress()
     with titled("trial 3/32 gan-seed0: gan"):
-        callback.on_train_start(TRAINER, None)
+        callback.on_train_start(TRAINER, SYSTEM)
         for step in range(100):
             clock.seconds += 1
-            callback.on_train_batch_end(TRAINER, None, None, None, step)
+            callback.on_train_batch_end(TRAINER, SYSTEM, None, None, step)
         callback.on_train_end(TRAINER, None)
     assert caplog.messages == [
         "trial 3/32 gan-seed0: gan: 100 steps",
@@ -39,10 +40,10 @@ def test_away_from_a_terminal_there_are_lines_with_the_title(clock, caplog):
 def test_a_training_that_goes_on_is_told_and_its_earlier_steps_took_no_time_now(clock, caplog):
     caplog.set_level(logging.INFO)
     callback = Progress()
-    callback.on_train_start(SimpleNamespace(num_training_batches=100, fit_loop=SimpleNamespace(batch_idx=40)), None)
+    callback.on_train_start(SimpleNamespace(fit_loop=SimpleNamespace(batch_idx=40)), SYSTEM)
     for step in range(40, 80):
         clock.seconds += 1
-        callback.on_train_batch_end(TRAINER, None, None, None, step)
+        callback.on_train_batch_end(TRAINER, SYSTEM, None, None, step)
     assert caplog.messages == ["training: 100 steps, resumed after 40", "training: 71 %, 29 s left"]
 
 
@@ -50,9 +51,9 @@ def test_a_title_holds_inside_its_context(caplog):
     caplog.set_level(logging.INFO)
     with titled("outer"):
         with titled("inner"):
-            Progress().on_train_start(TRAINER, None)
-        Progress().on_train_start(TRAINER, None)
-    Progress().on_train_start(TRAINER, None)
+            Progress().on_train_start(TRAINER, SYSTEM)
+        Progress().on_train_start(TRAINER, SYSTEM)
+    Progress().on_train_start(TRAINER, SYSTEM)
     assert caplog.messages == ["inner: 100 steps", "outer: 100 steps", "training: 100 steps"]
 
 
@@ -62,8 +63,8 @@ def test_on_a_terminal_there_is_one_bar_that_goes_away(monkeypatch, caplog, end)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     callback = Progress()
     with titled("trial gan-seed0: gan"):
-        callback.on_train_start(TRAINER, None)
-    callback.on_train_batch_end(TRAINER, None, None, None, 41)
+        callback.on_train_start(TRAINER, SYSTEM)
+    callback.on_train_batch_end(TRAINER, SYSTEM, None, None, 41)
     (task,) = callback._meter._bar.tasks
     assert (task.description, task.completed, task.total) == ("trial gan-seed0: gan", 42, 100)
     assert callback._meter._bar.live.is_started
@@ -93,3 +94,12 @@ def test_a_meter_goes_away_when_its_work_fails(monkeypatch):
     with pytest.raises(RuntimeError, match="failed"), meter:
         raise RuntimeError("failed")
     assert not meter._bar.live.is_started
+
+
+def test_a_training_with_a_budget_counts_its_seconds(clock, caplog):
+    caplog.set_level(logging.INFO)
+    callback, system = Progress(), SimpleNamespace(num_steps=10**9, seconds=60.0, spent=0.25)
+    callback.on_train_start(TRAINER, system)
+    clock.seconds, system.spent = 35, 0.75
+    callback.on_train_batch_end(TRAINER, system, None, None, 0)
+    assert caplog.messages == ["training: 60 seconds, resumed after 15", "training: 75 %, 18 s left"]

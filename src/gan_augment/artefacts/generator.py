@@ -13,11 +13,13 @@ from gan_augment.data.clusters import draw_clusters
 from gan_augment.data.image_set import ImageShape, from_float
 from gan_augment.networks.architecture import Architecture
 from gan_augment.networks.conditioning import Conditioning
+from gan_augment.networks.generative import GenerativeNetwork
 from gan_augment.randomness import stream_seed
 from gan_augment.records.shape import check_shape
 from gan_augment.settings import class_from
 
 BLOCK = 64  # images at a time
+KINDS = ("gan", "generator")  # of checkpoints: of a GAN, or of a generator of one network
 # What a checkpoint must hold.
 NEEDED = ("shape", "class_names", "class_counts", "label_counts", "design", "trained_on", "images_seen")
 
@@ -47,7 +49,7 @@ AS_IN_TRAINING = Latents()
 
 @dataclass(frozen=True, eq=False)
 class Generator:
-    """The averaged generator of a GAN, from its checkpoint.
+    """A generator, the running average of its training, from its checkpoint.
 
     The latent vector and the cluster of an image depend only on (seed, label, number). Rounding depends on the batch
     size, so images are always computed in blocks of 64 with one label and consecutive numbers: an image has the same
@@ -80,36 +82,31 @@ class Generator:
         """Read a generator.
 
         Raises:
-            ValueError: If the file is not a GAN checkpoint, has another schema, or is damaged.
+            ValueError: If the file is not a checkpoint of a generator, has another schema, or is damaged.
         """
-        about = read_about(checkpoint, "gan", NEEDED)
+        about = read_about(checkpoint, KINDS, NEEDED)
         try:
             check_shape(about, ABOUT)
             shape, class_names, label_counts = ImageShape(*about["shape"]), about["class_names"], about["label_counts"]
-            make, settings = class_from(about["design"].get("architecture"), Architecture)
-            architecture = make(**settings)
-            architecture.check(shape)
-            make_conditioning, settings = class_from(about["design"].get("conditioning"), Conditioning)
-            conditioning = make_conditioning(**settings)
-            num_classes, clusters = len(class_names), conditioning.clusters
+            num_classes = len(class_names)
+            parts = described(about["design"], shape, num_classes)
+            clusters = parts.clusters
             if len(about["class_counts"]) != num_classes or len(label_counts) != num_classes * clusters:
                 raise ValueError(f"{len(label_counts)} counts for {num_classes} classes")
             if not sum(about["class_counts"]) or (
                 clusters > 1 and not torch.tensor(label_counts).view(-1, clusters).any(dim=1).all()
             ):
                 raise ValueError("a class without images")
-            with torch.device("meta"):
-                network = conditioning.generator(architecture, shape, num_classes)
         except Exception as error:  # a damaged description can break a constructor in any way
             raise ValueError(f"{checkpoint} does not describe a generator: {reason_of(error)}") from error
         return cls(
-            load_weights(checkpoint, "ema", network).to(device),
-            architecture.latent_dim,
+            load_weights(checkpoint, "ema", parts.network).to(device),
+            parts.latent_dim,
             shape,
             torch.float32 if shape.is_point else torch.uint8,
             class_names,
-            conditioning.knows_classes,
-            conditioning.clusters,
+            parts.knows_classes,
+            clusters,
             torch.tensor(label_counts),
             about,
             file_hash(checkpoint),
@@ -139,6 +136,32 @@ class Generator:
         random = torch.Generator().manual_seed(latent_seed(seed, label, number))
         latent = latents.draw(self.latent_dim, random)
         return latent, draw_clusters(torch.tensor([label]), self.label_counts, self.clusters, random)[0]
+
+
+class Described(NamedTuple):
+    """The network that a checkpoint describes, without weights, and what is to be known about it."""
+
+    network: nn.Module
+    latent_dim: int
+    knows_classes: bool
+    clusters: int
+
+
+def described(design: Mapping[str, Any], shape: ImageShape, num_classes: int) -> Described:
+    """Build the network of a design; raise an error of any kind if it does not describe one."""
+    if "network" in design:
+        make_network, settings = class_from(design["network"], GenerativeNetwork)
+        with torch.device("meta"):
+            network = make_network(shape, num_classes, **settings)
+        return Described(network, network.latent_dim, knows_classes=True, clusters=1)
+    make, settings = class_from(design.get("architecture"), Architecture)
+    architecture = make(**settings)
+    architecture.check(shape)
+    make_conditioning, settings = class_from(design.get("conditioning"), Conditioning)
+    conditioning = make_conditioning(**settings)
+    with torch.device("meta"):
+        body = conditioning.generator(architecture, shape, num_classes)
+    return Described(body, architecture.latent_dim, conditioning.knows_classes, conditioning.clusters)
 
 
 def latent_seed(seed: int, label: int, number: int) -> int:

@@ -61,19 +61,21 @@ def write_tensors(content: Mapping[str, Any], path: Path) -> None:
     write_whole(file.getbuffer(), path)
 
 
-def read_about(path: Path, kind: str, needed: Sequence[str] = ()) -> dict[str, Any]:
+def read_about(path: Path, kinds: str | Sequence[str], needed: Sequence[str] = ()) -> dict[str, Any]:
     """Read the metadata of a checkpoint.
 
     Raises:
-        ValueError: If the file is not a checkpoint of that kind and this schema, lacks one of the needed names, or has
-            metadata that are not plain values.
+        ValueError: If the file is not a checkpoint of such a kind and this schema, lacks a needed name, or has metadata
+            that are not plain values.
     """
     try:
         about = dict(plain_values(_read(path)["about"], MOST_VALUES))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} does not describe a network: {error}") from error
-    if about.get("kind") != kind:
-        raise ValueError(f"{path} is a checkpoint of kind {about.get('kind')!r}: one of kind {kind!r} is needed")
+    allowed = [kinds] if isinstance(kinds, str) else kinds
+    if about.get("kind") not in allowed:
+        needs = " or ".join(map(repr, allowed))
+        raise ValueError(f"{path} is a checkpoint of kind {about.get('kind')!r}: one of kind {needs} is needed")
     if missing := [name for name in needed if name not in about]:
         raise ValueError(f"{path} lacks {', '.join(missing)}: it is damaged, train again")
     return about

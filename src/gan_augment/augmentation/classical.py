@@ -9,6 +9,9 @@ from torch.nn.functional import affine_grid, grid_sample
 
 from gan_augment.settings import check_boolean, check_number
 
+UNMOVED = (0.0, 0.0, 0.0, 0.0, 1.0)  # draws that leave an image as it is
+NUM_CHANGES = len(UNMOVED)
+
 
 @dataclass(frozen=True)
 class ClassicalTransform:
@@ -33,8 +36,19 @@ class ClassicalTransform:
         check_boolean("data.classical.flip", self.flip)
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Transform each image, float `[B, C, H, W]` in [-1, 1], by its own random map, drawn on the images' device."""
-        draws = torch.rand(5, len(images), generator=generator, device=images.device).mul_(2).sub_(1)
+        """Transform each image, float `[B, C, H, W]` in [-1, 1], with its own random draws, on the images' device."""
+        return self.move(images, _draw(images, generator))
+
+    def some(self, images: Tensor, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Map a share of the images; return all, and numbers that tell how: `[B, NUM_CHANGES]`, 0 for not at all."""
+        draws = _draw(images, generator)
+        chosen = torch.rand(len(images), generator=generator, device=images.device) < share
+        draws = torch.where(chosen, draws, draws.new_tensor(UNMOVED)[:, None])
+        mirrored = (draws[4] < 0) & self.flip
+        return self.move(images, draws), torch.cat([draws[:4], mirrored[None].to(draws.dtype)]).T
+
+    def move(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Map each image by its draws `[5, B]` in [-1, 1]: of rotation, scale, shifts across and down, mirroring."""
         angle, zoom = draws[0] * math.radians(self.rotation), 1 + draws[1] * self.scale
         mirror = draws[4].sign() if self.flip else torch.ones_like(zoom)
         # affine_grid wants the map from output to input coordinates, in [-1, 1] along both sides: a shift of one side
@@ -48,3 +62,7 @@ class ClassicalTransform:
             grid = affine_grid(torch.stack(rows, dim=1), list(images.shape), align_corners=False)
             # grid_sample returns 0 outside the image: shift the images so that 0 is black.
             return grid_sample(images + 1, grid, align_corners=False) - 1
+
+
+def _draw(images: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.rand(NUM_CHANGES, len(images), generator=generator, device=images.device).mul_(2).sub_(1)

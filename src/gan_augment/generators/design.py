@@ -8,12 +8,14 @@ from torch import nn
 
 from gan_augment.augmentation.discriminator import Adaptive, DiffAugment
 from gan_augment.data.image_set import ImageShape
+from gan_augment.generators.base import check_length, count_steps
 from gan_augment.losses.adversarial import AdversarialLoss
 from gan_augment.losses.diversity import DiversityHinge
 from gan_augment.losses.penalties import Penalties
 from gan_augment.networks.architecture import Architecture
 from gan_augment.networks.conditioning import Concat, Conditioning, PerClass
 from gan_augment.settings import check_betas, check_boolean, check_integer, check_number
+from gan_augment.stages import later
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,8 @@ class GANSettings:
     """How a GAN is trained.
 
     Attributes:
-        images_seen: Real images that the discriminator sees in all, repeats counted.
+        images_seen: Real images that the discriminator sees in all, repeats counted; None if only `seconds` end the
+            training.
         batch_size: Real images per step, and as many generated ones.
         discriminator_steps: Discriminator steps per generator step.
         reuse_fakes: Whether the generator learns from the images of the discriminator's last step, as in PyTorch's
@@ -33,12 +36,13 @@ class GANSettings:
         ema_half_life: Half-life of the generator's running average, in images.
         ema_ramp_up: The half-life is at most this share of the images seen so far, so that the average forgets the
             random start.
+        seconds: After how many seconds the training ends; None for no limit.
 
     Raises:
         ValueError: If a value is out of range.
     """
 
-    images_seen: int
+    images_seen: int | None
     batch_size: int
     discriminator_steps: int
     reuse_fakes: bool
@@ -48,22 +52,22 @@ class GANSettings:
     decay: bool
     ema_half_life: int
     ema_ramp_up: float
+    seconds: float | None = later()
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "discriminator_steps", "ema_half_life"):
             check_integer(f"generator.{name}", getattr(self, name), low=1)
         # At least one generator step.
-        check_integer("generator.images_seen", self.images_seen, low=self.batch_size * self.discriminator_steps)
+        check_length(self.images_seen, self.seconds, self.decay, self.batch_size * self.discriminator_steps)
         for name in ("generator_learning_rate", "discriminator_learning_rate", "ema_ramp_up"):
             check_number(f"generator.{name}", getattr(self, name), 0, 1, open_low=True)
-        for name in ("reuse_fakes", "decay"):
-            check_boolean(f"generator.{name}", getattr(self, name))
+        check_boolean("generator.reuse_fakes", self.reuse_fakes)
         check_betas("generator.betas", self.betas)
 
     @property
     def num_steps(self) -> int:
-        """Discriminator steps in all."""
-        return self.images_seen // self.batch_size
+        """Discriminator steps in all, if no clock ends them before."""
+        return count_steps(self.images_seen, self.batch_size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +90,13 @@ class GANDesign:
     @property
     def identity(self) -> dict[str, Any]:
         """The design as plain values, for keys and checkpoints."""
-        names = [one.name for one in fields(self.settings) if "implied" not in one.metadata]
-        return {**self.nodes, "gan": {name: getattr(self.settings, name) for name in names}}
+        known = {one.name: (one.metadata, getattr(self.settings, one.name)) for one in fields(self.settings)}
+        kept = {
+            name: value
+            for name, (about, value) in known.items()
+            if "implied" not in about and not ("later" in about and value is None)
+        }
+        return {**self.nodes, "gan": kept}
 
     def generator(self, shape: ImageShape, num_classes: int) -> nn.Module:
         """Return (latents `[B, latent_dim]`, labels `[B]`) -> images `[B, C, H, W]` in [-1, 1]."""

@@ -1,7 +1,7 @@
 """A GAN as a generator: its settings, and the stage that trains it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gan_augment.artefacts.generator import Generator, chosen_checkpoint
 from gan_augment.artefacts.weights import FILE, load_weights, read_about
 from gan_augment.augmentation.discriminator import DiffAugment
 from gan_augment.config import Config
-from gan_augment.contracts import GeneratorSettings, Plan, Watch
+from gan_augment.contracts import GeneratorSettings, Plan
 from gan_augment.data.batches import ImageBatches, Part
 from gan_augment.data.clusters import cluster_centres, divide_classes
 from gan_augment.data.image_set import ImageSet, to_float
+from gan_augment.generators.base import TrainGenerator
 from gan_augment.generators.design import GANDesign, GANSettings
 from gan_augment.generators.gan_training import GAN
 from gan_augment.generators.samples import SampleGrid
@@ -26,10 +26,8 @@ from gan_augment.losses.penalties import Penalties
 from gan_augment.networks.architecture import Architecture
 from gan_augment.networks.conditioning import Conditioning, set_centres
 from gan_augment.randomness import Stream, initialised, stream_seed
-from gan_augment.records.findings import Findings
 from gan_augment.settings import check_integer
 from gan_augment.stages import Stage, implied, made_from, merged
-from gan_augment.training.base import last_points
 from gan_augment.training.replicas import SharingError, check_shares
 
 PARTS = ("architecture", "conditioning", "loss", "penalty", "discriminator_augmentation")  # of a GAN's design
@@ -92,26 +90,18 @@ class GANGenerator(GANSettings, GeneratorSettings):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class TrainGAN(Stage):
+class TrainGAN(TrainGenerator):
     """Trains a GAN.
 
     Attributes:
-        labelled: The images it learns from.
-        pool: Unlabelled images that it also learns from; None for none.
-        pseudo_labels: The stage that labels the pool, for a GAN that knows classes; without one it sees all of them.
         start: Whose weights it starts from; None for random ones.
-        watch: Measures it during training.
     """
 
     name, version = "gan", 4
     reads = ("generator", *PARTS, "seeds.gan")
 
-    labelled: ImageSet
     design: GANDesign = merged()
-    pool: ImageSet | None = made_from()
-    pseudo_labels: Stage | None = made_from()
     start: Start | None = made_from()
-    watch: Watch | None = made_from()
 
     @property
     def is_revised(self) -> bool:
@@ -123,8 +113,7 @@ class TrainGAN(Stage):
     def identity(self) -> dict[str, Any]:
         """Everything the output depends on, with the watch among the settings, as in keys of stored stages."""
         found = super().identity
-        watched = {"judge_every": None, "best_by": None} if self.watch is None else self.watch.settings
-        settings = found["settings"] | {"gan": found["settings"]["gan"] | watched}
+        settings = found["settings"] | {"gan": found["settings"]["gan"] | self.watched}
         return found | {"settings": settings}
 
     def check(self) -> None:
@@ -155,24 +144,11 @@ class TrainGAN(Stage):
 
     def run(self, folder: Path, made: Mapping[str, Path]) -> None:
         """Train the GAN and write its weights and the last point of each curve."""
-        design, seed, images = self.design, self.seed, self.labelled
+        design, seed, images = self.design, self.seed, self.seen(made)
         shape, num_classes, settings = images.shape, images.num_classes, design.settings
-        if self.pool is not None:
-            labels = None if self.pseudo_labels is None else self.pseudo_labels.load(made["pseudo_labels"])
-            images = images.joined(self.pool.as_one_class() if labels is None else labels.of(self.pool))
         clusters = design.conditioning.clusters
         seen = images if clusters == 1 else divide_classes(images, clusters, stream_seed(seed, "clusters"))
-        about = {
-            "kind": "gan",
-            "design": design.identity,
-            "shape": [*astuple(shape)],
-            "class_names": [*self.labelled.class_names],
-            "class_counts": self.labelled.class_counts.tolist(),
-            "trained_on": self.labelled.fingerprint,
-            "seed": seed,
-            "label_counts": seen.class_counts.tolist(),
-            "pool_images": len(seen) - len(self.labelled),
-        }
+        about = {"kind": "gan", **self.about(design.identity, seen)}
         generator = initialised(lambda: design.generator(shape, num_classes), seed, "init/generator")
         discriminator = initialised(lambda: design.discriminator(shape, num_classes), seed, "init/discriminator")
         some = to_float(seen.images[torch.randperm(len(seen), generator=Stream(seed, "scale").at(0))[:SCALED_ON]])
@@ -190,15 +166,7 @@ class TrainGAN(Stage):
         watching = () if self.watch is None else (self.watch.callback(made, seed, folder),)
         self.hardware.fit(system, data, folder, callbacks=(SampleGrid(images, seed), *watching))
         system.keep_last_points(folder)
-        system.save(folder / FILE, images_seen=settings.num_steps * settings.batch_size)
-
-    def load(self, folder: Path) -> Generator:
-        """Read the generator: the best one if it was kept, or the last."""
-        return Generator.load(self.checkpoint(folder), self.hardware.device)
-
-    def checkpoint(self, folder: Path) -> Path:
-        """Return the file of the weights that make the images."""
-        return chosen_checkpoint(folder)
+        system.save(folder / FILE, images_seen=system.num_steps * settings.batch_size)
 
     def critic(self, folder: Path) -> Callable[[Tensor, Tensor], Tensor]:
         """Read the discriminator, as (images `[B, C, H, W]` in [-1, 1], labels `[B]`) -> logits `[B]`.
@@ -219,16 +187,6 @@ class TrainGAN(Stage):
             return design.conditioning.split(outputs, labels)[0].reshape(len(some), -1).mean(dim=1).cpu()
 
         return logits
-
-    @property
-    def chosen_by(self) -> str | None:
-        """The metric that chose the best generator."""
-        return None if self.watch is None else self.watch.best_by
-
-    def findings(self, folder: Path) -> Findings:
-        """Return the last point of each curve, and a warning if validation images chose the generator."""
-        warning = f"The generator is the best of its looks by {self.chosen_by}: results on validation images flatter it"
-        return Findings({"gan": {"training": last_points(folder)}}, (warning,) if self.chosen_by else ())
 
 
 def frozen_features(design: GANDesign, frozen: Mapping[str, Any], some: Tensor) -> nn.Module:

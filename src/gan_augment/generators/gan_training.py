@@ -61,7 +61,7 @@ class GAN(Training):
         about: Mapping[str, Any] | None = None,
         features: nn.Module | None = None,
     ) -> None:
-        super().__init__(seed, design.settings.num_steps)
+        super().__init__(seed, design.settings.num_steps, design.settings.seconds)
         self.automatic_optimization = False
         self.generator = generator
         self.discriminator = discriminator
@@ -73,6 +73,7 @@ class GAN(Training):
         self.penalties = design.penalties
         self.settings = design.settings
         self.latent_dim = design.architecture.latent_dim
+        self.knows_classes = design.conditioning.knows_classes
         self.label_counts = label_counts
         self.about = about or {}
         self.register_buffer("labels", labels_in_turns(label_counts), persistent=False)
@@ -97,7 +98,7 @@ class GAN(Training):
 
     def learning_rates(self, step: int) -> tuple[float, float]:
         """Return the discriminator's and the generator's learning rate in a step."""
-        share = (1 + math.cos(math.pi * step / self.settings.num_steps)) / 2 if self.settings.decay else 1.0
+        share = (1 + math.cos(math.pi * self.progress(step))) / 2 if self.settings.decay else 1.0
         return share * self.settings.discriminator_learning_rate, share * self.settings.generator_learning_rate
 
     def on_fit_start(self) -> None:

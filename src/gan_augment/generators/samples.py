@@ -32,11 +32,13 @@ class SampleGrid(Callback):
         measured = with_diversity and not real.shape.is_point
         self._diversity = class_diversity(real, self._num_classes) if measured else None
         self._stream = Stream(seed, "grid")
+        self._turn: int | None = None
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Draw a grid when one is due."""
-        done, total = batch_idx + 1, int(trainer.num_training_batches)
-        if done * self.num_grids // total == batch_idx * self.num_grids // total:
+        before = pl_module.turn(batch_idx, self.num_grids) if self._turn is None else self._turn
+        self._turn = pl_module.turn(batch_idx + 1, self.num_grids)
+        if self._turn == before:
             return
         per_class = max(FEWEST, num_shown(self._real.shape, self._num_classes))
         labels = torch.arange(self._num_classes).repeat_interleave(per_class)

@@ -16,6 +16,7 @@ from gan_augment.artefacts.generator import Generator
 from gan_augment.data.image_set import ImageSet
 from gan_augment.measures.base import Finished, GeneratorMeasure
 from gan_augment.metrics.appearance import UNITS, appearance
+from gan_augment.networks.generative import GenerativeNetwork
 from gan_augment.randomness import Stream
 from gan_augment.records.findings import Findings, Section
 from gan_augment.records.record import write_whole
@@ -72,10 +73,12 @@ class Directions(GeneratorMeasure):
     """
 
     def find(self, finished: Finished) -> Findings:
-        """Move latent vectors of a GAN of pictures; given images have none."""
+        """Move latent vectors of a GAN of pictures; given images have none, those of other generators are pixels."""
         if "gan" not in finished.stages or finished.synthetic.shape.is_point:
             return Findings()
         generator, classifier = finished.generator, finished.classifier
+        if isinstance(generator.network, GenerativeNetwork):
+            return Findings()
         directions = {"SeFa": first_layer(generator), "images": image_components(generator)}
         tried = distinct(torch.cat([*directions.values()]))
         random = torch.randn(CONTROLS, generator.latent_dim, generator=Stream(SEED, "directions/control").at(0))

@@ -87,7 +87,7 @@ class Measurements(Callback):
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Measure when it is due."""
         now, before, every = pl_module.images_seen(batch_idx), pl_module.images_seen(batch_idx - 1), self._watch.every
-        if now // every == before // every and batch_idx + 1 < int(trainer.num_training_batches):
+        if now // every == before // every and batch_idx + 1 < pl_module.num_steps:
             return
         found = self.measure(pl_module)
         logger: Any = trainer.logger
@@ -102,7 +102,7 @@ class Measurements(Callback):
 
     def measure(self, system: Any) -> dict[str, float]:
         """Return those of the judge's metrics of the averaged generator that can be computed."""
-        knows_classes, validation = system.design.conditioning.knows_classes, self._watch.judge.validation
+        knows_classes, validation = system.knows_classes, self._watch.judge.validation
         if not knows_classes:
             validation = validation.as_one_class()
         generated = self._sample(system, validation.labels, validation.class_names)

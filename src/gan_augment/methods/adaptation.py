@@ -123,10 +123,6 @@ class Adaptation(ClassifierTraining):
         groups = [[{**group, "initial_lr": group["lr"]} for group in one] for one in players]
         return [torch.optim.AdamW(one, lr=rate, weight_decay=decay, fused=True) for one in groups]
 
-    def progress(self, step: int) -> float:
-        """Return the share of the training that lies before a step."""
-        return step / self.settings.num_steps
-
     def training_step(self, batch: Batch, step: int) -> None:
         """Train every player for a step."""
         decay = (1 + math.cos(math.pi * self.progress(step))) / 2

@@ -204,6 +204,7 @@ def _write(
         agreements=list(tables.agreement_rows(study, found)),
         predictions=[tables.prediction_row(p) for p in predicted],
         costs=[tables.cost_row(c, study) for c in found],
+        budgets=tables.budgets_in_words(found),
         memory=tables.memory_rows(found, study),
         prices=list(tables.price_rows(compared)),
         trials=list(tables.trial_rows(study)),

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from gan_augment.records.factors import NULL
 from gan_augment.records.findings import Section
 from gan_augment.records.metric_meanings import GENERATOR_METRICS
 from gan_augment.report.configuration import Configuration, generators, pair_unit
@@ -31,7 +32,8 @@ MAX_IMAGES = 8  # images named
 MAX_CONFUSED, LEAST_CONFUSED = 3, 1  # classes named at most, and the share of images, in per cent, that each needs
 PER_CLASS_OF_GAN, AGREEMENT = f"{GAN_METRICS}per_class.", ".label_agreement"
 TEACHER_LABELS = "metrics.pseudo_labels."
-IMAGES_SEEN = "factors.generator.images_seen"
+BUDGET = "factors.generator.seconds"
+IMAGES_SEEN = ("provenance.checkpoint.images_seen", "factors.generator.images_seen")  # the second in older records
 CALIBRATION = {"nll": "negative log-likelihood (nats)", "brier": "Brier score", "ece": "expected calibration error"}
 SAW = {
     "saw.labelled": "labelled images",
@@ -263,14 +265,35 @@ def teacher_rows(study: Study, found: list[Configuration]) -> Iterator[Row]:
 
 
 def cost_row(configuration: Configuration, study: Study) -> Row:
-    """Return the mean cost of an arm's trials, stage by stage, and the real images per second of its GAN, if known."""
+    """Return the mean cost of an arm's trials, by stage, and the real images a second of its generator, if known."""
     trials = configuration.ended
     row = {"arm": configuration.label()}
     row |= {f"{stage} (s)": in_seconds(mean_cost(trials, stage)) for stage in _stages(study)}
-    if IMAGES_SEEN in trials:
-        seen, seconds = trials[IMAGES_SEEN].astype(float).mean(), mean_cost(trials, "gan")
-        row["GAN images/s"] = in_digits(seen / seconds if seconds else None, ".0f")
+    if known := next((column for column in IMAGES_SEEN if column in trials), None):
+        seen, seconds = trials[known].astype(float).mean(), mean_cost(trials, "gan")
+        row["generator images/s"] = in_digits(seen / seconds if seconds else None, ".0f")
     return row
+
+
+def budgets_in_words(found: list[Configuration]) -> str | None:
+    """Say how long generators of several kinds trained and sampled, and whether they had the same time; None of one."""
+    by_kind: dict[str, list[Configuration]] = {}
+    for c in found:
+        if mean_cost(c.ended, "gan") is not None:
+            by_kind.setdefault(", ".join(values_of(c.ended, "factors.generator")), []).append(c)
+    if len(by_kind) < 2:
+        return None
+    told = [f"{kind} {_seconds(some, 'gan')} s and {_seconds(some, 'synthesis')} s" for kind, some in by_kind.items()]
+    limits = {limit for some in by_kind.values() for c in some for limit in values_of(c.ended, BUDGET, NULL) or [NULL]}
+    said = (
+        "All had the same time to train" if len(limits - {NULL}) == len(limits) == 1 else "Their times to train differ"
+    )
+    return f"Seconds that each generator trained, and that its images took: {'; '.join(told)}. {said}."
+
+
+def _seconds(some: list[Configuration], stage: str) -> str:
+    known = [seconds for c in some if (seconds := mean_cost(c.ended, stage)) is not None]
+    return in_seconds(sum(known) / len(known) if known else None)
 
 
 def memory_rows(found: list[Configuration], study: Study) -> list[Row]:

@@ -23,6 +23,9 @@ class Training(L.LightningModule):
         TOGETHER: Whether several processes can share it with the same result (`replicas`), as tests must show.
         STREAMS: Names of the streams that it draws from.
         CURVES: Names of the curves that it draws.
+        num_steps: Its steps; if a clock ends it before, those that it took.
+        seconds: After how many seconds it ends; None for no limit.
+        spent: The share of these that is spent.
         finite: Whether all losses so far were finite. It stays on the device: reading it makes the host wait.
         draws: The streams by name, on the device.
         last_points: The last point of each curve.
@@ -36,9 +39,10 @@ class Training(L.LightningModule):
     sums: Tensor
     counts: Tensor
 
-    def __init__(self, seed: int, num_steps: int) -> None:
+    def __init__(self, seed: int, num_steps: int, seconds: float | None = None) -> None:
         super().__init__()
-        self.seed = seed
+        self.seed, self.num_steps = seed, num_steps
+        self.seconds, self.spent = seconds, 0.0
         self.log_every_n_steps = min(LOG_EVERY, num_steps)
         self.draws: dict[str, Stream] = {}
         self.last_points: dict[str, float] = {}
@@ -49,6 +53,14 @@ class Training(L.LightningModule):
     def axis(self, step: int) -> int:
         """Return the position of a step on the axis of the curves."""
         return step
+
+    def progress(self, step: int) -> float:
+        """Return the share of the training that lies before a step, of its steps or of its seconds."""
+        return max(step / self.num_steps, self.spent)
+
+    def turn(self, step: int, number: int) -> int:
+        """Return how many of so many equal parts of the training lie before a step."""
+        return max(step * number // self.num_steps, int(self.spent * number))
 
     def on_fit_start(self) -> None:
         """Open the streams on the device."""

@@ -21,6 +21,7 @@ from gan_augment.settings import check_boolean, check_choice, check_integer, che
 from gan_augment.stages import CHECKPOINTS
 from gan_augment.training import replicas
 from gan_augment.training.base import Training
+from gan_augment.training.budget import Budget
 from gan_augment.training.checkpoints import Checkpoints, WholeFiles, newest_checkpoint
 from gan_augment.training.guard import NotFiniteGuard
 from gan_augment.training.progress import Progress
@@ -195,6 +196,10 @@ class Hardware:
             system.to(memory_format=torch.channels_last)
         if self.processes > 1:
             check_together(system, data, self.processes)
+            if system.seconds is not None:
+                raise replicas.SharingError(
+                    "a clock ends this training, and each process has its own: set seconds=null"
+                )
         with expected_warnings():
             rehearse(system, data, **self._trainer)
         for network in system.children():
@@ -208,12 +213,13 @@ class Hardware:
                 return
             replicas.share(checkpoint)
         logger = Events(folder, purge_from=system.axis(int(checkpoint.stem) if checkpoint else 0))
+        clock = [] if system.seconds is None else [Budget(system.seconds)]
         writing = [] if self.checkpoint_every is None else [Checkpoints(folder / CHECKPOINTS, self.checkpoint_every)]
         settings: dict[str, Any] = {
             "val_check_interval": validate_every,
             "limit_val_batches": 0 if validate_every is None else None,
             "logger": logger,
-            "callbacks": [NotFiniteGuard(), Progress(), *callbacks, *writing],
+            "callbacks": [*clock, NotFiniteGuard(), Progress(), *callbacks, *writing],
         }
         self._fit(system, data, checkpoint, **settings)
         logger.experiment.close()

@@ -1,5 +1,6 @@
 """Progress of a training."""
 
+import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
@@ -30,16 +31,20 @@ class Progress(Callback):
         self._shown = ExitStack()  # a training begins and ends in separate hooks, so `with` cannot span it
         self._meter: Meter | None = None
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_train_start(self, trainer: L.Trainer, pl_module: Any) -> None:
         """Show the meter."""
         if title := _title.get():
             before = max(0, trainer.fit_loop.batch_idx)  # of a resumed training
-            self._meter = self._shown.enter_context(Meter(title, int(trainer.num_training_batches), "steps", before))
+            what = (pl_module.num_steps, "steps", before)
+            if pl_module.seconds is not None:
+                what = (math.ceil(pl_module.seconds), "seconds", int(pl_module.spent * pl_module.seconds))
+            self._meter = self._shown.enter_context(Meter(title, *what))
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Move the meter."""
         if self._meter is not None:
-            self._meter.update(batch_idx + 1)
+            done = batch_idx + 1 if pl_module.seconds is None else int(pl_module.spent * pl_module.seconds)
+            self._meter.update(done)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Take the meter away."""

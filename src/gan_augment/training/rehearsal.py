@@ -1,5 +1,6 @@
 """Rehearsals: a few timed steps of a training tell what all of it will cost."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,7 +40,7 @@ def rehearsal(workers: float) -> Iterator[None]:
         _workers.reset(token)
 
 
-def rehearse(system: L.LightningModule, data: Any, **settings: Any) -> None:
+def rehearse(system: Any, data: Any, **settings: Any) -> None:
     """Inside `rehearsal`, take a few steps of a training, with these settings of its trainer, and raise `Rehearsed`.
 
     Elsewhere do nothing.
@@ -58,7 +59,8 @@ def rehearse(system: L.LightningModule, data: Any, **settings: Any) -> None:
             trainer.fit(system, datamodule=data)
     finally:
         torch.set_num_threads(threads)
-    raise Rehearsed(clock.seconds / TIMED * steps, sum(weight.nbytes for weight in system.state_dict().values()))
+    seconds = min(clock.seconds / TIMED * steps, system.seconds or math.inf)
+    raise Rehearsed(seconds, sum(weight.nbytes for weight in system.state_dict().values()))
 
 
 def rehearse_share(work: Callable[[], object], times: float) -> None:

@@ -1,0 +1,35 @@
+"""What a generative network is that learns without an adversary: latents and labels become images, exactly."""
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+from gan_augment.data.image_set import ImageShape
+
+FEWEST_PIXELS = 8  # a side
+
+
+class GenerativeNetwork(nn.Module, ABC):
+    """Latents `[B, latent_dim]`, labels `[B]` -> images `[B, C, H, W]` in [-1, 1].
+
+    All numbers that an image depends on are in its latent vector, which is standard normal, and its label.
+
+    Attributes:
+        latent_dim: Length of a latent vector.
+    """
+
+    latent_dim: int
+
+    @abstractmethod
+    def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
+        """Make images."""
+
+
+def check_pictures(name: str, shape: ImageShape) -> None:
+    """Raise a ValueError for points, and for images of less than 8 pixels a side."""
+    if shape.is_point:
+        raise ValueError(f"{name} makes images, but these are points: use generator=gan with architecture=points")
+    if min(shape.height, shape.width) < FEWEST_PIXELS:
+        raise ValueError(
+            f"{name} makes images of at least {FEWEST_PIXELS}x{FEWEST_PIXELS} pixels, not {shape.height}x{shape.width}"
+        )
