@@ -103,7 +103,8 @@ def test_a_group_without_a_member_is_refused(settings):
 
 def test_a_part_of_the_wrong_kind_is_refused_even_where_it_is_not_needed(settings):
     message = (
-        r"^generator\._target_=gan_augment\.networks\.dcgan\.DCGAN: use one of type GeneratorSettings that a file of conf/"
+        r"^generator\._target_=gan_augment\.networks\.dcgan\.DCGAN: use one of type GeneratorSettings that a file of "
+        "conf/"
     )
     with pytest.raises(ValueError, match=message):
         Config.read(settings | {"generator": settings["architecture"]})

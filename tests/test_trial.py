@@ -904,6 +904,19 @@ def test_files_are_read_as_those_of_the_inner_node(domain):
     assert decoding_of({"root": "x"}, domain) == {"fit": None, "white": None, "background": None}
 
 
+def test_a_teacher_of_a_translator_may_have_seen_the_pool(trial):
+    usual, informed = (
+        trial("augmentation=translated", f"translation.teacher={one}") for one in ("classifier", "consistency")
+    )
+    assert usual.stages["teacher"].name == "classifier"
+    assert informed.stages["teacher"].name == "consistency"
+    assert usual.stages["translator"].key != informed.stages["translator"].key
+    with pytest.raises(ValueError, match=r"translation\.teacher=judge: use one of "):
+        trial("augmentation=translated", "translation.teacher=judge")
+    with pytest.raises(ValueError, match=r"translation\.teacher=consistency: images in low resolution have"):
+        trial("augmentation=sr_task", "translation.teacher=consistency")
+
+
 def test_class_mates_need_no_pool(trial, tmp_path, shared_store):
     record = run(trial("augmentation=class_mates"), tmp_path / "trial", shared_store)
     assert (record["saw"]["labelled"], record["saw"]["pool_images"]) == (50, 0)

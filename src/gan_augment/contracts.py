@@ -139,8 +139,12 @@ class Plan:
                 "augmentation.teacher=classifier, but there is no classifier that could label the pool: choose one, or "
                 "augmentation.teacher=semi_supervised"
             )
-        sees = self.config.part(arm.teacher, Method).sees
-        return self.method(Arm(sees, "none", None, "classical", arm.teacher), NoExtra())
+        return self.taught_by(arm.teacher)
+
+    def taught_by(self, method: str) -> Stage:
+        """Plan a method as a teacher: on all that it needs to see, under classical transforms."""
+        sees = self.config.part(method, Method).sees
+        return self.method(Arm(sees, "none", None, "classical", method), NoExtra())
 
     def method(self, arm: Arm, extra: Extra) -> Stage:
         """Plan the stage that trains a classifier in some arm."""

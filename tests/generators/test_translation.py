@@ -278,7 +278,7 @@ OTHERS = {
 OTHERS |= {"discriminator": {"a": 1}, "loss": {"a": 1}, "betas": [0.0, 0.9]}
 
 
-@pytest.mark.parametrize("name", sorted({*node_of()} - {"_target_", "start"}))
+@pytest.mark.parametrize("name", sorted({*node_of()} - {"_target_", "start", "teacher"}))
 def test_every_setting_is_part_of_the_key(lay_out, name, monkeypatch):
     monkeypatch.setattr(TranslationSettings, "__post_init__", lambda settings, where: None)
     stage = lay_out()

@@ -11,13 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from gan_augment.arm import Arm
 from gan_augment.artefacts.classifier import TrainedClassifier
 from gan_augment.artefacts.generator import find_checkpoint
 from gan_augment.artefacts.translator import TrainedTranslator
 from gan_augment.artefacts.weights import FILE, file_hash, load_weights, save_weights
 from gan_augment.augmentation.degrading import Degrading
-from gan_augment.contracts import NoExtra, Plan
+from gan_augment.contracts import Method, Plan
 from gan_augment.data.batches import ImageBatches, Part
 from gan_augment.data.image_set import ImageSet, ImageShape, changed
 from gan_augment.generators.samples import SampleGrid
@@ -27,7 +26,7 @@ from gan_augment.methods.base import decoding_of
 from gan_augment.networks.translator import STYLES, Translator, check_size
 from gan_augment.randomness import Stream, initialised
 from gan_augment.records.findings import Findings
-from gan_augment.settings import errors_of
+from gan_augment.settings import check_choice, errors_of
 from gan_augment.stages import Bundle, Stage, implied, made_from
 from gan_augment.training.base import last_points
 
@@ -128,7 +127,7 @@ class TrainTranslator(Stage):
             examples: What the arm lets it learn from, as `translation.examples` has it.
             usual: The usual member of the group `translation` for that.
             degrading: How images lose resolution, if it learns to restore them.
-            teach: Plans the teacher; None plans one of labelled images as they are.
+            teach: Plans the teacher; None plans that of the settings.
 
         Raises:
             ValueError: If the settings learn from something else, or need a classifier that is not there.
@@ -141,15 +140,18 @@ class TrainTranslator(Stage):
                 f"{settings.examples}: choose another translation, such as translation={usual}"
             )
         if settings.needs_teacher:
+            check_choice("translation.teacher", settings.teacher, plan.config.names(Method))
             if plan.config.parts["classifier"] is None:
                 raise ValueError(
                     "classifier=none, but this translation asks a classifier whether classes are kept: choose one, or "
                     "set translation.task=0 translation.match_prior=false translation.class_conditional=false"
                 )
-            if teach is None:
-                teacher = plan.method(Arm("labelled", "none", None, "classical", "classifier"), NoExtra())
-            else:
-                teacher = teach()
+            if teach is not None and settings.teacher != "classifier":
+                raise ValueError(
+                    f"translation.teacher={settings.teacher}: images in low resolution have a teacher of their own, "
+                    "use classifier"
+                )
+            teacher = plan.taught_by(settings.teacher) if teach is None else teach()
         partners, pool, shape = None, None, plan.views.labelled.shape
         if settings.examples in ("domains", "low_resolution") and settings.num_steps:
             pool = plan.views.pool

@@ -44,7 +44,7 @@ class TranslationSettings:
             translator with a discriminator of its own learns the way back.
         identity_mapping: Weight of what keeps images of the pool as they are when they are translated: a contrast of
             patches, or with `patch_nce=0` the L1 distance, which then also keeps labelled images on the way back.
-        task: Weight of the cross-entropy of a teacher that learned from the labelled images, on translations. Targets
+        task: Weight of the cross-entropy of a teacher, which learned from the labelled images, on translations. Targets
             are the labels or, where there are none, its predictions for what the image should become.
         style: Weight of the distance of statistics to those of an image of the pool, whose style it should have.
         l1: Weight of the L1 distance to what the image should become (Pix2Pix).
@@ -58,6 +58,8 @@ class TranslationSettings:
         discriminator_learning_rate: Of the discriminators' Adam, likewise.
         betas: Betas of both Adams.
         ema_half_life: Half-life of the averaged translator, in images seen.
+        teacher: The method that trains the teacher: `classifier`, from the labelled images alone, or one that also sees
+            the pool.
         start: Whose weights the translator starts from: the folder of a trial, or a checkpoint; None for random ones.
             Discriminators, heads and the way back start from random ones.
 
@@ -85,6 +87,7 @@ class TranslationSettings:
     discriminator_learning_rate: float
     betas: Sequence[float]
     ema_half_life: int
+    teacher: str = "classifier"
     start: str | None = None
     where: InitVar[str] = "translation"
 
@@ -139,8 +142,8 @@ class TranslationSettings:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Its part of a stage's key: what it starts from counts by its content."""
-        return {name: value for name, value in asdict(self).items() if name != "start"}
+        """Its part of a stage's key: the teacher and what it starts from count by their content."""
+        return {name: value for name, value in asdict(self).items() if name not in ("start", "teacher")}
 
     @property
     def num_steps(self) -> int:
@@ -154,7 +157,7 @@ class TranslationSettings:
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether a classifier that learned from the labelled images takes part."""
+        """Whether a teacher takes part."""
         return self.num_steps > 0 and (self.task > 0 or self.match_prior or self.class_conditional)
 
     @property
