@@ -251,6 +251,20 @@ def test_information_maximisation_makes_predictions_certain_and_classes_equal(sy
     assert last["pool/marginal_entropy"] > 0.9 * torch.tensor(3.0).log()
 
 
+def test_information_has_no_weight_before_its_beginning_and_all_of_it_at_the_end(system, batch, lay_out):
+    def after(step, **changes):
+        one, (optimizer,) = system("information_maximisation", **changes)
+        one.play([optimizer], *batch, step)
+        return one.network
+
+    half = STEPS // 2
+    assert is_same(after(half, weight=5.0, begin=0.5), before(after(half, weight=1.0, begin=0.5)))
+    assert not is_same(after(half, weight=5.0), before(after(half, weight=1.0)))
+    assert is_same(after(STEPS, weight=5.0, begin=0.5), before(after(STEPS, weight=5.0)))
+    keys = [lay_out("information_maximisation", begin=begin).key for begin in (0.0, 0.5)]
+    assert keys[0] != keys[1]
+
+
 def test_a_divided_network_is_whole_again():
     network = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)).eval()
     images = torch.randn(5, 1, 2, 2)

@@ -20,15 +20,24 @@ class InformationMaximisationSettings(AdaptationSettings):
 
     Attributes:
         weight: Largest weight of the information; it grows from 0 during the training.
+        begin: Share of the training before which the classifier learns from labels alone. Where the domains differ much
+            the first predictions for the pool are mostly wrong, and information makes wrong ones certain too.
 
     Raises:
         ValueError: If it is out of range.
     """
 
     weight: float
+    begin: float
 
     def __post_init__(self) -> None:
+        check_number("information_maximisation.begin", self.begin, 0, 0.99)
         check_number("information_maximisation.weight", self.weight, 0, 100, open_low=True)
+
+    @property
+    def identity(self) -> dict[str, float]:
+        """The settings for a stage's key, without a beginning that stages did not have before."""
+        return {"weight": self.weight} | ({"begin": self.begin} if self.begin else {})
 
     def training(self, network: Divided, num_classes: int, **common: Any) -> "InformationMaximisation":
         """Return the training of a network."""
@@ -56,7 +65,8 @@ class InformationMaximisation(Adaptation):
         """Take a step; return the values of the curves."""
         _, of_pool, terms = self.supervised(*self.features(known.images, pool), known.labels)
         terms["pool/marginal_entropy"] = marginal_entropy(of_pool)
-        weight = self.adaptation.weight * reversal_weight(self.progress(step))
+        begin = self.adaptation.begin
+        weight = self.adaptation.weight * reversal_weight(max(0.0, (self.progress(step) - begin) / (1 - begin)))
         loss = terms["loss/labelled"] + weight * (conditional_entropy(of_pool) - terms["pool/marginal_entropy"])
         self.minimise(loss, optimizers[0])
         return terms

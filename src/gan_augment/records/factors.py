@@ -39,7 +39,8 @@ NULL = "null"  # the value of a factor that has an effect and is set to null
 # Settings that came after records of schema 1.7, which lack them, with the values at which they are left out.
 LATER: dict[str, Any] = {
     **dict.fromkeys(("folds", "data.num_images", "data.background", "data.fit", "data.layout", "synthetic.root"), NULL),
-    **{"generator.start": NULL, "generator.freeze": 0, "synthesis.refuse_copies": False},
+    **{"generator.start": NULL, "generator.freeze": 0, "generator.seconds": NULL, "synthesis.refuse_copies": False},
+    **{"translation.teacher": "classifier", "information_maximisation.begin": 0.0},
 }
 OF_EVERY_TRIAL = ("data", "labels", "folds", "imbalance", "validation_per_class", "seeds.split", "trainer")  # nodes
 CLASSICAL = "data.classical"  # belongs to the node `data`, but is read only where images are transformed
