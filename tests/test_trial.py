@@ -917,6 +917,53 @@ def test_a_teacher_of_a_translator_may_have_seen_the_pool(trial):
         trial("augmentation=sr_task", "translation.teacher=consistency")
 
 
+def test_a_classifier_sees_no_image_of_a_redrawn_set_twice(trial, tmp_path, shared_store):
+    fixed, redrawn = trial("augmentation=gan"), trial("augmentation=gan", "synthesis.redraw=true")
+    stage = redrawn.stages["classifier"]
+    taken = stage.classifier.num_steps * stage.num_extra
+    assert taken <= sum(redrawn.stages["synthesis"].images) < taken + 10
+    assert fixed.stages["gan"].key == redrawn.stages["gan"].key
+    assert fixed.stages["synthesis"].key != redrawn.stages["synthesis"].key
+    labelled_by_a_classifier = (
+        "augmentation.extra=synthetic",
+        "augmentation.share=0.5",
+        "augmentation.teacher=classifier",
+    )
+    with pytest.raises(ValueError, match=r"synthesis\.redraw=true makes as many images as the classifier takes, which"):
+        trial("augmentation=dann", *labelled_by_a_classifier, "synthesis.redraw=true")
+
+
+def test_several_generators_share_the_images(trial, tmp_path, shared_store):
+    planned = trial("augmentation=gan", "synthesis.generators=3", "synthesis.per_class=8")
+    generators = [role for role in planned.stages if role.endswith("gan")]
+    assert len({planned.stages[role].key for role in generators}) == len(generators) == 3
+    assert [
+        planned.stages[role].settings.per_class for role in planned.stages if "images" in vars(planned.stages[role])
+    ] == [*(2, 3, 3)]
+    alone = trial("augmentation=gan", "synthesis.per_class=3")
+    assert planned.stages["gan"].key == alone.stages["gan"].key
+    record = run(planned, tmp_path / "trial", shared_store)
+    assert record["status"] == "ok"
+    made = planned.stages["synthesis"].load(shared_store.folder(planned.stages["synthesis"]))
+    assert made.images.class_counts.tolist() == [8] * 10
+    firsts = planned.stages["gan"].load(shared_store.folder(planned.stages["gan"])).images(0, torch.arange(3), seed=0)
+    assert made.images.images[:3].equal(firsts)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("synthesis.quotas=top_up", "synthesis.generators=2", "synthesis.per_class=9"), "once, by one generator"),
+        (("synthesis.quotas=top_up", "synthesis.redraw=true", "synthesis.per_class=9"), "once, by one generator"),
+        (("synthesis.generators=3", "synthesis.per_class=2"), "is less than synthesis.generators=3"),
+        (("synthesis.generators=0",), "synthesis.generators=0: use a whole number"),
+    ],
+)
+def test_what_several_generators_or_redrawn_sets_cannot_do_is_refused(trial, overrides, message):
+    with pytest.raises(ValueError, match=message):
+        trial("augmentation=gan", *overrides)
+
+
 def test_class_mates_need_no_pool(trial, tmp_path, shared_store):
     record = run(trial("augmentation=class_mates"), tmp_path / "trial", shared_store)
     assert (record["saw"]["labelled"], record["saw"]["pool_images"]) == (50, 0)

@@ -27,6 +27,10 @@ class Method(ABC):
     def stage(self, plan: Plan, arm: Arm, extra: Extra) -> Stage:
         """Plan the stage that trains the classifier in an arm, with the further images of its extra."""
 
+    def num_extra(self, share: float) -> int | None:
+        """Return how many further images it takes in all, with this share in a batch; None if that is not known."""
+        return None
+
 
 class Extra(Bundle):
     """A source of further images in a batch: image sets and stages that the method's stage is made from.

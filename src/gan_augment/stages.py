@@ -211,13 +211,15 @@ def in_order(**lasts: Stage) -> dict[str, Stage]:
     The role of an earlier stage is the name of the field that holds it, or if that is taken, both roles together.
     """
     found: dict[str, Stage] = {}
+    keys: dict[str, str] = {}  # of the stages that are found or being visited
 
     def visit(role: str, stage: Stage) -> None:
-        if role in found:
-            assert found[role].key == stage.key, f"a trial has one {role}"
+        if role in keys:
+            assert keys[role] == stage.key, f"a trial has one {role}"
             return
+        keys[role] = stage.key
         for name, one in stage.inputs.items():
-            taken = name in found and found[name].key != one.key  # a probe and its teacher each have features
+            taken = keys.get(name, one.key) != one.key  # a probe and its teacher each have features
             visit(f"{role}_{name}" if taken else name, one)
         found[role] = stage
 

@@ -50,6 +50,18 @@ class SyntheticSet:
         found = self.images.subset(places), self.numbers[places], self.confidence[places]
         return SyntheticSet(*found, self.candidates, self.refused)
 
+    def joined(self, other: "SyntheticSet") -> "SyntheticSet":
+        """Return the images of both sets, class after class."""
+        images = self.images.joined(other.images)
+        order = images.labels.argsort(stable=True)
+        numbers, confidence = torch.cat([self.numbers, other.numbers]), torch.cat([self.confidence, other.confidence])
+        candidates, refused = self.candidates + other.candidates, None
+        if self.refused is not None and other.refused is not None:
+            limits = [one.detection_limit for one in (self.refused, other.refused)]
+            worst = None if None in limits else max(limit for limit in limits if limit is not None)
+            refused = Refused(self.refused.copies + other.refused.copies, worst)
+        return SyntheticSet(images.subset(order), numbers[order], confidence[order], candidates, refused)
+
     def write(self, folder: Path) -> None:
         """Write the set into a folder."""
         images, labels = self.images.images, self.images.labels

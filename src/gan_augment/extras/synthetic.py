@@ -1,5 +1,6 @@
 """Extras from a generator: its images with their labels or with shuffled labels."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,12 +8,12 @@ from typing import ClassVar, Self
 
 import torch
 
-from gan_augment.contracts import Extra, GeneratorSettings, Plan
+from gan_augment.contracts import Extra, GeneratorSettings, Method, Plan
 from gan_augment.data.image_set import ImageSet
 from gan_augment.extras.pseudo_labelling import plan_pseudo_labels
 from gan_augment.generators.refusing import AuditedAgainst
 from gan_augment.generators.sampling import Synthesis, SynthesisSettings, SyntheticStage
-from gan_augment.randomness import Stream
+from gan_augment.randomness import Stream, stream_seed
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,21 +50,28 @@ class Synthetic(Extra):
         seen = labelled if knows_classes else labelled.as_one_class()
         labels = plan_pseudo_labels(plan) if plan.pool is not None and knows_classes else None
         like = labelled if settings.asks_teacher else seen
-        gan = generator.stage(plan, seen, labels)
-        return cls(
-            Synthesis(
+        if settings.redraw:
+            settings = replace(settings, per_class=math.ceil(_taken(plan) / like.num_classes))
+        synthesis: Synthesis | None = None
+        for number, part in reversed([*enumerate(settings.divided())]):
+            gan = generator.stage(plan, seen, labels)
+            if number:
+                gan = replace(gan, seed=stream_seed(gan.seed, f"generators/{number}"))
+            synthesis = Synthesis(
                 gan=gan,
-                teacher=plan.teacher() if settings.asks_teacher else None,
-                settings=settings,
-                images=settings.count(like.class_counts).tolist(),
+                teacher=plan.teacher() if part.asks_teacher else None,
+                settings=part,
+                images=part.count(like.class_counts).tolist(),
                 like=like,
                 audited=AuditedAgainst.of([*gan.image_sets.values()], plan.views.validation)
-                if settings.refuse_copies
+                if part.refuse_copies
                 else None,
+                others=synthesis,
                 seed=config.seeds.synthesis,
                 hardware=config.hardware,
             )
-        )
+        assert synthesis is not None
+        return cls(synthesis)
 
     def images(self, labelled: ImageSet, made: Mapping[str, Path], seed: int) -> ImageSet:
         """Return the images with their labels."""
@@ -73,6 +81,19 @@ class Synthetic(Extra):
     def generated(self) -> SyntheticStage:
         """The stage that makes the images."""
         return self.synthesis
+
+
+def _taken(plan: Plan) -> int:
+    """Return how many further images the arm's classifier takes; raise a ValueError if that is not known."""
+    arm = plan.config.arm
+    method = plan.config.parts[arm.method]
+    taken = method.num_extra(arm.share or 0) if isinstance(method, Method) else None
+    if taken is None:
+        raise ValueError(
+            "synthesis.redraw=true makes as many images as the classifier takes, which "
+            f"augmentation.method={arm.method} does not tell: use synthesis.per_class"
+        )
+    return taken
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -39,6 +39,9 @@ class SynthesisSettings:
         selection: `all`; or `confident`, only images whose label the teacher is confident of.
         threshold: Smallest probability of the label for a confident teacher, in [0, 1); None without a teacher.
         refuse_copies: Whether to draw other images in place of copies of training images.
+        redraw: Whether there are as many images, in place of `per_class`, as the classifier takes, so that it sees none
+            twice (dataset recycling of GaFi, Lampis et al. 2023).
+        generators: Generators that share the images equally; they differ in their seed.
 
     Raises:
         ValueError: If a value is out of range, or there is a threshold without a teacher, or the reverse.
@@ -51,11 +54,25 @@ class SynthesisSettings:
     selection: str
     threshold: float | None
     refuse_copies: bool = False
+    redraw: bool = False
+    generators: int = 1
 
     def __post_init__(self) -> None:
-        check_boolean("synthesis.refuse_copies", self.refuse_copies)
+        for name in ("refuse_copies", "redraw"):
+            check_boolean(f"synthesis.{name}", getattr(self, name))
+        check_integer("synthesis.generators", self.generators, low=1, high=100)
         check_integer("synthesis.per_class", self.per_class, low=1)
         check_choice("synthesis.quotas", self.quotas, QUOTAS)
+        if self.quotas == "top_up" and (self.redraw or self.generators > 1):
+            raise ValueError(
+                "synthesis.quotas=top_up makes what a class lacks, once, by one generator: use redraw=false and "
+                "generators=1, or other quotas"
+            )
+        if self.per_class < self.generators:
+            raise ValueError(
+                f"synthesis.per_class={self.per_class} is less than synthesis.generators={self.generators}: each "
+                "generator makes images of each class"
+            )
         check_number("synthesis.latent_scale", self.latent_scale, 0, 10, open_low=True)
         if self.truncation is not None:
             check_number("synthesis.truncation", self.truncation, 0, 10, open_low=True)
@@ -74,8 +91,15 @@ class SynthesisSettings:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The settings for a stage's key, which has the images of the audit in place of `refuse_copies`."""
-        return {name: value for name, value in vars(self).items() if name != "refuse_copies"}
+        """The settings for a stage's key, which holds the images and stages that the others ask for."""
+        asking = ("refuse_copies", "redraw", "generators")
+        return {name: value for name, value in vars(self).items() if name not in asking}
+
+    def divided(self) -> list[Self]:
+        """Return the settings of each generator's part of the images."""
+        number = self.generators
+        parts = [self.per_class // number + (place < self.per_class % number) for place in range(number)]
+        return [replace(self, per_class=part, generators=1) for part in parts]
 
     @property
     def latents(self) -> Latents:
@@ -219,6 +243,7 @@ class Synthesis(SyntheticStage):
         images: Images to make of each class.
         teacher: The stage that trains the selecting classifier; None for no selection.
         audited: The images by which copies are found and refused; None to keep them.
+        others: The stage of a set, by another generator, that is added to this one's; None for none.
     """
 
     name, version = "synthesis", 2
@@ -229,13 +254,17 @@ class Synthesis(SyntheticStage):
     images: list[int]
     teacher: Stage | None = made_from()
     audited: AuditedAgainst | None = made_from()
+    others: SyntheticStage | None = made_from()
 
     def run(self, folder: Path, made: Mapping[str, Path]) -> None:
-        """Sample the generator and write the set."""
+        """Sample the generator and write the set, with that of the others."""
         generator = self.gan.load(made["gan"])
         teacher = None if self.teacher is None else self.teacher.load(made["teacher"])
         auditor = None if self.audited is None else self.audited.auditor()
-        synthesize(generator, self.settings, self.like.class_counts, self.seed, teacher, auditor).write(folder)
+        found = synthesize(generator, self.settings, self.like.class_counts, self.seed, teacher, auditor)
+        if self.others is not None:
+            found = found.joined(self.others.load(made["others"]))
+        found.write(folder)
 
     def load(self, folder: Path) -> SyntheticSet:
         """Read the set."""

@@ -68,6 +68,10 @@ class ClassifierSettings(Method):
         """Return the network's weights in groups; one without a learning rate has the common one."""
         return [{"params": [*network.parameters()]}]
 
+    def num_extra(self, share: float) -> int:
+        """Return how many further images it takes in all, with this share in a batch."""
+        return self.num_steps * round(share * self.batch_size)
+
     def stage(self, plan: Plan, arm: Arm, extra: Extra) -> "Supervised":
         """Plan the stage that trains the classifier in an arm."""
         return Supervised.plan(plan, arm.transform, arm=arm, extra=extra, classifier=self)

@@ -40,6 +40,7 @@ NULL = "null"  # the value of a factor that has an effect and is set to null
 LATER: dict[str, Any] = {
     **dict.fromkeys(("folds", "data.num_images", "data.background", "data.fit", "data.layout", "synthetic.root"), NULL),
     **{"generator.start": NULL, "generator.freeze": 0, "generator.seconds": NULL, "synthesis.refuse_copies": False},
+    **{"synthesis.redraw": False, "synthesis.generators": 1},
     **{"translation.teacher": "classifier", "information_maximisation.begin": 0.0},
 }
 OF_EVERY_TRIAL = ("data", "labels", "folds", "imbalance", "validation_per_class", "seeds.split", "trainer")  # nodes
