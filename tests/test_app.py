@@ -250,6 +250,8 @@ EVERY_ARM = {
     "gan_classical": (0, 0, WITH_GAN),
     "placebo": (0, 0, WITH_GAN),
     "synthetic_only": (0, 0, WITH_GAN),
+    "synthetic_features": (0, 0, WITHOUT | {"trained"}),
+    "gaussian_features": (0, 0, WITHOUT | {"trained"}),
     "adda": (POOL, 0, WITHOUT | {"source"}),
     "cdan": (POOL, 0, WITHOUT),
     "dann": (POOL, 0, WITHOUT),

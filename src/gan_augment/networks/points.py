@@ -80,3 +80,13 @@ class FourierFeatures(nn.Module):
         """Map `[B, num_inputs]` to `[B, num_inputs + 2 * num_frequencies]`."""
         angles = 2 * math.pi * points @ self.frequencies
         return torch.cat([points, angles.sin(), angles.cos()], dim=1)
+
+
+@dataclass(frozen=True)
+class Vectors(Points):
+    """The same for vectors of many numbers, such as features, which the discriminator sees as they are."""
+
+    def discriminator(self, shape: ImageShape) -> FeatureExtractor:
+        """Return vectors `[B, D, 1, 1]` -> features `[B, width]`."""
+        hidden = self._hidden(shape.channels)
+        return FeatureExtractor(nn.Flatten(), *hidden, num_features=self.width, batch_std=self.batch_std)

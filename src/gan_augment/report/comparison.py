@@ -50,6 +50,9 @@ CONTRASTS = (
     ("gan_pool_classical", "pseudo_label_gan"),
     # Methods of domain adaptation train under classical transforms.
     *((arm, "classical") for arm in ("dann", "cdan", "mcd", "adda", "information_maximisation")),
+    ("synthetic_features", "classical"),
+    ("synthetic_features", "gaussian_features"),
+    ("gaussian_features", "classical"),
     ("low", "classical"),
     ("bicubic", "low"),
     *((arm, "bicubic") for arm in ("sr_l1", "sr_gan", "sr_task")),
