@@ -4,7 +4,7 @@ import pytest
 from test_page import record, study
 
 from gan_augment.report.configuration import configurations
-from gan_augment.report.curves import Curve, budget_curves, worth_in_labels, worths
+from gan_augment.report.curves import Curve, budget_curves, cost_curves, worth_in_labels, worths
 from gan_augment.report.trials import collect
 
 SPLITS = [str(seed) for seed in range(8)]
@@ -106,3 +106,17 @@ def test_an_arm_without_a_gan_stands_beside_each_gan(tmp_path):
     curves = {setting: [one.arm for one in some] for setting, some in budget_curves(found).items()}
     assert curves == {"loss=hinge": ["none", "gan"], "loss=minimax": ["none", "gan"]}
     assert [(one.setting, one.budget) for one in worths(found)] == [("loss=hinge", 5), ("loss=minimax", 5)]
+
+
+def test_accuracy_is_drawn_over_seconds_with_a_line_for_each_generator(tmp_path):
+    records = []
+    for kind, limit, accuracy in (("gan", 10, 0.8), ("gan", 40, 0.9), ("flow", 10, 0.7)):
+        for seed in range(4):
+            one = record("gan", seed, accuracy, generator=kind, **{"generator.seconds": limit})
+            one["costs"]["seconds"]["total"] = {"spent": float(limit), "reused": 5.0}
+            records.append(one)
+    lines = cost_curves(configurations(collect([study(tmp_path, records)])))
+    assert {name: {seconds: round(one.mean, 6) for seconds, one in line.items()} for name, line in lines.items()} == {
+        "gan (generator=gan)": {15.0: 80.0, 45.0: 90.0},
+        "gan (generator=flow)": {15.0: 70.0},
+    }

@@ -1120,3 +1120,4 @@ def test_generators_of_several_kinds_are_compared_at_their_times(tmp_path, secon
     told = "Seconds that each generator trained, and that its images took: flow 8.0 s and 30.0 s; gan 8.0 s and 30.0 s."
     assert f"{told} {said}" in in_one_line(page)
     assert "2000" in table(page, "Mean cost of a trial")[2]
+    assert (tmp_path / "two" / "report" / "seconds.png").exists()

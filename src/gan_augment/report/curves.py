@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gan_augment.report.comparison import pairs
-from gan_augment.report.configuration import Configuration, named
+from gan_augment.report.configuration import Configuration, named, pair_unit
 from gan_augment.report.contrasts import Contrast
 from gan_augment.report.statistics import MIN_PAIRS, Interval, paired_interval
 from gan_augment.report.trials import ACCURACY, SPLIT_SEED
+from gan_augment.report.wording import mean_cost
 
 if TYPE_CHECKING:  # pandas waits until there is something to compute, so that `--help` answers at once
     import pandas as pd
 
 BUDGET = "labels"  # per class
 DOSES = {"augmentation.share": "share of a batch that is extra", "synthesis.per_class": "synthetic images per class"}
+LENGTHS = ("generator.seconds", "generator.images_seen")  # settings of how long a generator trains
 GRID = 1000  # labels at which an arm and its base are compared
 
 
@@ -100,6 +102,20 @@ def worths(found: list[Configuration]) -> list[Worth]:
             if one in arms and base in arms:
                 answers += [replace(worth, setting=setting) for worth in worth_in_labels(arms[one], arms[base])]
     return answers
+
+
+def cost_curves(found: list[Configuration]) -> dict[str, dict[float, Interval]]:
+    """Collect accuracy over the mean seconds of a trial, one line for each arm and generator.
+
+    Points of a line differ in how long the generator trained, if the study sweeps that.
+    """
+    lines: dict[str, dict[float, Interval]] = {}
+    for one in found:
+        if len(one.with_results) and (seconds := mean_cost(one.ended, "total")) is not None:
+            others = {name: value for name, value in one.setting.items() if name not in LENGTHS}
+            accuracies = one.points([ACCURACY], pair_unit([one])[0])[ACCURACY].dropna()
+            lines.setdefault(named(one.arm, others), {})[seconds] = paired_interval(accuracies.to_numpy())
+    return {name: dict(sorted(line.items())) for name, line in lines.items()}
 
 
 def dose_curves(compared: list[Contrast]) -> dict[str, dict[str, dict[float, Interval]]]:

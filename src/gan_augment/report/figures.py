@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from gan_augment.report.statistics import Interval
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 MARKERS = ("o", "s", "^", "D", "v")  # five, with six colours: thirty generators that look different
 MAX_PANELS = 6
+MAX_TICKS = 8  # one for each number on the axis of a curve
 MAX_ROWS, MAX_COLUMNS = 3, 3  # of the figure of predictions
 MAX_CLASSES = 40
 MAX_NUMBERED = 12  # classes of a confusion matrix with numbers
@@ -138,7 +139,11 @@ def curves_figure(panels: Mapping[str, Mapping[str, Mapping[float, Interval]]], 
             axes.plot(at, means, color=colour, marker=marker, markersize=5, linewidth=1.4, label=name)
             axes.plot([at, at], [lows, highs], color=colour, linewidth=1)
         axes.set_xscale("log")
-        axes.set_xticks(numbers, [f"{number:g}" for number in numbers])
+        if len(numbers) <= MAX_TICKS:
+            axes.set_xticks(numbers, [f"{number:g}" for number in numbers])
+        else:
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.minorticks_off()
         axes.set_ylabel(y, fontsize=9)
         axes.legend(fontsize=9, frameon=False)

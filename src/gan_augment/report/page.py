@@ -17,7 +17,7 @@ from gan_augment.report.archive import SUFFIX, write_archive
 from gan_augment.report.configuration import Configuration, configurations, generators, named, pair_unit
 from gan_augment.report.confusion import change_rows, confusion_rows, confusions
 from gan_augment.report.contrasts import are_folds, contrasts
-from gan_augment.report.curves import budget_curves, dose_curves, worths
+from gan_augment.report.curves import budget_curves, cost_curves, dose_curves, worths
 from gan_augment.report.gap import gaps
 from gan_augment.report.looks import note_look
 from gan_augment.report.outcomes import MOST_PICTURE_BYTES
@@ -135,6 +135,9 @@ def _write(
     doses = dose_curves(compared)
     for number, (dose, gains) in enumerate(doses.items(), start=1):
         images[f"dose{number}"] = figures.curves_figure({"": gains}, dose, "gain in accuracy (points)")
+    if budgets := tables.budgets_in_words(found):
+        accuracy = f"{study.part} accuracy (points)"
+        images["seconds"] = figures.curves_figure({"": cost_curves(independent)}, "seconds of a trial", accuracy)
     if predicted := predictions(independent):
         points: dict[str, dict[str, list[Point]]] = {}
         for one in predicted:
@@ -204,7 +207,7 @@ def _write(
         agreements=list(tables.agreement_rows(study, found)),
         predictions=[tables.prediction_row(p) for p in predicted],
         costs=[tables.cost_row(c, study) for c in found],
-        budgets=tables.budgets_in_words(found),
+        budgets=budgets,
         memory=tables.memory_rows(found, study),
         prices=list(tables.price_rows(compared)),
         trials=list(tables.trial_rows(study)),
