@@ -25,7 +25,7 @@ from gan_augment.settings import build
 from gan_augment.stages import Stage, StageStore
 
 SMALL = {"images_seen": 160, "batch_size": 8, "ema_half_life": 40}
-UNPAIRED = ("cut", "fastcut", "cyclegan", "style")
+UNPAIRED = ("cut", "fastcut", "cyclegan", "pixel_da", "style")
 MEMBERS = (*UNPAIRED, "pix2pix", "class_mates", "super_resolution")
 
 
@@ -37,7 +37,7 @@ def node_of(member="cut", **changes):
     node.pop("defaults", None)
     node["translator"] = small | {
         "residual": member != "pix2pix",
-        "latents": 16 * (member == "class_mates"),
+        "latents": 16 * (member in ("class_mates", "pixel_da")),
         "styled": member == "style",
     }
     node["discriminator"] = node["discriminator"] | {"channels": 4}
