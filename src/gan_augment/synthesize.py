@@ -128,7 +128,8 @@ def export(options: Mapping[str, Any], given: Sequence[str]) -> str:
         path = usual if options["teacher"] is None else Path(options["teacher"]).expanduser()
         if path is usual and not path.exists():
             raise ValueError(
-                "selection=confident, but there is no teacher.pt next to the generator: name one with teacher=..."
+                f"selection={settings.selection}, but there is no teacher.pt next to the generator: name one with "
+                "teacher=..."
             )
         teacher, teacher_hash = TrainedClassifier.load(path, device), file_hash(path)
     elif options["teacher"] is not None:

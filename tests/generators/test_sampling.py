@@ -160,11 +160,11 @@ def test_a_class_that_the_generator_does_not_make_is_named(knows_classes):
         ({"quotas": "some"}, "synthesis.quotas=some: use one of balanced, proportional, top_up"),
         ({"latent_scale": 0}, "synthesis.latent_scale=0: use a number above 0 and at most 10"),
         ({"truncation": 0}, "synthesis.truncation=0: use a number above 0 and at most 10"),
-        ({"selection": "best"}, "synthesis.selection=best: use one of all, confident"),
+        ({"selection": "best"}, "synthesis.selection=best: use one of all, confident, diverse"),
         ({"selection": "confident"}, "synthesis.selection=confident.*threshold.*such as 0.9"),
         (
             {"threshold": 0.5},
-            "synthesis.threshold=0.5, but synthesis.selection=all takes every image: leave it null, .*",
+            "synthesis.threshold=0.5, but synthesis.selection=all has none: leave it null, .*",
         ),
         ({"selection": "confident", "threshold": 1}, "synthesis.threshold=1: use a number from 0 to 0.9999"),
     ],
@@ -297,3 +297,34 @@ def test_stored_sets_say_how_many_candidates_there_were(tmp_path):
     assert found.candidates == made.candidates > 12
     assert torch.equal(found.confidence, made.confidence)
     assert json.dumps(found.candidates)  # a plain number
+
+
+def test_a_diverse_set_spreads_over_its_candidates():
+    seeing = TrainedClassifier(
+        torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3)), ImageShape(1, 8, 8), NAMES, [5, 5, 5], 64, CPU
+    )
+    made = synthesize(generator(True), settings(per_class=8, selection="diverse"), EQUAL, 0, seeing)
+    plain = synthesize(generator(True), settings(per_class=24), EQUAL, 0).images
+    assert made.images.class_counts.tolist() == [8, 8, 8]
+    assert made.candidates == 3 * 24
+    for label in range(3):
+        there = plain.images[plain.members(label)]
+        here = made.images.images[made.images.members(label)]
+        assert here.equal(there[made.numbers[made.images.members(label)]])  # an image is found by its number
+        levels, all_levels = (one[:, 0, 0, 0].double().sort().values for one in (here, there))
+        assert levels[-1] - levels[0] > 0.9 * (all_levels[-1] - all_levels[0])
+        assert levels.diff().min() > all_levels.diff().min()
+    with pytest.raises(ValueError, match="this generator knows none: use confident"):
+        synthesize(generator(False), settings(selection="diverse"), EQUAL, 0, seeing)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"refuse_copies": True}, "selection=diverse chooses all at"),
+        ({"threshold": 0.9}, "synthesis.selection=diverse has none: leave it null"),
+    ],
+)
+def test_what_a_diverse_set_has_no_use_for_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        settings(selection="diverse", **changes)

@@ -39,9 +39,10 @@ class Synthetic(Extra):
         knows_classes, has_classifier = generator.knows_classes(config), config.parts["classifier"] is not None
         if not has_classifier and settings.asks_teacher:
             raise ValueError(
-                "synthesis.selection=confident needs a classifier to label the images, but there is none: choose one"
+                f"synthesis.selection={settings.selection} needs a classifier that selects images, but there is none: "
+                "choose one"
             )
-        if has_classifier and not knows_classes and not settings.asks_teacher:
+        if has_classifier and not knows_classes and settings.selection != "confident":
             raise ValueError(
                 "conditioning=none makes images without labels, and a classifier cannot learn from them: use another "
                 "conditioning, let a teacher label them (synthesis=confident), or train the generator alone with "

@@ -21,8 +21,9 @@ from gan_augment.settings import check_boolean, check_choice, check_integer, che
 from gan_augment.stages import Stage, implied, made_from, merged
 
 QUOTAS = ("balanced", "proportional", "top_up")
-SELECTIONS = ("all", "confident")
+SELECTIONS = ("all", "confident", "diverse")
 MOST_NAMED = 10  # classes in an error
+TIMES = 3  # candidates for each of the images that are chosen because they differ
 MAX_CANDIDATES = 50  # images the teacher evaluates at most for each image of the set
 
 
@@ -36,7 +37,8 @@ class SynthesisSettings:
             images; or `top_up`, what the labelled images of each class lack to that number.
         latent_scale: Standard deviation of a latent's numbers, above 0.
         truncation: Largest absolute value of a latent's numbers, above 0; None for no bound.
-        selection: `all`; or `confident`, only images whose label the teacher is confident of.
+        selection: `all`; `confident`, only images whose label the teacher is confident of; or `diverse`, of three times
+            as many images of each class those that differ most in the teacher's features.
         threshold: Smallest probability of the label for a confident teacher, in [0, 1); None without a teacher.
         refuse_copies: Whether to draw other images in place of copies of training images.
         redraw: Whether there are as many images, in place of `per_class`, as the classifier takes, so that it sees none
@@ -77,7 +79,12 @@ class SynthesisSettings:
         if self.truncation is not None:
             check_number("synthesis.truncation", self.truncation, 0, 10, open_low=True)
         check_choice("synthesis.selection", self.selection, SELECTIONS)
-        if self.asks_teacher:
+        if self.refuse_copies and self.selection == "diverse":
+            raise ValueError(
+                "synthesis.refuse_copies=true draws images until enough are left, but selection=diverse chooses all at "
+                "once: use one of them"
+            )
+        if self.selection == "confident":
             if self.threshold is None:
                 raise ValueError(
                     "synthesis.selection=confident, but no threshold: set synthesis.threshold, such as 0.9"
@@ -85,8 +92,8 @@ class SynthesisSettings:
             check_number("synthesis.threshold", self.threshold, 0, 0.9999)
         elif self.threshold is not None:
             raise ValueError(
-                f"synthesis.threshold={self.threshold}, but synthesis.selection=all takes every image: leave it null, "
-                "or set synthesis.selection=confident"
+                f"synthesis.threshold={self.threshold}, but synthesis.selection={self.selection} has none: leave it "
+                "null, or set synthesis.selection=confident"
             )
 
     @property
@@ -109,7 +116,7 @@ class SynthesisSettings:
     @property
     def asks_teacher(self) -> bool:
         """Whether a teacher selects the images."""
-        return self.selection == "confident"
+        return self.selection != "all"
 
     def count(self, class_counts: Tensor) -> Tensor:
         """Return how many images of each class to make, from the labelled ones per class, both int64 `[K]`.
@@ -167,6 +174,8 @@ def synthesize(
             images = first_images(generator, wanted, seed, settings.latents)
             numbers = torch.cat([torch.arange(count) for count in wanted.tolist()])
             return SyntheticSet(images, numbers, torch.full((len(images),), math.nan), len(images))
+        if settings.selection == "diverse":
+            return diverse_images(generator, wanted, settings.latents, seed, teacher)
         return selected_images(generator, wanted, settings, seed, teacher)
 
     wanted = settings.count(class_counts)
@@ -183,6 +192,45 @@ def selected_images(
     order = labels.argsort(stable=True)
     taken = ImageSet(pixels[order], labels[order], teacher.class_names)
     return SyntheticSet(taken, found[order], confidence[order], sum(candidates for _, candidates in parts))
+
+
+def diverse_images(
+    generator: Generator, wanted: Tensor, latents: Latents, seed: int, teacher: TrainedClassifier
+) -> SyntheticSet:
+    """Choose, of three times as many images of each class, those that differ most; `wanted` are int64 `[K]`.
+
+    The first image, then always the one that is farthest from all chosen ones in the teacher's features (k-center
+    greedy, Sener and Savarese 2018).
+
+    Raises:
+        ValueError: If the generator knows no classes.
+    """
+    if not generator.knows_classes:
+        raise ValueError("selection=diverse chooses images of each class, and this generator knows none: use confident")
+    candidates = first_images(generator, TIMES * wanted, seed, latents)
+    places, numbers = [], []
+    for label, count in enumerate(wanted.tolist()):
+        members = candidates.members(label)
+        if count:
+            found = farthest_first(teacher.features(candidates, members), count)
+            places.append(members[found])
+            numbers.append(found)
+    taken, unknown = torch.cat(places), torch.full((int(wanted.sum()),), math.nan)
+    return SyntheticSet(candidates.subset(taken), torch.cat(numbers), unknown, len(candidates))
+
+
+def farthest_first(features: Tensor, count: int) -> Tensor:
+    """Choose `count` of features `[N, F]`, each farthest from those before; return their places in order, int64.
+
+    Example:
+        >>> farthest_first(torch.tensor([[0.0], [1.0], [9.0], [4.0]]), 3).tolist()
+        [0, 2, 3]
+    """
+    chosen, distances = [0], torch.cdist(features, features[:1])[:, 0]
+    while len(chosen) < count:
+        chosen.append(int(distances.argmax()))
+        distances = torch.minimum(distances, torch.cdist(features, features[chosen[-1] : chosen[-1] + 1])[:, 0])
+    return torch.tensor(chosen).sort().values
 
 
 def first_images(generator: Generator, wanted: Tensor, seed: int, latents: Latents = AS_IN_TRAINING) -> ImageSet:
