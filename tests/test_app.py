@@ -907,6 +907,9 @@ PROJECTED = (*ALONE, "architecture=projected", "architecture.backbone.weights=nu
 COMPANY = {
     **dict.fromkeys(("architecture=projected", "penalty=diversity"), PROJECTED),
     "architecture=points": ("classifier=none", "data=ring", "generator.images_seen=640"),
+    "synthesis=diverse": (
+        *("data.image_size=8", "generator.images_seen=640", "classifier.num_steps=20", "measures.judge.num_steps=10"),
+    ),
     "synthesis=confident": (
         *("data=arrays", "data.images={halves}", "generator.images_seen=640", "classifier.num_steps=20"),
         *("conditioning=none", "synthesis.threshold=0", "measures.judge.num_steps=10"),
