@@ -487,5 +487,5 @@ def test_bad_settings_are_refused(change, message):
 
 def test_points_are_refused(lay_out):
     points = ImageSet(torch.zeros(2, 2, 1, 1), torch.tensor([0, 1]), ["a", "b"])
-    with pytest.raises(ValueError, match="translation changes images, and these are points"):
+    with pytest.raises(ValueError, match="translation is for pictures, and these are points"):
         replace(lay_out(), labelled=points).check()

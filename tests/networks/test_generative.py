@@ -28,9 +28,9 @@ def test_latents_and_labels_become_images_of_any_size(kind, shape):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_makes_no_pictures_is_refused(kind):
-    with pytest.raises(ValueError, match="makes images, but these are points"):
+    with pytest.raises(ValueError, match="is for pictures, and these are points: use generator=gan"):
         build(kind, ImageShape(2, 1, 1))
-    with pytest.raises(ValueError, match="at least 8x8 pixels, not 8x7"):
+    with pytest.raises(ValueError, match="needs images of at least 8x8 pixels, not 8x7"):
         build(kind, ImageShape(1, 8, 7))
 
 

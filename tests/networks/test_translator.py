@@ -125,7 +125,7 @@ def test_heads_return_unit_vectors_at_the_given_places():
     ("network", "shape", "settings", "message"),
     [
         (Translator, (1, 7, 9), {}, "translation needs images of at least 8x8 pixels, not 7x9"),
-        (Translator, (2, 1, 1), {}, "translation changes images, and these are points"),
+        (Translator, (2, 1, 1), {}, "translation is for pictures, and these are points"),
         (Translator, (1, 8, 8), {"halvings": 2}, "halvings=2 leaves fewer than 4 pixels a side of 8x8"),
         (Translator, (1, 8, 8), {"halvings": 4}, "translation.translator.halvings=4: use a whole number"),
         (Translator, (1, 8, 8), {"blocks": 0}, "translation.translator.blocks=0: use a whole number"),

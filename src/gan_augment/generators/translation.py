@@ -23,7 +23,8 @@ from gan_augment.generators.samples import SampleGrid
 from gan_augment.generators.translation_design import TranslationSettings
 from gan_augment.generators.translation_training import Domain, Translation
 from gan_augment.methods.base import decoding_of
-from gan_augment.networks.translator import STYLES, Translator, check_size
+from gan_augment.networks.generative import check_pictures
+from gan_augment.networks.translator import STYLES, Translator
 from gan_augment.randomness import Stream, initialised
 from gan_augment.records.findings import Findings
 from gan_augment.settings import check_choice, errors_of
@@ -175,7 +176,7 @@ class TrainTranslator(Stage):
 
     def check(self) -> None:
         """Check that the networks can take the images."""
-        check_size("translation", self.labelled.shape)
+        check_pictures("translation", self.labelled.shape)
         self.settings.build_translator(self.labelled.shape)
         self.settings.build_discriminator(self.labelled.shape)
         if self.pool is not None:

@@ -9,7 +9,7 @@ from torch.nn.functional import interpolate, silu
 
 from gan_augment.data.image_set import ImageShape
 from gan_augment.networks.architecture import doublings, halvings
-from gan_augment.networks.generative import GenerativeNetwork, check_pictures
+from gan_augment.networks.generative import OF_POINTS, GenerativeNetwork, check_pictures
 from gan_augment.settings import check_choice, check_integer, check_number
 
 FREQUENCIES = 32  # of a time, from one turn over all times up to `FASTEST`
@@ -44,7 +44,7 @@ class FlowNetwork(GenerativeNetwork):
         num_changes: int = 0,
     ) -> None:
         super().__init__()
-        check_pictures("generator=flow", shape)
+        check_pictures("generator=flow", shape, OF_POINTS)
         check_integer("generator.network.channels", channels, low=4)
         check_choice("generator.network.solver", solver, EVALUATIONS)
         check_integer("generator.network.steps", steps, low=1)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from gan_augment.data.image_set import ImageShape
 
 FEWEST_PIXELS = 8  # a side
+OF_POINTS = "use generator=gan with architecture=points"
 
 
 class GenerativeNetwork(nn.Module, ABC):
@@ -25,11 +26,11 @@ class GenerativeNetwork(nn.Module, ABC):
         """Make images."""
 
 
-def check_pictures(name: str, shape: ImageShape) -> None:
-    """Raise a ValueError for points, and for images of less than 8 pixels a side."""
+def check_pictures(name: str, shape: ImageShape, advice: str = "use another arm") -> None:
+    """Raise a ValueError, with advice, for points; and one for images of less than 8 pixels a side."""
     if shape.is_point:
-        raise ValueError(f"{name} makes images, but these are points: use generator=gan with architecture=points")
+        raise ValueError(f"{name} is for pictures, and these are points: {advice}")
     if min(shape.height, shape.width) < FEWEST_PIXELS:
         raise ValueError(
-            f"{name} makes images of at least {FEWEST_PIXELS}x{FEWEST_PIXELS} pixels, not {shape.height}x{shape.width}"
+            f"{name} needs images of at least {FEWEST_PIXELS}x{FEWEST_PIXELS} pixels, not {shape.height}x{shape.width}"
         )

@@ -14,9 +14,9 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from gan_augment.data.image_set import ImageShape
 from gan_augment.networks.architecture import Residual
+from gan_augment.networks.generative import check_pictures
 from gan_augment.settings import check_boolean, check_integer
 
-FEWEST_PIXELS = 8  # a side
 PLANE = 4  # side of a plane of latent numbers
 STYLES = 1000  # that a translator keeps
 EPSILON = 1e-5  # variance that keeps a division finite, as in instance norm
@@ -70,7 +70,7 @@ class Translator(nn.Module):
             raise ValueError(
                 f"translation.translator.latents={latents} and styled=true: a style takes their place, use 0"
             )
-        check_size("translation", shape)
+        check_pictures("translation", shape)
         if -(-min(shape.height, shape.width) // 2**halvings) < 4:
             raise ValueError(
                 f"translation.translator.halvings={halvings} leaves fewer than 4 pixels a side of "
@@ -190,7 +190,7 @@ class PatchDiscriminator(nn.Module):
         super().__init__()
         check_integer("translation.discriminator.channels", channels, low=1)
         check_integer("translation.discriminator.layers", layers, low=1)
-        check_size("translation", shape)
+        check_pictures("translation", shape)
         if min(shape.height, shape.width) < 2 * 2**layers:
             raise ValueError(
                 f"translation.discriminator.layers={layers} leaves fewer than 2 pixels a side of "
@@ -237,16 +237,6 @@ class PatchHeads(nn.Module):
         """Return vectors `[B, P, dimensions]` of each stage's `maps`, `[B, C, H, W]`, at its `places`, int64 `[P]`."""
         taken = (one.flatten(2)[..., where].transpose(1, 2) for one, where in zip(maps, places, strict=True))
         return [normalize(head(some).float(), dim=-1) for head, some in zip(self.heads, taken, strict=True)]
-
-
-def check_size(name: str, shape: ImageShape) -> None:
-    """Raise a ValueError for points, and for images of less than 8 pixels a side."""
-    if shape.is_point:
-        raise ValueError(f"{name} changes images, and these are points: use another arm")
-    if min(shape.height, shape.width) < FEWEST_PIXELS:
-        raise ValueError(
-            f"{name} needs images of at least {FEWEST_PIXELS}x{FEWEST_PIXELS} pixels, not {shape.height}x{shape.width}"
-        )
 
 
 def _normed(convolution: nn.Conv2d | nn.ConvTranspose2d) -> nn.Sequential:

@@ -9,7 +9,7 @@ from torch.nn.functional import interpolate
 
 from gan_augment.data.image_set import ImageShape
 from gan_augment.networks.architecture import doublings, halvings
-from gan_augment.networks.generative import GenerativeNetwork, check_pictures
+from gan_augment.networks.generative import OF_POINTS, GenerativeNetwork, check_pictures
 from gan_augment.settings import check_integer
 
 
@@ -33,7 +33,7 @@ class VAENetwork(GenerativeNetwork):
         self, shape: ImageShape, num_classes: int, channels: int = 16, codes: int = 16, num_changes: int = 0
     ) -> None:
         super().__init__()
-        check_pictures("generator=vae", shape)
+        check_pictures("generator=vae", shape, OF_POINTS)
         check_integer("generator.network.channels", channels, low=1)
         check_integer("generator.network.codes", codes, low=1)
         self.shape, self.codes = shape, codes
