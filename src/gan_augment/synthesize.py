@@ -133,7 +133,9 @@ def export(options: Mapping[str, Any], given: Sequence[str]) -> str:
             )
         teacher, teacher_hash = TrainedClassifier.load(path, device), file_hash(path)
     elif options["teacher"] is not None:
-        raise ValueError(f"teacher={options['teacher']}, but selection=all takes every image: set selection=confident")
+        raise ValueError(
+            f"teacher={options['teacher']}, but selection=all takes every image: set selection=confident or diverse"
+        )
     auditor = None
     if settings.refuse_copies:
         if record is None:
@@ -250,7 +252,7 @@ def data_card(
     about = generator.about
     if record is not None and (record["provenance"].get("checkpoint") or {}).get("hash") != generator.hash:
         record = None  # another checkpoint in a trial's folder
-    parts = ("architecture", "conditioning", "loss")
+    parts = ("network",) if "network" in about["design"] else ("architecture", "conditioning", "loss")
     nodes = {name: about["design"].get(name) or {} for name in parts}
     design = {name: node.get("_target_", "unknown").split(".")[-1] for name, node in nodes.items()}
     trained_on = {

@@ -205,12 +205,17 @@ class SearchSweeper(Sweeper):
                 return Candidate(settings, gains, "complete" if len(gains) == len(search.rungs) else "dropped")
 
     def _job(self, said: Mapping[str, str], images: float = 1.0) -> list[str]:
-        """Return the settings of a job whose generator sees this share of its images."""
+        """Return the settings of a job whose generator sees this share of its images, in this share of its seconds."""
         job = [*said.values()]
         if images == 1:
             return job
         ((_, settings),) = compose_jobs(self.config, [job])
-        return [*job, f"generator.images_seen={round(images * settings['generator']['images_seen'])}"]
+        whole = settings["generator"]
+        fewer = (
+            [] if whole["images_seen"] is None else [f"generator.images_seen={round(images * whole['images_seen'])}"]
+        )
+        less = [] if whole.get("seconds") is None else [f"generator.seconds={images * whole['seconds']:g}"]
+        return [*job, *fewer, *less]
 
     def _planned(self, jobs: Sequence[list[str]]) -> list[tuple[Path, list[str]]]:
         """Plan jobs, and return where their records will be and the keys of the stages that they lack.

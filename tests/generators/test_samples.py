@@ -1,3 +1,4 @@
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -45,7 +46,10 @@ def draw(num_steps, real=None, ema=None, latent_dim=5, **settings):
         return from_float(ema(torch.randn(len(labels), latent_dim, generator=random), labels), dtype)
 
     system = SimpleNamespace(
-        sample=sample, images_seen=lambda step: 64 * (step + 1), turn=lambda step, number: step * number // num_steps
+        sample=sample,
+        images_seen=lambda step: 64 * (step + 1),
+        turn=lambda step, number: step * number // num_steps,
+        pause=nullcontext,
     )
     callback = SampleGrid(real or real_images(), seed=0, **settings)
     for step in range(num_steps):

@@ -92,12 +92,12 @@ def test_normal_vectors_have_the_means_of_their_classes_and_the_shrunk_covarianc
     labels = torch.arange(2).repeat_interleave(20)
     vectors = torch.randn(40, 3, generator=random) @ scale + 5.0 * labels[:, None]
     wanted = torch.arange(2).repeat_interleave(20_000)
-    made = gaussian(vectors, labels, wanted, random)
+    made = gaussian(vectors, labels, wanted, random, images=40)
     means = torch.stack([vectors[:20].mean(dim=0), vectors[20:].mean(dim=0)])
     around = (made - means[wanted]).numpy()
     np.testing.assert_allclose(around[:20_000].mean(axis=0), 0, atol=0.05)
     expected = LedoitWolf(assume_centered=True).fit((vectors - means[labels]).numpy()).covariance_
-    np.testing.assert_allclose(np.cov(around.T), expected, atol=0.1)
+    np.testing.assert_allclose(np.cov(around.T), expected * 40 / 38, atol=0.1)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,8 @@ def test_normal_vectors_have_the_means_of_their_classes_and_the_shrunk_covarianc
         ({"source": "vae"}, "synthetic_features.source=vae: use one of gan, gaussian"),
         ({"share": 1.0}, "synthetic_features.share=1.0: use a number above 0"),
         ({"per_class": 0}, "synthetic_features.per_class=0: use a whole number"),
-        ({"images_seen": 1}, "generator.images_seen=1: use a whole number"),
+        ({"images_seen": 1}, "synthetic_features.images_seen=1: use a whole number of at least 64"),
+        ({"learning_rate": 2}, "synthetic_features.learning_rate=2: use a number above 0"),
     ],
 )
 def test_bad_settings_are_refused(changes, message):

@@ -26,13 +26,15 @@ def timed(images, seconds, hardware=None, **settings):
 @pytest.fixture(autouse=True)
 def _a_second_each_time_one_looks(monkeypatch):
     monkeypatch.setattr("gan_augment.training.budget.monotonic", itertools.count().__next__)
+    monkeypatch.setattr("gan_augment.training.base.monotonic", lambda: 0.0)
 
 
 def test_a_training_ends_when_its_seconds_are_spent_and_says_what_it_saw(image_set, tmp_path):
     stage = timed(image_set(), seconds=20, decay=True)
     output = StageStore(tmp_path).fetch(stage)
     about = read_about(stage.checkpoint(output.folder), "gan")
-    assert about["images_seen"] == 19 * BATCH  # one look at the start, one after each step
+    assert about["images_seen"] == 20 * BATCH
+    assert stage.findings(output.folder).metrics["gan"]["training"]["images_seen"] == 20 * BATCH
     assert isinstance(stage.load(output.folder), Generator)
 
 
@@ -57,7 +59,7 @@ def test_seconds_before_an_interruption_count(image_set, tmp_path, cpu, monkeypa
             StageStore(tmp_path).fetch(stage)
     output = StageStore(tmp_path).fetch(stage)
     about = read_about(stage.checkpoint(output.folder), "gan")
-    assert about["images_seen"] < 40 * BATCH
+    assert about["images_seen"] == 40 * BATCH
 
 
 def test_the_estimate_is_at_most_its_seconds(image_set, tmp_path):
@@ -79,5 +81,31 @@ def test_seconds_are_a_positive_number(image_set, seconds):
 
 
 def test_something_must_end_a_training(image_set):
-    with pytest.raises(ValueError, match=r"generator.images_seen=None"):
+    with pytest.raises(ValueError, match="nothing would end the training: set one"):
         timed(image_set(), seconds=None)
+
+
+def test_pictures_take_no_time_of_the_budget(image_set, tmp_path, monkeypatch):
+    now, drawn = [0.0], []
+
+    def look():  # each step takes a second
+        now[0] += 1
+        return now[0]
+
+    def draw(*given):  # and each picture five
+        now[0] += 5
+        drawn.append(given)
+
+    monkeypatch.setattr("gan_augment.training.budget.monotonic", look)
+    monkeypatch.setattr("gan_augment.training.base.monotonic", lambda: now[0])
+    monkeypatch.setattr("gan_augment.generators.samples.SampleGrid._draw", draw)
+    stage = timed(image_set(), seconds=20)
+    output = StageStore(tmp_path).fetch(stage)
+    assert len(drawn) == 12
+    assert read_about(stage.checkpoint(output.folder), "gan")["images_seen"] == 20 * BATCH
+
+
+def test_several_processes_have_no_common_clock(image_set, cpu):
+    together = dataclasses.replace(cpu, devices=2)
+    with pytest.raises(ValueError, match=r"each process has a clock of its own: set generator.seconds=null"):
+        timed(image_set(), seconds=20, hardware=together).check()

@@ -89,6 +89,10 @@ def _taken(plan: Plan) -> int:
     arm = plan.config.arm
     method = plan.config.parts[arm.method]
     taken = method.num_extra(arm.share or 0) if isinstance(method, Method) else None
+    if plan.config.parts["classifier"] is None:
+        raise ValueError(
+            "synthesis.redraw=true makes as many images as a classifier takes, but there is none: use false"
+        )
     if taken is None:
         raise ValueError(
             "synthesis.redraw=true makes as many images as the classifier takes, which "

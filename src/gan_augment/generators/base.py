@@ -24,7 +24,11 @@ def check_length(images_seen: int | None, seconds: float | None, decay: bool, fe
     """
     if seconds is not None:
         check_number("generator.seconds", seconds, 0, 10_000_000, open_low=True)
-    if images_seen is not None or seconds is None:
+    if images_seen is None and seconds is None:
+        raise ValueError(
+            "generator.images_seen=null and generator.seconds=null: nothing would end the training: set one"
+        )
+    if images_seen is not None:
         check_integer("generator.images_seen", images_seen, low=fewest)
     check_boolean("generator.decay", decay)
 

@@ -12,6 +12,8 @@ from gan_augment.networks.flow import FlowNetwork
 from gan_augment.networks.generative import GenerativeNetwork
 from gan_augment.settings import check_number
 
+UNIFORM = 0.2  # share of the times that are uniform
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TrainFlow(TrainSingle):
@@ -32,6 +34,7 @@ class FlowMatching(SingleSettings):
     """
 
     kind: ClassVar[type[TrainSingle]] = TrainFlow
+    of: ClassVar[type[GenerativeNetwork]] = FlowNetwork
 
     label_dropout: float
 
@@ -56,7 +59,8 @@ class FlowTraining(SingleTraining):
 
     With noise $x_0$, an image $x_1$ and a time $t$, the network learns the velocity $x_1 - x_0$ at
     $x_t = (1 - t) x_0 + t x_1$ by least squares (Lipman et al. 2023, equation 23, with the smallest deviation 0). Times
-    are logit-normal, so that the middle of the way is learned most (Esser et al. 2024, section 3.1).
+    are logit-normal, so that the middle of the way is learned most (Esser et al. 2024, section 3.1), but for a share
+    that is uniform: a logit-normal time is hardly ever near 0 or 1, where the solver starts and ends.
     """
 
     STREAMS = (*SingleTraining.STREAMS, "time", "dropout")
@@ -68,6 +72,8 @@ class FlowTraining(SingleTraining):
         count, draws = len(images), {name: self.draws[name].at(step) for name in ("noise", "time", "dropout")}
         noise = torch.randn(images.shape, generator=draws["noise"], device=self.device)
         times = torch.randn(count, generator=draws["time"], device=self.device).sigmoid()
+        uniform = torch.rand(2, count, generator=draws["time"], device=self.device)
+        times = uniform[0].where(uniform[1] < UNIFORM, times)
         if self.settings.label_dropout:
             dropped = torch.rand(count, generator=draws["dropout"], device=self.device) < self.settings.label_dropout
             labels = labels.where(~dropped, self.network.num_classes)

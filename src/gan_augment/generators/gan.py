@@ -121,6 +121,8 @@ class TrainGAN(TrainGenerator):
         self.design.check(self.labelled.shape, self.labelled.num_classes)
         if self.hardware.processes > 1:
             check_shares([self.design.settings.batch_size], self.hardware.processes)
+            if self.design.settings.seconds is not None:
+                raise SharingError("each process has a clock of its own: set generator.seconds=null")
             if self.design.conditioning.divides_batch:
                 raise SharingError("a process may have no image of some class: train on one device")
         self.design.architecture.origin()
@@ -165,7 +167,7 @@ class TrainGAN(TrainGenerator):
         data = ImageBatches([Part(seen, settings.batch_size, "order")], settings.num_steps, seed)
         watching = () if self.watch is None else (self.watch.callback(made, seed, folder),)
         self.hardware.fit(system, data, folder, callbacks=(SampleGrid(images, seed), *watching))
-        system.keep_last_points(folder)
+        system.keep_last_points(folder, images_seen=system.images_seen(system.num_steps - 1))
         system.save(folder / FILE, images_seen=system.num_steps * settings.batch_size)
 
     def critic(self, folder: Path) -> Callable[[Tensor, Tensor], Tensor]:

@@ -38,8 +38,11 @@ class SampleGrid(Callback):
         """Draw a grid when one is due."""
         before = pl_module.turn(batch_idx, self.num_grids) if self._turn is None else self._turn
         self._turn = pl_module.turn(batch_idx + 1, self.num_grids)
-        if self._turn == before:
-            return
+        if self._turn != before:
+            with pl_module.pause():
+                self._draw(trainer, pl_module, batch_idx)
+
+    def _draw(self, trainer: L.Trainer, pl_module: Any, batch_idx: int) -> None:
         per_class = max(FEWEST, num_shown(self._real.shape, self._num_classes))
         labels = torch.arange(self._num_classes).repeat_interleave(per_class)
         images = pl_module.sample(labels, self._stream.at(0), self._real.dtype)

@@ -70,7 +70,7 @@ class SynthesisSettings:
                 "synthesis.quotas=top_up makes what a class lacks, once, by one generator: use redraw=false and "
                 "generators=1, or other quotas"
             )
-        if self.per_class < self.generators:
+        if self.per_class < self.generators and not self.redraw:
             raise ValueError(
                 f"synthesis.per_class={self.per_class} is less than synthesis.generators={self.generators}: each "
                 "generator makes images of each class"
@@ -225,9 +225,12 @@ def farthest_first(features: Tensor, count: int) -> Tensor:
     Example:
         >>> farthest_first(torch.tensor([[0.0], [1.0], [9.0], [4.0]]), 3).tolist()
         [0, 2, 3]
+        >>> farthest_first(torch.zeros(3, 1), 3).tolist()
+        [0, 1, 2]
     """
     chosen, distances = [0], torch.cdist(features, features[:1])[:, 0]
     while len(chosen) < count:
+        distances[chosen] = -1.0  # features may coincide
         chosen.append(int(distances.argmax()))
         distances = torch.minimum(distances, torch.cdist(features, features[chosen[-1] : chosen[-1] + 1])[:, 0])
     return torch.tensor(chosen).sort().values

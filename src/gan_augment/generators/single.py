@@ -35,6 +35,8 @@ class SingleSettings(GeneratorSettings, ABC):
     """How a generator of one network is trained.
 
     Attributes:
+        kind: The stage that trains it.
+        of: The class of its network.
         network: The node of the network, called with the images' shape and the number of classes.
         images_seen: Images that it sees in all, repeats counted; None if only `seconds` end the training.
         batch_size: Images per step.
@@ -51,6 +53,7 @@ class SingleSettings(GeneratorSettings, ABC):
     """
 
     kind: ClassVar[type["TrainSingle"]]
+    of: ClassVar[type[GenerativeNetwork]]
 
     network: Mapping[str, Any]
     images_seen: int | None
@@ -69,7 +72,7 @@ class SingleSettings(GeneratorSettings, ABC):
         for name in ("learning_rate", "ema_ramp_up"):
             check_number(f"generator.{name}", getattr(self, name), 0, 1, open_low=True)
         check_number("generator.transformed", self.transformed, 0, 1)
-        build_later(self.network, "generator.network", GenerativeNetwork)
+        build_later(self.network, "generator.network", self.of)
 
     @property
     def num_steps(self) -> int:
@@ -83,7 +86,7 @@ class SingleSettings(GeneratorSettings, ABC):
 
     def build(self, shape: ImageShape, num_classes: int) -> GenerativeNetwork:
         """Build the network; raise a ValueError if it cannot make such images."""
-        return build_later(self.node, "generator.network", GenerativeNetwork)(shape, num_classes)
+        return build_later(self.node, "generator.network", self.of)(shape, num_classes)
 
     def knows_classes(self, config: Config) -> bool:
         """Its network always takes the label."""
@@ -246,5 +249,5 @@ class TrainSingle(TrainGenerator):
         data = ImageBatches([Part(seen, settings.batch_size, "order")], settings.num_steps, self.seed)
         watching = () if self.watch is None else (self.watch.callback(made, self.seed, folder),)
         self.hardware.fit(system, data, folder, callbacks=(SampleGrid(seen, self.seed), *watching))
-        system.keep_last_points(folder)
+        system.keep_last_points(folder, images_seen=system.images_seen(system.num_steps - 1))
         system.save(folder / FILE, images_seen=system.num_steps * settings.batch_size)

@@ -140,8 +140,8 @@ class TrainTranslator(Stage):
                 f"augmentation.{named} needs translation.examples={' or '.join(examples)}, not "
                 f"{settings.examples}: choose another translation, such as translation={usual}"
             )
+        check_choice("translation.teacher", settings.teacher, plan.config.names(Method))
         if settings.needs_teacher:
-            check_choice("translation.teacher", settings.teacher, plan.config.names(Method))
             if plan.config.parts["classifier"] is None:
                 raise ValueError(
                     "classifier=none, but this translation asks a classifier whether classes are kept: choose one, or "

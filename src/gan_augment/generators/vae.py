@@ -33,6 +33,7 @@ class VAE(SingleSettings):
     """
 
     kind: ClassVar[type[TrainSingle]] = TrainVAE
+    of: ClassVar[type[GenerativeNetwork]] = VAENetwork
 
     divergence: float
 

@@ -89,7 +89,8 @@ class Measurements(Callback):
         now, before, every = pl_module.images_seen(batch_idx), pl_module.images_seen(batch_idx - 1), self._watch.every
         if now // every == before // every and batch_idx + 1 < pl_module.num_steps:
             return
-        found = self.measure(pl_module)
+        with pl_module.pause():
+            found = self.measure(pl_module)
         logger: Any = trainer.logger
         logger.log_metrics({f"judge/{name}": value for name, value in found.items()}, now)
         best_by = self._watch.best_by

@@ -34,6 +34,7 @@ from gan_augment.randomness import Stream, initialised
 from gan_augment.settings import check_choice, check_integer, check_number
 from gan_augment.stages import Stage
 
+BATCH = 64  # real features of a step of the GAN
 VIEWS = 10  # of each labelled image, under the transforms of the arm
 SOURCES = ("gan", "gaussian")
 
@@ -69,13 +70,14 @@ class SyntheticFeatures(Method):
         for name in ("per_class", "latent_dim", "width"):
             check_integer(f"synthetic_features.{name}", getattr(self, name), low=1)
         check_number("synthetic_features.share", self.share, 0, 0.99, open_low=True)
-        assert self.design is not None  # its settings are checked
+        check_integer("synthetic_features.images_seen", self.images_seen, low=BATCH)
+        check_number("synthetic_features.learning_rate", self.learning_rate, 0, 1, open_low=True)
 
     @property
     def design(self) -> GANDesign:
         """The design of the GAN."""
         rate = self.learning_rate
-        settings = GANSettings(self.images_seen, 64, 1, False, rate, rate, (0.0, 0.9), False, 10_000, 0.05)
+        settings = GANSettings(self.images_seen, BATCH, 1, False, rate, rate, (0.0, 0.9), False, 10_000, 0.05)
         networks = Vectors(latent_dim=self.latent_dim, width=self.width), Projection()
         losses = Wasserstein(weight_clip=None), Penalties(gradient_penalty=10.0)
         return GANDesign(*networks, *losses, DiffAugment(0.0, 0.0, 0.0, 0.0, 0.0), settings)
@@ -134,7 +136,7 @@ class FeatureAugmentation(MethodStage):
         """Generate features, train the last layer, and write the classifier."""
         settings, trained = self.classifier, self.trained.load(made["trained"])
         real = self.views(trained)
-        generated = self.generate(real, folder / "generator")
+        generated = self.generate(real, folder / "tensorboard" / "generator")
         validation = features_of(trained, self.validation) if len(self.validation) else None
         divided = Divided(copy.deepcopy(trained.network))
         system = LastLayer(divided, settings, self.seed)
@@ -166,7 +168,7 @@ class FeatureAugmentation(MethodStage):
         mean, deviation = vectors.mean(dim=0), vectors.std(dim=0, correction=0) + 1e-3
         alike = replace(real, images=((vectors - mean) / deviation)[..., None, None])
         if self.synthetic_features.source == "gaussian":
-            made = gaussian(alike.images[:].flatten(1), real.labels, labels, random)
+            made = gaussian(alike.images[:].flatten(1), real.labels, labels, random, len(self.labelled))
         else:
             made = self.train_gan(alike, folder).sample(labels, random, torch.float32).flatten(1)
         made = made * deviation + mean
@@ -175,13 +177,14 @@ class FeatureAugmentation(MethodStage):
 
     def train_gan(self, real: ImageSet, folder: Path) -> GAN:
         """Train the GAN on features, `[N, F, 1, 1]`."""
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        hardware = replace(self.hardware, checkpoint_every=None)  # short enough to repeat
         design, shape, num_classes = self.synthetic_features.design, real.shape, real.num_classes
         generator = initialised(lambda: design.generator(shape, num_classes), self.seed, "init/generator")
         critic = initialised(lambda: design.discriminator(shape, num_classes), self.seed, "init/discriminator")
         system = GAN(generator, critic, design, real.class_counts, self.seed)
         batches = [Part(real, design.settings.batch_size, "order/gan")]
-        self.hardware.fit(system, ImageBatches(batches, design.settings.num_steps, self.seed), folder)
+        hardware.fit(system, ImageBatches(batches, design.settings.num_steps, self.seed), folder)
         return system
 
 
@@ -211,24 +214,28 @@ def features_of(trained: TrainedClassifier, images: ImageSet) -> ImageSet:
     return ImageSet(found[..., None, None], images.labels, images.class_names)
 
 
-def gaussian(vectors: Tensor, labels: Tensor, wanted: Tensor, random: torch.Generator) -> Tensor:
+def gaussian(vectors: Tensor, labels: Tensor, wanted: Tensor, random: torch.Generator, images: int) -> Tensor:
     """Draw vectors from a normal distribution for each class, with one covariance for all.
 
     The covariance is (1 - s) S + s (tr S / F) I, where S is that of the vectors around the means of their classes, and
-    s the shrinkage of Ledoit and Wolf (2004).
+    s the shrinkage of Ledoit and Wolf (2004) for one vector of each image. S is divided by the images less the classes,
+    where there are more: the means come from the same images.
 
     Args:
         vectors: `[N, F]`.
         labels: Their classes, `[N]`.
         wanted: Classes of the vectors to draw, `[M]`.
         random: Where the numbers are drawn.
+        images: How many images they are of, the first so many vectors one of each.
 
     Returns:
         `[M, F]`.
     """
     means = torch.stack([vectors[labels == label].mean(dim=0) for label in range(int(labels.max()) + 1)])
     around = vectors - means[labels]
-    shrinkage = float(ledoit_wolf_shrinkage(around.double().numpy(), assume_centered=True))
+    shrinkage = float(ledoit_wolf_shrinkage(around[:images].double().numpy(), assume_centered=True))
+    if images > len(means):
+        around = around * (images / (images - len(means))) ** 0.5
     size = around.square().mean()  # the mean variance
     # Sums of the rows with normal weights have the covariance S, which never stands in memory.
     weights = torch.randn(len(wanted), len(vectors), generator=random)

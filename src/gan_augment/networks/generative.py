@@ -1,6 +1,7 @@
 """What a generative network is that learns without an adversary: latents and labels become images, exactly."""
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -20,6 +21,12 @@ class GenerativeNetwork(nn.Module, ABC):
     """
 
     latent_dim: int
+
+    def compile(self, *arguments: Any, **settings: Any) -> None:
+        """Compile the parts, which trainings call by other ways than `forward`."""
+        for part in self.children():
+            for layer in part if isinstance(part, nn.ModuleList) else [part]:
+                layer.compile(*arguments, **settings)
 
     @abstractmethod
     def forward(self, latents: Tensor, labels: Tensor) -> Tensor:

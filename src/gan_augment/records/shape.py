@@ -65,7 +65,9 @@ SHAPE: dict[Any, Any] = {
             "a number above 0 or a word",
             lambda value: isinstance(value, str) or (_is_number(value) and 0 < value < math.inf),
         ),
-        "generator.images_seen": AMOUNT,
+        "generator.images_seen": _or_null(
+            "a number of at least 0", lambda value: value == "null" or (_is_number(value) and not value < 0)
+        ),
         "gan.images_seen": AMOUNT,
         ...: SETTING,
     },

@@ -33,7 +33,7 @@ MAX_CONFUSED, LEAST_CONFUSED = 3, 1  # classes named at most, and the share of i
 PER_CLASS_OF_GAN, AGREEMENT = f"{GAN_METRICS}per_class.", ".label_agreement"
 TEACHER_LABELS = "metrics.pseudo_labels."
 BUDGET = "factors.generator.seconds"
-IMAGES_SEEN = ("provenance.checkpoint.images_seen", "factors.generator.images_seen")  # the second in older records
+SEEN, IMAGES_SEEN = "metrics.gan.training.images_seen", "factors.generator.images_seen"  # if a clock ended it; else
 CALIBRATION = {"nll": "negative log-likelihood (nats)", "brier": "Brier score", "ece": "expected calibration error"}
 SAW = {
     "saw.labelled": "labelled images",
@@ -266,12 +266,15 @@ def teacher_rows(study: Study, found: list[Configuration]) -> Iterator[Row]:
 
 def cost_row(configuration: Configuration, study: Study) -> Row:
     """Return the mean cost of an arm's trials, by stage, and the real images a second of its generator, if known."""
+    import pandas as pd
+
     trials = configuration.ended
     row = {"arm": configuration.label()}
     row |= {f"{stage} (s)": in_seconds(mean_cost(trials, stage)) for stage in _stages(study)}
-    if known := next((column for column in IMAGES_SEEN if column in trials), None):
-        seen, seconds = trials[known].astype(float).mean(), mean_cost(trials, "gan")
-        row["generator images/s"] = in_digits(seen / seconds if seconds else None, ".0f")
+    if known := [column for column in (SEEN, IMAGES_SEEN) if column in trials]:
+        counts = [float(pd.to_numeric(trials[column], errors="coerce").mean()) for column in known]
+        seen, seconds = next((count for count in counts if count == count), None), mean_cost(trials, "gan")
+        row["generator images/s"] = in_digits(seen / seconds if seen and seconds else None, ".0f")
     return row
 
 
@@ -284,11 +287,13 @@ def budgets_in_words(found: list[Configuration]) -> str | None:
     if len(by_kind) < 2:
         return None
     told = [f"{kind} {_seconds(some, 'gan')} s and {_seconds(some, 'synthesis')} s" for kind, some in by_kind.items()]
-    limits = {limit for some in by_kind.values() for c in some for limit in values_of(c.ended, BUDGET, NULL) or [NULL]}
-    said = (
-        "All had the same time to train" if len(limits - {NULL}) == len(limits) == 1 else "Their times to train differ"
-    )
-    return f"Seconds that each generator trained, and that its images took: {'; '.join(told)}. {said}."
+    limits = [
+        {(*values_of(c.ended, BUDGET), *values_of(c.ended, IMAGES_SEEN)) for c in some} for some in by_kind.values()
+    ]
+    by_clock = all(len(limit) == 2 and limit[0] != NULL == limit[1] for some in limits for limit in some)
+    same = by_clock and all(some == limits[0] for some in limits)
+    said = "All had the same time to train" if same else "Their times to train differ"
+    return f"Mean time to train each generator, and to make its images: {'; '.join(told)}. {said}."
 
 
 def _seconds(some: list[Configuration], stage: str) -> str:

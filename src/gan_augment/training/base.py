@@ -1,7 +1,10 @@
 """The base of all trainings: streams, learning rates, a flag of finite losses, curves and averages."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 from typing import Any, ClassVar, cast
 
 import lightning as L
@@ -26,6 +29,7 @@ class Training(L.LightningModule):
         num_steps: Its steps; if a clock ends it before, those that it took.
         seconds: After how many seconds it ends; None for no limit.
         spent: The share of these that is spent.
+        paused: Seconds that do not count.
         finite: Whether all losses so far were finite. It stays on the device: reading it makes the host wait.
         draws: The streams by name, on the device.
         last_points: The last point of each curve.
@@ -42,7 +46,7 @@ class Training(L.LightningModule):
     def __init__(self, seed: int, num_steps: int, seconds: float | None = None) -> None:
         super().__init__()
         self.seed, self.num_steps = seed, num_steps
-        self.seconds, self.spent = seconds, 0.0
+        self.seconds, self.spent, self.paused = seconds, 0.0, 0.0
         self.log_every_n_steps = min(LOG_EVERY, num_steps)
         self.draws: dict[str, Stream] = {}
         self.last_points: dict[str, float] = {}
@@ -108,9 +112,19 @@ class Training(L.LightningModule):
         self.sums.zero_()
         self.counts.zero_()
 
-    def keep_last_points(self, folder: Path) -> None:
-        """Write the last point of each curve into a stage's folder."""
-        write_json({name.replace("/", "_"): value for name, value in self.last_points.items()}, folder / CURVES_END)
+    def keep_last_points(self, folder: Path, images_seen: int = 0) -> None:
+        """Write the last point of each curve into a stage's folder and, if a clock ended it, the images seen."""
+        points = {name.replace("/", "_"): value for name, value in self.last_points.items()}
+        write_json(points | ({} if self.seconds is None else {"images_seen": images_seen}), folder / CURVES_END)
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Stop the clock: what happens in this context takes none of its seconds."""
+        start = monotonic()
+        try:
+            yield
+        finally:
+            self.paused += monotonic() - start
 
     @torch.no_grad()
     def update_average(

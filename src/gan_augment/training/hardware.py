@@ -196,10 +196,6 @@ class Hardware:
             system.to(memory_format=torch.channels_last)
         if self.processes > 1:
             check_together(system, data, self.processes)
-            if system.seconds is not None:
-                raise replicas.SharingError(
-                    "a clock ends this training, and each process has its own: set seconds=null"
-                )
         with expected_warnings():
             rehearse(system, data, **self._trainer)
         for network in system.children():
