@@ -79,6 +79,22 @@ def test_the_loss_of_a_flow_is_the_error_of_its_velocity(image_set):
     assert (seen["times"] < 1).all()
 
 
+def test_some_times_are_near_the_ends_of_the_way(image_set):
+    settings, images = settings_of("flow"), image_set(per_class=400)
+    system = FlowTraining(settings.build(images.shape, 3), settings=settings, transform=None, seed=0)
+    system.on_fit_start()
+    seen = []
+    system.network.velocity = lambda between, times, labels, changes: seen.append(times) or torch.zeros_like(between)
+    for step in range(10):
+        system.terms(to_float(images.images), images.labels, None, step)
+    times = torch.cat(seen)
+    for near in (times < 0.01, times > 0.99):
+        assert near.double().mean().item() == pytest.approx(0.2 * 0.01, abs=0.001)  # of uniform ones alone
+    middle = ((times > 0.25) & (times < 0.75)).double().mean().item()
+    normal = torch.distributions.Normal(0, 1).cdf(torch.tensor(3.0).log()).item()  # sigmoid(ln 3) = 0.75
+    assert middle == pytest.approx(0.8 * (2 * normal - 1) + 0.2 * 0.5, abs=0.02)
+
+
 def test_labels_are_dropped_as_often_as_asked(image_set):
     settings = settings_of("flow", label_dropout=0.25)
     images = image_set()
@@ -143,6 +159,7 @@ def test_a_damaged_description_is_refused(plan, tmp_path, kind):
         ({"transformed": 1.5}, "generator.transformed=1.5"),
         ({"network": {"solver": "leapfrog"}}, "generator.network.solver=leapfrog: use one of euler, heun"),
         ({"images_seen": 3}, "generator.images_seen=3"),
+        ({"network": {"_target_": "gan_augment.networks.vae.VAENetwork"}}, "use one of type FlowNetwork"),
     ],
 )
 def test_bad_settings_are_refused(image_set, changes, message):

@@ -88,3 +88,11 @@ def test_the_latent_vector_of_an_autoencoder_holds_the_noise_of_its_pixels():
     clean = network.decode(codes, labels).flatten(1)
     noisy = network(torch.cat([codes, noise], dim=1), labels).flatten(1)
     torch.testing.assert_close(noisy, (clean + 0.1 * noise).clamp(-1, 1))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_parts_of_a_network_are_compiled_because_trainings_call_them(kind):
+    network = build(kind)
+    network.compile()
+    called = network.up if kind is FlowNetwork else [network.encoder, network.widen, *network.grow]
+    assert all(part._compiled_call_impl is not None for part in called)
