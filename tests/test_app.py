@@ -601,7 +601,7 @@ def assert_refused(ended, output, *said):
         ("study=../elsewhere", "study=../elsewhere: use a valid folder name"),
         ("study='a\x1b[31mb'", "study=a[31mb: use a valid folder name"),
         ("labels='a\nb'", "labels=a b: use a whole number"),
-        ("generator='a\nb'", "generator=a b: use one of gan"),
+        ("generator='a\nb'", "generator=a b: use one of flow, gan, vae"),
         ("seed=first", "seeds.split=first: use a whole number of at least 0"),
         ("generator.betas=[0.5]", "generator.betas=[0.5]: use a list of two numbers"),
         ("+generator.foo=1", "generator has no setting foo: use images_seen, batch_size"),
