@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 MARKERS = ("o", "s", "^", "D", "v")  # five, with six colours: thirty generators that look different
 MAX_PANELS = 6
+MOST_INSIDE = 6  # lines of curves whose legend fits into the axes
 MAX_TICKS = 8  # one for each number on the axis of a curve
 MAX_ROWS, MAX_COLUMNS = 3, 3  # of the figure of predictions
 MAX_CLASSES = 40
@@ -127,7 +128,8 @@ def curves_figure(panels: Mapping[str, Mapping[str, Mapping[float, Interval]]], 
         y: Name of the quantity with the interval.
     """
     shown = list(panels.items())[:MAX_PANELS]
-    figure = Figure(figsize=(8.6, 3.4 * len(shown) + 0.3), layout="constrained")
+    rows = sum(len(lines) for _, lines in shown if len(lines) > MOST_INSIDE)  # of legends below the axes
+    figure = Figure(figsize=(8.6, 3.4 * len(shown) + 0.2 * rows + 0.3), layout="constrained")
     grid = figure.subplots(len(shown), 1, squeeze=False)[:, 0]
     for axes, (title, lines) in zip(grid, shown, strict=True):
         numbers = sorted({number for line in lines.values() for number in line})
@@ -146,7 +148,8 @@ def curves_figure(panels: Mapping[str, Mapping[str, Mapping[float, Interval]]], 
             axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.minorticks_off()
         axes.set_ylabel(y, fontsize=9)
-        axes.legend(fontsize=9, frameon=False)
+        below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.18)} if len(lines) > MOST_INSIDE else {}
+        axes.legend(fontsize=9 if not below else 8, frameon=False, **below)
         _finish(axes, title)
         axes.grid(axis="y", color="#e6e9ed", linewidth=0.8)
     grid[-1].set_xlabel(f"{x}; vertical lines: 95 % intervals{_cap('settings', panels)}", fontsize=9)
