@@ -8,7 +8,7 @@ import torch
 from conftest import GAN_NODES, gan_design
 from gan_augment.artefacts.classifier import TrainedClassifier
 from gan_augment.artefacts.generator import Generator, Latents, chosen_checkpoint
-from gan_augment.artefacts.synthetic_set import SyntheticSet
+from gan_augment.artefacts.synthetic_set import Refused, SyntheticSet
 from gan_augment.artefacts.weights import save_weights
 from gan_augment.data.image_set import ImageSet, ImageShape
 from gan_augment.generators.sampling import Synthesis, SynthesisSettings, synthesize
@@ -328,3 +328,21 @@ def test_a_diverse_set_spreads_over_its_candidates():
 def test_what_a_diverse_set_has_no_use_for_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         settings(selection="diverse", **changes)
+
+
+@pytest.mark.parametrize(("limits", "worst"), [((0.1, 0.3), 0.3), ((0.1, None), None)])
+def test_joined_sets_are_in_order_and_refused_as_many_copies_as_both(limits, worst):
+    one, other = (
+        dataclasses.replace(
+            synthesize(generator(True), settings(per_class=n), EQUAL, seed=n), refused=Refused(n, limit)
+        )
+        for n, limit in zip((2, 3), limits, strict=True)
+    )
+    joined = one.joined(other)
+    assert joined.images.labels.tolist() == [0] * 5 + [1] * 5 + [2] * 5
+    assert joined.numbers[:5].tolist() == [0, 1, 0, 1, 2]
+    assert joined.images.images[:2].equal(one.images.images[:2])
+    assert joined.images.images[2:5].equal(other.images.images[:3])
+    assert joined.refused == Refused(5, worst)
+    assert joined.candidates == 15
+    assert one.joined(dataclasses.replace(other, refused=None)).refused is None

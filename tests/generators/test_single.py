@@ -44,7 +44,7 @@ def test_it_learns_the_level_of_gray_of_each_class(plan, image_set, tmp_path, ki
     for label in range(3):
         real = stage.labelled.images[stage.labelled.members(label)].double()
         made = generator.images(label, torch.arange(64), seed=0).double()
-        assert abs(made.mean() - real.mean()) < 16, label
+        assert abs(made.mean() - real.mean()) < 20, label  # classes are 97 levels apart
     assert stage.findings(output.folder).metrics["gan"]["training"].keys() >= {"loss_generator"}
 
 
@@ -110,8 +110,7 @@ def test_labels_are_dropped_as_often_as_asked(image_set):
 
 def test_the_loss_of_an_autoencoder_is_its_bound_by_hand(image_set):
     settings, images = settings_of("vae", divergence=2.0), image_set()
-    common = {"settings": settings, "transform": None, "seed": 0}
-    system = settings.training(settings.build(images.shape, 3), **common)
+    system = settings.trains(settings.build(images.shape, 3), settings, None, seed=0)
     system.on_fit_start()
     mean, log_variance = torch.full((8, 16), 0.5), torch.full((8, 16), math.log(0.25))
     system.network.encode = lambda pixels, labels: (mean, log_variance)

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 
 import pytest
+from test_checkpoints import InterruptionError
 
 from conftest import GAN_NODES, gan_stage
 from gan_augment.artefacts.generator import Generator
@@ -12,10 +13,6 @@ from gan_augment.stages import StageStore
 from gan_augment.training.rehearsal import Rehearsed, rehearsal
 
 BATCH = GAN_NODES["generator"]["batch_size"]
-
-
-class InterruptionError(Exception):
-    """Stands in for a process that is killed."""
 
 
 def timed(images, seconds, hardware=None, **settings):

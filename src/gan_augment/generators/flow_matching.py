@@ -1,7 +1,7 @@
 """Flow matching: a network learns the velocity with which noise becomes an image (Lipman et al. 2023)."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -22,38 +22,6 @@ class TrainFlow(TrainSingle):
     name, version = "flow", 1
 
 
-@dataclass(frozen=True)
-class FlowMatching(SingleSettings):
-    """How a flow is trained.
-
-    Attributes:
-        label_dropout: Share of the images whose label the network is not told, so that it can be guided.
-
-    Raises:
-        ValueError: If a value is out of range, or there is guidance without label dropout.
-    """
-
-    kind: ClassVar[type[TrainSingle]] = TrainFlow
-    of: ClassVar[type[GenerativeNetwork]] = FlowNetwork
-
-    label_dropout: float
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("generator.label_dropout", self.label_dropout, 0, 1)
-        guidance = self.network.get("guidance", 1)
-        if guidance != 1 and not self.label_dropout:
-            raise ValueError(
-                f"generator.network.guidance={guidance} compares with a network without labels, but "
-                "generator.label_dropout=0 trains none: set it to 0.1, or guidance to 1"
-            )
-
-    def training(self, network: GenerativeNetwork, **common: Any) -> "FlowTraining":
-        """Return the training of a network."""
-        assert isinstance(network, FlowNetwork)
-        return FlowTraining(network, **common)
-
-
 class FlowTraining(SingleTraining):
     r"""Conditional flow matching on the straight path.
 
@@ -65,7 +33,7 @@ class FlowTraining(SingleTraining):
 
     STREAMS = (*SingleTraining.STREAMS, "time", "dropout")
 
-    settings: FlowMatching
+    settings: "FlowMatching"
 
     def terms(self, images: Tensor, labels: Tensor, changes: Tensor | None, step: int) -> dict[str, Tensor]:
         """Return the loss."""
@@ -81,3 +49,31 @@ class FlowTraining(SingleTraining):
         return {
             "loss/generator": mse_loss(self.network.velocity(between, times, labels, changes).float(), images - noise)
         }
+
+
+@dataclass(frozen=True)
+class FlowMatching(SingleSettings):
+    """How a flow is trained.
+
+    Attributes:
+        label_dropout: Share of the images whose label the network is not told, so that it can be guided.
+
+    Raises:
+        ValueError: If a value is out of range, or there is guidance without label dropout.
+    """
+
+    kind: ClassVar[type[TrainSingle]] = TrainFlow
+    of: ClassVar[type[GenerativeNetwork]] = FlowNetwork
+    trains: ClassVar[type[SingleTraining]] = FlowTraining
+
+    label_dropout: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("generator.label_dropout", self.label_dropout, 0, 1)
+        guidance = self.network.get("guidance", 1)
+        if guidance != 1 and not self.label_dropout:
+            raise ValueError(
+                f"generator.network.guidance={guidance} compares with a network without labels, but "
+                "generator.label_dropout=0 trains none: set it to 0.1, or guidance to 1"
+            )

@@ -167,8 +167,9 @@ class TrainGAN(TrainGenerator):
         data = ImageBatches([Part(seen, settings.batch_size, "order")], settings.num_steps, seed)
         watching = () if self.watch is None else (self.watch.callback(made, seed, folder),)
         self.hardware.fit(system, data, folder, callbacks=(SampleGrid(images, seed), *watching))
-        system.keep_last_points(folder, images_seen=system.images_seen(system.num_steps - 1))
-        system.save(folder / FILE, images_seen=system.num_steps * settings.batch_size)
+        images_seen = system.num_steps * settings.batch_size
+        system.keep_last_points(folder, images_seen)
+        system.save(folder / FILE, images_seen=images_seen)
 
     def critic(self, folder: Path) -> Callable[[Tensor, Tensor], Tensor]:
         """Read the discriminator, as (images `[B, C, H, W]` in [-1, 1], labels `[B]`) -> logits `[B]`.

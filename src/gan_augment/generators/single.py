@@ -37,6 +37,7 @@ class SingleSettings(GeneratorSettings, ABC):
     Attributes:
         kind: The stage that trains it.
         of: The class of its network.
+        trains: The training of the network.
         network: The node of the network, called with the images' shape and the number of classes.
         images_seen: Images that it sees in all, repeats counted; None if only `seconds` end the training.
         batch_size: Images per step.
@@ -44,8 +45,8 @@ class SingleSettings(GeneratorSettings, ABC):
         decay: Whether the learning rate falls to 0 along a half cosine; otherwise it is constant.
         ema_half_life: Half-life of the network's running average, which makes the images, in images.
         ema_ramp_up: The half-life is at most this share of the images seen so far.
-        transformed: Share of the images that go through the classical transforms of the data. The network is told how
-            each is transformed, and generates images that are not (Karras et al. 2022, section 5).
+        transformed: Share of the images that the classical transforms of the data change. The network is told how, and
+            generates images without them (Karras et al. 2022, section 5).
         seconds: After how many seconds the training ends; None for no limit.
 
     Raises:
@@ -54,6 +55,7 @@ class SingleSettings(GeneratorSettings, ABC):
 
     kind: ClassVar[type["TrainSingle"]]
     of: ClassVar[type[GenerativeNetwork]]
+    trains: ClassVar[type["SingleTraining"]]
 
     network: Mapping[str, Any]
     images_seen: int | None
@@ -92,15 +94,9 @@ class SingleSettings(GeneratorSettings, ABC):
         """Its network always takes the label."""
         return True
 
-    @abstractmethod
-    def training(self, network: GenerativeNetwork, **common: Any) -> "SingleTraining":
-        """Return the training of a network; `common` are the other arguments of `SingleTraining`."""
-
     def stage(self, plan: Plan, labelled: ImageSet, pseudo_labels: Stage | None) -> "TrainSingle":
         """Plan the stage that trains the network."""
         config = plan.config
-        if self.transformed and config.classical is None:
-            raise ValueError(f"generator.transformed={self.transformed}, but these data have no transforms: use 0")
         return self.kind(
             labelled=labelled,
             generator=self,
@@ -230,6 +226,9 @@ class TrainSingle(TrainGenerator):
     def check(self) -> None:
         """Check that the network can make such images, and the watch."""
         self.start()
+        if self.generator.transformed and self.classical is None:
+            share = self.generator.transformed
+            raise ValueError(f"generator.transformed={share}, but these data have no transforms: use 0")
         if self.watch is not None:
             self.watch.check(knows_classes=True)
 
@@ -244,10 +243,10 @@ class TrainSingle(TrainGenerator):
         design = {"network": settings.node, "generator": asdict(settings)}
         about = {"kind": "generator", **self.about(design, seen)}
         transform = None if self.classical is None else build(self.classical, "data.classical", ClassicalTransform)
-        common = {"settings": settings, "transform": transform, "seed": self.seed, "about": about}
-        system = settings.training(self.start(), **common)
+        system = settings.trains(self.start(), settings, transform, self.seed, about)
         data = ImageBatches([Part(seen, settings.batch_size, "order")], settings.num_steps, self.seed)
         watching = () if self.watch is None else (self.watch.callback(made, self.seed, folder),)
         self.hardware.fit(system, data, folder, callbacks=(SampleGrid(seen, self.seed), *watching))
-        system.keep_last_points(folder, images_seen=system.images_seen(system.num_steps - 1))
-        system.save(folder / FILE, images_seen=system.num_steps * settings.batch_size)
+        images_seen = system.num_steps * settings.batch_size
+        system.keep_last_points(folder, images_seen)
+        system.save(folder / FILE, images_seen=images_seen)

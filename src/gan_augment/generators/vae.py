@@ -1,7 +1,7 @@
 """A variational autoencoder of images with labels, as a generator (Kingma and Welling 2014)."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -21,42 +21,16 @@ class TrainVAE(TrainSingle):
     name, version = "vae", 1
 
 
-@dataclass(frozen=True)
-class VAE(SingleSettings):
-    """How a variational autoencoder is trained.
-
-    Attributes:
-        divergence: Weight of the codes' divergence from a normal distribution; 1 in the evidence lower bound.
-
-    Raises:
-        ValueError: If a value is out of range.
-    """
-
-    kind: ClassVar[type[TrainSingle]] = TrainVAE
-    of: ClassVar[type[GenerativeNetwork]] = VAENetwork
-
-    divergence: float
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("generator.divergence", self.divergence, 0, 1000)
-
-    def training(self, network: GenerativeNetwork, **common: Any) -> "VAETraining":
-        """Return the training of a network."""
-        assert isinstance(network, VAENetwork)
-        return VAETraining(network, **common)
-
-
 class VAETraining(SingleTraining):
     r"""Maximises the evidence lower bound, with the standard deviation of pixels that fits best.
 
     With D pixels and the mean squared error $\epsilon$ of a batch, an image's term of the reconstruction is
-    $\frac{D}{2} \ln \epsilon$, up to a constant (Rybkin et al. 2021, section 4.2). The loss is divided by D.
+    $\frac{D}{2} \ln \epsilon$, up to a constant (Rybkin et al. 2021). The loss is divided by D.
     """
 
     CURVES = (*SingleTraining.CURVES, "vae/squared_error", "vae/divergence")
 
-    settings: VAE
+    settings: "VAE"
 
     def terms(self, images: Tensor, labels: Tensor, changes: Tensor | None, step: int) -> dict[str, Tensor]:
         """Return the loss, the squared error of a pixel, and the divergence of a code in nats."""
@@ -70,3 +44,25 @@ class VAETraining(SingleTraining):
         pixels = images[0].numel()
         loss = error.clamp_min(1e-8).log() / 2 + self.settings.divergence * divergence / pixels
         return {"loss/generator": loss, "vae/squared_error": error, "vae/divergence": divergence}
+
+
+@dataclass(frozen=True)
+class VAE(SingleSettings):
+    """How a variational autoencoder is trained.
+
+    Attributes:
+        divergence: Weight of the codes' divergence from a normal distribution; 1 in the evidence lower bound.
+
+    Raises:
+        ValueError: If a value is out of range.
+    """
+
+    kind: ClassVar[type[TrainSingle]] = TrainVAE
+    of: ClassVar[type[GenerativeNetwork]] = VAENetwork
+    trains: ClassVar[type[SingleTraining]] = VAETraining
+
+    divergence: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("generator.divergence", self.divergence, 0, 1000)

@@ -186,11 +186,14 @@ class Classifier(ClassifierTraining):
         """Return the network."""
         return self.network
 
+    def groups(self) -> list[dict[str, Any]]:
+        """Return the weights to train, in groups; one without a learning rate has the common one."""
+        return self.settings.parameters(self.network)
+
     def configure_optimizers(self) -> Any:
         """Return AdamW, with a half cosine down to 0 over the steps."""
         rate, decay = self.settings.learning_rate, self.settings.weight_decay
-        parameters = self.settings.parameters(self.network)
-        optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=decay, fused=True)
+        optimizer = torch.optim.AdamW(self.groups(), lr=rate, weight_decay=decay, fused=True)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.settings.num_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

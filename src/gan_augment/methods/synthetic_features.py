@@ -1,12 +1,13 @@
 """Synthetic features: the last layer of a trained classifier learns from real and generated features.
 
-A conditional GAN generates what stands before the last layer, not images (after AFHN, Li et al. 2020). Few numbers are
+A conditional GAN generates the inputs of the last layer, not images (after AFHN, Li et al. 2020). Few numbers are
 much easier to generate; but what the classifier does not see in an image, its features do not have either.
 """
 
 import copy
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ class SyntheticFeatures(Method):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FeatureAugmentation(MethodStage):
-    """Trains the last layer of a classifier anew, on features of labelled images and generated ones.
+    """Goes on to train the last layer of a classifier, on features of labelled images and generated ones.
 
     Attributes:
         trained: Trains the classifier.
@@ -150,16 +151,12 @@ class FeatureAugmentation(MethodStage):
 
     def views(self, trained: TrainedClassifier) -> ImageSet:
         """Return features of the labelled images, several times under the transforms of the arm."""
-        transform, found = self.transform, [features_of(trained, self.labelled)]
-        if transform is not None:
-            pixels = to_float(self.labelled.images[torch.arange(len(self.labelled))])
-            stream = Stream(self.seed, "transform")
-            views = [from_float(transform(pixels, stream.at(number))) for number in range(VIEWS)]
-            found = [features_of(trained, replace(self.labelled, images=view)) for view in views]
-        joined = found[0]
-        for one in found[1:]:
-            joined = joined.joined(one)
-        return joined
+        if self.transform is None:
+            return features_of(trained, self.labelled)
+        pixels = to_float(self.labelled.images[torch.arange(len(self.labelled))])
+        stream = Stream(self.seed, "transform")
+        views = [from_float(self.transform(pixels, stream.at(number))) for number in range(VIEWS)]
+        return reduce(ImageSet.joined, (features_of(trained, replace(self.labelled, images=view)) for view in views))
 
     def generate(self, real: ImageSet, folder: Path) -> ImageSet:
         """Generate features of each class; a GAN is trained in a folder. They are not below 0 where no real one is."""
@@ -196,12 +193,9 @@ class LastLayer(Classifier):
         super().__init__(head, settings, transform=None, mixing=None, seed=seed)
         self._divided = [divided]  # in a list: no part of this module
 
-    def configure_optimizers(self) -> Any:
-        """Return AdamW, with a half cosine down to 0 over the steps."""
-        rate, decay, steps = self.settings.learning_rate, self.settings.weight_decay, self.settings.num_steps
-        optimizer = torch.optim.AdamW(self.network.parameters(), lr=rate, weight_decay=decay, fused=True)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+    def groups(self) -> list[dict[str, Any]]:
+        """Return the weights of the last layer alone."""
+        return [{"params": [*self.network.parameters()]}]
 
     def classifier(self) -> nn.Module:
         """Return the whole classifier."""
@@ -237,7 +231,7 @@ def gaussian(vectors: Tensor, labels: Tensor, wanted: Tensor, random: torch.Gene
     if images > len(means):
         around = around * (images / (images - len(means))) ** 0.5
     size = around.square().mean()  # the mean variance
-    # Sums of the rows with normal weights have the covariance S, which never stands in memory.
+    # Sums of the rows with standard normal weights have the covariance S, so its F x F numbers are never computed.
     weights = torch.randn(len(wanted), len(vectors), generator=random)
     spherical = torch.randn(len(wanted), vectors.shape[1], generator=random)
     drawn = (1 - shrinkage) ** 0.5 * weights @ around / len(vectors) ** 0.5 + (shrinkage * size) ** 0.5 * spherical

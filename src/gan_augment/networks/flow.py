@@ -14,7 +14,7 @@ from gan_augment.settings import check_choice, check_integer, check_number
 
 FREQUENCIES = 32  # of a time, from one turn over all times up to `FASTEST`
 FASTEST = 256.0
-EVALUATIONS = {"euler": 1, "heun": 2}  # of the network in a step
+SOLVERS = ("euler", "heun")
 
 
 class FlowNetwork(GenerativeNetwork):
@@ -46,7 +46,7 @@ class FlowNetwork(GenerativeNetwork):
         super().__init__()
         check_pictures("generator=flow", shape, OF_POINTS)
         check_integer("generator.network.channels", channels, low=4)
-        check_choice("generator.network.solver", solver, EVALUATIONS)
+        check_choice("generator.network.solver", solver, SOLVERS)
         check_integer("generator.network.steps", steps, low=1)
         check_number("generator.network.guidance", guidance, 0, 100)
         self.shape, self.num_classes = shape, num_classes
@@ -83,8 +83,8 @@ class FlowNetwork(GenerativeNetwork):
         for block in self.middle:
             maps = block(maps, features)
         for block in self.up:
-            beside = kept.pop()
-            maps = block(torch.cat([interpolate(maps, beside.shape[-2:]), beside], dim=1), features)
+            skip = kept.pop()
+            maps = block(torch.cat([interpolate(maps, skip.shape[-2:]), skip], dim=1), features)
         return self.end(maps)
 
     def guided(self, images: Tensor, time: float, labels: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 LIBRARIES = ("gan-augment", "torch", "torchvision", "lightning", "torchmetrics", "hydra-core", "numpy", "scikit-learn")
-CODE = ("src", "conf", "pyproject.toml")  # in the checkout: images or notes beside them change no result
+CODE = ("src", "conf", "pyproject.toml")  # what results depend on; other files of a checkout may change
 PLUGINS = "GAN_AUGMENT_PLUGINS"  # the environment variable
 
 

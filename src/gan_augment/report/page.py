@@ -135,9 +135,8 @@ def _write(
     doses = dose_curves(compared)
     for number, (dose, gains) in enumerate(doses.items(), start=1):
         images[f"dose{number}"] = figures.curves_figure({"": gains}, dose, "gain in accuracy (points)")
-    if budgets := tables.budgets_in_words(found):
-        accuracy = f"{study.part} accuracy (points)"
-        images["seconds"] = figures.curves_figure({"": cost_curves(independent)}, "seconds of a trial", accuracy)
+    if (budgets := tables.budgets_in_words(found)) and (costs := cost_curves(independent)):
+        images["seconds"] = figures.curves_figure({"": costs}, "seconds of a trial", f"{study.part} accuracy (points)")
     if predicted := predictions(independent):
         points: dict[str, dict[str, list[Point]]] = {}
         for one in predicted:
