@@ -186,7 +186,7 @@ def test_a_search_tries_candidates_next_to_the_reference(searching):
 
 def test_a_killed_search_goes_on_to_the_same_candidates(searching, monkeypatch):
     _, whole = searching(study="whole")
-    numbers = iter([2, 1, 3, 100])
+    numbers = iter([2, 1, 3, 1, 2, 100])
     for number in numbers:
         left = [number]
 

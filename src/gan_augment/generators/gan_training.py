@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from gan_augment.data.clusters import draw_clusters
 from gan_augment.data.image_set import from_float
 from gan_augment.generators.design import GANDesign
 from gan_augment.training import replicas
-from gan_augment.training.base import Training
+from gan_augment.training.base import Training, set_requires_grad
 
 CHUNK = 256  # images sampled at a time
 WATCH_EVERY = 25  # steps between two measurements for the curves, or one turn of the generator if that is longer
@@ -267,12 +267,6 @@ def labels_in_turns(class_counts: Tensor) -> Tensor:
     labels = torch.arange(len(class_counts)).repeat_interleave(class_counts)
     turns = torch.cat([torch.arange(int(count)) for count in class_counts])
     return labels[turns.argsort(stable=True)]
-
-
-def set_requires_grad(weights: Sequence[Tensor], on: bool) -> None:
-    """Set whether weights have gradients."""
-    for weight in weights:
-        weight.requires_grad_(on)
 
 
 def gradient_norm(network: nn.Module) -> Tensor:

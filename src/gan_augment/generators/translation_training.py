@@ -10,12 +10,11 @@ from torch.nn.functional import cross_entropy, l1_loss, one_hot
 from gan_augment.augmentation.degrading import Degrading
 from gan_augment.data.batches import Batch
 from gan_augment.data.image_set import ImageSet, ImageShape, from_float, to_float
-from gan_augment.generators.gan_training import set_requires_grad
 from gan_augment.generators.translation_design import WEIGHTS, TranslationSettings
 from gan_augment.losses.content import patch_nce, style_distance
 from gan_augment.networks.translator import PatchDiscriminator, PatchHeads, statistics
 from gan_augment.randomness import initialised
-from gan_augment.training.base import Training
+from gan_augment.training.base import Training, set_requires_grad
 
 PATCHES = 64  # most patches of an image that are compared, at each stage of the translator
 CHUNK = 256  # images shown at a time

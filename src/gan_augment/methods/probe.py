@@ -18,6 +18,7 @@ from gan_augment.contracts import Extra, Method, NoExtra, Plan
 from gan_augment.data.image_set import ImageSet, ImageShape, to_float
 from gan_augment.methods.base import MethodStage, about_classifier
 from gan_augment.methods.supervised import MIXING, check_classes, network_origin
+from gan_augment.networks.encoded import Encoded
 from gan_augment.networks.transfer import Transfer
 from gan_augment.randomness import Stream
 from gan_augment.settings import build, build_later, check_integer, check_number
@@ -159,8 +160,7 @@ class Probe(MethodStage):
         network = settings.build(labelled.shape, labelled.num_classes)
         features = self.features.load(made["features"])
         labels = labelled.labels.repeat(self.features.views)
-        mean = features.mean(dim=0)
-        std = (features - mean).square().mean().sqrt()  # one for all: with few images, that of one feature is noise
+        like = features
         weights = torch.full((len(labels),), 1 / len(labels))
         extra = self.extra.images(labelled, made, self.seed)
         if extra is not None and self.extra_features is not None:
@@ -170,17 +170,14 @@ class Probe(MethodStage):
             of_others = (1 / counts)[extra.labels].repeat(views)
             features, labels = torch.cat([features, others]), torch.cat([labels, extra.labels.repeat(views)])
             weights = torch.cat([(1 - share) * weights, share * of_others / of_others.sum()])
-        fit = fit_linear((features - mean) / std, labels, weights, labelled.num_classes, settings.weight_decay)
-        with torch.no_grad():  # the layer takes raw features
-            network.head.weight.copy_(fit.weight / std)
-            network.head.bias.copy_(fit.bias - fit.weight @ mean / std)
+        fit_head(network.head, like, features, labels, weights, settings.weight_decay)
         save_weights(folder / FILE, about_classifier(asdict(settings), labelled, self.decoding), classifier=network)
 
 
 @torch.no_grad()
 def features_of(
     images: ImageSet,
-    network: Transfer,
+    network: Transfer | Encoded,
     batch_size: int,
     views: int,
     transform: ClassicalTransform | None,
@@ -194,6 +191,18 @@ def features_of(
             pixels = transform(pixels, draws.at(int(chunk[0])))
         found.append(network.features(pixels).cpu())
     return torch.cat(found)
+
+
+def fit_head(
+    head: nn.Linear, like: Tensor, features: Tensor, labels: Tensor, weights: Tensor, weight_decay: float
+) -> None:
+    """Fit a layer that takes raw features as `fit_linear` does, in units in which those of `like` have variance 1."""
+    mean = like.mean(dim=0)
+    std = (like - mean).square().mean().sqrt()  # one for all: with few images, that of one feature is noise
+    fit = fit_linear((features - mean) / std, labels, weights, head.out_features, weight_decay)
+    with torch.no_grad():
+        head.weight.copy_(fit.weight / std)
+        head.bias.copy_(fit.bias - fit.weight @ mean / std)
 
 
 def fit_linear(features: Tensor, labels: Tensor, weights: Tensor, num_classes: int, weight_decay: float) -> nn.Linear:

@@ -1,7 +1,7 @@
 """The base of all trainings: streams, learning rates, a flag of finite losses, curves and averages."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
@@ -139,6 +139,12 @@ class Training(L.LightningModule):
         torch._foreach_lerp_(list(average.parameters()), list(current.parameters()), 1 - kept)
         for mean, value in zip(average.buffers(), current.buffers(), strict=True):
             mean.copy_(value)
+
+
+def set_requires_grad(weights: Sequence[Tensor], on: bool) -> None:
+    """Set whether weights have gradients."""
+    for weight in weights:
+        weight.requires_grad_(on)
 
 
 def last_points(folder: Path) -> dict[str, float]:

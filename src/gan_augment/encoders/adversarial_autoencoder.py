@@ -1,0 +1,80 @@
+"""The adversarial autoencoder (Makhzani et al. 2016): codes become such that they look like random numbers."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from gan_augment.data.image_set import ImageShape
+from gan_augment.encoders.autoencoder import Autoencoder, AutoencoderTraining
+from gan_augment.losses.adversarial import NonSaturating
+from gan_augment.networks.architecture import Architecture, FeatureExtractor
+from gan_augment.settings import check_number
+from gan_augment.training.base import set_requires_grad
+
+WIDTH = 256  # units of the two hidden layers of the discriminator of codes
+
+
+@dataclass(frozen=True)
+class AdversarialAutoencoder(Autoencoder):
+    """How an adversarial autoencoder learns.
+
+    Attributes:
+        adversarial: Weight of the adversarial loss next to the mean squared error of pixels.
+
+    Raises:
+        ValueError: If it is out of range.
+    """
+
+    kind = "adversarial_autoencoder"
+
+    adversarial: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("encoder.adversarial", self.adversarial, 0, 1000, open_low=True)
+
+    def training(
+        self, body: FeatureExtractor, architecture: Architecture, shape: ImageShape, seed: int
+    ) -> "AdversarialAutoencoderTraining":
+        """Return the training of a network."""
+        return AdversarialAutoencoderTraining(body, architecture, shape, self, seed)
+
+
+class AdversarialAutoencoderTraining(AutoencoderTraining):
+    """An autoencoder whose codes a discriminator should not be able to tell from standard normal numbers."""
+
+    CURVES = (*AutoencoderTraining.CURVES, "loss/discriminator", "loss/adversarial")
+
+    def __init__(
+        self,
+        body: FeatureExtractor,
+        architecture: Architecture,
+        shape: ImageShape,
+        settings: AdversarialAutoencoder,
+        seed: int,
+    ) -> None:
+        super().__init__(body, architecture, shape, settings, seed)
+        self.loss = NonSaturating()
+        self.discriminator = nn.Sequential(
+            *(nn.Linear(settings.codes, WIDTH), nn.LeakyReLU(0.2)),
+            *(nn.Linear(WIDTH, WIDTH), nn.LeakyReLU(0.2), nn.Linear(WIDTH, 1), nn.Flatten(0)),
+        )
+
+    def players(self) -> list[list[nn.Module]]:
+        """Return the discriminator, then encoder and decoder."""
+        return [[self.discriminator], *super().players()]
+
+    def play(self, optimizers: list[torch.optim.Optimizer], images: Tensor, step: int) -> list[Tensor]:
+        """Train the discriminator for a step, then encoder and decoder."""
+        codes = self.code(self.body(images))
+        prior = torch.randn(codes.shape, generator=self.draws["latents"].at(step), device=self.device)
+        judged = self.loss.discriminator(self.discriminator(prior).float(), self.discriminator(codes.detach()).float())
+        self.minimise(judged, optimizers[0])
+        judging = [*self.discriminator.parameters()]
+        set_requires_grad(judging, False)
+        error, scores = self.error(images, codes), self.discriminator(codes).float()
+        fooled = self.loss.generator(scores, scores.new_empty(0))
+        self.minimise(error + self.settings.adversarial * fooled, optimizers[1])
+        set_requires_grad(judging, True)
+        return [error, judged, fooled]

@@ -1,0 +1,100 @@
+"""InfoGAN (Chen et al. 2016): the discriminator also guesses what the generator was told."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, one_hot
+
+from gan_augment.data.image_set import ImageShape
+from gan_augment.encoders.base import EncoderTraining, LearnedEncoder
+from gan_augment.losses.adversarial import NonSaturating
+from gan_augment.networks.architecture import Architecture, FeatureExtractor
+from gan_augment.settings import check_integer, check_number
+
+NOISE = 50  # latent numbers that nobody guesses
+
+
+@dataclass(frozen=True)
+class InfoGAN(LearnedEncoder):
+    """How an InfoGAN learns. `codes` are numbers that the generator is told, uniform in [-1, 1].
+
+    Attributes:
+        categories: Values of a further code, one of which the generator is told.
+        information: Weight of the guesses' errors.
+
+    Raises:
+        ValueError: If a value is out of range.
+    """
+
+    kind = "infogan"
+
+    categories: int
+    information: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_integer("encoder.categories", self.categories, low=2)
+        check_number("encoder.information", self.information, 0, 1000, open_low=True)
+
+    def training(
+        self, body: FeatureExtractor, architecture: Architecture, shape: ImageShape, seed: int
+    ) -> "InfoGANTraining":
+        """Return the training of a network."""
+        return InfoGANTraining(body, architecture, shape, self, seed)
+
+
+class InfoGANTraining(EncoderTraining):
+    """A GAN whose discriminator, the encoder, has heads that guess the codes of generated images.
+
+    The errors are the cross-entropy of the category and the mean squared error of the numbers, which is the likelihood
+    of a normal distribution with a fixed variance. Both networks minimise them.
+    """
+
+    CURVES = ("loss/discriminator", "loss/generator", "info/category", "info/numbers")
+
+    def __init__(
+        self,
+        body: FeatureExtractor,
+        architecture: Architecture,
+        shape: ImageShape,
+        settings: InfoGAN,
+        seed: int,
+    ) -> None:
+        super().__init__(body, settings, seed)
+        self.loss = NonSaturating()
+        self.category = nn.Linear(body.num_features, settings.categories)
+        self.numbers = nn.Linear(body.num_features, settings.codes)
+        self.score = nn.Sequential(nn.Linear(body.num_features, 1), nn.Flatten(0))
+        self.generator = architecture.generator(shape, NOISE + settings.categories + settings.codes)
+
+    def players(self) -> list[list[nn.Module]]:
+        """Return the discriminator with its heads, then the generator."""
+        return [[self.body, self.category, self.numbers, self.score], [self.generator]]
+
+    def play(self, optimizers: list[torch.optim.Optimizer], images: Tensor, step: int) -> list[Tensor]:
+        """Train the discriminator for a step, then the generator."""
+        settings, draws = self.settings, self.draws["latents"].at(step)
+        number, device = len(images), self.device
+        labels = torch.randint(settings.categories, (number,), generator=draws, device=device)
+        told = 2 * torch.rand(number, settings.codes, generator=draws, device=device) - 1
+        noise = torch.randn(number, NOISE, generator=draws, device=device)
+        made = self.generator(torch.cat([noise, one_hot(labels, settings.categories), told], dim=1))
+
+        features = self.body(torch.cat([images, made.detach()]))
+        real, fake = self.score(features).float().chunk(2)
+        judged = self.loss.discriminator(real, fake)
+        errors = self.guesses(features[number:], labels, told)
+        self.minimise(judged + settings.information * (errors[0] + errors[1]), optimizers[0])
+
+        features = self.body(made)
+        scores = self.score(features).float()
+        fooled = self.loss.generator(scores, scores.new_empty(0))
+        of_category, of_numbers = self.guesses(features, labels, told)
+        self.minimise(fooled + settings.information * (of_category + of_numbers), optimizers[1])
+        return [judged, fooled, of_category, of_numbers]
+
+    def guesses(self, features: Tensor, labels: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the errors of both guesses, scalars, from features `[B, F]` of generated images."""
+        errors = (self.numbers(features).float() - told).square().mean()
+        return cross_entropy(self.category(features).float(), labels), errors

@@ -1,0 +1,126 @@
+"""A classifier on the features of an encoder that has seen all images without labels."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gan_augment.arm import Arm
+from gan_augment.artefacts.weights import FILE, save_weights
+from gan_augment.contracts import Extra, Method, NoExtra, Plan
+from gan_augment.data.batches import Part
+from gan_augment.encoders.base import TrainEncoder
+from gan_augment.methods.base import MethodStage, about_classifier
+from gan_augment.methods.probe import features_of, fit_head
+from gan_augment.methods.supervised import MIXING, Classifier, ClassifierSettings, check_classes
+from gan_augment.networks.encoded import Encoded
+from gan_augment.randomness import Stream, initialised
+from gan_augment.settings import build_later, check_boolean, check_integer, check_number
+
+AT_ONCE = 256  # images whose features are computed
+
+
+@dataclass(frozen=True)
+class EncodedMethod(Method):
+    """How a classifier uses the features of an encoder.
+
+    Attributes:
+        network: The node of the classifier, called with the images' shape, the number of classes, and the architecture.
+        finetune: Whether the encoder is trained further, with the settings of the classifier; otherwise a linear layer
+            is fitted to its features, which stay.
+        views: Random views of each labelled image for that layer, in arms with classical transforms.
+        weight_decay: Weight of half the squared norm of that layer's weights, for features of variance 1.
+
+    Raises:
+        ValueError: If a value is out of range.
+    """
+
+    sees = "pool_images"
+
+    network: Mapping[str, Any]
+    finetune: bool
+    views: int
+    weight_decay: float
+
+    def __post_init__(self) -> None:
+        build_later(self.network, "encoded.network", Encoded)
+        check_boolean("encoded.finetune", self.finetune)
+        check_integer("encoded.views", self.views, low=1, high=1000)
+        check_number("encoded.weight_decay", self.weight_decay, 0, 1000, open_low=True)
+
+    def stage(self, plan: Plan, arm: Arm, extra: Extra) -> "TrainEncoded":
+        """Plan the stage that trains the classifier in an arm, after that of the encoder.
+
+        Raises:
+            ValueError: If the classifier, the extra or the transform are such that this is not supported.
+        """
+        classifier = plan.config.part("classifier", Method) if self.finetune else None
+        if classifier is not None and not isinstance(classifier, ClassifierSettings):
+            raise ValueError("encoded.finetune=True trains in steps: use classifier=cnn, or another with num_steps")
+        if not isinstance(extra, NoExtra) or arm.transform in MIXING:
+            raise ValueError(
+                f"augmentation.method={arm.method} with augmentation.extra={extra.name} and "
+                f"augmentation.transform={arm.transform}: a classifier on the features of an encoder has no further "
+                "images and mixes none: use extra=none and transform=none or classical"
+            )
+        encoder = TrainEncoder.plan(plan)
+        return TrainEncoded.plan(plan, arm.transform, arm=arm, encoder=encoder, encoded=self, classifier=classifier)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TrainEncoded(MethodStage):
+    """Trains a classifier that begins with an encoder.
+
+    Attributes:
+        arm: How labelled images are transformed.
+        encoder: The stage of the encoder.
+        classifier: How the whole network is trained; None if the encoder stays as it is.
+    """
+
+    name, version = "encoded", 1
+    together = False
+    reads = (*MethodStage.reads, "encoded")
+
+    arm: Arm
+    encoder: TrainEncoder
+    encoded: EncodedMethod
+    classifier: ClassifierSettings | None
+
+    @property
+    def all_reads(self) -> tuple[str, ...]:
+        """The configuration nodes that decide its fields, with those of the classifier only if it is trained."""
+        return (*super().all_reads, *(() if self.classifier is None else ("classifier",)))
+
+    def check(self) -> None:
+        """Check that there are classes to tell apart."""
+        check_classes(self.labelled)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What `TrainedClassifier.load` needs to know."""
+        node = {**self.encoded.network, "architecture": self.encoder.architecture}
+        settings = asdict(self.encoded) if self.classifier is None else asdict(self.classifier)
+        return about_classifier({"batch_size": AT_ONCE, **settings, "network": node}, self.labelled, self.decoding)
+
+    def run(self, folder: Path, made: Mapping[str, Path]) -> None:
+        """Train the classifier and write its weights."""
+        labelled, shape = self.labelled, self.labelled.shape
+        build = partial(build_later(self.encoded.network, "encoded.network", Encoded), shape, labelled.num_classes)
+        network = initialised(partial(build, architecture=self.encoder.architecture), self.seed)
+        network.body.load_state_dict(self.encoder.load(made["encoder"]).state_dict())
+        if self.classifier is not None:
+            settings = self.classifier
+            system = Classifier(network, settings, self.transform, None, self.seed)
+            self.fit(system, [Part(labelled, settings.batch_size, "order")], settings.num_steps, self.about, folder)
+            return
+        network.eval().to(self.hardware.device)
+        views = 1 if self.transform is None else self.encoded.views
+        draws = Stream(self.seed, "views", self.hardware.device)
+        features = features_of(labelled, network, AT_ONCE, views, self.transform, draws)
+        weights = torch.full((len(features),), 1 / len(features))
+        labels = labelled.labels.repeat(views)
+        fit_head(network.cpu().head, features, features, labels, weights, self.encoded.weight_decay)
+        save_weights(folder / FILE, self.about, classifier=network)
