@@ -221,6 +221,7 @@ def test_a_trial_without_a_recipe_gets_no_hint(cli, tmp_path):
 WITH_GAN = {"teacher", "judge", "gan", "synthesis", "classifier", "total"}
 WITHOUT = {"classifier", "total"}
 LABELLING = {"teacher", "pseudo_labels"}
+POOL_OF_DIGITS = 1187
 POOL = 1126  # images: 1,187 less half of those of the rare class
 EVERY_ARM = {
     "none": (0, 0, WITHOUT),
@@ -268,6 +269,7 @@ EVERY_ARM = {
 
 def test_every_arm_runs_and_says_what_it_saw(cli, tmp_path):
     others = {"row", "given", "batch_norm"}  # images of its own, another classifier: tests/test_trial.py has these
+    others |= {*ENCODERS}
     assert {*EVERY_ARM, *others} == {path.stem for path in (CONF / "augmentation").glob("*.yaml")}
     rare = ("imbalance.classes=['3']", "imbalance.share=0.5")  # oversampling refuses equal classes
     arms = f"augmentation={','.join(EVERY_ARM)}"
@@ -291,6 +293,29 @@ def test_every_arm_runs_and_says_what_it_saw(cli, tmp_path):
     assert {arm: row["saw.pool_labels"] for arm, row in rows.items()} == {
         arm: str(pool_labels) for arm, (_, pool_labels, _) in EVERY_ARM.items()
     }
+
+
+ENCODERS = {
+    "raw_pixels": "pixels",
+    "random_encoder": "random",
+    **{name: name for name in ("autoencoder", "adversarial_autoencoder", "bigan", "infogan")},
+}
+
+
+@pytest.mark.parametrize("arm", ENCODERS)
+def test_every_encoder_s_arm_runs_and_says_what_it_saw(cli, shared_outputs, arm):
+    learns = ("encoder.images_seen=640",) if arm == ENCODERS[arm] else ()
+    ended = cli(*TINY, *learns, f"augmentation={arm}", "measures=[neighbours]", f"paths.output_dir={shared_outputs}")
+    assert ended.code == 0, ended.err
+    (record,) = [
+        one
+        for folder in (shared_outputs / "studies").iterdir()
+        for one in records(folder).values()
+        if one["factors"].get("encoder") == ENCODERS[arm]
+    ]
+    assert (record["saw"]["pool_images"], record["saw"]["pool_labels"]) == (POOL_OF_DIGITS, 0)
+    assert record["metrics"]["neighbours"]["accuracy"] > 0.5
+    assert bool(record["metrics"].get("encoder")) == (arm == ENCODERS[arm])
 
 
 def test_a_translator_trains_without_a_classifier(cli, tmp_path):

@@ -19,6 +19,7 @@ from gan_augment.app import CONF
 from gan_augment.arm import Arm
 from gan_augment.augmentation.degrading import Degrading
 from gan_augment.contracts import NoExtra
+from gan_augment.encoders.base import EncoderSettings, TrainEncoder
 from gan_augment.generators.single import SingleSettings
 from gan_augment.generators.translation import TrainTranslator
 from gan_augment.generators.translation_design import TranslationSettings
@@ -148,6 +149,16 @@ def lay_out(image_set, cpu, tiny_backbone):
                 seed=0,
                 hardware=hardware,
             )
+        if kind in ("autoencoder", "adversarial_autoencoder", "bigan", "infogan"):
+            node = yaml.safe_load((CONF / "encoder" / "autoencoder.yaml").read_text())
+            node |= yaml.safe_load((CONF / "encoder" / f"{kind}.yaml").read_text())
+            node |= {"codes": 3, "images_seen": 4 * NUM_STEPS, "batch_size": 4}
+            node.pop("defaults", None)
+            encoder = build(node, "encoder", EncoderSettings)
+            seen = {"labelled": images.as_one_class(), "pool": validation.as_one_class()}
+            return TrainEncoder(
+                **seen, encoder=encoder, architecture=GAN_NODES["architecture"], seed=0, hardware=hardware
+            )
         if kind in ("flow", "vae"):
             node = yaml.safe_load((CONF / "generator" / f"{kind}.yaml").read_text())
             node |= {"network": node["network"] | {"channels": 4}, "images_seen": 4 * NUM_STEPS, "batch_size": 4}
@@ -208,6 +219,10 @@ INTERRUPTIONS = {  # before the first checkpoint, just before and after one, at 
     "gan with looks": [(40,), (53,)],  # between two looks, and at the very step of one
     "flow": [(34, 58)],
     "vae": [(34, 58)],
+    "autoencoder": [(19,)],
+    "adversarial_autoencoder": [(19,)],
+    "bigan": [(34, 58)],
+    "infogan": [(19,)],
     "classifier": [(5,), (19,), (20,), (59,), (34, 58)],
     "judge": [(34, 58)],
     "translator": [(19,)],

@@ -25,6 +25,7 @@ from gan_augment.report.trials import (
     values_of,
 )
 
+ENCODERS = ("autoencoder", "adversarial_autoencoder", "bigan", "infogan")
 # Each arm and the one that lacks only what the arm adds, fixed before any result is seen. The controls `half_batch` and
 # `placebo` show how much of the gain of `gan` does not come from its images, so `gan` is compared with them. An arm
 # whose partner is not in the study is compared with `none`.
@@ -53,6 +54,10 @@ CONTRASTS = (
     ("synthetic_features", "classical"),
     ("synthetic_features", "gaussian_features"),
     ("gaussian_features", "classical"),
+    # Encoders against what needs no training, and those with an adversary against one without.
+    *((arm, base) for arm in ENCODERS for base in ("raw_pixels", "random_encoder")),
+    *((arm, "autoencoder") for arm in ENCODERS if arm != "autoencoder"),
+    ("random_encoder", "raw_pixels"),
     ("low", "classical"),
     ("bicubic", "low"),
     *((arm, "bicubic") for arm in ("sr_l1", "sr_gan", "sr_task")),
