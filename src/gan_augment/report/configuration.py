@@ -37,7 +37,7 @@ SEEN_POOL = ["saw.pool_images", "saw.pool_labels"]
 GENERATORS, TRANSLATORS = "provenance.stages.gan", "provenance.stages.translator"
 GIVEN = "provenance.stages.synthesis"  # of images that no stage of the study made
 AMOUNTS = ("synthesis.per_class", "synthesis.quotas")  # settings of how many images are drawn, not how
-PENALTY = "factors.penalty"
+IMPLIED = ("factors.penalty", "factors.translation", "factors.encoder")  # choices that others may bring with them
 REPEATED = [f"{SEEDS}gan", f"{SEEDS}synthesis", TRAINING_SEED]  # seeds of training, from the first stage to the last
 METHOD = "factors.augmentation.method"
 NETWORK = "factors.classifier"  # null in arms whose method has a network of its own
@@ -181,9 +181,9 @@ def configurations(study: Study) -> list[Configuration]:
     trials = study.trials
     swept = [c for c in columns_of(trials, "factors.") if c != ARM and not c.startswith(SEEDS) and _is_swept(trials, c)]
     # Settings that follow from a choice are not listed with it: loss=hinge implies its learning rates, and
-    # loss=relativistic its penalty.
+    # loss=relativistic its penalty, and augmentation=bigan its encoder.
     named = [f"factors.{name}" for baseline in study.against for name in baseline]
-    for column in [c for c in swept if ("." in c.removeprefix("factors.") or c == PENALTY) and c not in named]:
+    for column in [c for c in swept if ("." in c.removeprefix("factors.") or c in IMPLIED) and c not in named]:
         others = [c for c in swept if c != column and "." not in c.removeprefix("factors.")]
         if not (trials.groupby([ARM, *others], dropna=False)[column].nunique() > 1).any():
             swept.remove(column)
