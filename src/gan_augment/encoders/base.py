@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +19,7 @@ from gan_augment.artefacts.encoder import load_encoder
 from gan_augment.artefacts.weights import FILE, save_weights
 from gan_augment.contracts import Plan
 from gan_augment.data.batches import Batch, ImageBatches, Part
-from gan_augment.data.image_set import ImageSet, ImageShape
+from gan_augment.data.image_set import HASH_BYTES, ImageSet, ImageShape
 from gan_augment.networks.architecture import Architecture, FeatureExtractor
 from gan_augment.networks.encoded import encoder_architecture, encoder_of
 from gan_augment.randomness import initialised
@@ -150,7 +151,8 @@ class TrainEncoder(Stage):
     """Trains an encoder on all images that an arm may see, without their labels.
 
     Attributes:
-        labelled, pool: The images.
+        images: The images, each once, in an order that does not tell which of them are labelled: so trials with more
+            or fewer labels for the same images share an encoder.
         encoder: How it learns.
         architecture: The node of the networks; None for the pixels themselves.
     """
@@ -159,8 +161,7 @@ class TrainEncoder(Stage):
     reads = ("encoder",)
     together = False
 
-    labelled: ImageSet
-    pool: ImageSet
+    images: ImageSet
     encoder: EncoderSettings
     architecture: Mapping[str, Any] | None
 
@@ -170,8 +171,7 @@ class TrainEncoder(Stage):
         config = plan.config
         encoder = config.part("encoder", EncoderSettings)
         return cls(
-            labelled=plan.views.labelled.as_one_class(),
-            pool=plan.views.pool.as_one_class(),
+            images=without_order(plan.views.labelled.as_one_class().joined(plan.views.pool.as_one_class())),
             encoder=encoder,
             architecture=None if encoder.of_pixels else config.settings[NODE],
             seed=0 if encoder.of_pixels else config.seeds.gan,
@@ -189,17 +189,17 @@ class TrainEncoder(Stage):
 
     def start(self) -> FeatureExtractor:
         """Return the network with its first weights."""
-        return initialised(lambda: encoder_of(self.labelled.shape, self.architecture), self.seed, "init/encoder")
+        return initialised(lambda: encoder_of(self.images.shape, self.architecture), self.seed, "init/encoder")
 
     def run(self, folder: Path, made: Mapping[str, Path]) -> None:
         """Train the network, and write its weights and the last point of each curve."""
-        body, settings, shape = self.start(), self.encoder, self.labelled.shape
+        body, settings, shape = self.start(), self.encoder, self.images.shape
         if isinstance(settings, LearnedEncoder):
             assert self.architecture is not None
             architecture = encoder_architecture(self.architecture, shape)
             teach = partial(settings.training, body, architecture, shape, self.seed)
             system = initialised(teach, self.seed, "init/teachers")
-            part = Part(self.labelled.joined(self.pool), settings.batch_size, "order")
+            part = Part(self.images, settings.batch_size, "order")
             self.hardware.fit(system, ImageBatches([part], system.num_steps, self.seed), folder)
             system.keep_last_points(folder)
         about = {"kind": "encoder", "shape": [*astuple(shape)], "architecture": self.architecture}
@@ -216,3 +216,10 @@ class TrainEncoder(Stage):
     def findings(self, folder: Path) -> Findings:
         """Return the last point of each curve, if it learned."""
         return Findings({"encoder": {"training": last_points(folder)}} if (folder / CURVES_END).exists() else {})
+
+
+def without_order(images: ImageSet) -> ImageSet:
+    """Return the same images, each once, in the order of their hashes."""
+    hashes = np.ascontiguousarray(images.hashes).view(f"V{HASH_BYTES}").ravel()
+    _, first = np.unique(hashes, return_index=True)
+    return images.subset(torch.from_numpy(first))
