@@ -33,7 +33,9 @@ def lay_out(image_set, cpu):
     def make(name, architecture=MLP, seed=0, **changes):
         encoder, images = settings(name, **changes), image_set().joined(image_set(per_class=8, seed=1))
         node = None if encoder.of_pixels else architecture
-        return TrainEncoder(images=images.as_one_class(), encoder=encoder, architecture=node, seed=seed, hardware=cpu)
+        return TrainEncoder(
+            images=images.as_one_class(), pool=image_set(), encoder=encoder, architecture=node, seed=seed, hardware=cpu
+        )
 
     return make
 

@@ -25,7 +25,7 @@ from gan_augment.networks.encoded import encoder_architecture, encoder_of
 from gan_augment.randomness import initialised
 from gan_augment.records.findings import Findings
 from gan_augment.settings import check_betas, check_integer, check_number
-from gan_augment.stages import Stage
+from gan_augment.stages import Stage, implied
 from gan_augment.training.base import CURVES_END, Training, last_points
 
 NODE = "architecture"  # the configuration node of the networks
@@ -153,6 +153,7 @@ class TrainEncoder(Stage):
     Attributes:
         images: The images, each once, in an order that does not tell which of them are labelled: so trials with more
             or fewer labels for the same images share an encoder.
+        pool: Those of the images that are not labelled, for the record.
         encoder: How it learns.
         architecture: The node of the networks; None for the pixels themselves.
     """
@@ -162,6 +163,7 @@ class TrainEncoder(Stage):
     together = False
 
     images: ImageSet
+    pool: ImageSet = implied()
     encoder: EncoderSettings
     architecture: Mapping[str, Any] | None
 
@@ -172,6 +174,7 @@ class TrainEncoder(Stage):
         encoder = config.part("encoder", EncoderSettings)
         return cls(
             images=without_order(plan.views.labelled.as_one_class().joined(plan.views.pool.as_one_class())),
+            pool=plan.views.pool,
             encoder=encoder,
             architecture=None if encoder.of_pixels else config.settings[NODE],
             seed=0 if encoder.of_pixels else config.seeds.gan,
