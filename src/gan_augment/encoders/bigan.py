@@ -47,7 +47,8 @@ class BiGANTraining(EncoderTraining):
     r"""A discriminator tells pairs of an image and a code apart: real images x with E(x), and G(z) with z.
 
     Encoder E and generator G share one loss, $\text{softplus}(D(x, E(x))) + \text{softplus}(-D(G(z), z))$: that of the
-    paper (its equation 3 with the labels exchanged, section 3.4), which does not saturate. z is uniform in [-1, 1].
+    paper (its equation 3 with the labels exchanged, section 3.4), which does not saturate. z is uniform in [-1, 1]. The
+    discriminator has no spectral norm, as in the paper.
     """
 
     CURVES = ("loss/discriminator", "loss/encoder", "loss/generator")
@@ -63,7 +64,7 @@ class BiGANTraining(EncoderTraining):
         super().__init__(body, settings, seed)
         self.code = nn.Linear(body.num_features, settings.codes)
         self.generator = architecture.generator(shape, settings.codes)
-        self.discriminator = architecture.finish(JointDiscriminator(architecture, shape, settings.codes))
+        self.discriminator = JointDiscriminator(architecture, shape, settings.codes)
 
     def players(self) -> list[list[nn.Module]]:
         """Return the discriminator, then encoder and generator."""
