@@ -44,11 +44,11 @@ def lay_out(image_set, cpu):
 def training(image_set):
     """Make a training with streams, outside a trainer."""
 
-    def make(name, of=MLP, **changes):
+    def make(name, **changes):
         shape, encoder = image_set().shape, settings(name, **changes)
         assert isinstance(encoder, LearnedEncoder)
-        body = initialised(lambda: encoder_of(shape, of), 0)
-        system = initialised(lambda: encoder.training(body, encoder_architecture(of, shape), shape, seed=0), 0)
+        body = initialised(lambda: encoder_of(shape, MLP), 0)
+        system = initialised(lambda: encoder.training(body, encoder_architecture(MLP, shape), shape, seed=0), 0)
         system.draws = {stream: Stream(0, stream) for stream in system.STREAMS}
         return system
 

@@ -42,7 +42,7 @@ LATER: dict[str, Any] = {
     **{"generator.start": NULL, "generator.freeze": 0, "generator.seconds": NULL, "synthesis.refuse_copies": False},
     **{"synthesis.redraw": False, "synthesis.generators": 1},
     **{"translation.teacher": "classifier", "information_maximisation.begin": 0.0},
-    **{"encoder": "autoencoder", "encoder.codes": 50, "encoder.images_seen": 60_000, "encoder.batch_size": 64},
+    **{"encoder": "autoencoder", "encoder.codes": 50, "encoder.images_seen": 30_000, "encoder.batch_size": 64},
     **{"encoder.learning_rate": 0.0005, "encoder.betas": [0.5, 0.999]},
     **{"encoded.finetune": False, "encoded.views": 16, "encoded.weight_decay": 0.1},
 }
