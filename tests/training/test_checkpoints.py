@@ -155,10 +155,8 @@ def lay_out(image_set, cpu, tiny_backbone):
             node |= {"codes": 3, "images_seen": 4 * NUM_STEPS, "batch_size": 4}
             node.pop("defaults", None)
             encoder = build(node, "encoder", EncoderSettings)
-            seen = {"labelled": images.as_one_class(), "pool": validation.as_one_class()}
-            return TrainEncoder(
-                **seen, encoder=encoder, architecture=GAN_NODES["architecture"], seed=0, hardware=hardware
-            )
+            planned = {"images": images.as_one_class(), "pool": images, "architecture": GAN_NODES["architecture"]}
+            return TrainEncoder(encoder=encoder, seed=0, hardware=hardware, **planned)
         if kind in ("flow", "vae"):
             node = yaml.safe_load((CONF / "generator" / f"{kind}.yaml").read_text())
             node |= {"network": node["network"] | {"channels": 4}, "images_seen": 4 * NUM_STEPS, "batch_size": 4}
