@@ -66,6 +66,7 @@ CONTRASTS = (
     ("translated_classical", "classical"),
     ("translated", "none"),
     ("style_classical", "classical"),
+    ("class_mates_classical", "classical"),
     ("random_convolution_classical", "classical"),
     *(
         (arm, "none")
