@@ -1,15 +1,16 @@
 """What encoders learn from, and that each loss is what its paper says."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 import yaml
-from torch.nn.functional import softplus
 
 from gan_augment.app import CONF
+from gan_augment.encoders.autoencoder import Autoencoder
 from gan_augment.encoders.base import EncoderSettings, LearnedEncoder, TrainEncoder, without_order
-from gan_augment.networks.encoded import encoder_architecture, encoder_of
+from gan_augment.networks.encoded import effective, encoder_architecture, encoder_of
 from gan_augment.randomness import Stream, initialised
 from gan_augment.settings import build
 from gan_augment.stages import StageStore
@@ -32,7 +33,7 @@ def settings(name, **changes):
 def lay_out(image_set, cpu):
     def make(name, architecture=MLP, seed=0, **changes):
         encoder, images = settings(name, **changes), image_set().joined(image_set(per_class=8, seed=1))
-        node = None if encoder.of_pixels else architecture
+        node = None if encoder.of_pixels else effective(architecture)
         return TrainEncoder(
             images=images.as_one_class(), pool=image_set(), encoder=encoder, architecture=node, seed=seed, hardware=cpu
         )
@@ -76,13 +77,20 @@ def test_encoders_have_keys_of_their_own(lay_out):
     assert "architecture" not in lay_out("pixels").all_reads
 
 
-def test_the_features_of_an_image_do_not_depend_on_its_batch(image_set):
-    images = image_set().images / 127.5 - 1
-    for name in ("batch_std", "batch_norm"):
-        node = {"_target_": "gan_augment.networks.dcgan.DCGAN", "channels": 4, name: True}
-        body = initialised(lambda node=node: encoder_of(image_set().shape, node), 0)
-        assert body(images)[:1].shape[1] == body.num_features
-        torch.testing.assert_close(body(images)[:3], body(images[:3]))
+def test_settings_without_an_effect_are_no_part_of_the_key():
+    node = MLP | {"batch_std": False, "generator_batch_norm": True}
+    assert effective(node) == {"_target_": MLP["_target_"], "width": 16, "generator_batch_norm": True}
+    with pytest.raises(ValueError, match=r"architecture\.batch_std=true: an image would have other features"):
+        effective(MLP | {"batch_std": True})
+
+
+def test_a_class_of_a_plugin_is_another_encoder(lay_out):
+    class Other(Autoencoder):
+        pass
+
+    one, stage = settings("autoencoder"), lay_out("autoencoder")
+    other = replace(stage, encoder=Other(one.codes, one.images_seen, one.batch_size, one.learning_rate, one.betas))
+    assert other.key != stage.key
 
 
 def test_a_pretrained_discriminator_is_no_encoder(lay_out, tiny_backbone):
@@ -117,36 +125,51 @@ def test_the_encoder_gets_a_gradient_and_teachers_keep_theirs_apart(training, im
     assert sum(map(len, weights)) == len(set().union(*weights)) == len([*system.parameters()])
 
 
-def test_a_bigan_s_encoder_and_generator_share_one_loss(training, image_set):
+def test_a_bigan_s_losses_are_those_of_the_paper(training, image_set):
     system, images = training("bigan"), image_set().images / 127.5 - 1
-    latents = 2 * torch.rand(len(images), 5, generator=Stream(0, "latents").at(0)) - 1
-    codes, made = system.code(system.body(images)), system.generator(latents)
-    real, fake = system.judge(images, codes, made, latents)
-    expected = softplus(-real).mean() + softplus(fake).mean()
-    judged, _, _ = system.play(system.configure_optimizers(), images, step=0)
-    torch.testing.assert_close(judged, expected)
-    assert latents.abs().max() <= 1
+
+    def judge(images, codes, made, latents):  # real pairs have the logit 2, generated ones -1
+        assert latents.abs().max() <= 1
+        return 2 + 0 * codes.sum(dim=1) + zero(), -1 + 0 * made.flatten(1).sum(dim=1) + zero()
+
+    def zero():
+        return 0 * system.discriminator.of_both[2].weight.sum()
+
+    system.judge = judge
+    judged, of_encoder, of_generator = system.play(system.configure_optimizers(), images, step=0)
+    # -log D(x, E(x)) - log(1 - D(G(z), z)) with D = sigmoid(2) and sigmoid(-1); the others want the opposite.
+    d_real, d_fake = 1 / (1 + math.exp(-2)), 1 / (1 + math.exp(1))
+    assert float(judged.detach()) == pytest.approx(-math.log(d_real) - math.log(1 - d_fake))
+    assert float(of_encoder.detach()) == pytest.approx(-math.log(1 - d_real))
+    assert float(of_generator.detach()) == pytest.approx(-math.log(d_fake))
 
 
-def test_an_undecided_bigan_loses_one_bit_for_each(training, image_set):
-    system, images = training("bigan"), image_set().images / 127.5 - 1
-    torch.nn.init.zeros_(system.discriminator.of_both[2].weight)
-    torch.nn.init.zeros_(system.discriminator.of_both[2].bias)
-    for optimizer in (optimizers := system.configure_optimizers()):
-        optimizer.param_groups[0]["lr"] = 0.0
-    losses = system.play(optimizers, images, step=0)
-    assert [float(one.detach()) for one in losses] == pytest.approx([2 * math.log(2), math.log(2), math.log(2)])
-
-
-def test_an_infogan_guesses_what_the_generator_was_told(training):
-    system = training("infogan", categories=3, information=2.0)
-    for head in (system.category, system.numbers):
+def test_the_errors_of_an_infogan_s_predictions(training):
+    system = training("infogan", categories=3)
+    for head in (system.categorical, system.continuous):
         torch.nn.init.zeros_(head.weight)
         torch.nn.init.zeros_(head.bias)
-    features, labels, told = torch.ones(4, 16), torch.tensor([0, 1, 2, 0]), torch.full((4, 5), 0.5)
-    category, numbers = system.guesses(features, labels, told)
-    assert float(category.detach()) == pytest.approx(math.log(3))
-    assert float(numbers.detach()) == pytest.approx(0.25)
+    features, labels, codes = torch.ones(4, 16), torch.tensor([0, 1, 2, 0]), torch.full((4, 5), 0.5)
+    categorical, continuous = system.errors(features, labels, codes)
+    assert float(categorical.detach()) == pytest.approx(math.log(3))
+    assert float(continuous.detach()) == pytest.approx(0.25)
+
+
+def test_an_infogan_s_players_lower_the_errors_on_generated_images(training, image_set):
+    system, images = training("infogan", information=100.0, learning_rate=0.01), image_set().images / 127.5 - 1
+    optimizers = system.configure_optimizers()
+    seen = []
+    system.errors, errors = (
+        lambda features, *codes: seen.append(len(features)) or errors(features, *codes),
+        system.errors,
+    )
+    first = system.play(optimizers, images, step=0)
+    body = [weight.clone() for weight in system.body.parameters()]
+    optimizers[0].param_groups[0]["lr"] = 0.0  # the generator alone
+    losses = [system.play(optimizers, images, step=0) for _ in range(20)]
+    assert all(one.equal(two) for one, two in zip(system.body.parameters(), body, strict=True))
+    assert float(losses[-1][2].detach()) < float(first[2].detach())
+    assert set(seen) == {len(images)}  # generated ones, as many as real ones
 
 
 def test_codes_of_an_adversarial_autoencoder_become_normal(lay_out, tmp_path):

@@ -20,9 +20,16 @@ def test_images_get_the_class_of_their_neighbours_in_the_features(image_set):
     found = NeighboursInFeatures(1).find(finished)
     assert found.metrics["neighbours"]["accuracy"] == pytest.approx(float(right))
     assert set(found.compared) == {"neighbours.accuracy"}
-    assert NeighboursInFeatures(100).find(finished).metrics["neighbours"]["accuracy"] == 0.5  # all of them: a tie
 
 
 def test_the_number_is_checked():
-    with pytest.raises(ValueError, match=r"measures\.neighbours\.number=0"):
+    with pytest.raises(ValueError, match=r"measures\.neighbours\.num_neighbours=0"):
         NeighboursInFeatures(0)
+
+
+def test_more_neighbours_than_images_are_refused(image_set):
+    split = SimpleNamespace(labelled=image_set(per_class=4, num_classes=2))
+    assert NeighboursInFeatures(8).stages(None, split, {"classifier": None}) == {}
+    assert NeighboursInFeatures(9).stages(None, split, {"gan": None}) is None
+    with pytest.raises(ValueError, match="num_neighbours=9, but there are 8 labelled images"):
+        NeighboursInFeatures(9).stages(None, split, {"classifier": None})

@@ -1,5 +1,6 @@
 """A classifier on the features of an encoder."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -16,7 +17,7 @@ from gan_augment.data.image_set import to_float
 from gan_augment.encoders.untrained import Pixels, Random
 from gan_augment.extras.class_mates import ClassMates
 from gan_augment.methods.encoded import EncodedMethod
-from gan_augment.methods.supervised import ClassifierSettings
+from gan_augment.methods.supervised import ClassifierSettings, FinetunedSettings
 from gan_augment.settings import build
 from gan_augment.stages import StageStore
 
@@ -27,8 +28,10 @@ MLP = {"_target_": "gan_augment.networks.mlp.MLP", "latent_dim": 8, "width": 16,
 
 @pytest.fixture
 def lay_out(image_set, cpu):
-    def make(encoder=None, transform="none", extra=None, classifier=None, **changes):
-        method = build(NODE | changes, "encoded", EncodedMethod)
+    def make(encoder=None, transform="none", extra=None, classifier=None, sees="labelled", **changes):
+        target = "Encoded" if sees == "pool_images" else "Untrained"
+        node = NODE | {"_target_": f"gan_augment.methods.encoded.{target}Method"} | changes
+        method = build(node, "encoded", EncodedMethod)
         kinds = {"encoder": encoder or Random(), "classifier": classifier or ClassifierSettings(CNN, 20, 8, 0.01, 0.01)}
         config = SimpleNamespace(
             part=lambda name, kind: kinds[name],
@@ -41,9 +44,7 @@ def lay_out(image_set, cpu):
         images = image_set()
         pool = image_set(seed=1).without_labels()
         views = SimpleNamespace(labelled=images, pool=pool, validation=image_set(seed=2), domains=None)
-        return method.stage(
-            Plan(config, views), Arm("pool_images", "none", None, transform, "encoded"), extra or NoExtra()
-        )
+        return method.stage(Plan(config, views), Arm(sees, "none", None, transform, "encoded"), extra or NoExtra())
 
     return make
 
@@ -66,9 +67,13 @@ def test_a_finetuned_encoder_changes(lay_out, image_set, tmp_path):
     trained, body = fetched(stage, tmp_path)
     images = image_set()
     assert not trained.features(images, torch.arange(len(images))).equal(body(to_float(images.images)))
-    assert "classifier" in stage.all_reads
-    assert "classifier" not in lay_out().all_reads
+    assert "classifier.num_steps" in stage.all_reads
+    assert not any(name.startswith("classifier") for name in lay_out().all_reads)
     assert stage.key != lay_out().key
+    assert stage.key == lay_out(finetune=True, views=3, weight_decay=1.0).key
+    other = ClassifierSettings(CNN | {"channels": 8}, 20, 8, 0.01, 0.01)
+    assert stage.key == lay_out(finetune=True, classifier=other).key  # its network is not used
+    assert stage.alone() is stage
 
 
 def test_on_pixels_it_is_logistic_regression(lay_out, image_set, tmp_path):
@@ -90,6 +95,7 @@ def test_on_pixels_it_is_logistic_regression(lay_out, image_set, tmp_path):
         ({"views": 0}, "encoded.views=0"),
         ({"weight_decay": 0.0}, "encoded.weight_decay=0.0"),
         ({"finetune": 1}, "encoded.finetune=1"),
+        ({"sees": "pool_images"}, "augmentation.sees=pool_images with an encoder of type Random"),
     ],
 )
 def test_what_it_cannot_do_is_refused(lay_out, changes, message):
@@ -97,6 +103,15 @@ def test_what_it_cannot_do_is_refused(lay_out, changes, message):
         lay_out(**changes)
 
 
-def test_a_classifier_without_steps_is_not_finetuned(lay_out):
-    with pytest.raises(ValueError, match="finetune=True trains in steps: use classifier=cnn"):
-        lay_out(classifier=object(), finetune=True)
+@pytest.mark.parametrize("pretrained", [True, False])
+def test_only_the_steps_of_a_classifier_are_used(lay_out, pretrained):
+    other = FinetunedSettings.__new__(FinetunedSettings) if pretrained else object()
+    with pytest.raises(ValueError, match="finetune=True trains the encoder as classifier=cnn is trained"):
+        lay_out(classifier=other, finetune=True)
+
+
+def test_features_that_are_all_alike_end_the_trial(lay_out, tmp_path):
+    stage = lay_out(Pixels())
+    same = stage.labelled.images[:1].expand_as(stage.labelled.images[:]).clone()
+    alike = replace(stage, labelled=replace(stage.labelled, images=same))
+    assert "the same features" in StageStore(tmp_path).fetch(alike).diverged

@@ -25,6 +25,7 @@ from gan_augment.generators.translation import TrainTranslator
 from gan_augment.generators.translation_design import TranslationSettings
 from gan_augment.measures.judge import Judge, JudgeStage, JudgeWatch
 from gan_augment.methods.supervised import ClassifierSettings, Supervised
+from gan_augment.networks.encoded import effective
 from gan_augment.parts import parts
 from gan_augment.settings import build
 from gan_augment.stages import BEGUN, CHECKPOINTS, StageStore, checkpoints
@@ -155,7 +156,11 @@ def lay_out(image_set, cpu, tiny_backbone):
             node |= {"codes": 3, "images_seen": 4 * NUM_STEPS, "batch_size": 4}
             node.pop("defaults", None)
             encoder = build(node, "encoder", EncoderSettings)
-            planned = {"images": images.as_one_class(), "pool": images, "architecture": GAN_NODES["architecture"]}
+            planned = {
+                "images": images.as_one_class(),
+                "pool": images,
+                "architecture": effective(GAN_NODES["architecture"]),
+            }
             return TrainEncoder(encoder=encoder, seed=0, hardware=hardware, **planned)
         if kind in ("flow", "vae"):
             node = yaml.safe_load((CONF / "generator" / f"{kind}.yaml").read_text())

@@ -11,7 +11,7 @@ def load_encoder(checkpoint: Path, network: nn.Module) -> nn.Module:
     """Give a network, images -> features, the weights of an encoder; return it.
 
     Raises:
-        ValueError: If the file is no checkpoint of an encoder, or of another one.
+        ValueError: If the file is no checkpoint of an encoder, or its weights do not fit the network.
     """
     read_about(checkpoint, "encoder", ())
     return load_weights(checkpoint, "encoder", network)

@@ -26,8 +26,6 @@ class AdversarialAutoencoder(Autoencoder):
         ValueError: If it is out of range.
     """
 
-    kind = "adversarial_autoencoder"
-
     adversarial: float
 
     def __post_init__(self) -> None:

@@ -15,8 +15,6 @@ from gan_augment.networks.architecture import Architecture, FeatureExtractor
 class Autoencoder(LearnedEncoder):
     """How an autoencoder learns. The generator of the architecture is its decoder."""
 
-    kind = "autoencoder"
-
     def training(
         self, body: FeatureExtractor, architecture: Architecture, shape: ImageShape, seed: int
     ) -> "AutoencoderTraining":

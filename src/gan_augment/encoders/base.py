@@ -21,7 +21,7 @@ from gan_augment.contracts import Plan
 from gan_augment.data.batches import Batch, ImageBatches, Part
 from gan_augment.data.image_set import HASH_BYTES, ImageSet, ImageShape
 from gan_augment.networks.architecture import Architecture, FeatureExtractor
-from gan_augment.networks.encoded import encoder_architecture, encoder_of
+from gan_augment.networks.encoded import effective, encoder_architecture, encoder_of
 from gan_augment.randomness import initialised
 from gan_augment.records.findings import Findings
 from gan_augment.settings import check_betas, check_integer, check_number
@@ -31,21 +31,19 @@ from gan_augment.training.base import CURVES_END, Training, last_points
 NODE = "architecture"  # the configuration node of the networks
 
 
-class EncoderSettings(ABC):
+class EncoderSettings:
     """How an encoder comes by its weights: a configuration node.
 
     Attributes:
-        kind: Its name in keys.
         of_pixels: Whether the features are the pixels themselves.
     """
 
-    kind: ClassVar[str]
     of_pixels: ClassVar[bool] = False
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The settings for a stage's key."""
-        return {"kind": self.kind}
+        """The settings for a stage's key, with the class, which may be of a plugin."""
+        return {"_target_": f"{type(self).__module__}.{type(self).__qualname__}"}
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,7 @@ class LearnedEncoder(EncoderSettings, ABC):
     """How an encoder learns.
 
     Attributes:
-        codes: Length of the code, from which an image is made again; the layer before it has the features.
+        codes: Length of the code.
         images_seen: Images that it sees in all, repeats counted.
         batch_size: Images per step.
         learning_rate: Of every Adam: constant for half of the training, then down to 0.
@@ -148,12 +146,12 @@ class EncoderTraining(Training):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TrainEncoder(Stage):
-    """Trains an encoder on all images that an arm may see, without their labels.
+    """Trains an encoder on all images that an arm may see, without their labels; or leaves it as it is.
 
     Attributes:
         images: The images, each once, in an order that does not tell which of them are labelled: so trials with more
             or fewer labels for the same images share an encoder.
-        pool: Those of the images that are not labelled, for the record.
+        pool: Those of the images that are not labelled, for the record; None for an encoder that learns nothing.
         encoder: How it learns.
         architecture: The node of the networks; None for the pixels themselves.
     """
@@ -163,20 +161,21 @@ class TrainEncoder(Stage):
     together = False
 
     images: ImageSet
-    pool: ImageSet = implied()
+    pool: ImageSet | None = implied(default=None)
     encoder: EncoderSettings
     architecture: Mapping[str, Any] | None
 
     @classmethod
     def plan(cls, plan: Plan) -> "TrainEncoder":
         """Plan the stage."""
-        config = plan.config
+        config, images = plan.config, plan.views.labelled.as_one_class()
         encoder = config.part("encoder", EncoderSettings)
+        pool = plan.views.pool if isinstance(encoder, LearnedEncoder) else None
         return cls(
-            images=without_order(plan.views.labelled.as_one_class().joined(plan.views.pool.as_one_class())),
-            pool=plan.views.pool,
+            images=images if pool is None else without_order(images.joined(pool.as_one_class())),
+            pool=pool,
             encoder=encoder,
-            architecture=None if encoder.of_pixels else config.settings[NODE],
+            architecture=None if encoder.of_pixels else effective(config.settings[NODE]),
             seed=0 if encoder.of_pixels else config.seeds.gan,
             hardware=config.hardware,
         )

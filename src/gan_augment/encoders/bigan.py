@@ -4,19 +4,17 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
 from gan_augment.data.image_set import ImageShape
 from gan_augment.encoders.base import EncoderTraining, LearnedEncoder
+from gan_augment.losses.adversarial import NonSaturating
 from gan_augment.networks.architecture import Architecture, FeatureExtractor
 from gan_augment.training.base import set_requires_grad
 
 
 @dataclass(frozen=True)
 class BiGAN(LearnedEncoder):
-    """How a bidirectional GAN learns. Generator and discriminator are those of the architecture."""
-
-    kind = "bigan"
+    """How a bidirectional GAN learns. Its generator is that of the architecture."""
 
     def training(
         self, body: FeatureExtractor, architecture: Architecture, shape: ImageShape, seed: int
@@ -28,7 +26,7 @@ class BiGAN(LearnedEncoder):
 class JointDiscriminator(nn.Module):
     """Images `[B, C, H, W]` and codes `[B, D]` -> logits `[B]`, high for a real image with its code.
 
-    The features of an image and of a code meet in two layers.
+    Two layers see the features of both together. There is no spectral norm.
     """
 
     def __init__(self, architecture: Architecture, shape: ImageShape, codes: int) -> None:
@@ -47,8 +45,7 @@ class BiGANTraining(EncoderTraining):
     r"""A discriminator tells pairs of an image and a code apart: real images x with E(x), and G(z) with z.
 
     Encoder E and generator G share one loss, $\text{softplus}(D(x, E(x))) + \text{softplus}(-D(G(z), z))$: that of the
-    paper (its equation 3 with the labels exchanged, section 3.4), which does not saturate. z is uniform in [-1, 1]. The
-    discriminator has no spectral norm, as in the paper.
+    paper (its equation 3 with the labels exchanged, section 3.4), which does not saturate. z is uniform in [-1, 1].
     """
 
     CURVES = ("loss/discriminator", "loss/encoder", "loss/generator")
@@ -62,6 +59,7 @@ class BiGANTraining(EncoderTraining):
         seed: int,
     ) -> None:
         super().__init__(body, settings, seed)
+        self.loss = NonSaturating()
         self.code = nn.Linear(body.num_features, settings.codes)
         self.generator = architecture.generator(shape, settings.codes)
         self.discriminator = JointDiscriminator(architecture, shape, settings.codes)
@@ -76,12 +74,13 @@ class BiGANTraining(EncoderTraining):
         latents = 2 * torch.rand(len(images), self.settings.codes, generator=draws, device=self.device) - 1
         codes, made = self.code(self.body(images)), self.generator(latents)
         real, fake = self.judge(images, codes.detach(), made.detach(), latents)
-        judged = softplus(-real).mean() + softplus(fake).mean()
+        judged = self.loss.discriminator(real, fake)
         self.minimise(judged, optimizers[0])
         judging = [*self.discriminator.parameters()]
         set_requires_grad(judging, False)
         real, fake = self.judge(images, codes, made, latents)
-        of_encoder, of_generator = softplus(real).mean(), softplus(-fake).mean()
+        nothing = real.new_empty(0)
+        of_encoder, of_generator = self.loss.generator(-real, nothing), self.loss.generator(fake, nothing)
         self.minimise(of_encoder + of_generator, optimizers[1])
         set_requires_grad(judging, True)
         return [judged, of_encoder, of_generator]

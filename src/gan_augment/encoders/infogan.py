@@ -1,4 +1,4 @@
-"""InfoGAN (Chen et al. 2016): the discriminator also guesses what the generator was told."""
+"""InfoGAN (Chen et al. 2016): the discriminator also predicts the latent codes of generated images."""
 
 from dataclasses import dataclass
 
@@ -11,23 +11,22 @@ from gan_augment.encoders.base import EncoderTraining, LearnedEncoder
 from gan_augment.losses.adversarial import NonSaturating
 from gan_augment.networks.architecture import Architecture, FeatureExtractor
 from gan_augment.settings import check_integer, check_number
+from gan_augment.training.base import set_requires_grad
 
-NOISE = 50  # latent numbers that nobody guesses
+NOISE = 50  # incompressible noise: latent numbers that are not predicted
 
 
 @dataclass(frozen=True)
 class InfoGAN(LearnedEncoder):
-    """How an InfoGAN learns. `codes` are numbers that the generator is told, uniform in [-1, 1].
+    """How an InfoGAN learns. Its `codes` are continuous latent codes, uniform in [-1, 1].
 
     Attributes:
-        categories: Values of a further code, one of which the generator is told.
-        information: Weight of the guesses' errors.
+        categories: Values of the categorical latent code.
+        information: Weight of the mutual information between codes and images, of which the errors are a bound.
 
     Raises:
         ValueError: If a value is out of range.
     """
-
-    kind = "infogan"
 
     categories: int
     information: float
@@ -45,13 +44,13 @@ class InfoGAN(LearnedEncoder):
 
 
 class InfoGANTraining(EncoderTraining):
-    """A GAN whose discriminator, the encoder, has heads that guess the codes of generated images.
+    """A GAN whose discriminator, the encoder, has heads that predict the latent codes of generated images (Q).
 
-    The errors are the cross-entropy of the category and the mean squared error of the numbers, which is the likelihood
-    of a normal distribution with a fixed variance. Both networks minimise them.
+    The errors are the cross-entropy of the category and the mean squared error of the continuous codes, which is the
+    likelihood of a normal distribution with a fixed variance. Both networks minimise them.
     """
 
-    CURVES = ("loss/discriminator", "loss/generator", "info/category", "info/numbers")
+    CURVES = ("loss/discriminator", "loss/generator", "info/categorical", "info/continuous")
 
     def __init__(
         self,
@@ -63,38 +62,41 @@ class InfoGANTraining(EncoderTraining):
     ) -> None:
         super().__init__(body, settings, seed)
         self.loss = NonSaturating()
-        self.category = nn.Linear(body.num_features, settings.categories)
-        self.numbers = nn.Linear(body.num_features, settings.codes)
+        self.categorical = nn.Linear(body.num_features, settings.categories)
+        self.continuous = nn.Linear(body.num_features, settings.codes)
         self.score = nn.Sequential(nn.Linear(body.num_features, 1), nn.Flatten(0))
         self.generator = architecture.generator(shape, NOISE + settings.categories + settings.codes)
 
     def players(self) -> list[list[nn.Module]]:
         """Return the discriminator with its heads, then the generator."""
-        return [[self.body, self.category, self.numbers, self.score], [self.generator]]
+        return [[self.body, self.categorical, self.continuous, self.score], [self.generator]]
 
     def play(self, optimizers: list[torch.optim.Optimizer], images: Tensor, step: int) -> list[Tensor]:
         """Train the discriminator for a step, then the generator."""
         settings, draws = self.settings, self.draws["latents"].at(step)
         number, device = len(images), self.device
         labels = torch.randint(settings.categories, (number,), generator=draws, device=device)
-        told = 2 * torch.rand(number, settings.codes, generator=draws, device=device) - 1
+        codes = 2 * torch.rand(number, settings.codes, generator=draws, device=device) - 1
         noise = torch.randn(number, NOISE, generator=draws, device=device)
-        made = self.generator(torch.cat([noise, one_hot(labels, settings.categories), told], dim=1))
+        made = self.generator(torch.cat([noise, one_hot(labels, settings.categories), codes], dim=1))
 
         features = self.body(torch.cat([images, made.detach()]))
         real, fake = self.score(features).float().chunk(2)
         judged = self.loss.discriminator(real, fake)
-        errors = self.guesses(features[number:], labels, told)
+        errors = self.errors(features[number:], labels, codes)
         self.minimise(judged + settings.information * (errors[0] + errors[1]), optimizers[0])
 
+        judging = [weight for network in self.players()[0] for weight in network.parameters()]
+        set_requires_grad(judging, False)
         features = self.body(made)
         scores = self.score(features).float()
         fooled = self.loss.generator(scores, scores.new_empty(0))
-        of_category, of_numbers = self.guesses(features, labels, told)
-        self.minimise(fooled + settings.information * (of_category + of_numbers), optimizers[1])
-        return [judged, fooled, of_category, of_numbers]
+        of_categorical, of_continuous = self.errors(features, labels, codes)
+        self.minimise(fooled + settings.information * (of_categorical + of_continuous), optimizers[1])
+        set_requires_grad(judging, True)
+        return [judged, fooled, of_categorical, of_continuous]
 
-    def guesses(self, features: Tensor, labels: Tensor, told: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the errors of both guesses, scalars, from features `[B, F]` of generated images."""
-        errors = (self.numbers(features).float() - told).square().mean()
-        return cross_entropy(self.category(features).float(), labels), errors
+    def errors(self, features: Tensor, labels: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the errors of both predictions, scalars, from features `[B, F]` of generated images."""
+        errors = (self.continuous(features).float() - codes).square().mean()
+        return cross_entropy(self.categorical(features).float(), labels), errors

@@ -9,12 +9,9 @@ from gan_augment.encoders.base import EncoderSettings
 class Random(EncoderSettings):
     """The network of the other encoders, with its first weights."""
 
-    kind = "random"
-
 
 @dataclass(frozen=True)
 class Pixels(EncoderSettings):
     """The pixels themselves."""
 
-    kind = "pixels"
     of_pixels = True

@@ -1,5 +1,6 @@
 """The measure `neighbours`: a classifier of nearest neighbours in the features of the trained one."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,15 +8,18 @@ import torch
 from sklearn.neighbors import KNeighborsClassifier
 
 from gan_augment.artefacts.classifier import TrainedClassifier
+from gan_augment.contracts import Plan
 from gan_augment.data.image_set import ImageSet
+from gan_augment.data.split import Split
 from gan_augment.measures.base import Finished, Measure
 from gan_augment.records.findings import Findings, Section
 from gan_augment.settings import check_integer
+from gan_augment.stages import Stage
 
 SECTION = Section(
     "Do features say the class by themselves? Each image gets the class of its nearest labelled image, or of most "
     "of the nearest, in the features before the classifier's last layer, which takes no part.",
-    {"neighbours.accuracy": "accuracy of nearest neighbours"},
+    {"neighbours.accuracy": "k-nearest-neighbour accuracy"},
 )
 
 
@@ -26,7 +30,7 @@ class NeighboursInFeatures(Measure):
     `neighbours.accuracy`, in [0, 1]. Distances are Euclidean, between inputs of the last linear layer.
 
     Attributes:
-        number: Neighbours that decide.
+        num_neighbours: Neighbours that decide, the k of k-NN.
 
     Raises:
         ValueError: If it is no whole number of at least 1.
@@ -34,20 +38,30 @@ class NeighboursInFeatures(Measure):
 
     needs = "classifier"
 
-    number: int
+    num_neighbours: int
 
     def __post_init__(self) -> None:
-        check_integer("measures.neighbours.number", self.number, low=1)
+        check_integer("measures.neighbours.num_neighbours", self.num_neighbours, low=1)
+
+    def stages(self, plan: Plan, split: Split, stages: Mapping[str, Stage]) -> Mapping[str, Stage] | None:
+        """Check that there are so many labelled images, for trials with a classifier."""
+        found, number = super().stages(plan, split, stages), len(split.labelled)
+        if found is not None and self.num_neighbours > number:
+            raise ValueError(
+                f"measures.neighbours.num_neighbours={self.num_neighbours}, but there are {number} labelled images: "
+                "use fewer"
+            )
+        return found
 
     def find(self, finished: Finished) -> Findings:
         """Classify the images by their neighbours."""
         assert finished.classifier is not None
         labelled, images = finished.split.labelled, finished.measured
-        neighbours = KNeighborsClassifier(min(self.number, len(labelled)), algorithm="brute")
+        neighbours = KNeighborsClassifier(self.num_neighbours, algorithm="brute")
         neighbours.fit(_features(finished.classifier, labelled), labelled.labels.numpy())
         accuracy = neighbours.score(_features(finished.classifier, images), images.labels.numpy())
         metrics = {"neighbours": {"accuracy": float(accuracy)}}
-        words = "accuracy of nearest neighbours"
+        words = "k-nearest-neighbour accuracy"
         return Findings(metrics, compared={"neighbours.accuracy": words}, sections={"Nearest neighbours": SECTION})
 
 

@@ -1,7 +1,7 @@
-"""A classifier on the features of an encoder that has seen all images without labels."""
+"""A classifier on the features of an encoder, which may have learned from all images without their labels."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from gan_augment.networks.encoded import Encoded
 from gan_augment.randomness import Stream, initialised
 from gan_augment.settings import build_later, check_boolean, check_integer, check_number
 
+OF_TRAINING = ("num_steps", "batch_size", "learning_rate", "weight_decay")  # settings of a classifier but its network
 AT_ONCE = 256  # images whose features are computed
 
 
@@ -51,6 +52,11 @@ class EncodedMethod(Method):
         check_integer("encoded.views", self.views, low=1, high=1000)
         check_number("encoded.weight_decay", self.weight_decay, 0, 1000, open_low=True)
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The settings for a stage's key: without those of the linear layer, if it is not fitted."""
+        return {"finetune": True} if self.finetune else asdict(self)
+
     def stage(self, plan: Plan, arm: Arm, extra: Extra) -> "TrainEncoded":
         """Plan the stage that trains the classifier in an arm, after that of the encoder.
 
@@ -58,8 +64,11 @@ class EncodedMethod(Method):
             ValueError: If the classifier, the extra or the transform are such that this is not supported.
         """
         classifier = plan.config.part("classifier", Method) if self.finetune else None
-        if classifier is not None and not isinstance(classifier, ClassifierSettings):
-            raise ValueError("encoded.finetune=True trains in steps: use classifier=cnn, or another with num_steps")
+        if classifier is not None and type(classifier) is not ClassifierSettings:
+            raise ValueError(
+                "encoded.finetune=True trains the encoder as classifier=cnn is trained, in place of a network of "
+                "classifier: use classifier=cnn, or another with num_steps that is not pretrained"
+            )
         if not isinstance(extra, NoExtra) or arm.transform in MIXING:
             raise ValueError(
                 f"augmentation.method={arm.method} with augmentation.extra={extra.name} and "
@@ -67,7 +76,21 @@ class EncodedMethod(Method):
                 "images and mixes none: use extra=none and transform=none or classical"
             )
         encoder = TrainEncoder.plan(plan)
+        if (encoder.pool is not None) != (arm.sees == "pool_images"):
+            raise ValueError(
+                f"augmentation.sees={arm.sees} with an encoder of type {type(encoder.encoder).__name__}: one that "
+                "learns sees the pool, others do not: use augmentation=bigan or another arm with an encoder of its own"
+            )
+        if classifier is not None:
+            classifier = replace(classifier, network={**self.network, "architecture": encoder.architecture})
         return TrainEncoded.plan(plan, arm.transform, arm=arm, encoder=encoder, encoded=self, classifier=classifier)
+
+
+@dataclass(frozen=True)
+class UntrainedMethod(EncodedMethod):
+    """The same with an encoder that learns nothing, so that no image of the pool is seen."""
+
+    sees = "labelled"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -77,12 +100,11 @@ class TrainEncoded(MethodStage):
     Attributes:
         arm: How labelled images are transformed.
         encoder: The stage of the encoder.
-        classifier: How the whole network is trained; None if the encoder stays as it is.
+        classifier: How the whole network is trained, with that network; None if the encoder stays as it is.
     """
 
     name, version = "encoded", 1
     together = False
-    reads = (*MethodStage.reads, "encoded")
 
     arm: Arm
     encoder: TrainEncoder
@@ -92,11 +114,16 @@ class TrainEncoded(MethodStage):
     @property
     def all_reads(self) -> tuple[str, ...]:
         """The configuration nodes that decide its fields, with those of the classifier only if it is trained."""
-        return (*super().all_reads, *(() if self.classifier is None else ("classifier",)))
+        of_training = ("encoded.finetune", *(f"classifier.{name}" for name in OF_TRAINING))
+        return (*super().all_reads, *(("encoded",) if self.classifier is None else of_training))
 
     def check(self) -> None:
         """Check that there are classes to tell apart."""
         check_classes(self.labelled)
+
+    def alone(self) -> "TrainEncoded":
+        """Return the stage: it costs as much with an encoder that has not learned."""
+        return self
 
     @property
     def about(self) -> dict[str, Any]:
@@ -110,7 +137,8 @@ class TrainEncoded(MethodStage):
         labelled, shape = self.labelled, self.labelled.shape
         build = partial(build_later(self.encoded.network, "encoded.network", Encoded), shape, labelled.num_classes)
         network = initialised(partial(build, architecture=self.encoder.architecture), self.seed)
-        network.body.load_state_dict(self.encoder.load(made["encoder"]).state_dict())
+        if "encoder" in made:  # but in a rehearsal
+            network.body.load_state_dict(self.encoder.load(made["encoder"]).state_dict())
         if self.classifier is not None:
             settings = self.classifier
             system = Classifier(network, settings, self.transform, None, self.seed)

@@ -22,7 +22,7 @@ from gan_augment.networks.encoded import Encoded
 from gan_augment.networks.transfer import Transfer
 from gan_augment.randomness import Stream
 from gan_augment.settings import build, build_later, check_integer, check_number
-from gan_augment.stages import Stage, made_from
+from gan_augment.stages import DivergedError, Stage, made_from
 from gan_augment.training.rehearsal import rehearse_share
 
 FILE_OF_FEATURES = "features.npy"
@@ -199,6 +199,8 @@ def fit_head(
     """Fit a layer that takes raw features as `fit_linear` does, in units in which those of `like` have variance 1."""
     mean = like.mean(dim=0)
     std = (like - mean).square().mean().sqrt()  # one for all: with few images, that of one feature is noise
+    if not std > 1e-6 * like.square().mean().sqrt():  # but for rounding, or not finite
+        raise DivergedError("all labelled images have the same features")
     fit = fit_linear((features - mean) / std, labels, weights, head.out_features, weight_decay)
     with torch.no_grad():
         head.weight.copy_(fit.weight / std)

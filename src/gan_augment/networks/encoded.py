@@ -1,7 +1,7 @@
 """Classifiers on the features of an encoder."""
 
 from collections.abc import Mapping
-from dataclasses import astuple, fields, replace
+from dataclasses import astuple
 from math import prod
 from typing import Any
 
@@ -49,8 +49,26 @@ def encoder_of(shape: ImageShape, architecture: Mapping[str, Any] | None) -> Fea
     return encoder_architecture(architecture, shape).discriminator(shape)
 
 
+WITHOUT = ("spectral_norm", "latent_dim", "batch_norm", "batch_std")  # settings that an encoder does not have
+
+
+def effective(node: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the node of an architecture without settings that have no effect on encoders.
+
+    Raises:
+        ValueError: If an image's features would depend on the others of its batch.
+    """
+    for name in ("batch_norm", "batch_std"):
+        if node.get(name):
+            raise ValueError(
+                f"architecture.{name}=true: an image would have other features in another batch, so encoders have no "
+                f"{name}: set it to false"
+            )
+    return {name: value for name, value in node.items() if name not in WITHOUT}
+
+
 def encoder_architecture(node: Mapping[str, Any], shape: ImageShape) -> Architecture:
-    """Return the architecture of a node, without what makes an image's features depend on its batch.
+    """Return the architecture of an `effective` node.
 
     Raises:
         ValueError: If its discriminator does not see images of this shape, or not the images themselves.
@@ -60,7 +78,6 @@ def encoder_architecture(node: Mapping[str, Any], shape: ImageShape) -> Architec
     if found.num_maps:
         raise ValueError(
             f"architecture {type(found).__name__} sees images through a pretrained network, which needs no other "
-            "encoder: use architecture=dcgan, or classifier=probe"
+            "encoder: use architecture=dcgan, or augmentation=none classifier=probe"
         )
-    known = {one.name for one in fields(found)}
-    return replace(found, **{name: False for name in ("batch_std", "batch_norm") if name in known})
+    return found

@@ -42,9 +42,6 @@ LATER: dict[str, Any] = {
     **{"generator.start": NULL, "generator.freeze": 0, "generator.seconds": NULL, "synthesis.refuse_copies": False},
     **{"synthesis.redraw": False, "synthesis.generators": 1},
     **{"translation.teacher": "classifier", "information_maximisation.begin": 0.0},
-    **{"encoder": "autoencoder", "encoder.codes": 50, "encoder.images_seen": 30_000, "encoder.batch_size": 64},
-    **{"encoder.learning_rate": 0.0005, "encoder.betas": [0.5, 0.999]},
-    **{"encoded.finetune": False, "encoded.views": 16, "encoded.weight_decay": 0.1},
 }
 OF_EVERY_TRIAL = ("data", "labels", "folds", "imbalance", "validation_per_class", "seeds.split", "trainer")  # nodes
 CLASSICAL = "data.classical"  # belongs to the node `data`, but is read only where images are transformed
