@@ -42,7 +42,7 @@ def test_a_batch_may_be_wholly_synthetic_but_not_without(share):
         ({"transform": "flip"}, "augmentation.transform=flip: use one of none, classical, mixup, cutmix"),
         (
             {"method": "svm"},
-            "augmentation.method=svm: use one of consistency, batch_norm, classifier, semi_supervised",
+            "augmentation.method=svm: use one of encoded, consistency, batch_norm, classifier, semi_supervised",
         ),
         ({"share": 0}, "augmentation.share=0: use a number above 0 and at most 1"),
         ({"share": -0.1}, "augmentation.share=-0.1: use a number above 0 and at most 1"),
@@ -72,7 +72,7 @@ def test_rows_that_mean_nothing_are_refused(planned, change, message):
         (
             PSEUDO,
             {"teacher": "me"},
-            r"augmentation\.teacher=me: use one of consistency, batch_norm, classifier, semi_supervised",
+            r"augmentation\.teacher=me: use one of encoded, consistency, batch_norm, classifier, semi_supervised",
         ),
         (
             PSEUDO,

@@ -43,7 +43,7 @@ def test_every_node_becomes_the_object_that_it_describes(settings):
 def test_a_node_without_a_choice_is_nothing(settings):
     config = Config.read(settings | {"classifier": {"_target_": None}})
     assert config.parts["classifier"] is None
-    assert config.names(Method) == ["consistency", "batch_norm", "classifier", "semi_supervised"]
+    assert config.names(Method) == ["encoded", "consistency", "batch_norm", "classifier", "semi_supervised"]
 
 
 @pytest.mark.parametrize(

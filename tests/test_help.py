@@ -43,7 +43,7 @@ def test_every_group_stands_under_one_head_with_all_its_members(sections):
         assert {member.name for member in group.members} == files
         assert set(group.chosen) <= files
     assert [group.name for group in sections["Images"].groups] == ["data"]
-    of_method = ["translation", "augmentation", "classifier", "semi_supervised"]
+    of_method = ["translation", "encoder", "augmentation", "classifier", "semi_supervised"]
     assert [group.name for group in sections["Method"].groups] == of_method
     assert sections["Generator"].groups[-1].name == "backbone"  # chosen inside members of other groups
 
@@ -88,5 +88,5 @@ def test_a_file_is_read_with_its_package_and_comments(tmp_path):
 def test_the_default_is_marked():
     lines = help_text(CONF).splitlines()
     assert next(line for line in lines if line.split()[:1] == ["*"]).split()[1] == "digits"
-    place = lines.index("  augmentation: the arm: how the classifier is trained; some bring a translation with them")
+    place = lines.index("  augmentation: the arm: how the classifier is trained; some bring a translation or an encoder")
     assert lines[place + 1].split()[:2] == ["*", "gan_classical"]
