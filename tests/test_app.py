@@ -647,7 +647,7 @@ def test_a_setting_that_cannot_be_is_refused_before_anything_trains(cli, tmp_pat
         ("generator.images_sen=1", "Did you mean: 'images_seen'"),
         (
             "augmentation=flip",
-            "augmentation=flip: use one of adda, batch_norm, bicubic, cdan, class_mates, class_mates_classical, ",
+            "augmentation=flip: use one of adda, adversarial_autoencoder, autoencoder, batch_norm, bicubic, bigan, ",
         ),
         ("experiment=nothing", "experiment=nothing: use one of architectures, "),
         ("hydra/launcher=nothing", "hydra/launcher=nothing: use one of basic, joblib"),

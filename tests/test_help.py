@@ -88,5 +88,7 @@ def test_a_file_is_read_with_its_package_and_comments(tmp_path):
 def test_the_default_is_marked():
     lines = help_text(CONF).splitlines()
     assert next(line for line in lines if line.split()[:1] == ["*"]).split()[1] == "digits"
-    place = lines.index("  augmentation: the arm: how the classifier is trained; some bring a translation or an encoder")
+    place = lines.index(
+        "  augmentation: the arm: how the classifier is trained; some bring a translation or an encoder"
+    )
     assert lines[place + 1].split()[:2] == ["*", "gan_classical"]
