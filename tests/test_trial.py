@@ -649,8 +649,7 @@ def test_the_pool_s_labels_matter_to_the_arms_that_see_them(plain_settings, tmp_
         all_weights(plain_settings, tmp_path / name, one, POOL_LABELS_ARMS)
         for name, one in (("reference", None), ("changed", other_pool_labels))
     )
-    untrained = {(arm, "encoder", "encoder") for arm in ("random_encoder", "raw_pixels")}
-    assert {network for network in reference if changed[network] == reference[network]} == untrained
+    assert all(changed[network] != reference[network] for network in reference)
 
 
 def other_pool_images(split):
