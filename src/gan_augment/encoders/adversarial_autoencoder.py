@@ -1,6 +1,7 @@
 """The adversarial autoencoder (Makhzani et al. 2016): codes become such that they look like random numbers."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -8,35 +9,11 @@ from torch import Tensor, nn
 from gan_augment.data.image_set import ImageShape
 from gan_augment.encoders.autoencoder import Autoencoder, AutoencoderTraining
 from gan_augment.losses.adversarial import NonSaturating
-from gan_augment.networks.architecture import Architecture, FeatureExtractor
+from gan_augment.networks.architecture import Architecture
 from gan_augment.settings import check_number
 from gan_augment.training.base import set_requires_grad
 
 WIDTH = 256  # units of the two hidden layers of the discriminator of codes
-
-
-@dataclass(frozen=True)
-class AdversarialAutoencoder(Autoencoder):
-    """How an adversarial autoencoder learns.
-
-    Attributes:
-        adversarial: Weight of the adversarial loss next to the mean squared error of pixels.
-
-    Raises:
-        ValueError: If it is out of range.
-    """
-
-    adversarial: float
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_number("encoder.adversarial", self.adversarial, 0, 1000, open_low=True)
-
-    def training(
-        self, body: FeatureExtractor, architecture: Architecture, shape: ImageShape, seed: int
-    ) -> "AdversarialAutoencoderTraining":
-        """Return the training of a network."""
-        return AdversarialAutoencoderTraining(body, architecture, shape, self, seed)
 
 
 class AdversarialAutoencoderTraining(AutoencoderTraining):
@@ -44,15 +21,10 @@ class AdversarialAutoencoderTraining(AutoencoderTraining):
 
     CURVES = (*AutoencoderTraining.CURVES, "loss/discriminator", "loss/adversarial")
 
-    def __init__(
-        self,
-        body: FeatureExtractor,
-        architecture: Architecture,
-        shape: ImageShape,
-        settings: AdversarialAutoencoder,
-        seed: int,
-    ) -> None:
-        super().__init__(body, architecture, shape, settings, seed)
+    def build(self, architecture: Architecture, shape: ImageShape) -> None:
+        """Make the other networks."""
+        super().build(architecture, shape)
+        settings = self.settings
         self.loss = NonSaturating()
         self.discriminator = nn.Sequential(
             *(nn.Linear(settings.codes, WIDTH), nn.LeakyReLU(0.2)),
@@ -76,3 +48,23 @@ class AdversarialAutoencoderTraining(AutoencoderTraining):
         self.minimise(error + self.settings.adversarial * fooled, optimizers[1])
         set_requires_grad(judging, True)
         return [error, judged, fooled]
+
+
+@dataclass(frozen=True)
+class AdversarialAutoencoder(Autoencoder):
+    """How an adversarial autoencoder learns.
+
+    Attributes:
+        adversarial: Weight of the adversarial loss next to the mean squared error of pixels.
+
+    Raises:
+        ValueError: If it is out of range.
+    """
+
+    trains: ClassVar[type[AutoencoderTraining]] = AdversarialAutoencoderTraining
+
+    adversarial: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number("encoder.adversarial", self.adversarial, 0, 1000, open_low=True)

@@ -1,25 +1,14 @@
 """Autoencoders: an image becomes a short code, and the code becomes the image again."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from gan_augment.data.image_set import ImageShape
 from gan_augment.encoders.base import EncoderTraining, LearnedEncoder
-from gan_augment.networks.architecture import Architecture, FeatureExtractor
-
-
-@dataclass(frozen=True)
-class Autoencoder(LearnedEncoder):
-    """How an autoencoder learns. The generator of the architecture is its decoder."""
-
-    def training(
-        self, body: FeatureExtractor, architecture: Architecture, shape: ImageShape, seed: int
-    ) -> "AutoencoderTraining":
-        """Return the training of a network."""
-        return AutoencoderTraining(body, architecture, shape, self, seed)
+from gan_augment.networks.architecture import Architecture
 
 
 class AutoencoderTraining(EncoderTraining):
@@ -27,16 +16,10 @@ class AutoencoderTraining(EncoderTraining):
 
     CURVES: ClassVar[tuple[str, ...]] = ("loss/reconstruction",)
 
-    def __init__(
-        self,
-        body: FeatureExtractor,
-        architecture: Architecture,
-        shape: ImageShape,
-        settings: Any,
-        seed: int,
-    ) -> None:
-        super().__init__(body, settings, seed)
-        self.code = nn.Linear(body.num_features, settings.codes)
+    def build(self, architecture: Architecture, shape: ImageShape) -> None:
+        """Make the other networks."""
+        settings, num_features = self.settings, self.body.num_features
+        self.code = nn.Linear(num_features, settings.codes)
         self.decoder = architecture.generator(shape, settings.codes)
 
     def players(self) -> list[list[nn.Module]]:
@@ -52,3 +35,10 @@ class AutoencoderTraining(EncoderTraining):
         error = self.error(images, self.code(self.body(images)))
         self.minimise(error, optimizers[0])
         return [error]
+
+
+@dataclass(frozen=True)
+class Autoencoder(LearnedEncoder):
+    """How an autoencoder learns. The generator of the architecture is its decoder."""
+
+    trains: ClassVar[type[EncoderTraining]] = AutoencoderTraining

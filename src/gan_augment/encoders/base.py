@@ -4,7 +4,7 @@ An encoder turns an image into features. Its network is the discriminator of an 
 encoders of an architecture have the same size.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, astuple, dataclass
 from functools import partial
@@ -47,10 +47,11 @@ class EncoderSettings:
 
 
 @dataclass(frozen=True)
-class LearnedEncoder(EncoderSettings, ABC):
+class LearnedEncoder(EncoderSettings):
     """How an encoder learns.
 
     Attributes:
+        trains: Its training.
         codes: Length of the code.
         images_seen: Images that it sees in all, repeats counted.
         batch_size: Images per step.
@@ -60,6 +61,8 @@ class LearnedEncoder(EncoderSettings, ABC):
     Raises:
         ValueError: If a value is out of range.
     """
+
+    trains: ClassVar[type["EncoderTraining"]]
 
     codes: int
     images_seen: int
@@ -84,34 +87,30 @@ class LearnedEncoder(EncoderSettings, ABC):
         """Steps in all."""
         return self.images_seen // self.batch_size
 
-    @abstractmethod
-    def training(
-        self, body: FeatureExtractor, architecture: Architecture, shape: ImageShape, seed: int
-    ) -> "EncoderTraining":
-        """Return the training of a network, images -> features.
-
-        Args:
-            body: The network, with its first weights.
-            architecture: Makes the other networks that take part.
-            shape: Of the images.
-            seed: Of all draws.
-        """
-
 
 class EncoderTraining(Training):
     """The training of an encoder, and of the networks that teach it, under manual optimisation.
 
     Args:
-        body: Images -> features.
+        body: Images -> features, with its first weights.
         settings: How it learns.
+        architecture: Makes the other networks that take part.
+        shape: Of the images.
     """
 
     STREAMS: ClassVar[tuple[str, ...]] = ("latents",)
 
-    def __init__(self, body: FeatureExtractor, settings: Any, seed: int) -> None:
+    def __init__(
+        self, body: FeatureExtractor, settings: Any, architecture: Architecture, shape: ImageShape, seed: int
+    ) -> None:
         super().__init__(seed, settings.num_steps)
         self.automatic_optimization = False
         self.body, self.settings = body, settings
+        self.build(architecture, shape)
+
+    @abstractmethod
+    def build(self, architecture: Architecture, shape: ImageShape) -> None:
+        """Make the other networks, as attributes."""
 
     def images_seen(self, step: int) -> int:
         """Return how many images it has seen after a step."""
@@ -199,8 +198,8 @@ class TrainEncoder(Stage):
         if isinstance(settings, LearnedEncoder):
             assert self.architecture is not None
             architecture = encoder_architecture(self.architecture, shape)
-            teach = partial(settings.training, body, architecture, shape, self.seed)
-            system = initialised(teach, self.seed, "init/teachers")
+            train = partial(settings.trains, body, settings, architecture, shape, self.seed)
+            system = initialised(train, self.seed, "init/teachers")
             part = Part(self.images, settings.batch_size, "order")
             self.hardware.fit(system, ImageBatches([part], system.num_steps, self.seed), folder)
             system.keep_last_points(folder)

@@ -1,6 +1,7 @@
 """The bidirectional GAN (BiGAN, Donahue et al. 2017; ALI, Dumoulin et al. 2017)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -8,19 +9,8 @@ from torch import Tensor, nn
 from gan_augment.data.image_set import ImageShape
 from gan_augment.encoders.base import EncoderTraining, LearnedEncoder
 from gan_augment.losses.adversarial import NonSaturating
-from gan_augment.networks.architecture import Architecture, FeatureExtractor
+from gan_augment.networks.architecture import Architecture
 from gan_augment.training.base import set_requires_grad
-
-
-@dataclass(frozen=True)
-class BiGAN(LearnedEncoder):
-    """How a bidirectional GAN learns. Its generator is that of the architecture."""
-
-    def training(
-        self, body: FeatureExtractor, architecture: Architecture, shape: ImageShape, seed: int
-    ) -> "BiGANTraining":
-        """Return the training of a network."""
-        return BiGANTraining(body, architecture, shape, self, seed)
 
 
 class JointDiscriminator(nn.Module):
@@ -50,17 +40,11 @@ class BiGANTraining(EncoderTraining):
 
     CURVES = ("loss/discriminator", "loss/encoder", "loss/generator")
 
-    def __init__(
-        self,
-        body: FeatureExtractor,
-        architecture: Architecture,
-        shape: ImageShape,
-        settings: BiGAN,
-        seed: int,
-    ) -> None:
-        super().__init__(body, settings, seed)
+    def build(self, architecture: Architecture, shape: ImageShape) -> None:
+        """Make the other networks."""
+        settings, num_features = self.settings, self.body.num_features
         self.loss = NonSaturating()
-        self.code = nn.Linear(body.num_features, settings.codes)
+        self.code = nn.Linear(num_features, settings.codes)
         self.generator = architecture.generator(shape, settings.codes)
         self.discriminator = JointDiscriminator(architecture, shape, settings.codes)
 
@@ -89,3 +73,10 @@ class BiGANTraining(EncoderTraining):
         """Return the logits `[B]` of real images with their codes, and of generated ones with theirs."""
         real, fake = self.discriminator(torch.cat([images, made]), torch.cat([codes, latents])).float().chunk(2)
         return real, fake
+
+
+@dataclass(frozen=True)
+class BiGAN(LearnedEncoder):
+    """How a bidirectional GAN learns. Its generator is that of the architecture."""
+
+    trains: ClassVar[type[EncoderTraining]] = BiGANTraining

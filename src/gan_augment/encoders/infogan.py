@@ -1,6 +1,7 @@
 """InfoGAN (Chen et al. 2016): the discriminator also predicts the latent codes of generated images."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -9,38 +10,11 @@ from torch.nn.functional import cross_entropy, one_hot
 from gan_augment.data.image_set import ImageShape
 from gan_augment.encoders.base import EncoderTraining, LearnedEncoder
 from gan_augment.losses.adversarial import NonSaturating
-from gan_augment.networks.architecture import Architecture, FeatureExtractor
+from gan_augment.networks.architecture import Architecture
 from gan_augment.settings import check_integer, check_number
 from gan_augment.training.base import set_requires_grad
 
 NOISE = 50  # incompressible noise: latent numbers that are not predicted
-
-
-@dataclass(frozen=True)
-class InfoGAN(LearnedEncoder):
-    """How an InfoGAN learns. Its `codes` are continuous latent codes, uniform in [-1, 1].
-
-    Attributes:
-        categories: Values of the categorical latent code.
-        information: Weight of the mutual information between codes and images, of which the errors are a bound.
-
-    Raises:
-        ValueError: If a value is out of range.
-    """
-
-    categories: int
-    information: float
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_integer("encoder.categories", self.categories, low=2)
-        check_number("encoder.information", self.information, 0, 1000, open_low=True)
-
-    def training(
-        self, body: FeatureExtractor, architecture: Architecture, shape: ImageShape, seed: int
-    ) -> "InfoGANTraining":
-        """Return the training of a network."""
-        return InfoGANTraining(body, architecture, shape, self, seed)
 
 
 class InfoGANTraining(EncoderTraining):
@@ -52,19 +26,13 @@ class InfoGANTraining(EncoderTraining):
 
     CURVES = ("loss/discriminator", "loss/generator", "info/categorical", "info/continuous")
 
-    def __init__(
-        self,
-        body: FeatureExtractor,
-        architecture: Architecture,
-        shape: ImageShape,
-        settings: InfoGAN,
-        seed: int,
-    ) -> None:
-        super().__init__(body, settings, seed)
+    def build(self, architecture: Architecture, shape: ImageShape) -> None:
+        """Make the other networks."""
+        settings, num_features = self.settings, self.body.num_features
         self.loss = NonSaturating()
-        self.categorical = nn.Linear(body.num_features, settings.categories)
-        self.continuous = nn.Linear(body.num_features, settings.codes)
-        self.score = nn.Sequential(nn.Linear(body.num_features, 1), nn.Flatten(0))
+        self.categorical = nn.Linear(num_features, settings.categories)
+        self.continuous = nn.Linear(num_features, settings.codes)
+        self.score = nn.Sequential(nn.Linear(num_features, 1), nn.Flatten(0))
         self.generator = architecture.generator(shape, NOISE + settings.categories + settings.codes)
 
     def players(self) -> list[list[nn.Module]]:
@@ -100,3 +68,26 @@ class InfoGANTraining(EncoderTraining):
         """Return the errors of both predictions, scalars, from features `[B, F]` of generated images."""
         errors = (self.continuous(features).float() - codes).square().mean()
         return cross_entropy(self.categorical(features).float(), labels), errors
+
+
+@dataclass(frozen=True)
+class InfoGAN(LearnedEncoder):
+    """How an InfoGAN learns. Its `codes` are continuous latent codes, uniform in [-1, 1].
+
+    Attributes:
+        categories: Values of the categorical latent code.
+        information: Weight of the mutual information between codes and images, of which the errors are a bound.
+
+    Raises:
+        ValueError: If a value is out of range.
+    """
+
+    trains: ClassVar[type[EncoderTraining]] = InfoGANTraining
+
+    categories: int
+    information: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_integer("encoder.categories", self.categories, low=2)
+        check_number("encoder.information", self.information, 0, 1000, open_low=True)

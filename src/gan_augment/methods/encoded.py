@@ -137,7 +137,7 @@ class TrainEncoded(MethodStage):
         labelled, shape = self.labelled, self.labelled.shape
         build = partial(build_later(self.encoded.network, "encoded.network", Encoded), shape, labelled.num_classes)
         network = initialised(partial(build, architecture=self.encoder.architecture), self.seed)
-        if "encoder" in made:  # but in a rehearsal
+        if "encoder" in made:  # a rehearsal has none
             network.body.load_state_dict(self.encoder.load(made["encoder"]).state_dict())
         if self.classifier is not None:
             settings = self.classifier
