@@ -45,8 +45,8 @@ class SingleSettings(GeneratorSettings, ABC):
         decay: Whether the learning rate falls to 0 along a half cosine; otherwise it is constant.
         ema_half_life: Half-life of the network's running average, which makes the images, in images.
         ema_ramp_up: The half-life is at most this share of the images seen so far.
-        transformed: Share of the images that the classical transforms of the data change. Their parameters are a further
-            condition of the network, so it generates images without any (Karras et al. 2022, section 5).
+        transformed: Share of the images that the classical transforms of the data change. Their parameters are a
+            further condition of the network, so it generates images without any (Karras et al. 2022, section 5).
         seconds: After how many seconds the training ends; None for no limit.
 
     Raises:
