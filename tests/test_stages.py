@@ -15,6 +15,7 @@ import torch
 
 from gan_augment import stages
 from gan_augment.data.image_set import ImageSet
+from gan_augment.energy import EnergyMeter
 from gan_augment.parts import parts
 from gan_augment.stages import (
     Bundle,
@@ -388,6 +389,22 @@ def test_the_memory_that_a_stage_took_is_known_when_it_is_reused(store):
     assert found.reused
     assert found.memory == made.memory
     assert made.memory["peak_memory_mib"] > 0
+
+
+def test_the_energy_that_a_stage_took_is_known_when_it_is_reused(store, monkeypatch):
+    monkeypatch.setattr(EnergyMeter, "joules", lambda self: {"cpu_joules": 12.5, "gpu_joules": None})
+    made, found = store.fetch(stage()), store.fetch(stage())
+    assert made.energy == found.energy == {"cpu_joules": 12.5, "gpu_joules": None}
+
+
+def test_after_an_interruption_the_energy_of_a_stage_is_not_known(store, monkeypatch):
+    def before(folder, same):
+        folder.mkdir(parents=True)
+        return 3.0
+
+    monkeypatch.setattr(EnergyMeter, "joules", lambda self: {"cpu_joules": 12.5, "gpu_joules": None})
+    monkeypatch.setattr(stages, "seconds_before", before)
+    assert store.fetch(stage()).energy == {"cpu_joules": None, "gpu_joules": None}
 
 
 def test_an_output_of_an_earlier_version_knows_no_memory(store):

@@ -44,6 +44,7 @@ def make_record(
         seconds["measures"] = {"spent": measuring, "reused": 0.0}
     seconds["total"] = {kind: sum(one[kind] for one in seconds.values()) for kind in ("spent", "reused")}
     memory = {role: one.memory for role, one in outputs.items() if one.memory}
+    energy = {role: one.energy for role, one in outputs.items() if any(one.energy.values())}
     return {
         "schema": SCHEMA,
         "trial": trial.name,
@@ -58,6 +59,7 @@ def make_record(
         "costs": {
             "seconds": seconds,
             "memory": memory,
+            "energy": energy,
             **largest(peak_memory(), *memory.values()),
             "device": trial.config.hardware.card,
             "threads": torch.get_num_threads(),

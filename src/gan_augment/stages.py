@@ -17,6 +17,7 @@ import torch
 from filelock import FileLock
 
 from gan_augment.data.image_set import ImageSet
+from gan_augment.energy import EnergyMeter
 from gan_augment.memory import peak_memory, reset_peak_memory
 from gan_augment.parts import adopt, mine, own_part, publish
 from gan_augment.records.findings import Findings
@@ -236,6 +237,7 @@ class Output:
         folder: Where it lies.
         seconds: What it took to make.
         memory: The largest memory that it took, as `peak_memory` tells it; after an interruption that of the last part.
+        energy: The joules that it took, as `EnergyMeter` tells them; None where unknown, also after an interruption.
         reused: Whether it was there already.
         made: The code that made it, commit and whether its tree was clean, and the number of threads.
         diverged: Why its training was ended, if it was not finite; then the folder holds no output.
@@ -244,6 +246,7 @@ class Output:
     folder: Path
     seconds: float
     memory: dict[str, int | None]
+    energy: dict[str, float | None]
     reused: bool
     made: dict[str, Any]
     diverged: str | None
@@ -297,7 +300,8 @@ class StageStore:
         if events is not None:
             share(folder / "tensorboard", events)
         made = json.loads((folder / "stage.json").read_text(encoding="utf-8"))
-        return Output(folder, made["seconds"], made.get("memory", {}), reused, made["made"], made["diverged"])
+        costs = (made["seconds"], made.get("memory", {}), made.get("energy", {}))
+        return Output(folder, *costs, reused, made["made"], made["diverged"])
 
     def _damage(self, stage: Stage, folder: Path) -> str | None:
         """Return what is wrong with an output of a stage; None if it is whole."""
@@ -327,12 +331,14 @@ class StageStore:
         reset_peak_memory()
         start, diverged = time.perf_counter(), None
         try:
-            with replicas.sharing(stage, inputs):
+            with EnergyMeter() as meter, replicas.sharing(stage, inputs):
                 stage.run(partial, inputs)
         except DivergedError as outcome:
             diverged = str(outcome)
         seconds = (before or 0.0) + time.perf_counter() - start
-        made = {"seconds": seconds, "memory": peak_memory(), "diverged": diverged, "made": made_by}
+        energy = {name: value if before is None else None for name, value in meter.joules().items()}
+        costs = {"seconds": seconds, "memory": peak_memory(), "energy": energy}
+        made = {**costs, "diverged": diverged, "made": made_by}
         write_json(stage.identity | made, partial / "stage.json")
         seal(partial, without=CHECKPOINTS)
 

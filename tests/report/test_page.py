@@ -990,6 +990,20 @@ def test_memory_is_told_by_stage_where_records_know_it(tmp_path):
     ]
 
 
+def test_energy_is_told_by_stage_where_a_machine_tells_it(tmp_path):
+    records = planted({"none": 0, "gan": 1})
+    assert "Mean energy" not in write_report([study(tmp_path / "old", records)]).read_text()
+    for one in records:
+        stages = one["costs"]["seconds"].keys() - {"total", "measures"}
+        one["costs"]["energy"] = {name: {"cpu_joules": 1500.0, "gpu_joules": None} for name in stages}
+    page = write_report([study(tmp_path / "new", records)]).read_text()
+    assert table(page, "Mean energy") == [
+        ["arm", "gan (kJ)", "classifier (kJ)"],
+        ["none", "-", "1.50"],
+        ["gan", "1.50", "1.50"],
+    ]
+
+
 def test_probabilities_are_told_by_arm(tmp_path):
     records = planted({"none": 0, "gan": 1})
     for one in records:

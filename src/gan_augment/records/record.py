@@ -16,7 +16,7 @@ from gan_augment.parts import mine
 from gan_augment.records.received import read_regular, read_values
 from gan_augment.records.shape import check_shape
 
-SCHEMA = "1.12"
+SCHEMA = "1.13"
 MOST_VALUES = 100_000  # in one record
 NEEDED = ("status", "factors", "metrics", "provenance")  # in every record
 

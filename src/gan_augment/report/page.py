@@ -208,6 +208,7 @@ def _write(
         costs=[tables.cost_row(c, study) for c in found],
         budgets=budgets,
         memory=tables.memory_rows(found, study),
+        energy=tables.energy_rows(found, study),
         prices=list(tables.price_rows(compared)),
         trials=list(tables.trial_rows(study)),
     )

@@ -313,6 +313,22 @@ def memory_rows(found: list[Configuration], study: Study) -> list[Row]:
     return _without_empty(rows, columns)
 
 
+def energy_rows(found: list[Configuration], study: Study) -> list[Row]:
+    """Return the mean energy of each arm's stages, without columns that no record has; none if no record has any."""
+    devices = {"": "cpu_joules", ", GPU": "gpu_joules"}
+    columns = {
+        f"{stage}{device} (kJ)": f"costs.energy.{stage}.{counter}"
+        for device, counter in devices.items()
+        for stage in _stages(study)
+    }
+    rows = []
+    for c in found:
+        means = c.ended.reindex(columns=list(columns.values())).astype(float).mean() / 1000
+        rows.append({"arm": c.label(), **{name: in_digits(means[column], ".2f") for name, column in columns.items()}})
+    rows = _without_empty(rows, columns)
+    return rows if any(len(row) > 1 for row in rows) else []
+
+
 def _stages(study: Study) -> list[str]:
     """Return the stages with a recorded cost, in order; classifier, measures and total come last."""
     stages = dict.fromkeys(c.removeprefix(SECONDS).rsplit(".", 1)[0] for c in columns_of(study.trials, SECONDS))
