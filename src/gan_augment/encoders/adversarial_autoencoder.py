@@ -11,7 +11,7 @@ from gan_augment.encoders.autoencoder import Autoencoder, AutoencoderTraining
 from gan_augment.losses.adversarial import NonSaturating
 from gan_augment.networks.architecture import Architecture
 from gan_augment.settings import check_number
-from gan_augment.training.base import set_requires_grad
+from gan_augment.training.base import without_gradients
 
 WIDTH = 256  # units of the two hidden layers of the discriminator of codes
 
@@ -41,12 +41,11 @@ class AdversarialAutoencoderTraining(AutoencoderTraining):
         prior = torch.randn(codes.shape, generator=self.draws["latents"].at(step), device=self.device)
         judged = self.loss.discriminator(self.discriminator(prior).float(), self.discriminator(codes.detach()).float())
         self.minimise(judged, optimizers[0])
-        judging = [*self.discriminator.parameters()]
-        set_requires_grad(judging, False)
-        error, scores = self.error(images, codes), self.discriminator(codes).float()
+        error = self.error(images, codes)
+        with without_gradients([*self.discriminator.parameters()]):
+            scores = self.discriminator(codes).float()
         fooled = self.loss.generator(scores, scores.new_empty(0))
         self.minimise(error + self.settings.adversarial * fooled, optimizers[1])
-        set_requires_grad(judging, True)
         return [error, judged, fooled]
 
 

@@ -10,7 +10,7 @@ from gan_augment.data.image_set import ImageShape
 from gan_augment.encoders.base import EncoderTraining, LearnedEncoder
 from gan_augment.losses.adversarial import NonSaturating
 from gan_augment.networks.architecture import Architecture
-from gan_augment.training.base import set_requires_grad
+from gan_augment.training.base import without_gradients
 
 
 class JointDiscriminator(nn.Module):
@@ -60,13 +60,11 @@ class BiGANTraining(EncoderTraining):
         real, fake = self.judge(images, codes.detach(), made.detach(), latents)
         judged = self.loss.discriminator(real, fake)
         self.minimise(judged, optimizers[0])
-        judging = [*self.discriminator.parameters()]
-        set_requires_grad(judging, False)
-        real, fake = self.judge(images, codes, made, latents)
+        with without_gradients([*self.discriminator.parameters()]):
+            real, fake = self.judge(images, codes, made, latents)
         nothing = real.new_empty(0)
         of_encoder, of_generator = self.loss.generator(-real, nothing), self.loss.generator(fake, nothing)
         self.minimise(of_encoder + of_generator, optimizers[1])
-        set_requires_grad(judging, True)
         return [judged, of_encoder, of_generator]
 
     def judge(self, images: Tensor, codes: Tensor, made: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:

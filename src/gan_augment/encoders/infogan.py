@@ -12,7 +12,7 @@ from gan_augment.encoders.base import EncoderTraining, LearnedEncoder
 from gan_augment.losses.adversarial import NonSaturating
 from gan_augment.networks.architecture import Architecture
 from gan_augment.settings import check_integer, check_number
-from gan_augment.training.base import set_requires_grad
+from gan_augment.training.base import without_gradients
 
 NOISE = 50  # incompressible noise: latent numbers that are not predicted
 
@@ -54,14 +54,12 @@ class InfoGANTraining(EncoderTraining):
         errors = self.errors(features[number:], labels, codes)
         self.minimise(judged + settings.information * (errors[0] + errors[1]), optimizers[0])
 
-        judging = [weight for network in self.players()[0] for weight in network.parameters()]
-        set_requires_grad(judging, False)
-        features = self.body(made)
-        scores = self.score(features).float()
+        with without_gradients([weight for network in self.players()[0] for weight in network.parameters()]):
+            features = self.body(made)
+            scores = self.score(features).float()
+            of_categorical, of_continuous = self.errors(features, labels, codes)
         fooled = self.loss.generator(scores, scores.new_empty(0))
-        of_categorical, of_continuous = self.errors(features, labels, codes)
         self.minimise(fooled + settings.information * (of_categorical + of_continuous), optimizers[1])
-        set_requires_grad(judging, True)
         return [judged, fooled, of_categorical, of_continuous]
 
     def errors(self, features: Tensor, labels: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:

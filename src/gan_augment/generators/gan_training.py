@@ -17,7 +17,7 @@ from gan_augment.data.clusters import draw_clusters
 from gan_augment.data.image_set import from_float
 from gan_augment.generators.design import GANDesign
 from gan_augment.training import replicas
-from gan_augment.training.base import Training, set_requires_grad
+from gan_augment.training.base import Training, without_gradients
 
 CHUNK = 256  # images sampled at a time
 WATCH_EVERY = 25  # steps between two measurements for the curves, or one turn of the generator if that is longer
@@ -184,9 +184,9 @@ class GAN(Training):
 
         generator_loss = None
         if is_generators_turn:
-            set_requires_grad(judging, False)  # the gradients of these weights are not used
             fakes, fake_labels = shared or self.generate("generator", batch, step)
-            outputs, features = self.judge(self.augment(fakes, "generator", batch, step), fake_labels)
+            with without_gradients(judging):
+                outputs, features = self.judge(self.augment(fakes, "generator", batch, step), fake_labels)
             logits, of_labels = split(outputs, fake_labels)
             real_logits = logits.new_empty(0)
             if self.loss.pairs:
@@ -196,7 +196,6 @@ class GAN(Training):
             if self.diversity is not None:
                 generator_loss = generator_loss + self.diversity(features, fake_labels)
             self.minimise(generator_loss, generator_optimizer)
-            set_requires_grad(judging, True)
             self.average(step)
         with torch.no_grad():
             self._watch(step, discriminator_loss, generator_loss, on_real, on_fake)

@@ -14,7 +14,7 @@ from gan_augment.generators.translation_design import WEIGHTS, TranslationSettin
 from gan_augment.losses.content import patch_nce, style_distance
 from gan_augment.networks.translator import PatchDiscriminator, PatchHeads, statistics
 from gan_augment.randomness import initialised
-from gan_augment.training.base import Training, set_requires_grad
+from gan_augment.training.base import Training, without_gradients
 
 PATCHES = 64  # most patches of an image that are compared, at each stage of the translator
 CHUNK = 256  # images shown at a time
@@ -156,15 +156,14 @@ class Translation(Training):
                 logits = domain.discriminator(torch.cat([real, torch.cat([made.detach(), condition], dim=1)])).float()
                 judged = judged + self.loss.discriminator(*(part.flatten() for part in logits.split(len(real))))
             self.minimise(judged, of_discriminators)
-            set_requires_grad(judging, False)  # the gradients of these weights are not used
+            with without_gradients(judging):
+                scores = [one.discriminator(torch.cat([made, under], dim=1)).float() for one, _, made, under in ways]
             nothing = judged.new_empty(0)
-            scores = [one.discriminator(torch.cat([made, under], dim=1)).float() for one, _, made, under in ways]
             fooled = torch.stack([self.loss.generator(score.flatten(), nothing) for score in scores]).sum()
         terms = self.content(known, pool, maps, [made for _, _, made, _ in ways], step)
         weighted = [getattr(settings, name) * term for name, term in terms.items()]
         loss = settings.adversarial * fooled + torch.stack(weighted).sum()
         self.minimise(loss, of_translators)
-        set_requires_grad(judging, True)
         self.update_average(
             self.average,
             self.target.translator,

@@ -141,10 +141,16 @@ class Training(L.LightningModule):
             mean.copy_(value)
 
 
-def set_requires_grad(weights: Sequence[Tensor], on: bool) -> None:
-    """Set whether weights have gradients."""
+@contextmanager
+def without_gradients(weights: Sequence[Tensor]) -> Iterator[None]:
+    """Compute nothing for the gradients of some weights, which nobody uses, from what is computed in this context."""
     for weight in weights:
-        weight.requires_grad_(on)
+        weight.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for weight in weights:
+            weight.requires_grad_(True)
 
 
 def last_points(folder: Path) -> dict[str, float]:
