@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 import torch
 
-from gan_augment import stages
+from gan_augment import energy, stages
 from gan_augment.data.image_set import ImageSet
-from gan_augment.energy import EnergyMeter
 from gan_augment.parts import parts
 from gan_augment.stages import (
     Bundle,
@@ -391,18 +390,36 @@ def test_the_memory_that_a_stage_took_is_known_when_it_is_reused(store):
     assert made.memory["peak_memory_mib"] > 0
 
 
-def test_the_energy_that_a_stage_took_is_known_when_it_is_reused(store, monkeypatch):
-    monkeypatch.setattr(EnergyMeter, "joules", lambda self: {"cpu_joules": 12.5, "gpu_joules": None})
-    made, found = store.fetch(stage()), store.fetch(stage())
+@pytest.fixture
+def counter(tmp_path, monkeypatch):
+    """The counter of a processor, as Linux shows it: 5 J so far."""
+    folder = tmp_path / "powercap" / "intel-rapl:0"
+    try:
+        folder.mkdir(parents=True)
+    except OSError:
+        pytest.skip("no folder may have this name")
+    for name, content in {"name": "package-0", "max_energy_range_uj": "65000000000", "energy_uj": "5000000"}.items():
+        (folder / name).write_text(content)
+    monkeypatch.setattr(energy, "POWERCAP", folder.parent)
+    return folder / "energy_uj"
+
+
+def test_the_energy_that_a_stage_took_is_known_when_it_is_reused(store, counter):
+    class Works(Count):
+        def __call__(self, folder, **inputs):
+            counter.write_text("17500000")
+            super().__call__(folder, **inputs)
+
+    made, found = store.fetch(stage(Works())), store.fetch(stage(Works()))
+    assert found.reused
     assert made.energy == found.energy == {"cpu_joules": 12.5, "gpu_joules": None}
 
 
-def test_after_an_interruption_the_energy_of_a_stage_is_not_known(store, monkeypatch):
+def test_after_an_interruption_the_energy_of_a_stage_is_not_known(store, counter, monkeypatch):
     def before(folder, same):
         folder.mkdir(parents=True)
         return 3.0
 
-    monkeypatch.setattr(EnergyMeter, "joules", lambda self: {"cpu_joules": 12.5, "gpu_joules": None})
     monkeypatch.setattr(stages, "seconds_before", before)
     assert store.fetch(stage()).energy == {"cpu_joules": None, "gpu_joules": None}
 

@@ -14,6 +14,7 @@ from gan_augment.app import CONF
 from gan_augment.artefacts.classifier import TrainedClassifier
 from gan_augment.artefacts.weights import file_hash, read_about
 from gan_augment.data.split import draw_split
+from gan_augment.energy import EnergyMeter
 from gan_augment.measures.diversity import Diversity
 from gan_augment.measures.judging import JudgeStage
 from gan_augment.measures.pictures import Pictures
@@ -23,6 +24,7 @@ from gan_augment.recording import largest, make_record
 from gan_augment.records.record import SCHEMA
 from gan_augment.report.outcomes import read_folder
 from gan_augment.stages import DivergedError, StageStore
+from gan_augment.training.base import last_points
 from gan_augment.training.hardware import Hardware
 from gan_augment.trial import examine, run_trial
 
@@ -947,6 +949,7 @@ def test_several_generators_share_the_images(trial, tmp_path, shared_store):
     assert record["status"] == "ok"
     made = planned.stages["synthesis"].load(shared_store.folder(planned.stages["synthesis"]))
     assert made.images.class_counts.tolist() == [8] * 10
+    assert record["metrics"]["gan"]["training"] == last_points(shared_store.folder(planned.stages["gan"]))
     firsts = planned.stages["gan"].load(shared_store.folder(planned.stages["gan"])).images(0, torch.arange(3), seed=0)
     assert made.images.images[:3].equal(firsts)
 
@@ -1121,6 +1124,19 @@ def test_a_data_set_that_leaves_something_out_is_told(plain_settings, name):
 def test_a_trial_is_named_for_the_reader(trial):
     assert trial("augmentation=gan", "seed=3").name.startswith("gan-seed3-")
     assert list(trial("augmentation=none").stages) == ["classifier"]
+
+
+@pytest.mark.parametrize(
+    ("joules", "recorded"),
+    [
+        ({"cpu_joules": None, "gpu_joules": 0.0}, {"classifier": {"cpu_joules": None, "gpu_joules": 0.0}}),
+        ({"cpu_joules": None, "gpu_joules": None}, {}),
+    ],
+)
+def test_energy_is_recorded_where_it_is_known(trial, tmp_path, monkeypatch, joules, recorded):
+    monkeypatch.setattr(EnergyMeter, "joules", lambda self: joules)
+    record = run(trial("augmentation=none"), tmp_path / "trial")
+    assert record["costs"]["energy"] == recorded
 
 
 def test_a_trial_takes_as_much_memory_as_its_largest_part():

@@ -44,7 +44,7 @@ def make_record(
         seconds["measures"] = {"spent": measuring, "reused": 0.0}
     seconds["total"] = {kind: sum(one[kind] for one in seconds.values()) for kind in ("spent", "reused")}
     memory = {role: one.memory for role, one in outputs.items() if one.memory}
-    energy = {role: one.energy for role, one in outputs.items() if any(one.energy.values())}
+    energy = {role: one.energy for role, one in outputs.items() if {*one.energy.values()} - {None}}
     return {
         "schema": SCHEMA,
         "trial": trial.name,

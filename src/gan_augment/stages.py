@@ -237,7 +237,7 @@ class Output:
         folder: Where it lies.
         seconds: What it took to make.
         memory: The largest memory that it took, as `peak_memory` tells it; after an interruption that of the last part.
-        energy: The joules that it took, as `EnergyMeter` tells them; None where unknown, also after an interruption.
+        energy: The joules that it took, as `EnergyMeter` counts them; None where unknown, also after an interruption.
         reused: Whether it was there already.
         made: The code that made it, commit and whether its tree was clean, and the number of threads.
         diverged: Why its training was ended, if it was not finite; then the folder holds no output.

@@ -20,6 +20,7 @@ from gan_augment.networks.architecture import Architecture
 from gan_augment.networks.classifying import ClassifyingDiscriminator
 from gan_augment.randomness import initialised
 from gan_augment.settings import build, check_integer, check_number, errors_of
+from gan_augment.training.base import without_gradients
 
 
 @dataclass(frozen=True)
@@ -126,14 +127,13 @@ class SemiSupervised(Consistency):
         turns, weight = self.settings.discriminator_steps, self.settings.pull_away
         if (step + 1) % turns:
             return {}
-        self.network.requires_grad_(False)  # the gradients of its weights are not used
         fakes = self.generate("generator", step)
-        features = self.network.body(torch.cat([pool, fakes])).float()
+        with without_gradients([*self.network.parameters()]):
+            features = self.network.body(torch.cat([pool, fakes])).float()
         on_pool, on_fake = features.split([len(pool), len(fakes)])
         matching = feature_matching(on_pool, on_fake)
         away = pull_away(on_fake) if weight else matching.new_zeros(())
         self.minimise(matching + weight * away, optimizer)
-        self.network.requires_grad_(True)
         return {"loss/generator": turns * matching, "loss/pull_away": turns * away}  # no step in the others
 
 

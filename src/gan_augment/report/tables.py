@@ -314,7 +314,7 @@ def memory_rows(found: list[Configuration], study: Study) -> list[Row]:
 
 
 def energy_rows(found: list[Configuration], study: Study) -> list[Row]:
-    """Return the mean energy of each arm's stages, without columns that no record has; none if no record has any."""
+    """Return the mean energy of each arm's stages, without columns that no record has; no rows if none has any."""
     devices = {"": "cpu_joules", ", GPU": "gpu_joules"}
     columns = {
         f"{stage}{device} (kJ)": f"costs.energy.{stage}.{counter}"

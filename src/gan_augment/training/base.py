@@ -143,7 +143,7 @@ class Training(L.LightningModule):
 
 @contextmanager
 def without_gradients(weights: Sequence[Tensor]) -> Iterator[None]:
-    """Compute nothing for the gradients of some weights, which nobody uses, from what is computed in this context."""
+    """Treat weights as constants in this context, so that what is computed in it gives them no gradients."""
     for weight in weights:
         weight.requires_grad_(False)
     try:
