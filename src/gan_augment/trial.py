@@ -66,9 +66,9 @@ def run_trial(trial: Trial, folder: Path, store: StageStore, title: str) -> dict
     measuring = perf_counter() - start
     if classifier is not None:
         log_summary(trial, folder, found)
-    firsts = {stage.name: role for role, stage in reversed(trial.needed.items())}
+    firsts: dict[str, str] = {}  # of several generators the one that is measured
     for role, stage in trial.needed.items():
-        if role == firsts[stage.name]:  # of several generators the one that is measured
+        if firsts.setdefault(stage.name, role) == role:
             found |= stage.findings(outputs[role].folder)
     return make_record(trial, "ok", outputs, found=found, test_opened=test_opened, measuring=measuring)
 
