@@ -1,10 +1,15 @@
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from test_page import record, study
 
 from gan_augment.report.configuration import configurations
 from gan_augment.report.curves import Curve, budget_curves, cost_curves, worth_in_labels, worths
+from gan_augment.report.figures import curves_figure
+from gan_augment.report.statistics import Interval
 from gan_augment.report.trials import collect
 
 SPLITS = [str(seed) for seed in range(8)]
@@ -120,3 +125,29 @@ def test_accuracy_is_drawn_over_seconds_with_a_line_for_each_generator(tmp_path)
         "gan (generator=gan)": {15.0: 80.0, 45.0: 90.0},
         "gan (generator=flow)": {15.0: 70.0},
     }
+
+
+@pytest.mark.parametrize(
+    ("numbers", "labels"),
+    [
+        ((5, 10, 1187), ["5", "10", "1187"]),
+        ((5.32494, 5.41234, 29.6258, 29.7344, 36.0128), None),
+        ((1561.23, 1583.02, 1731.02), None),
+    ],
+    ids=["chosen", "measured", "measured, close together"],
+)
+def test_the_labels_of_an_axis_can_be_read(monkeypatch, numbers, labels):
+    drawn = []
+    monkeypatch.setattr("gan_augment.report.figures._png", lambda figure: drawn.append(figure) or b"")
+    curves_figure({"": {str(one): {one: Interval(90.0, 89.0, 91.0, 8)} for one in numbers}}, "seconds", "accuracy")
+    figure = drawn[0]
+    FigureCanvasAgg(figure).draw()
+    (axes,) = figure.axes
+    low, high = axes.get_xlim()
+    shown = [label for label in axes.get_xticklabels() if low <= label.get_position()[0] <= high]
+    boxes = [label.get_window_extent() for label in shown]
+    assert len(boxes) >= 2
+    assert all(one.x1 < two.x0 for one, two in pairwise(boxes))
+    assert labels is None or [label.get_text() for label in shown] == labels
+    places = [line.get_xdata()[0] for line in axes.lines if len(line.get_xdata()) == 1]
+    assert places == list(numbers)  # nothing is shifted where no two lines meet

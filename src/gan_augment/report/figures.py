@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from gan_augment.report.statistics import Interval
 
@@ -25,6 +25,7 @@ MARKERS = ("o", "s", "^", "D", "v")  # five, with six colours: thirty generators
 MAX_PANELS = 6
 MOST_INSIDE = 6  # lines of curves whose legend fits into the axes
 MAX_TICKS = 8  # one for each number on the axis of a curve
+MOST_DIGITS = 5  # of these numbers, in characters; measured ones have more, and may lie so close that labels overlap
 MAX_ROWS, MAX_COLUMNS = 3, 3  # of the figure of predictions
 MAX_CLASSES = 40
 MAX_NUMBERED = 12  # classes of a confusion matrix with numbers
@@ -133,18 +134,20 @@ def curves_figure(panels: Mapping[str, Mapping[str, Mapping[float, Interval]]], 
     grid = figure.subplots(len(shown), 1, squeeze=False)[:, 0]
     for axes, (title, lines) in zip(grid, shown, strict=True):
         numbers = sorted({number for line in lines.values() for number in line})
+        # Lines at the same numbers are slightly shifted, so that intervals do not hide each other.
+        apart = 1.02 if len(numbers) < sum(map(len, lines.values())) else 1.0
         styles = zip(itertools.cycle(COLOURS), itertools.cycle(MARKERS), strict=False)
         for place, ((name, line), (colour, marker)) in enumerate(zip(lines.items(), styles, strict=False)):
-            # Slightly shifted, so that intervals do not hide each other.
-            at = [number * 1.02 ** (place - (len(lines) - 1) / 2) for number in line]
+            at = [number * apart ** (place - (len(lines) - 1) / 2) for number in line]
             means, lows, highs, _ = zip(*line.values(), strict=True)
             axes.plot(at, means, color=colour, marker=marker, markersize=5, linewidth=1.4, label=name)
             axes.plot([at, at], [lows, highs], color=colour, linewidth=1)
         axes.set_xscale("log")
-        if len(numbers) <= MAX_TICKS:
+        if len(numbers) <= MAX_TICKS and all(len(f"{number:g}") <= MOST_DIGITS for number in numbers):
             axes.set_xticks(numbers, [f"{number:g}" for number in numbers])
         else:
-            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            wide = numbers[-1] >= 10 * numbers[0]
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if wide else MaxNLocator(5))
             axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.minorticks_off()
         axes.set_ylabel(y, fontsize=9)
