@@ -1005,6 +1005,14 @@ def test_a_comparison_with_what_a_study_does_not_hold_is_refused(cli, tmp_path, 
     assert_refused(ended, tmp_path, reason)
 
 
+def test_a_baseline_can_be_added_to_those_of_a_recipe(cli, tmp_path):
+    recipe = ("-m", "experiment=digits_generators", "seed=0", f"paths.output_dir={tmp_path}")
+    added = cli(*recipe, "++against={labels: 7}")
+    assert_refused(added, tmp_path, "against={labels: 7}, but of labels the study has 5: sweep it")
+    both = cli(*recipe, "generator=gan,vae", "labels=5,7", "++against={generator: flow, labels: 7}")
+    assert_refused(both, tmp_path, "against={generator: flow}, but of generator the study has gan, vae")
+
+
 def test_a_baseline_may_be_a_setting_that_is_null_and_that_old_records_lack():
     check_against({"generator.start": None}, [{"generator.start": "f" * 16}, {}])
     with pytest.raises(ValueError, match=r"^against=\{generator.start: None\}, but of generator.start the study has f"):
