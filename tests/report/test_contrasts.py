@@ -334,7 +334,9 @@ def test_without_usable_predictions_the_splits_decide_and_that_is_said(tmp_path,
         (("none", "half_batch"), ["half_batch-none"]),
         (("none", "gan", "placebo"), ["gan-none", "gan-placebo"]),
         (("none", "more_real", "mixup", "new"), ["more_real-none", "mixup-none", "new-none"]),
-        (("classical", "mixup"), []),
+        (("classical", "synthetic_only"), ["synthetic_only-classical"]),
+        (("classical", "half_batch", "gan"), ["gan-half_batch"]),
+        (("cutmix", "mixup"), []),
     ],
 )
 def test_what_is_compared_is_fixed_by_the_arms_alone(tmp_path, arms, titles):

@@ -28,7 +28,7 @@ from gan_augment.report.trials import (
 ENCODERS = ("autoencoder", "adversarial_autoencoder", "bigan", "infogan")
 # Each arm and the one that lacks only what the arm adds, fixed before any result is seen. The controls `half_batch` and
 # `placebo` show how much of the gain of `gan` does not come from its images, so `gan` is compared with them. An arm
-# whose partner is not in the study is compared with `none`.
+# whose partner is not in the study is compared with `none`, and in a study without `none` with `classical`.
 CONTRASTS = (
     ("classical", "none"),
     ("gan", "none"),
@@ -183,7 +183,8 @@ def _planned(
     arms = dict.fromkeys(c.arm for c in with_results)
     pairs = [pair for pair in CONTRASTS if arms.keys() >= set(pair)]
     named = {arm for pair in pairs for arm in pair}
-    pairs += [(arm, "none") for arm in arms if arm not in named and "none" in arms and arm != "none"]
+    if floor := next((base for base in (FLOOR, "classical") if base in arms), None):
+        pairs += [(arm, floor) for arm in arms if arm not in named and arm != floor]
     planned = [
         (one, base_arm, [base for base in with_results if base.arm == base_arm and agree(one, base)])
         for arm, base_arm in pairs
