@@ -1013,6 +1013,15 @@ def test_a_baseline_can_be_added_to_those_of_a_recipe(cli, tmp_path):
     assert_refused(both, tmp_path, "against={generator: flow}, but of generator the study has gan, vae")
 
 
+def test_a_baseline_may_be_of_an_earlier_launch(cli, tmp_path):
+    folder = tmp_path / "studies" / "some"
+    launch = ("-m", "study=some", "augmentation=none", "seed=0", *TINY, f"paths.output_dir={tmp_path}")
+    first, second = cli(*launch, "labels=5"), cli(*launch, "labels=7", "against={labels: 5}")
+    assert (first.code, second.code) == (0, 0), second.err
+    assert len(records(folder)) == 2
+    assert "none (labels=7) against none (labels=5)" in unwrapped(second.out)
+
+
 def test_a_baseline_may_be_a_setting_that_is_null_and_that_old_records_lack():
     check_against({"generator.start": None}, [{"generator.start": "f" * 16}, {}])
     with pytest.raises(ValueError, match=r"^against=\{generator.start: None\}, but of generator.start the study has f"):

@@ -28,6 +28,7 @@ from gan_augment.estimate import Cost, Estimate, in_words
 from gan_augment.job import ESTIMATE, finished, plain, request_file, reuse, store_folder, study_folder, trial_title
 from gan_augment.launchers import KILLED, check_devices, check_launcher, check_waiting
 from gan_augment.progress import Meter
+from gan_augment.records.aliases import renewed
 from gan_augment.records.factors import LATER, NULL
 from gan_augment.records.record import SCHEMA, read_study, write_json
 from gan_augment.records.request import read_requests
@@ -147,8 +148,16 @@ def planned_trials(config: DictConfig) -> tuple[list["Planned"] | None, Mapping[
                 Planned(trial.name, trial.notes, trial.source.copies, trial.factors, trial.parts, overrides, lacks)
             )
             meter.advance()
-    check_against(against, [trial.factors for trial in trials])
+    check_against(against, [*(trial.factors for trial in trials), *_earlier_factors(folder)] if against else [])
     return trials, against, estimate.costs(num_workers(config.hydra.launcher))
+
+
+def _earlier_factors(folder: Path) -> Iterator[Mapping[str, Any]]:
+    """Yield the factors of the trials that earlier launches of a study asked for and that have ended."""
+    for request in read_requests(folder):
+        for name in request.get("requested") or []:
+            if record := finished(folder / "trials" / name / "record.json"):
+                yield renewed(record["factors"])
 
 
 def write_request(
