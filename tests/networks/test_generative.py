@@ -90,6 +90,16 @@ def test_the_latent_vector_of_an_autoencoder_holds_the_noise_of_its_pixels():
     torch.testing.assert_close(noisy, (clean + 0.1 * noise).clamp(-1, 1))
 
 
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.words)
+def test_codes_tell_images_of_a_class_apart_before_training(shape):
+    # Otherwise the decoder learns to ignore them, and all images of a class are the same: at first their noise is
+    # larger than what they tell.
+    network = build(VAENetwork, shape)
+    images = 2 * torch.rand(50, shape.channels, 1, 1) * torch.rand(50, 1, shape.height, shape.width) - 1
+    means, log_variances = network.encode(images, torch.zeros(50, dtype=torch.int64))
+    assert (means.var(dim=0) / log_variances.exp().mean(dim=0)).mean() > 3
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_parts_of_a_network_are_compiled_because_trainings_call_them(kind):
     network = build(kind)

@@ -18,7 +18,7 @@ FOLLOWING = 0.01  # how far the standard deviation of pixels moves in a step
 class TrainVAE(TrainSingle):
     """Trains a variational autoencoder."""
 
-    name, version = "vae", 1
+    name, version = "vae", 2
 
 
 class VAETraining(SingleTraining):

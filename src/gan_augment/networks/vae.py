@@ -12,6 +12,8 @@ from gan_augment.networks.architecture import doublings, halvings
 from gan_augment.networks.generative import OF_POINTS, GenerativeNetwork, check_pictures
 from gan_augment.settings import check_integer
 
+FIRST_LOG_VARIANCE = -4.0  # of the codes' noise: a standard deviation of 0.14
+
 
 class VAENetwork(GenerativeNetwork):
     """A variational autoencoder of images with labels (Kingma and Welling 2014; Sohn et al. 2015).
@@ -59,6 +61,22 @@ class VAENetwork(GenerativeNetwork):
         )
         self.end = nn.Conv2d(channels, shape.channels, 3, padding=1)
         self.register_buffer("deviation", torch.ones(()))
+        self._start()
+
+    def _start(self) -> None:
+        """Set first weights with which codes tell images apart from the first step; else the decoder ignores them.
+
+        Weights are those of He et al. 2015, and the noise of codes begins small.
+        """
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        of_codes = self.encoder[-1].bias
+        assert isinstance(of_codes, Tensor)
+        with torch.no_grad():
+            of_codes[self.codes :] = FIRST_LOG_VARIANCE
 
     def encode(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return means and logarithms of variances of codes, `[B, codes]` each."""
