@@ -92,8 +92,8 @@ def test_the_latent_vector_of_an_autoencoder_holds_the_noise_of_its_pixels():
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.words)
 def test_codes_tell_images_of_a_class_apart_before_training(shape):
-    # Otherwise the decoder learns to ignore them, and all images of a class are the same: at first their noise is
-    # larger than what they tell.
+    # If the noise of codes is larger at first than what they tell, the decoder learns to ignore them, and generates the
+    # same image for a class each time.
     network = build(VAENetwork, shape)
     images = 2 * torch.rand(50, shape.channels, 1, 1) * torch.rand(50, 1, shape.height, shape.width) - 1
     means, log_variances = network.encode(images, torch.zeros(50, dtype=torch.int64))
